@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.channel_map import FloatArray, IntArray
+from upscale_onnx.masks.network import NEARLY_NOTHING
 from upscale_onnx.masks.pruning import Move, Pruning
 
 _LEAST_MS = 1e-7
@@ -102,7 +103,8 @@ class Moves:
             energy[row, open_] = layer.energy[slot[open_]]
             handed = open_ if state.selects[number] else inside
             sizes[row, handed] = layer.sizes[slot[handed]]
-            scores += energy[row] / state.kept_energy[number]
+            kept = state.kept_energy[number]
+            scores += layer.losses(kept - energy[row]) - layer.loss(kept)
         return energy, sizes, scores
 
     def _counts(self, ties: _Ties, made: IntArray, read: IntArray) -> list[int]:
@@ -127,9 +129,10 @@ class Moves:
                 return None
             if lost[row] > 0:
                 left = state.kept_energy[number] - lost[row]
-                if left <= 1e-9:
+                if left <= NEARLY_NOTHING:
                     return None
-                importance += float(np.log(state.kept_energy[number] / left))
+                layer = state.network.layers[number]
+                importance += layer.loss(left) - layer.loss(state.kept_energy[number])
         for row, number in enumerate(ties.creators):
             outputs[number] = state.outputs[number] - int(made[row])
             if outputs[number] < 1:
@@ -159,11 +162,11 @@ class Moves:
         target = (kept - 1) // self._align * self._align
         while target >= max(self._least[number], 1):
             count = int(np.searchsorted(gone, kept - target)) + 1
-            if count > gone.size or state.kept_energy[number] - lost[count - 1] <= 1e-9:
+            if count > gone.size or state.kept_energy[number] - lost[count - 1] <= NEARLY_NOTHING:
                 break
             inputs = kept - int(gone[count - 1])
             saved = now - state.time_ms(number, inputs, state.outputs[number]) - state.selection_ms(number, inputs)
-            importance = float(np.log(state.kept_energy[number] / (state.kept_energy[number] - lost[count - 1])))
+            importance = layer.loss(state.kept_energy[number] - lost[count - 1]) - layer.loss(state.kept_energy[number])
             if saved > _LEAST_MS and (best is None or importance / saved < best.price):
                 best = Move(layer.atoms[ranked[:count]], number, importance, saved)
             target -= self._align

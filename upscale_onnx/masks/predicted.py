@@ -10,8 +10,6 @@ from upscale_onnx.channels.channel_map import BoolArray
 from upscale_onnx.masks.network import Layer, Network
 from upscale_onnx.masks.prices import Prices
 
-_NEARLY_NOTHING = 1e-9
-
 
 class Predictor:
     """Predicts by a network and the target's prices.
@@ -24,12 +22,12 @@ class Predictor:
         self._times: dict[tuple[int, int, int], float] = {}
 
     def importance(self, masks: Mapping[str, BoolArray]) -> float:
-        """What `masks` lose: the sum over layers of -log(share of the layer's importance that is left)."""
+        """What `masks` lose: the sum over layers of what each loses."""
         total = 0.0
         for layer in self._network.layers:
             if layer.weight is not None and layer.weight in masks:
                 gone = float(layer.channel_energy[~masks[layer.weight]].sum())
-                total -= float(np.log(max(1.0 - gone, _NEARLY_NOTHING)))
+                total += layer.loss(1.0 - gone)
         return total
 
     def latency_ms(self, masks: Mapping[str, BoolArray]) -> float:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.channel_map import BoolArray, IntArray
-from upscale_onnx.masks.network import Layer, Network
+from upscale_onnx.masks.network import NEARLY_NOTHING, Layer, Network
 from upscale_onnx.masks.prices import Prices
 
 
@@ -32,8 +32,7 @@ class Move:
 class Pruning:
     """Which atoms every layer has dropped; changed by `apply` only.
 
-    The importance lost is the sum over layers of -log(share of the layer's importance that is left): how much
-    of a signal survives all layers, and no layer can be emptied cheaply.
+    The importance lost is the sum over layers of what each loses, as `Layer.loss` says.
     """
 
     def __init__(self, network: Network, prices: Prices) -> None:
@@ -123,8 +122,8 @@ class Pruning:
         fresh = gone & ~self.dropped[number]
         if not fresh.any():
             return
-        left = max(self.kept_energy[number] - float(layer.energy[fresh].sum()), 1e-12)
-        self.importance += float(np.log(self.kept_energy[number] / left))
+        left = max(self.kept_energy[number] - float(layer.energy[fresh].sum()), NEARLY_NOTHING)
+        self.importance += layer.loss(left) - layer.loss(self.kept_energy[number])
         self.kept_energy[number] = left
         self.dropped[number] = self.dropped[number] | gone
 

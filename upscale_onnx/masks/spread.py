@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import BoolArray, FloatArray, IntArray
+from upscale_onnx.masks.network import NEARLY_NOTHING
 from upscale_onnx.masks.pruning import Pruning
-
-# A layer's last importance is not dropped: without it nothing is left to compute.
-_NEARLY_NOTHING = 1e-9
 
 
 def spread(state: Pruning, channels: int) -> tuple[list[BoolArray], float]:
@@ -36,9 +34,9 @@ def _candidates(state: Pruning, dropped: list[BoolArray]) -> tuple[IntArray, Int
         ranked = there[np.argsort(layer.channel_energy[there], kind="stable")]
         before = state.kept_energy[number]
         left = before - layer.channel_energy[ranked].cumsum()
-        count = int(np.count_nonzero(left > _NEARLY_NOTHING))
+        count = int(np.count_nonzero(left > NEARLY_NOTHING))
         chain = np.concatenate([[before], left[:count]])
         numbers.append(np.full(count, number))
         places.append(ranked[:count])
-        losses.append(np.log(chain[:-1] / chain[1:]))
+        losses.append(np.diff(layer.losses(chain)))
     return np.concatenate(numbers), np.concatenate(places), np.concatenate(losses)

@@ -28,9 +28,10 @@ class BlockPrices:
         return self.selection
 
 
-def chain(energies: Sequence[FloatArray], costs: Sequence[float]) -> Network:
+def chain(energies: Sequence[FloatArray], costs: Sequence[float], weighs: Sequence[float] = ()) -> Network:
     """Layers one behind the other: the first reads what must stay, layer i reads one atom per entry of
-    energies[i - 1]; the last creates what must stay. `costs` has one entry more than `energies`."""
+    energies[i - 1]; the last creates what must stay. `costs` has one entry more than `energies`;
+    weighs: what the losses of layers 1, 2, … count, 1 where left out."""
     sizes = [BLOCK, *(e.size for e in energies), BLOCK]
     starts = np.cumsum([0, *sizes])
     layers = []
@@ -50,6 +51,7 @@ def chain(energies: Sequence[FloatArray], costs: Sequence[float]) -> Network:
                 created=created,
                 dims=(1, int(atoms.size), 1, 1),
                 axis=1,
+                weighs=weighs[number - 1] if number and weighs else 1.0,
             )
         )
     locked = np.zeros(starts[-1], np.bool_)

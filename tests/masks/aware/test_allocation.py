@@ -34,7 +34,12 @@ def allocator(network: Network, prices: BlockPrices) -> Allocator:
 def loss(network: Network, masks: dict[str, BoolArray]) -> float:
     """Importance lost, from its definition."""
     layers = [layer for layer in network.layers if layer.weight]
-    return sum(float(-np.log(layer.channel_energy[masks[layer.weight or ""]].sum())) for layer in layers)
+    return sum(layer.weighs * lost(layer.channel_energy[masks[layer.weight or ""]].sum()) for layer in layers)
+
+
+def lost(kept: float) -> float:
+    """What one layer loses where this share of its importance is left."""
+    return float(max(-np.log(kept), 0.0) ** 1.5)
 
 
 def every_choice(network: Network) -> Iterator[tuple[float, float]]:
@@ -49,7 +54,7 @@ def every_choice(network: Network) -> Iterator[tuple[float, float]]:
     for picked in itertools.product(*options):
         blocks = [1, *(k for k, _ in picked), 1]
         latency = sum(cost * a * b for cost, a, b in zip(costs, blocks, blocks[1:], strict=False))
-        yield latency, sum(-np.log(kept) for _, kept in picked)
+        yield latency, sum(layer.weighs * lost(kept) for layer, (_, kept) in zip(layers, picked, strict=True))
 
 
 @st.composite
@@ -60,7 +65,8 @@ def chains(draw: st.DrawFn) -> Network:
     energies = [
         rng.gamma(draw(st.sampled_from([0.3, 2.0])), size=BLOCK * draw(st.integers(2, 6))) for _ in range(layers)
     ]
-    return chain(energies, [float(draw(st.integers(1, 9))) for _ in range(layers + 1)])
+    weighs = [draw(st.sampled_from([0.25, 1.0])) for _ in range(layers)]
+    return chain(energies, [float(draw(st.integers(1, 9))) for _ in range(layers + 1)], weighs)
 
 
 @settings(max_examples=150, deadline=None)
@@ -169,7 +175,10 @@ def test_spreading_loses_least(network: Network, missing: int) -> None:
     layers = [layer for layer in network.layers if layer.weight]
     counts = [range(layer.channels) for layer in layers]
     best = min(
-        sum(-np.log(np.sort(layer.channel_energy)[k:].sum()) for layer, k in zip(layers, picked, strict=True))
+        sum(
+            layer.weighs * lost(np.sort(layer.channel_energy)[k:].sum())
+            for layer, k in zip(layers, picked, strict=True)
+        )
         for picked in itertools.product(*counts)
         if sum(picked) == min(missing, sum(len(c) - 1 for c in counts))
     )
