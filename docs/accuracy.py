@@ -40,7 +40,7 @@ from upscale_onnx.model import load_model
 AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 SIDES = ("input", "output")
 METHODS = ("unconstrained", "constrained", "hybrid")
-REPAIRS = ("none", "stats", "lsq")
+REPAIRS = ("none", "stats", "lsq", "joint")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,7 +13,7 @@ Side = Literal["input", "output"]
 Method = Literal["unconstrained", "constrained", "hybrid"]
 Scope = Literal["local", "global", "isomorphic"]
 Schedule = Literal["geometric", "linear"]
-Repair = Literal["stats", "lsq"]
+Repair = Literal["stats", "lsq", "joint"]
 Masks = Literal["auto", "flat", "filled", "aware"]
 
 
@@ -37,8 +37,9 @@ class Options:
         channel along `axis`; the lowest are pruned.
     calibration: path of an .npz with unlabelled inputs (name -> array, samples along the first axis), for criteria
         and repairs that need them.
-    repair: how the weights that survive make up for those that are pruned, without training: "stats" matches each
-        output channel's mean and variance, "lsq" re-fits each layer by least squares.
+    repair: how the weights that survive make up for those that are pruned, without labels: "stats" matches each
+        output channel's mean and variance, "lsq" re-fits each layer by least squares, "joint" then all layers
+        together (by gradients: it needs PyTorch).
     mask: path of a mask file (.npz or .json: weight name -> bool per channel), instead of `amount`.
     target: name of the target (cpu, cuda, tensorrt, openvino, generic, …) or path of a file that describes one;
         None is what the provider is.

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     grid.add_argument(
         "--global", dest="is_global", action="store_true", help="rank the channels of all layers together"
     )
-    grid.add_argument("--repair", choices=get_args(Repair), help="repair every masked model without training")
+    grid.add_argument("--repair", choices=get_args(Repair), help="repair every masked model without labels")
     grid.add_argument("--calibration", metavar="FILE", help=".npz with inputs by name, for criteria and repair")
     what = parser.add_argument_group("what is measured")
     what.add_argument(

@@ -96,12 +96,13 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
         "--calibration",
         metavar="FILE",
         help=".npz with unlabelled inputs by name, samples along the first axis: for hrank, apoz, mean-activation, "
-        "wanda, obs and --repair",
+        "wanda, obs, --repair, and to judge masks by",
     )
     group.add_argument(
         "--repair",
         choices=get_args(Repair),
-        help="without training: match each channel's mean and variance, or re-fit each layer by least squares",
+        help="without labels: match each channel's mean and variance, re-fit each layer by least squares, or then all "
+        "layers together (minutes; needs PyTorch)",
     )
     group.add_argument("--steps", type=positive, metavar="N", help="prune in N rounds, and score what is left anew")
     group.add_argument(

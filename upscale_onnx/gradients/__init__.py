@@ -1,1 +1,1 @@
-"""Models run in PyTorch, for criteria that need gradients. The only part of the package that knows torch."""
+"""Models run in PyTorch, for criteria and repairs that need gradients. Torch is imported here alone, and in compat."""

@@ -50,15 +50,20 @@ class Network:
         self._constants = {t.name: _value(numpy_helper.to_array(t)) for t in model.graph.initializer}
         self._last = {name: i for i, step in enumerate(self._steps) for name in step.node.input}
 
-    def run(self, inputs: Mapping[str, NDArray[Any]], change: Change | None = None) -> dict[str, Value]:
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        change: Change | None = None,
+        weights: Mapping[str, Value] | None = None,
+    ) -> dict[str, Value]:
         """The model's outputs by name.
 
-        inputs: by name. change: sees every value that is made or read, and may replace it. Values that no later
-        node reads are dropped, but for what their gradients need.
+        inputs: by name. change: sees every value that is made or read, and may replace it. weights: in place of
+        constants of these names. Values that no later node reads are dropped, but for what their gradients need.
 
         Raises: ArgumentError where an operator has no gradient here.
         """
-        found: dict[str, Value] = dict(self._constants)
+        found: dict[str, Value] = {**self._constants, **(weights or {})}
         for name in self.inputs:
             if name in inputs:
                 found[name] = _changed(change, name, _value(inputs[name]), -1)
@@ -84,7 +89,9 @@ class Network:
             yield from made if isinstance(made, tuple | list) else (made,)
             return
         if step.node.op_type not in _FLAT and any(value.requires_grad for value in tensors):
-            raise ArgumentError(f"{_where(step)} has no gradient here: use a criterion that needs none, as wanda")
+            raise ArgumentError(
+                f"{_where(step)} has no gradient here: use a criterion or a repair that needs none, as wanda or lsq"
+            )
         yield from map(_value, self._reference(step, given))
 
     def _reference(self, step: _Step, given: Sequence[Value | None]) -> Sequence[NDArray[Any]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import onnx
@@ -26,7 +28,8 @@ from upscale_onnx.pruning.judging import held_out_judge
 from upscale_onnx.pruning.masking import masked_model
 from upscale_onnx.repair.choose import obs_choice, obs_scores
 from upscale_onnx.repair.costs import obs_costs
-from upscale_onnx.repair.repair import repair
+from upscale_onnx.repair.joint import fitted_jointly
+from upscale_onnx.repair.repair import How, repair
 from upscale_onnx.repair.turn import turned
 from upscale_onnx.runtime.activations import batch_size, batches_of, value_batches
 from upscale_onnx.runtime.inputs import Array, Inputs
@@ -36,6 +39,8 @@ Progress = Callable[[str, float], None]
 Scores = Mapping[str, NDArray[np.float64]]
 
 _LABELS = ("y", "labels")
+# Repairs that give layers other weights than those that are left.
+_REFITS = ("lsq", "joint")
 # What a share of channels to do without is taken to be, where a goal says it only later.
 _USUAL_AMOUNT = 0.3
 
@@ -93,9 +98,10 @@ def calibrated_model(
     batches = () if options.calibration is None else load_calibration(options.calibration, model)
     if options.repair is not None and not batches:
         raise ArgumentError(f"repair {options.repair!r} needs calibration data: --calibration data.npz")
-    if options.repair == "lsq" and options.mask is None and options.side == "input":
+    if options.repair in _REFITS and options.mask is None and options.side == "input":
         model = turned(model, batches, options.amount or _USUAL_AMOUNT, options.threads)
-    judge = _judge(model, options, batches) if options.method == "hybrid" and batches else None
+    several = options.method == "hybrid" or knows_target(options)
+    judge = _judge(model, options, batches) if several and batches else None
     masked, count = masked_model(model, options, lambda pruned: _scores(pruned, options, batches), judge)
     if options.repair is None:
         return masked, count
@@ -103,8 +109,11 @@ def calibrated_model(
 
 
 def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> Judge:
+    # What is best after least squares is so after the longer repair too.
+    quick = replace(options, repair="lsq") if options.repair == "joint" else options
+
     def repaired(masked: onnx.ModelProto, fit: Sequence[Inputs]) -> onnx.ModelProto:
-        return masked if options.repair is None else _repaired(model, masked, options, fit, None)
+        return masked if quick.repair is None else _repaired(model, masked, quick, fit, None)
 
     return held_out_judge(model, batches, repaired, options.threads)
 
@@ -150,10 +159,15 @@ def _repaired(
     on what the layers before it, pruned and repaired, hand on."""
     assert options.repair is not None
     free = options.method == "unconstrained" and options.mask is None and not knows_target(options)
-    again = options.repair == "lsq" and options.criterion == "obs" and free
+    again = options.repair in _REFITS and options.criterion == "obs" and free
     choose = obs_choice(_analysed(model), model, masked) if again else None
     start = model if again else masked
-    return repair(model, start, batches, options.repair, choose=choose, progress=progress, threads=options.threads)[0]
+    how: How = "stats" if options.repair == "stats" else "lsq"
+    found = repair(model, start, batches, how, choose=choose, progress=progress, threads=options.threads)[0]
+    if options.repair != "joint":
+        return found
+    tell = None if progress is None else partial(progress, "repair jointly")
+    return fitted_jointly(model, found, batches, progress=tell, threads=options.threads)
 
 
 def _analysed(model: onnx.ModelProto) -> Analysis:

@@ -1,1 +1,1 @@
-"""Repair without training: weights of a pruned model re-fitted on unlabelled inputs."""
+"""Repair without labels: weights of a pruned model re-fitted on unlabelled inputs."""

@@ -21,7 +21,7 @@ from upscale_onnx.repair.sampling import sample_layer
 from upscale_onnx.runtime.activations import Walk
 
 Array = NDArray[Any]
-Repair = Literal["stats", "lsq"]
+How = Literal["stats", "lsq"]
 Choose = Callable[[Layer, Sample, Sample, Tail, Array], NDArray[np.bool_] | None]
 Progress = Callable[[str, float], None]
 
@@ -45,7 +45,7 @@ def repair(
     unpruned: onnx.ModelProto,
     pruned: onnx.ModelProto,
     batches: Sequence[Mapping[str, Array]],
-    how: Repair = "lsq",
+    how: How = "lsq",
     *,
     choose: Choose | None = None,
     progress: Progress | None = None,
@@ -137,14 +137,15 @@ def _matrix(layer: Layer, tensors: Mapping[str, onnx.TensorProto]) -> Array:
 def _write(model: onnx.ModelProto, layer: Layer, matrix: Array) -> None:
     weight, bias = layer.tensors(matrix)
     tensors = constant_tensors(model)
-    _store(tensors[layer.weight], weight)
+    store(tensors[layer.weight], weight)
     if layer.bias is not None:
-        _store(tensors[layer.bias], bias)
+        store(tensors[layer.bias], bias)
     elif layer.can_bias and bias.any():
         _add_bias(model, layer, bias.astype(numpy_helper.to_array(tensors[layer.weight]).dtype))
 
 
-def _store(tensor: onnx.TensorProto, values: Array) -> None:
+def store(tensor: onnx.TensorProto, values: Array) -> None:
+    """Put `values` into a tensor, in its own shape and element type."""
     known = numpy_helper.to_array(tensor)
     stored = numpy_helper.from_array(values.reshape(known.shape).astype(known.dtype), tensor.name)
     stored.doc_string = tensor.doc_string

@@ -1,0 +1,104 @@
+"""Repair of all layers together: what it brings over layer by layer, and what it must never do."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from tests.repair.test_repair import _array, _data, _error, _network
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.mask_model import mask_model
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.calibration_data import calibrated_model
+from upscale_onnx.repair.joint import fitted_jointly
+from upscale_onnx.repair.repair import repair
+from upscale_onnx.runtime.activations import batches_of
+
+torch = pytest.importorskip("torch")
+
+BATCHES = batches_of({"x": _data(320)}, 32)
+
+
+def _repaired(amount: float = 0.5, biased: bool = True) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """A network, and it pruned and re-fitted layer by layer."""
+    model = _network(biased=biased)
+    masked, _ = mask_model(model, Options(amount=amount))
+    return model, repair(model, masked, BATCHES)[0]
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_all_layers_together_come_nearer_than_each_alone(biased: bool) -> None:
+    model, alone = _repaired(biased=biased)
+    before = model.SerializeToString(), alone.SerializeToString()
+    together = fitted_jointly(model, alone, BATCHES)
+    assert (model.SerializeToString(), alone.SerializeToString()) == before
+    onnx.checker.check_model(together, full_check=True)
+    assert _error(model, together) < 0.97 * _error(model, alone)
+    for name in ("a1_w", "c1_w", "a2_w", "c2_w", "fc"):
+        gone = _array(alone, name) == 0
+        assert gone.any()
+        assert not _array(together, name)[gone].any(), "what is pruned stays pruned"
+
+
+def test_the_same_bytes_again() -> None:
+    model, alone = _repaired()
+    assert fitted_jointly(model, alone, BATCHES, passes=2) == fitted_jointly(model, alone, BATCHES, passes=2)
+
+
+def test_what_cannot_come_nearer_stays_as_it_is() -> None:
+    model = _network()
+    assert fitted_jointly(model, model, BATCHES, passes=1) is model
+
+
+def test_a_fit_that_is_worse_on_inputs_held_out_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    from upscale_onnx.gradients.joint import JointFit
+
+    def ruined(
+        fit: JointFit, start: dict[str, NDArray[np.float32]], *rest: object, **options: object
+    ) -> dict[str, NDArray[np.float32]]:
+        return {name: -array for name, array in start.items()}
+
+    model, alone = _repaired()
+    monkeypatch.setattr(JointFit, "fitted", ruined)
+    assert fitted_jointly(model, alone, BATCHES) is alone
+
+
+def test_a_model_of_one_batch_size_is_given_whole_batches() -> None:
+    model, alone = _repaired()
+    for each in (model, alone):
+        each.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 32
+    together = fitted_jointly(model, alone, BATCHES, passes=10)
+    assert together is not alone
+
+
+def test_progress_reaches_the_end() -> None:
+    model, alone = _repaired()
+    told: list[float] = []
+    fitted_jointly(model, alone, BATCHES, passes=1, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+
+
+def test_an_option_of_a_compile(tmp_path: Path) -> None:
+    model, path = _network(), tmp_path / "data.npz"
+    np.savez(path, x=_data(320))
+    options = Options(amount=0.5, masks="flat", criterion="obs", calibration=str(path), repair="lsq")
+    alone, count = calibrated_model(model, options)
+    together, same = calibrated_model(model, Options(**{**vars(options), "repair": "joint"}))
+    assert count == same
+    assert _error(model, together) < 0.97 * _error(model, alone)
+    weights = [{t.name: numpy_helper.to_array(t) == 0 for t in m.graph.initializer} for m in (alone, together)]
+    assert all((weights[0][name] == weights[1][name]).all() for name in ("a1_w", "c1_w", "a2_w", "c2_w"))
+
+
+def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, alone = _repaired()
+    monkeypatch.setitem(sys.modules, "upscale_onnx.gradients.joint", None)
+    with pytest.raises(ArgumentError, match=r"needs PyTorch: pip install 'upscale-onnx\[torch\]'"):
+        fitted_jointly(model, alone, BATCHES)

@@ -1,0 +1,99 @@
+"""Repair of all layers of a pruned network together, after each has been re-fitted for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.protos import element_count
+from upscale_onnx.repair.goals import Goals
+from upscale_onnx.repair.layers import linear_layers
+from upscale_onnx.repair.repair import store
+from upscale_onnx.runtime.activations import batches_of
+
+Array = NDArray[Any]
+Inputs = Mapping[str, Array]
+Batch = Sequence[Inputs]
+
+_PASSES = 30
+_MOST_SAMPLES = 64
+_LEAST_STEPS = 10  # of one pass
+_HELD_EVERY = 8
+_BYTES = 2**31
+_BYTES_EACH = 32
+
+
+def fitted_jointly(
+    unpruned: onnx.ModelProto,
+    pruned: onnx.ModelProto,
+    batches: Sequence[Inputs],
+    *,
+    progress: Callable[[float], None] | None = None,
+    threads: int = 1,
+    passes: int = _PASSES,
+) -> onnx.ModelProto:
+    """A copy of `pruned` whose weights make all its layers together nearer to what those of `unpruned` make; `pruned`
+    itself where that fails on inputs held out. Zeros stay.
+
+    batches: inputs by name, samples along the first axis.
+
+    Raises: ArgumentError where PyTorch is missing or cannot run the model.
+    """
+    try:
+        from upscale_onnx.gradients.joint import Compared, JointFit
+    except ImportError as error:
+        raise ArgumentError("repair 'joint' needs PyTorch: pip install 'upscale-onnx[torch]'") from error
+    fit, held = _divided(unpruned, batches)
+    finder = Goals(unpruned)
+    goals = {goal.value: goal for goal in map(finder.goal, linear_layers(unpruned))}
+    joint = JointFit(unpruned, pruned, [Compared(goal.value, goal.low, goal.high) for goal in goals.values()])
+    tensors = constant_tensors(pruned)
+    names = [name for layer in linear_layers(pruned) for name in (layer.weight, layer.bias) if name is not None]
+    start = {name: numpy_helper.to_array(tensors[name]) for name in names}
+    found = joint.fitted(start, lambda: _shuffled(fit), passes * len(fit), threads=threads, progress=progress)
+    judged = [piece for batch in held for piece in batch]
+    if not joint.distance(judged, found) < joint.distance(judged, start):
+        return pruned
+    repaired = onnx.ModelProto()
+    repaired.CopyFrom(pruned)
+    tensors = constant_tensors(repaired)
+    for name, array in found.items():
+        store(tensors[name], array)
+    return repaired
+
+
+def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequence[Batch], Sequence[Batch]]:
+    """Batches to fit on and to judge by, each in pieces for which there is memory."""
+    shapes = [value.type.tensor_type.shape.dim for value in model.graph.input]
+    if any(dims and dims[0].dim_value for dims in shapes):  # the model takes batches of one size alone
+        cut: list[Batch] = [(batch,) for batch in batches]
+    else:
+        samples = sum(max((array.shape[0] for array in batch.values() if array.ndim), default=1) for batch in batches)
+        size = max(min(_MOST_SAMPLES, samples // _LEAST_STEPS), 1)
+        piece = max(min(size, _BYTES // _bytes_of_one(model)), 1)
+        cut = [batches_of(part, piece) for batch in batches for part in batches_of(batch, size)]
+    held = cut[_HELD_EVERY - 1 :: _HELD_EVERY]
+    fit = [batch for place, batch in enumerate(cut) if place % _HELD_EVERY != _HELD_EVERY - 1]
+    return fit, held or fit
+
+
+def _bytes_of_one(model: onnx.ModelProto) -> int:
+    """About what one sample takes while gradients are computed, with its values and theirs in both networks."""
+    shapes = [[dim if isinstance(dim, int) else 1 for dim in shape.dims] for shape in infer_shapes(model).values()]
+    return _BYTES_EACH * max(sum(element_count(shape) for shape in shapes), 1)
+
+
+def _shuffled(batches: Sequence[Batch]) -> Iterator[Batch]:
+    """The batches without end, in a new order in each pass."""
+    rng = np.random.default_rng(0)
+    while True:
+        for place in rng.permutation(len(batches)):
+            yield batches[place]
