@@ -16,7 +16,7 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import BoolArray, FloatArray
 from upscale_onnx.masks.greedy import greedy_moves
 from upscale_onnx.masks.network import Network, build_network
-from upscale_onnx.masks.prices import Prices
+from upscale_onnx.masks.prices import Prices, Remembered
 from upscale_onnx.masks.pruning import Move, Pruning
 from upscale_onnx.masks.select import lowest
 from upscale_onnx.masks.spread import spread
@@ -136,8 +136,8 @@ def allocator(
     scores: by node name, the weight and one score per channel it reads. amount: what will be asked for; None
     where that is a latency.
     """
-    network = build_network(analysis, scores)
-    return Allocator(network, prices, scores, greedy_moves(network, prices, _least_share(amount)))
+    network, known = build_network(analysis, scores), Remembered(prices)
+    return Allocator(network, known, scores, greedy_moves(network, known, _least_share(amount)))
 
 
 def _least_share(amount: float | None) -> float:

@@ -7,6 +7,7 @@ the same layers create form a *bundle*: dropping some of a bundle narrows the sa
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -65,7 +66,8 @@ class Layer:
 
     def loss(self, left: float) -> float:
         """As `losses`, of one share."""
-        return float(self.losses(np.asarray(left)))
+        gone: float = math.pow(-math.log(min(max(left, NEARLY_NOTHING), 1.0)), _GROWTH)
+        return self.weighs * gone
 
     @property
     def channels(self) -> int:

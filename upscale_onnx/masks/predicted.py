@@ -8,7 +8,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import BoolArray
 from upscale_onnx.masks.network import Layer, Network
-from upscale_onnx.masks.prices import Prices
+from upscale_onnx.masks.prices import Prices, Remembered
 
 
 class Predictor:
@@ -18,8 +18,7 @@ class Predictor:
     """
 
     def __init__(self, network: Network, prices: Prices) -> None:
-        self._network, self._prices = network, prices
-        self._times: dict[tuple[int, int, int], float] = {}
+        self._network, self._prices = network, Remembered(prices)
 
     def importance(self, masks: Mapping[str, BoolArray]) -> float:
         """What `masks` lose: the sum over layers of what each loses."""
@@ -49,12 +48,9 @@ class Predictor:
         return total
 
     def _time_ms(self, number: int, inputs: int, outputs: int) -> float:
-        key = (number, inputs, outputs)
-        if key not in self._times:
-            layer = self._network.layers[number]
-            reads = inputs if layer.atoms.size else outputs
-            self._times[key] = self._prices.contraction_ms(layer.op, max(reads, 1), max(outputs, 1))
-        return self._times[key]
+        layer = self._network.layers[number]
+        reads = inputs if layer.atoms.size else outputs
+        return self._prices.contraction_ms(layer.op, max(reads, 1), max(outputs, 1))
 
 
 def _read(layer: Layer, masks: Mapping[str, BoolArray]) -> BoolArray:

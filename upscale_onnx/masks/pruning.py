@@ -41,7 +41,6 @@ class Pruning:
         self.kept_energy = [1.0] * len(network.layers)
         self.selects = [False] * len(network.layers)
         self.importance = 0.0
-        self._times: dict[tuple[int, int, int], float] = {}
         self.alive = self._initially_alive()
         self.inputs = [int(self._read(number).sum()) for number in range(len(network.layers))]
         self.outputs = [int(self.alive[layer.created].sum()) for layer in network.layers]
@@ -73,12 +72,9 @@ class Pruning:
 
     def time_ms(self, number: int, inputs: int, outputs: int) -> float:
         """Time of one layer with these channel counts."""
-        key = (number, inputs, outputs)
-        if key not in self._times:
-            layer = self.network.layers[number]
-            reads = inputs if layer.atoms.size else outputs
-            self._times[key] = self._prices.contraction_ms(layer.op, max(reads, 1), max(outputs, 1))
-        return self._times[key]
+        layer = self.network.layers[number]
+        reads = inputs if layer.atoms.size else outputs
+        return self._prices.contraction_ms(layer.op, max(reads, 1), max(outputs, 1))
 
     def selection_ms(self, number: int, picked: int) -> float:
         """Time of handing a layer `picked` channels of what it reads."""

@@ -66,13 +66,14 @@ class PresetCosts:
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
         """Arithmetic of whole blocks, or the weight's own bytes where there are few positions."""
-        weight = op.constant(1) if op.constant(1) is not None else op.constant(0)
+        right = op.constant(1)
+        weight = op.constant(0) if right is None else right
         out = op.out_dims[0] if op.out_dims else None
         if weight is None or out is None:
             return 0.0
         window = float(np.prod(weight.shape[2:])) if "Conv" in op.op_type else 1.0
         pairs = self._block(channels_out) * (_group_width(op, weight) or self._block(channels_in))
-        from_left = op.op_type == "MatMul" and op.constant(1) is None
+        from_left = op.op_type == "MatMul" and right is None
         axis = 1 if "Conv" in op.op_type or op.op_type == "Gemm" else len(out) - (2 if from_left else 1)
         positions = elements(out) / max(size(out[axis]), 1)
         return self.launch_ms + float(pairs * window * max(positions, 16.0)) / self.macs_per_ms
