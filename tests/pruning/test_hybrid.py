@@ -17,7 +17,7 @@ from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.options import Options, Repair
 from upscale_onnx.pruning.calibration_data import calibrated_model, load_calibration
 from upscale_onnx.pruning.hybrid import candidates, hybrid_masks
-from upscale_onnx.pruning.judging import held_out_judge
+from upscale_onnx.pruning.judging import outputs_judge
 from upscale_onnx.pruning.masking import masked_model
 from upscale_onnx.repair.repair import repair as repaired_by
 from upscale_onnx.runtime.inputs import Inputs
@@ -124,7 +124,7 @@ def test_with_calibration_data_outputs_decide(tmp_path: Path, repair: Repair | N
     def made_up_for(masked: onnx.ModelProto, fit: Sequence[Inputs]) -> onnx.ModelProto:
         return masked if repair is None else repaired_by(model, masked, fit, repair)[0]
 
-    judge = held_out_judge(model, batches, made_up_for)
+    judge = outputs_judge(model, batches, None if repair is None else made_up_for)
     found = candidates(model, options)
     offered = [found.constrained, *(choose(1.0) for choose in found.others.values())]
     best = min((masks for masks in offered if masks is not None), key=lambda m: judge(write_masks(model, m)[0]))

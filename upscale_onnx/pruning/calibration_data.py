@@ -24,7 +24,7 @@ from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.class_scores import Labels, taylor_scores, tvs_scores
 from upscale_onnx.pruning.hybrid import Judge
-from upscale_onnx.pruning.judging import held_out_judge
+from upscale_onnx.pruning.judging import outputs_judge
 from upscale_onnx.pruning.masking import masked_model
 from upscale_onnx.repair.choose import obs_choice, obs_scores
 from upscale_onnx.repair.costs import obs_costs
@@ -113,9 +113,9 @@ def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) 
     quick = replace(options, repair="lsq") if options.repair == "joint" else options
 
     def repaired(masked: onnx.ModelProto, fit: Sequence[Inputs]) -> onnx.ModelProto:
-        return masked if quick.repair is None else _repaired(model, masked, quick, fit, None)
+        return _repaired(model, masked, quick, fit, None)
 
-    return held_out_judge(model, batches, repaired, options.threads)
+    return outputs_judge(model, batches, None if quick.repair is None else repaired, options.threads)
 
 
 def _scores(model: onnx.ModelProto, options: Options, batches: Sequence[Mapping[str, Array]]) -> Scores | None:
