@@ -63,7 +63,7 @@ def _for_target(model: onnx.ModelProto, options: Options, scores: Scores | None,
     flat = chosen.flat(amount)
     bar = judge(write_masks(model, flat)[0])
     for part in _PARTS:
-        masks = chosen.for_amount(amount, 1.0 - part * amount).masks
+        masks = chosen.for_amount(amount, part).masks
         if judge(write_masks(model, masks)[0]) <= bar:
             return masks
     return flat

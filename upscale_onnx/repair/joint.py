@@ -25,8 +25,8 @@ Batch = Sequence[Inputs]
 
 _PASSES = 30
 _MOST_SAMPLES = 64
-_LEAST_STEPS = 10  # of one pass
-_HELD_EVERY = 8
+_LEAST_STEPS = 25  # of one pass
+_HELD_EVERY = 16
 _BYTES = 2**31
 _BYTES_EACH = 32
 
