@@ -102,3 +102,17 @@ def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "upscale_onnx.gradients.joint", None)
     with pytest.raises(ArgumentError, match=r"needs PyTorch: pip install 'upscale-onnx\[torch\]'"):
         fitted_jointly(model, alone, BATCHES)
+
+
+def test_half_precision_weights_with_channels_that_are_gone_stay_finite() -> None:
+    from upscale_onnx.gradients.joint import Compared, JointFit
+
+    model, alone = _repaired()
+    names = ("a1_w", "c1_w")
+    start = {name: _array(alone, name).astype(np.float16) for name in names}
+    joint = JointFit(model, alone, [Compared("c2"), Compared("y")])
+    found = joint.fitted(start, lambda: iter([BATCHES[:1]] * 3), 3)
+    for name in names:
+        assert np.isfinite(found[name]).all()
+        assert (found[name][start[name] != 0] != start[name][start[name] != 0]).any()
+        assert not found[name][start[name] == 0].any()

@@ -122,10 +122,10 @@ def _scale(weight: Array) -> Array:
     squares = np.square(weight.astype(np.float64))
     everything = squares.mean() + _LEAST
     if weight.ndim < 2:
-        return np.full_like(weight, np.sqrt(everything))
+        return np.full(weight.shape, np.sqrt(everything), np.float32)
     outputs = squares.mean(axis=tuple(range(1, weight.ndim)), keepdims=True)
     inputs = squares.mean(axis=(0, *range(2, weight.ndim)), keepdims=True)
-    return np.asarray(np.sqrt(outputs * inputs / everything) + _LEAST, weight.dtype)
+    return np.asarray(np.sqrt(outputs * inputs / everything) + _LEAST, np.float32)
 
 
 @contextmanager
