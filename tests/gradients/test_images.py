@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from upscale_onnx.gradients.images import moved
 
 
-def _gradient(shape: tuple[int, ...], axis: int) -> np.ndarray:  # type: ignore[type-arg]
+def _gradient(shape: tuple[int, ...], axis: int) -> NDArray[Any]:
     """Values that tell their place along `axis`."""
     sizes = [1] * len(shape)
     sizes[axis] = shape[axis]
@@ -45,7 +48,7 @@ def test_images_move_by_an_eighth_and_half_are_mirrored(shape: tuple[int, ...], 
         {name: np.random.default_rng(0).normal(size=(2, 3, 32, 32)).astype(np.float32) for name in ("left", "right")},
     ],
 )
-def test_what_is_no_image_or_not_alone_stays(inputs: dict[str, np.ndarray]) -> None:  # type: ignore[type-arg]
+def test_what_is_no_image_or_not_alone_stays(inputs: dict[str, NDArray[Any]]) -> None:
     found = moved(inputs, np.random.default_rng(0))
     assert found.keys() == inputs.keys()
     for name, array in inputs.items():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from tests.graphs import parse
@@ -20,7 +22,7 @@ from upscale_onnx.runtime.inputs import Inputs
 BATCHES = batches_of({"x": _data(128)}, 32)
 
 
-def _shifted(model: onnx.ModelProto, by: np.ndarray) -> onnx.ModelProto:  # type: ignore[type-arg]
+def _shifted(model: onnx.ModelProto, by: NDArray[Any]) -> onnx.ModelProto:
     """`model` with this added to its outputs."""
     found = onnx.ModelProto()
     found.CopyFrom(model)

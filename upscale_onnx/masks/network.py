@@ -21,6 +21,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
+from upscale_onnx.masks.prices import Prices
 from upscale_onnx.masks.signal import signal_shares
 
 # A layer's last importance is not dropped: without it nothing is left to compute.
@@ -68,6 +69,11 @@ class Layer:
         """As `losses`, of one share."""
         gone: float = math.pow(-math.log(min(max(left, NEARLY_NOTHING), 1.0)), _GROWTH)
         return self.weighs * gone
+
+    def time_ms(self, prices: Prices, inputs: int, outputs: int) -> float:
+        """Its time with these channel counts."""
+        reads = inputs if self.atoms.size else outputs
+        return prices.contraction_ms(self.op, max(reads, 1), max(outputs, 1))
 
     @property
     def channels(self) -> int:

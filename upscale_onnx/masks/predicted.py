@@ -37,20 +37,15 @@ class Predictor:
         for layer, own in zip(network.layers, read, strict=True):
             alive[layer.atoms[own]] = True
         total = 0.0
-        for number, (layer, own) in enumerate(zip(network.layers, read, strict=True)):
+        for layer, own in zip(network.layers, read, strict=True):
             there, wanted = int(layer.sizes[alive[layer.atoms]].sum()), int(layer.sizes[own].sum())
             made = int(alive[layer.created].sum())
-            whole = self._time_ms(number, there, made)
+            whole = layer.time_ms(self._prices, there, made)
             if wanted < there:
                 picked = self._prices.selection_ms(layer.dims, layer.axis, wanted, False)
-                whole = min(whole, picked + self._time_ms(number, wanted, made))
+                whole = min(whole, picked + layer.time_ms(self._prices, wanted, made))
             total += whole
         return total
-
-    def _time_ms(self, number: int, inputs: int, outputs: int) -> float:
-        layer = self._network.layers[number]
-        reads = inputs if layer.atoms.size else outputs
-        return self._prices.contraction_ms(layer.op, max(reads, 1), max(outputs, 1))
 
 
 def _read(layer: Layer, masks: Mapping[str, BoolArray]) -> BoolArray:

@@ -72,9 +72,7 @@ class Pruning:
 
     def time_ms(self, number: int, inputs: int, outputs: int) -> float:
         """Time of one layer with these channel counts."""
-        layer = self.network.layers[number]
-        reads = inputs if layer.atoms.size else outputs
-        return self._prices.contraction_ms(layer.op, max(reads, 1), max(outputs, 1))
+        return self.network.layers[number].time_ms(self._prices, inputs, outputs)
 
     def selection_ms(self, number: int, picked: int) -> float:
         """Time of handing a layer `picked` channels of what it reads."""

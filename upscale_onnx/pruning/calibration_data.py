@@ -31,7 +31,7 @@ from upscale_onnx.repair.costs import obs_costs
 from upscale_onnx.repair.joint import fitted_jointly
 from upscale_onnx.repair.repair import How, repair
 from upscale_onnx.repair.turn import turned
-from upscale_onnx.runtime.activations import batch_size, batches_of, value_batches
+from upscale_onnx.runtime.activations import batch_size, batches_of, sample_count, value_batches
 from upscale_onnx.runtime.inputs import Array, Inputs
 from upscale_onnx.runtime.user_inputs import check_inputs, read_arrays
 
@@ -137,7 +137,7 @@ def _scores(model: onnx.ModelProto, options: Options, batches: Sequence[Mapping[
             raise ArgumentError("criterion 'obs' scores what layers read: use side 'input'")
         return (obs_scores if options.scope == "local" else obs_costs)(model, some, options.threads)
     assert options.calibration is not None
-    samples = sum(max(array.shape[0] for array in batch.values() if array.ndim) for batch in some)
+    samples = sample_count(some)
     labels = load_labels(options.calibration, model, samples)
     return (tvs_scores if name == TVS else taylor_scores)(model, options, some, labels)
 

@@ -17,7 +17,7 @@ from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.sampling import sample_moments
-from upscale_onnx.runtime.activations import Walk
+from upscale_onnx.runtime.activations import Walk, sample_count
 
 Array = NDArray[Any]
 
@@ -31,7 +31,7 @@ def obs_scores(
 
     Left out are grouped convolutions, layers of another kind than Conv, Gemm and MatMul, and shared weights.
     """
-    samples = sum(max(array.shape[0] for array in batch.values() if array.ndim) for batch in batches)
+    samples = sample_count(batches)
     tensors = constant_tensors(model)
     scores = {}
     with Walk(model, batches, threads=threads) as walk:

@@ -16,7 +16,7 @@ from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.sampling import sample_layer
-from upscale_onnx.runtime.activations import Walk
+from upscale_onnx.runtime.activations import Walk, sample_count
 
 Array = NDArray[Any]
 
@@ -37,7 +37,7 @@ def obs_costs(
     Channels go in the order of optimal brain surgeon. Unlike the error on what was fitted, this one knows where
     there are too few samples to make up for a channel. Left out are the layers that `obs_scores` leaves out.
     """
-    samples = sum(max(array.shape[0] for array in batch.values() if array.ndim) for batch in batches)
+    samples = sample_count(batches)
     layers = [layer for layer in linear_layers(model) if layer.group == 1]
     finder = Goals(model)
     goals = [finder.goal(layer) for layer in layers]

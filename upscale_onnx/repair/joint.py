@@ -17,7 +17,7 @@ from upscale_onnx.model.protos import element_count
 from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import linear_layers
 from upscale_onnx.repair.repair import store
-from upscale_onnx.runtime.activations import batches_of
+from upscale_onnx.runtime.activations import batches_of, sample_count
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
@@ -76,7 +76,7 @@ def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequenc
     if any(dims and dims[0].dim_value for dims in shapes):  # the model takes batches of one size alone
         cut: list[Batch] = [(batch,) for batch in batches]
     else:
-        samples = sum(max((array.shape[0] for array in batch.values() if array.ndim), default=1) for batch in batches)
+        samples = sample_count(batches)
         size = max(min(_MOST_SAMPLES, samples // _LEAST_STEPS), 1)
         piece = max(min(size, _BYTES // _bytes_of_one(model)), 1)
         cut = [batches_of(part, piece) for batch in batches for part in batches_of(batch, size)]

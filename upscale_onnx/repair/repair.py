@@ -18,7 +18,7 @@ from upscale_onnx.repair.goals import Goal, Goals
 from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.moments import rescale
 from upscale_onnx.repair.sampling import sample_layer
-from upscale_onnx.runtime.activations import Walk
+from upscale_onnx.runtime.activations import Walk, sample_count
 
 Array = NDArray[Any]
 How = Literal["stats", "lsq"]
@@ -63,7 +63,7 @@ def repair(
     Raises:
         ArgumentError: the two models are not of one graph, or there are fewer than 16 samples.
     """
-    samples = sum(max(array.shape[0] for array in batch.values() if array.ndim) for batch in batches)
+    samples = sample_count(batches)
     if samples < 2 * 8:
         raise ArgumentError(f"repair needs calibration data of at least 16 samples, there are {samples}")
     if [n.op_type for n in unpruned.graph.node] != [n.op_type for n in pruned.graph.node]:

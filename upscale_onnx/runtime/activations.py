@@ -32,6 +32,11 @@ def batches_of(inputs: Mapping[str, Array], size: int) -> tuple[Inputs, ...]:
     )
 
 
+def sample_count(batches: Sequence[Mapping[str, Array]]) -> int:
+    """How many samples all batches hold, along the first axis of their inputs."""
+    return sum(max(array.shape[0] for array in batch.values() if array.ndim) for batch in batches)
+
+
 def value_batches(
     model: ModelProto, names: Sequence[str], batches: Sequence[Mapping[str, Array]], threads: int = 1
 ) -> Iterator[dict[str, Array]]:
