@@ -35,8 +35,8 @@ class Case:
     repair: str = NONE
     amount: float = 0.0
 
-    def pruned(self, model: onnx.ModelProto, data: Data, threads: int, seed: int) -> onnx.ModelProto:
-        """`model` pruned and repaired.
+    def pruned(self, model: onnx.ModelProto, data: Data, threads: int, seed: int, batch: int | None = None) -> onnx.ModelProto:
+        """`model` pruned and repaired. batch: at which its latency counts, where the method goes by it.
 
         Raises: UpscaleError where this case does not exist for the network, such as a criterion that reads nodes
         which it does not have.
@@ -52,6 +52,7 @@ class Case:
             calibration=str(calibration),
             threads=threads,
             seed=seed,
+            batch=batch,
         )
         check_masks(options)
         return calibrated_model(model, options)[0]

@@ -68,7 +68,7 @@ def measure(
     failures = 0
     for case in missing:
         try:
-            pruned = case.pruned(model, data, racing.threads, setting.seed)
+            pruned = case.pruned(model, data, racing.threads, setting.seed, racing.batch)
             compiled = compile_model(at_batch(pruned, racing.batch), replace(options, seed=setting.seed))
         except UpscaleError as error:
             failures += not isinstance(error, ArgumentError)

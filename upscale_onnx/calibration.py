@@ -104,7 +104,7 @@ def measured_tables(target: Target, provider: str = "cpu", threads: int = 1) -> 
 def measured_costs(target: Target, provider: str = "cpu", threads: int = 1, batch: int = 1) -> Costs:
     """What operators cost on `target`: by times measured on this machine where there are any, else by its preset."""
     tables = measured_tables(target, provider, threads)
-    return MeasuredCosts(tables, batch) if tables.contractions else target.preset
+    return MeasuredCosts(tables, batch) if tables.contractions else target.costs(batch)
 
 
 def executed(model: onnx.ModelProto, provider: str = "cpu", threads: int = 1, batch: int = 1) -> tuple[Kernel, ...]:

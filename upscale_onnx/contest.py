@@ -69,27 +69,30 @@ def _raced(
 ) -> Outcome:
     from upscale_onnx.runtime.bench import race
     from upscale_onnx.runtime.providers import resolve_provider
-    from upscale_onnx.tuning import decided, in_pieces, profiled_costs, revert
+    from upscale_onnx.tuning import Place, decided, in_pieces, profiled_costs, revert
 
-    provider, threads = resolve_provider(options.provider), options.threads
+    place = Place(resolve_provider(options.provider), options.threads, options.batch)
     base = chosen_costs(target, options)
-    costs = profiled_costs(model, shapes, known["planned"].align, base, provider, threads)
+    costs = profiled_costs(model, shapes, known["planned"].align, base, place)
     analysis = draft.analysis
     made = {name: make(recipe, model, shapes, costs, draft=draft) for name, recipe in known.items()}
     small = {name: one for name, one in made.items() if is_small_enough(one, model, options)}
     made = small or made
-    outcome = race({INPUT: model, **made}, provider=provider, threads=threads, seed=options.seed, eliminate=True)
+    outcome = race(
+        {INPUT: model, **made}, provider=place.provider, threads=place.threads, batch=place.batch, seed=options.seed,
+        eliminate=True,
+    )  # fmt: skip
     bound = latency_bound(analysis, costs, outcome.timings[0].median_ms).ratio
     if outcome.winner == INPUT:
         return Outcome(INPUT, model, outcome, (), bound)
     if outcome.winner != "planned":
         won = Outcome(outcome.winner, made[outcome.winner], outcome, (), bound)
         return confirmed(won, model, options)
-    best, recipe = in_pieces(model, shapes, known["planned"], costs, made["planned"], provider, threads)
-    best, without = revert(model, shapes, recipe, costs, best, provider, threads, _REVERT_SECONDS)
+    best, recipe = in_pieces(model, shapes, known["planned"], costs, made["planned"], place)
+    best, without = revert(model, shapes, recipe, costs, best, place, _REVERT_SECONDS)
     if small and not is_small_enough(best, model, options):
         best, recipe, without = made["planned"], known["planned"], frozenset()
-    choices = decided(model, shapes, costs, best, recipe, without, segments, provider, threads)
+    choices = decided(model, shapes, costs, best, recipe, without, segments, place)
     return confirmed(Outcome("planned", best, outcome, choices, bound), model, options)
 
 
@@ -106,6 +109,7 @@ def confirmed(won: Outcome, model: onnx.ModelProto, options: Options) -> Outcome
         {INPUT: model, won.name: won.model},
         provider=resolve_provider(options.provider),
         threads=options.threads,
+        batch=options.batch,
         rounds=_FINAL_ROUNDS,
         budget_s=_FINAL_SECONDS,
         seed=options.seed,

@@ -61,6 +61,8 @@ class Options:
     steps: in how many rounds to prune; the channels that are left are scored anew in each.
     schedule: whether every round prunes the same share of what is left ("geometric") or of all ("linear").
     threads: intra-op threads of the sessions that are timed.
+    batch: what a first axis that the model leaves open is taken to be where latency counts, 1 where it is
+        None; the result takes any.
     """
 
     export: Export = "auto"
@@ -81,6 +83,7 @@ class Options:
     repair: Repair | None = None
     seed: int = 0
     threads: int = 1
+    batch: int | None = None
     target: str | None = None
     tune: float = 0.0
     scope: Scope = "local"

@@ -19,6 +19,7 @@ from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.masks.criteria import CRITERIA
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.model import import_graph, infer_shapes, load_model
+from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.masking import masked_model
@@ -54,6 +55,8 @@ def compile(
     clock = _Clock(progress)
     with clock.stage("load", 0.0):
         original = load_model(model)
+        if wanted.batch is not None:
+            check_batch(original, wanted.batch)
     with clock.stage("tune", 0.05):
         tune(original, wanted)
     with clock.stage("analyse", 0.1):

@@ -28,8 +28,8 @@ def chosen_costs(target: Target, options: Options) -> Costs:
     """Times measured on this machine where the target was calibrated here, else its preset: nothing that would
     make masks depend on the noise of this run."""
     if target.provider is None or not options.race:
-        return target.preset
-    return measured_costs(target, options.provider, options.threads)
+        return target.costs(options.batch or 1)
+    return measured_costs(target, options.provider, options.threads, options.batch or 1)
 
 
 def tune(model: onnx.ModelProto, options: Options) -> None:
@@ -42,5 +42,7 @@ def tune(model: onnx.ModelProto, options: Options) -> None:
     target = chosen_target(options)
     if options.tune <= 0 or not options.race or target.provider is None:
         return
-    provider, threads = options.provider, options.threads
-    calibrate(model, target=target, provider=provider, threads=threads, budget_s=options.tune, seed=options.seed)
+    calibrate(
+        model, target=target, provider=options.provider, threads=options.threads, batch=options.batch,
+        budget_s=options.tune, seed=options.seed,
+    )  # fmt: skip

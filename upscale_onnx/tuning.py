@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -23,18 +23,26 @@ _PROFILE_RUNS = 8
 _WORTHWHILE = 0.995
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where models are timed: the device, intra-op threads, and what a dynamic first axis is set to."""
+
+    provider: Device
+    threads: int = 1
+    batch: int | None = None
+
+
 def profiled_costs(
     model: onnx.ModelProto,
     shapes: dict[str, Shape],
     align: int,
     base: Costs | None,
-    provider: Device,
-    threads: int,
+    place: Place,
 ) -> Costs:
     """Costs that go by profiles of the input and of its export with a selection everywhere."""
-    before = _profile(model, provider, threads)
+    before = _profile(model, place)
     narrowed = make(recipes(align)["upscale"], model, shapes)
-    after = _profile(narrowed, provider, threads)
+    after = _profile(narrowed, place)
     price = selection_price(narrowed, after, before)
     return ProfiledCosts(base or PresetCosts(align), contraction_times(model, before), price)
 
@@ -47,17 +55,18 @@ def decided(
     recipe: Recipe,
     without: frozenset[str],
     segments: Sequence[Segment],
-    provider: Device,
-    threads: int,
+    place: Place,
 ) -> tuple[Decision, ...]:
     """The planner's decisions with predicted and measured times; `compiled` was made by `recipe`."""
     analysis, plans, splits = planned_values(model, shapes, costs, without)
-    profile = _profile(compiled, provider, threads)
+    profile = _profile(compiled, place)
     return decisions(analysis, plans, without, segments, compiled, profile, splits if recipe.splits else ())
 
 
-def _profile(model: onnx.ModelProto, provider: Device, threads: int) -> list[NodeTime]:
-    times = profile_operators(model, provider=provider, threads=threads, runs=_PROFILE_RUNS)
+def _profile(model: onnx.ModelProto, place: Place) -> list[NodeTime]:
+    times = profile_operators(
+        model, provider=place.provider, threads=place.threads, runs=_PROFILE_RUNS, batch=place.batch
+    )
     return [NodeTime(entry.op_type, entry.node, entry.least_ms) for entry in times]
 
 
@@ -67,8 +76,7 @@ def in_pieces(
     recipe: Recipe,
     costs: Costs,
     best: onnx.ModelProto,
-    provider: Device,
-    threads: int,
+    place: Place,
 ) -> tuple[onnx.ModelProto, Recipe]:
     """The planned model with values computed in pieces where a race shows that this pays, and how it was made.
 
@@ -78,7 +86,7 @@ def in_pieces(
         return best, recipe
     splitting = replace(recipe, splits=True)
     trial = make(splitting, model, shapes, costs)
-    return (trial, splitting) if _ratio(best, trial, provider, threads) < _WORTHWHILE else (best, recipe)
+    return (trial, splitting) if _ratio(best, trial, place) < _WORTHWHILE else (best, recipe)
 
 
 def revert(
@@ -87,8 +95,7 @@ def revert(
     recipe: Recipe,
     costs: Costs,
     best: onnx.ModelProto,
-    provider: Device,
-    threads: int,
+    place: Place,
     budget_s: float,
 ) -> tuple[onnx.ModelProto, frozenset[str]]:
     """The planned model with the selections taken back that cost more than they save, and their values.
@@ -103,11 +110,14 @@ def revert(
         if time.perf_counter() > deadline:
             break
         trial = make(recipe, model, shapes, costs, without | {plan.value})
-        if _ratio(best, trial, provider, threads) < _WORTHWHILE:
+        if _ratio(best, trial, place) < _WORTHWHILE:
             best, without = trial, without | {plan.value}
     return best, without
 
 
-def _ratio(best: onnx.ModelProto, trial: onnx.ModelProto, provider: Device, threads: int) -> float:
-    outcome: Race = race({"best": best, "trial": trial}, provider=provider, threads=threads, rounds=9, budget_s=1.5)
+def _ratio(best: onnx.ModelProto, trial: onnx.ModelProto, place: Place) -> float:
+    outcome: Race = race(
+        {"best": best, "trial": trial}, provider=place.provider, threads=place.threads, batch=place.batch, rounds=9,
+        budget_s=1.5,
+    )  # fmt: skip
     return next(timing.ratio for timing in outcome.timings if timing.name == "trial")

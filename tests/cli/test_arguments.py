@@ -28,7 +28,8 @@ def test_the_default_is_the_default() -> None:
 def test_every_option_arrives() -> None:
     words = (
         "--export upscale --prefer size --align 8 --no-race --no-verify --inputs d.npz --provider cuda --amount 0.3 "
-        "--criterion l1 --side output --method constrained --seed 7 --threads 2"
+        "--criterion l1 --side output --method constrained --seed 7 --threads 2 "
+        "--batch 8"
     )
     assert _options(*words.split()) == Options(
         export="upscale",
@@ -44,6 +45,7 @@ def test_every_option_arrives() -> None:
         method="constrained",
         seed=7,
         threads=2,
+        batch=8,
     )
     assert _options("--mask", "m.npz", "--side", "output") == Options(mask="m.npz", side="output")
 
@@ -79,6 +81,7 @@ def test_a_first_word_that_is_a_command_is_the_command(words: list[str], command
         ("a b --align 0", "--align: '0' is not an integer of at least 1"),
         ("a b --align 1.5", "--align: '1.5' is not an integer of at least 1"),
         ("a b --threads 0", "--threads: '0' is not an integer of at least 1"),
+        ("a b --batch 0", "--batch: '0' is not an integer of at least 1"),
         ("a b --seed -1", "--seed: '-1' is not an integer of at least 0"),
         ("a b --criterion lamb --amount 0.1", "--criterion: no criterion called 'lamb': use one of l1, l2"),
         ("a b --am 0.1", "unrecognized arguments: --am"),

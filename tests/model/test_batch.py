@@ -9,9 +9,9 @@ import pytest
 from onnx import parser
 from onnx.reference import ReferenceEvaluator
 
-from upscale_onnx.errors import ModelError
+from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.model import check_model, infer_shapes
-from upscale_onnx.model.batch import rebatch
+from upscale_onnx.model.batch import check_batch, rebatch
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
 
@@ -77,6 +77,18 @@ def test_what_need_not_change_is_returned_itself() -> None:
     dynamic = model("g (float[n,4] x) => (float[n,4] y) { y = Relu (x) }")
     assert rebatch(fixed, 1) is fixed
     assert rebatch(dynamic, 8) is dynamic
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+def test_batches_that_a_model_can_be_given(batch: int) -> None:
+    check_batch(model("g (float[N,8] x) => (float[N,8] y) { y = Relu(x) }"), batch)
+    check_batch(model(f"g (float[{batch},8] x) => (float[{batch},8] y) {{ y = Relu(x) }}"), batch)
+
+
+@pytest.mark.parametrize(("batch", "said"), [(8, "batch is 8: the model takes batches of 1 alone"), (0, "at least 1")])
+def test_batches_that_it_cannot_be_given(batch: int, said: str) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        check_batch(model("g (float[1,8] x) => (float[1,8] y) { y = Relu(x) }"), batch)
 
 
 def test_a_shape_with_other_readers_keeps_its_value() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -34,6 +36,21 @@ def convolution(kind: str) -> Op:
 def test_groups_read_their_own_channels_only(kind: str) -> None:
     macs = CONVOLUTIONS[kind][2] * 25
     assert COSTS.contraction_ms(convolution(kind), 16, 32) == pytest.approx(macs / COSTS.macs_per_ms)
+
+
+def test_a_dynamic_first_axis_counts_as_the_batch() -> None:
+    text = "(float[N,16,5,5] x) => (float[N,32,5,5] y) { y = Conv(x, w) }"
+    model = parse(text, w=weight(32, 16, 1, 1))
+    op = analyse(import_graph(model), infer_shapes(model)).steps[0].op
+    eight = replace(COSTS, batch=8)
+    dims = ("N", 32, 8, 8)
+    for once, often in (
+        (COSTS.contraction_ms(op, 16, 32), eight.contraction_ms(op, 16, 32)),
+        (COSTS.selection_ms(dims, 1, 16, False), eight.selection_ms(dims, 1, 16, False)),
+        (COSTS.join_ms(dims, 1, 16), eight.join_ms(dims, 1, 16)),
+    ):
+        assert often == pytest.approx(8 * once)
+    assert eight.selection_ms((1, 32, 8, 8), 1, 16, False) == COSTS.selection_ms((1, 32, 8, 8), 1, 16, False)
 
 
 def test_fewer_groups_cost_less() -> None:

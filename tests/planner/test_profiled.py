@@ -17,7 +17,7 @@ from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.plan.costs import PresetCosts
 from upscale_onnx.plan.profiled import NodeTime, ProfiledCosts, contraction_times, own_channels, selection_price
 from upscale_onnx.runtime.profile import profile_operators
-from upscale_onnx.tuning import profiled_costs
+from upscale_onnx.tuning import Place, profiled_costs
 
 CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
@@ -216,7 +216,7 @@ def test_without_selections_there_is_no_price() -> None:
 
 def test_costs_of_a_model_on_this_machine() -> None:
     model = selective()
-    costs = profiled_costs(model, infer_shapes(model), 16, None, "cpu", 1)
+    costs = profiled_costs(model, infer_shapes(model), 16, None, Place("cpu"))
     assert isinstance(costs, ProfiledCosts)
     assert costs.align == 16
     assert costs.contraction_times.keys() == {"node_shared", "node_out0", "node_out1"}

@@ -18,7 +18,7 @@ from upscale_onnx.decisions import decisions
 from upscale_onnx.exports import make, planned_values, recipes
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.plan.splitting import Split, plan_splits
-from upscale_onnx.tuning import in_pieces
+from upscale_onnx.tuning import Place, in_pieces
 
 C = 16
 DEAR = Prices(copy=1e9)
@@ -190,7 +190,7 @@ def test_a_race_decides_whether_values_are_in_pieces() -> None:
     model = heavy()
     shapes = infer_shapes(model)
     best = make(PLANNED, model, shapes, DEAR)
-    trial, recipe = in_pieces(model, shapes, PLANNED, DEAR, best, "cpu", 1)
+    trial, recipe = in_pieces(model, shapes, PLANNED, DEAR, best, Place("cpu"))
     assert recipe.splits
     assert_same(model, trial)
 
@@ -199,4 +199,4 @@ def test_nothing_to_compute_in_pieces() -> None:
     model = finished(fork(range(16), range(16)))
     shapes = infer_shapes(model)
     best = make(PLANNED, model, shapes, DEAR)
-    assert in_pieces(model, shapes, PLANNED, DEAR, best, "cpu", 1) == (best, PLANNED)
+    assert in_pieces(model, shapes, PLANNED, DEAR, best, Place("cpu")) == (best, PLANNED)

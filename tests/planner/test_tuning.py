@@ -12,7 +12,7 @@ from tests.planner.prices import FREE
 from upscale_onnx.exports import make, recipes
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.runtime.bench import race
-from upscale_onnx.tuning import revert
+from upscale_onnx.tuning import Place, revert
 
 PLANNED = recipes(16)["planned"]
 
@@ -40,7 +40,7 @@ def test_selections_that_do_not_pay_are_taken_back() -> None:
     # Costs that think copies free plan every selection; the race knows better.
     best = make(PLANNED, model, shapes, FREE)
     assert selections(best) == 4
-    result, without = revert(model, shapes, PLANNED, FREE, best, "cpu", 1, 20.0)
+    result, without = revert(model, shapes, PLANNED, FREE, best, Place("cpu"), 20.0)
     assert without <= {"sign0", "sign1"}
     assert selections(result) == 4 - 2 * len(without)
     assert_same(model, result)
@@ -57,7 +57,7 @@ def test_no_budget_changes_nothing() -> None:
     model = copying(16, 32)
     shapes = infer_shapes(model)
     best = make(PLANNED, model, shapes, FREE)
-    assert revert(model, shapes, PLANNED, FREE, best, "cpu", 1, 0.0) == (best, frozenset())
+    assert revert(model, shapes, PLANNED, FREE, best, Place("cpu"), 0.0) == (best, frozenset())
 
 
 def test_nothing_to_take_back() -> None:
@@ -66,7 +66,7 @@ def test_nothing_to_take_back() -> None:
     shapes = infer_shapes(model)
     best = make(PLANNED, model, shapes, FREE)
     start = time.perf_counter()
-    assert revert(model, shapes, PLANNED, FREE, best, "cpu", 1, 60.0) == (best, frozenset())
+    assert revert(model, shapes, PLANNED, FREE, best, Place("cpu"), 60.0) == (best, frozenset())
     assert time.perf_counter() - start < 5.0
 
 
@@ -85,7 +85,7 @@ def test_the_budget_bounds_the_time(budget_s: float) -> None:
     shapes = infer_shapes(model)
     best = make(PLANNED, model, shapes, FREE)
     start = time.perf_counter()
-    result, without = revert(model, shapes, PLANNED, FREE, best, "cpu", 1, budget_s)
+    result, without = revert(model, shapes, PLANNED, FREE, best, Place("cpu"), budget_s)
     # One trial, with its races of at most 1.5 s, may end after the budget.
     assert time.perf_counter() - start < budget_s + 5.0
     assert len(without) < 12

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,8 +21,12 @@ from upscale_onnx.pruning.calibration_data import calibrated_model, load_calibra
 from upscale_onnx.pruning.hybrid import candidates, hybrid_masks
 from upscale_onnx.pruning.judging import outputs_judge
 from upscale_onnx.pruning.masking import masked_model
+from upscale_onnx.pruning.measuring import measured_share
 from upscale_onnx.repair.repair import repair as repaired_by
+from upscale_onnx.results import Race
+from upscale_onnx.runtime.bench import race
 from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.target_costs import chosen_target
 
 OPTIONS = Options(amount=0.5, method="hybrid", race=False, provider="cpu")
 
@@ -132,3 +138,21 @@ def test_with_calibration_data_outputs_decide(tmp_path: Path, repair: Repair | N
     pruned, count = calibrated_model(model, options)
     assert pruned == expected
     assert count == sum(int((~kept).sum()) for kept in best.values())
+
+
+def test_latency_is_measured_at_the_batch_that_is_asked_for() -> None:
+    model = opposed(32)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    masks = candidates(model, OPTIONS).constrained
+    seen: list[int | None] = []
+
+    def observed(*given: object, **named: Any) -> Race:
+        seen.append(named["batch"])
+        return race(*given, **named)  # type: ignore[arg-type]  # handed on as it came
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("upscale_onnx.runtime.bench.race", observed)
+        share = measured_share(model, masks, chosen_target(OPTIONS), replace(OPTIONS, race=True, batch=16))
+    assert seen == [16]
+    assert 0 < share < 1

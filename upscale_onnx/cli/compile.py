@@ -70,6 +70,7 @@ def options_from(args: argparse.Namespace) -> Options:
         provider=args.provider,
         seed=args.seed,
         threads=args.threads,
+        batch=args.batch,
         target=args.target,
         tune=args.tune,
         **pruning_from(args),
@@ -118,6 +119,12 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         default=Options.threads,
         metavar="N",
         help="threads of the sessions that are timed (default: %(default)s)",
+    )
+    group.add_argument(
+        "--batch",
+        type=positive,
+        metavar="N",
+        help="batch size to be fast at, where the model takes any; the result takes any as well (default: 1)",
     )
 
 

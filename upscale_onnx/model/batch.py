@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, numpy_helper
 
-from upscale_onnx.errors import ModelError
+from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.model.protos import constant_value
 from upscale_onnx.model.shape_entries import Dim
 from upscale_onnx.model.shapes import Shape, infer_shapes
@@ -61,6 +61,15 @@ def rebatch(model: ModelProto, batch: int) -> ModelProto:
         after = infer_shapes(resized)
     _check_outputs(resized, before, after, size, batch)
     return resized
+
+
+def check_batch(model: ModelProto, batch: int) -> None:
+    """Raises: ArgumentError where `model` cannot be given batches of this size, since it fixes another."""
+    if batch < 1:
+        raise ArgumentError(f"batch is {batch}: it must be at least 1")
+    sizes = sorted({value.type.tensor_type.shape.dim[0].dim_value for value in _batched_inputs(model)})
+    if sizes and batch not in sizes:
+        raise ArgumentError(f"batch is {batch}: the model takes batches of {sizes[0]} alone, so leave it out")
 
 
 def _batched_inputs(model: ModelProto) -> list[ValueInfoProto]:

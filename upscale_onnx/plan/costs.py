@@ -6,6 +6,7 @@ interface with times of the machine at hand.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -54,7 +55,7 @@ class PresetCosts:
     align: channels per block of the kernels. macs_per_ms: multiply-accumulates of a contraction.
     bytes_per_ms: what one copy moves. layouts: how often a selection's bytes move in all (the copy, and
     the way out of a blocked layout and back). launch_ms: what starting one kernel costs.
-    free_slices: whether a contiguous selection of channels is a view.
+    free_slices: whether a contiguous selection of channels is a view. batch: what a dynamic first axis counts as.
     """
 
     align: int = 16
@@ -63,6 +64,7 @@ class PresetCosts:
     layouts: float = 3.0
     launch_ms: float = 0.002
     free_slices: bool = False
+    batch: int = 1
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
         """Arithmetic of whole blocks, or the weight's own bytes where there are few positions."""
@@ -75,19 +77,20 @@ class PresetCosts:
         pairs = self._block(channels_out) * (_group_width(op, weight) or self._block(channels_in))
         from_left = op.op_type == "MatMul" and right is None
         axis = 1 if "Conv" in op.op_type or op.op_type == "Gemm" else len(out) - (2 if from_left else 1)
-        positions = elements(out) / max(size(out[axis]), 1)
+        positions = elements(out, self.batch) / max(size(out[axis]), 1)
         return self.launch_ms + float(pairs * window * max(positions, 16.0)) / self.macs_per_ms
 
     def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool, itemsize: int = FLOAT_BYTES) -> float:
         """Bytes picked, moved once per layout change and once for the copy."""
         if contiguous and self.free_slices:
             return 0.0
-        moved = float(itemsize) * picked * elements(dims) / max(size(dims[axis]), 1)
+        moved = float(itemsize) * picked * elements(dims, self.batch) / max(size(dims[axis]), 1)
         return self.launch_ms + self.layouts * moved / self.bytes_per_ms
 
     def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = FLOAT_BYTES) -> float:
         """Bytes joined, moved once."""
-        return self.launch_ms + itemsize * joined * elements(dims) / max(size(dims[axis]), 1) / self.bytes_per_ms
+        moved = itemsize * joined * elements(dims, self.batch) / max(size(dims[axis]), 1)
+        return self.launch_ms + moved / self.bytes_per_ms
 
     def _block(self, channels: int) -> int:
         return -(-channels // self.align) * self.align
@@ -109,14 +112,11 @@ def itemsize(dtype: int) -> int:
     return _BYTES.get(dtype, FLOAT_BYTES)
 
 
-def elements(dims: Dims) -> float:
-    """How many elements a value of these dimensions has; unknown ones count as 1."""
-    total = 1.0
-    for dim in dims:
-        total *= size(dim)
-    return total
+def elements(dims: Dims, batch: int = 1) -> float:
+    """How many elements a value of these dimensions has; unknown ones count as 1, as the first axis as `batch`."""
+    return float(math.prod(size(dim, batch if axis == 0 else 1) for axis, dim in enumerate(dims)))
 
 
-def size(dim: object) -> int:
-    """A dimension as a number; unknown ones count as 1."""
-    return dim if isinstance(dim, int) and dim > 0 else 1
+def size(dim: object, unknown: int = 1) -> int:
+    """A dimension as a number; unknown ones count as `unknown`."""
+    return dim if isinstance(dim, int) and dim > 0 else unknown

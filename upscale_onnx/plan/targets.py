@@ -38,6 +38,10 @@ class Target:
         """The onnxruntime provider that this target is, None where it is another engine."""
         return {"onnxruntime-cpu": "cpu", "onnxruntime-cuda": "cuda"}.get(self.engine)
 
+    def costs(self, batch: int = 1) -> PresetCosts:
+        """The preset, with `batch` for dynamic first axes."""
+        return replace(self.preset, batch=batch)
+
 
 def _preset(
     align: int, macs_per_ms: float, bytes_per_ms: float, layouts: float, launch_ms: float, free: bool

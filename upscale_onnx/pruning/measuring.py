@@ -34,6 +34,7 @@ def measured_share(model: onnx.ModelProto, masks: Masks, target: Target, options
         {"input": model, **made},
         provider=resolve_provider(options.provider),
         threads=options.threads,
+        batch=options.batch,
         rounds=_RACE_ROUNDS,
         seed=options.seed,
         budget_s=_RACE_SECONDS,
