@@ -35,7 +35,9 @@ class Case:
     repair: str = NONE
     amount: float = 0.0
 
-    def pruned(self, model: onnx.ModelProto, data: Data, threads: int, seed: int, batch: int | None = None) -> onnx.ModelProto:
+    def pruned(
+        self, model: onnx.ModelProto, data: Data, threads: int, seed: int, batch: int | None = None
+    ) -> onnx.ModelProto:
         """`model` pruned and repaired. batch: at which its latency counts, where the method goes by it.
 
         Raises: UpscaleError where this case does not exist for the network, such as a criterion that reads nodes

@@ -56,6 +56,17 @@ def test_what_cannot_come_nearer_stays_as_it_is() -> None:
     assert fitted_jointly(model, model, BATCHES, passes=1) is model
 
 
+def test_what_comes_before_everything_that_is_pruned_stays_as_it_is() -> None:
+    model = _network()
+    masked, _ = mask_model(model, Options(amounts=(("a2*", 0.5), ("c2*", 0.5))))
+    alone = repair(model, masked, BATCHES)[0]
+    together = fitted_jointly(model, alone, BATCHES)
+    assert _error(model, together) < _error(model, alone)
+    for name in ("stem_w", "a1_w", "c1_w"):
+        assert (_array(together, name) == _array(model, name)).all()
+    assert (_array(together, "fc") != _array(model, "fc")).any()
+
+
 def test_a_fit_that_is_worse_on_inputs_held_out_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
     from upscale_onnx.gradients.joint import JointFit
 

@@ -52,11 +52,15 @@ def fitted_jointly(
     except ImportError as error:
         raise ArgumentError("repair 'joint' needs PyTorch: pip install 'upscale-onnx[torch]'") from error
     fit, held = _divided(unpruned, batches)
+    changed = _changed_values(unpruned, pruned)
     finder = Goals(unpruned)
-    goals = {goal.value: goal for goal in map(finder.goal, linear_layers(unpruned))}
+    goals = {goal.value: goal for goal in map(finder.goal, linear_layers(unpruned)) if goal.value in changed}
+    layers = [layer for layer in linear_layers(pruned) if layer.output in changed]
+    if not goals or not layers:
+        return pruned
     joint = JointFit(unpruned, pruned, [Compared(goal.value, goal.low, goal.high) for goal in goals.values()])
     tensors = constant_tensors(pruned)
-    names = [name for layer in linear_layers(pruned) for name in (layer.weight, layer.bias) if name is not None]
+    names = [name for layer in layers for name in (layer.weight, layer.bias) if name is not None]
     start = {name: numpy_helper.to_array(tensors[name]) for name in names}
     found = joint.fitted(start, lambda: _shuffled(fit), passes * len(fit), threads=threads, progress=progress)
     judged = [piece for batch in held for piece in batch]
@@ -68,6 +72,17 @@ def fitted_jointly(
     for name, array in found.items():
         store(tensors[name], array)
     return repaired
+
+
+def _changed_values(unpruned: onnx.ModelProto, pruned: onnx.ModelProto) -> set[str]:
+    """The constants of `pruned` that `unpruned` does not have, and all values that depend on them. What comes before
+    is as it was: it needs no fit, and half of the time goes into the first, largest values."""
+    before, after = constant_tensors(unpruned), constant_tensors(pruned)
+    changed = {name for name, tensor in after.items() if name not in before or tensor != before[name]}
+    for node in pruned.graph.node:
+        if not changed.isdisjoint(node.input):
+            changed.update(node.output)
+    return changed
 
 
 def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequence[Batch], Sequence[Batch]]:

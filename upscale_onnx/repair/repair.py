@@ -25,6 +25,8 @@ How = Literal["stats", "lsq"]
 Choose = Callable[[Layer, Sample, Sample, Tail, Array], NDArray[np.bool_] | None]
 Progress = Callable[[str, float], None]
 
+# A layer that is off by less still makes what it did.
+_ROUNDING = 1e-5
 _FITS = {"stats": rescale, "lsq": refit}
 
 
@@ -109,13 +111,20 @@ def _repair_layer(
     if chosen is not None:
         alive = alive & chosen
         start = start * alive[..., None]
+    before = _error(held, goal, tail, start)
+    if chosen is None and before < _ROUNDING:
+        return LayerRepair(layer.weight, before, before)
     matrix = method(fit, held, tail, start, alive)
     matrix = np.where(carries & outputs[:, None, :], matrix, start)
     if chosen is not None or (matrix != start).any():
         _write(model, layer, matrix)
+    return LayerRepair(layer.weight, before, _error(held, goal, tail, matrix))
+
+
+def _error(held: Sample, goal: Goal, tail: Tail, matrix: Array) -> float:
+    """Root of the squared error of what `matrix` makes, over the variation of what it is to make."""
     variation = float(np.clip(held.goal, goal.low, goal.high).var(axis=1, dtype=np.float64).sum()) or 1.0
-    errors = (float(held.error(m, tail).sum()) for m in (start, matrix))
-    return LayerRepair(layer.weight, *(float(np.sqrt(error / variation)) for error in errors))
+    return float(np.sqrt(float(held.error(matrix, tail).sum()) / variation))
 
 
 def _support(layer: Layer, old: Array, new: Array) -> tuple[Array, Array] | None:
