@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,10 @@ from onnx import TensorProto, helper, numpy_helper
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.calibration_data import calibrated_model
 from upscale_onnx.repair.choose import obs_scores, pruned_counts
-from upscale_onnx.repair.costs import obs_costs
+from upscale_onnx.repair.costs import _divided, obs_costs
 from upscale_onnx.runtime.activations import batches_of
+from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.sensitivity.measures import Distance
 
 WIDTH = 32
 
@@ -46,8 +49,16 @@ def _data(count: int) -> NDArray[np.float32]:
     return x
 
 
+def _costs(model: onnx.ModelProto, batches: Sequence[Inputs]) -> dict[str, NDArray[np.float64]]:
+    def harm_on(held: Sequence[Inputs]) -> Callable[[onnx.ModelProto], float]:
+        distance = Distance.of(model, held)
+        return lambda variant: distance.value(variant) ** 2
+
+    return obs_costs(model, batches, harm_on)
+
+
 def test_copies_cost_nothing_and_all_channels_together_everything() -> None:
-    costs = obs_costs(_network(), batches_of({"x": _data(2000)}, 500))
+    costs = _costs(_network(), batches_of({"x": _data(2000)}, 500))
     assert set(costs) == {"a", "b"}
     squares = np.square(np.sort(costs["a"]))
     assert squares[:4].sum() < 1e-3
@@ -58,14 +69,14 @@ def test_copies_cost_nothing_and_all_channels_together_everything() -> None:
 
 def test_scale_hardly_matters() -> None:
     batches = batches_of({"x": _data(1000)}, 500)
-    small, large = (obs_costs(_network(scale), batches) for scale in (1.0, 16.0))
+    small, large = (_costs(_network(scale), batches) for scale in (1.0, 16.0))
     for weight in ("a", "b"):
         sums = [np.square(np.sort(costs[weight])[:16]).sum() for costs in (small, large)]
         assert sums[0] == pytest.approx(sums[1], rel=0.1)
 
 
 def test_few_samples_make_channels_dear() -> None:
-    few, many = (obs_costs(_network(), batches_of({"x": _data(count)}, 500)) for count in (32, 2000))
+    few, many = (_costs(_network(), batches_of({"x": _data(count)}, 500)) for count in (32, 2000))
     cheapest = [float(np.square(np.sort(costs["b"])[:20]).sum()) for costs in (few, many)]
     assert cheapest[0] > 1.5 * cheapest[1]
     # What was fitted shows the opposite: fewer samples are easier to meet.
@@ -95,3 +106,52 @@ def test_a_global_amount_goes_where_it_costs_least(tmp_path: Path) -> None:
         assert count == pytest.approx(16, abs=1)
     assert counts["local"] == {"a": 8, "b": 8}
     assert counts["global"] != counts["local"]
+
+
+def test_what_hardly_reaches_the_outputs_is_cheap() -> None:
+    model = _branches(0.01)
+    costs = _costs(model, batches_of({"x": _data(1000)}, 500))
+    loud, quiet = (float(np.square(np.sort(costs[weight])[: WIDTH // 2]).sum()) for weight in ("loud", "quiet"))
+    assert quiet < 1e-2 * loud
+
+
+def _branches(scale: float) -> onnx.ModelProto:
+    """Two layers that both read the input; what the second makes counts `scale` times as much."""
+    rng = np.random.default_rng(0)
+    tensors = {
+        "loud": rng.normal(size=(WIDTH, 6)),
+        "quiet": rng.normal(size=(WIDTH, 6)),
+        "scale": np.array(scale),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["x", "loud"], ["l"], "loud"),
+        helper.make_node("MatMul", ["x", "quiet"], ["q"], "quiet"),
+        helper.make_node("Mul", ["q", "scale"], ["s"], "mul"),
+        helper.make_node("Relu", ["s"], ["r"], "relu"),
+        helper.make_node("Add", ["l", "r"], ["y"], "add"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "branches",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", WIDTH))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("N", 6))],
+        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in tensors.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+@pytest.mark.parametrize(("samples", "judges"), [(1000, 125), (160, 40), (32, 8)])
+def test_harm_is_measured_on_inputs_that_no_fit_has_seen(samples: int, judges: int) -> None:
+    data = np.arange(samples * WIDTH, dtype=np.float32).reshape(samples, WIDTH)
+    fit, judged = _divided(_network(), batches_of({"x": data}, 500))
+    parts = [np.concatenate([batch["x"] for batch in part]) for part in (fit, judged)]
+    assert [len(part) for part in parts] == [samples - judges, judges]
+    assert (np.sort(np.concatenate(parts), axis=0) == data).all()
+
+
+def test_a_model_of_one_batch_size_is_judged_on_whole_batches() -> None:
+    model = _network()
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 50
+    fit, judged = _divided(model, batches_of({"x": _data(200)}, 50))
+    assert [len(batch["x"]) for batch in (*fit, *judged)] == [50] * 4
+    assert len(judged) == 1

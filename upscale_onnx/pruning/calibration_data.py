@@ -24,7 +24,7 @@ from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.class_scores import Labels, taylor_scores, tvs_scores
 from upscale_onnx.pruning.hybrid import Judge
-from upscale_onnx.pruning.judging import outputs_judge
+from upscale_onnx.pruning.judging import harm_on, outputs_judge
 from upscale_onnx.pruning.masking import masked_model
 from upscale_onnx.repair.choose import obs_choice, obs_scores
 from upscale_onnx.repair.costs import obs_costs
@@ -118,7 +118,7 @@ def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) 
     return outputs_judge(model, batches, None if quick.repair is None else repaired, options.threads)
 
 
-def _scores(model: onnx.ModelProto, options: Options, batches: Sequence[Mapping[str, Array]]) -> Scores | None:
+def _scores(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> Scores | None:
     """By weight, one score per channel of `options.side`; None for criteria that see weights alone."""
     if isinstance(options.criterion, ActivationCriterion):
         return _observed_scores(model, options, options.criterion, _needed(batches, "of activations"))
@@ -135,14 +135,16 @@ def _scores(model: onnx.ModelProto, options: Options, batches: Sequence[Mapping[
     if name == OBS:
         if options.side != "input":
             raise ArgumentError("criterion 'obs' scores what layers read: use side 'input'")
-        return (obs_scores if options.scope == "local" else obs_costs)(model, some, options.threads)
+        if options.scope == "local":
+            return obs_scores(model, some, options.threads)
+        return obs_costs(model, some, partial(harm_on, model, threads=options.threads), options.threads)
     assert options.calibration is not None
     samples = sample_count(some)
     labels = load_labels(options.calibration, model, samples)
     return (tvs_scores if name == TVS else taylor_scores)(model, options, some, labels)
 
 
-def _needed(batches: Sequence[Mapping[str, Array]], criterion: str) -> Sequence[Mapping[str, Array]]:
+def _needed(batches: Sequence[Inputs], criterion: str) -> Sequence[Inputs]:
     if not batches:
         raise ArgumentError(f"criterion {criterion} needs calibration data: --calibration data.npz")
     return batches

@@ -1,81 +1,125 @@
-"""What it costs each layer to lose channels, in numbers that can be compared between layers."""
+"""What it costs the network's outputs that a layer loses channels, in numbers that can be compared between layers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from scipy.interpolate import PchipInterpolator
 
 from upscale_onnx.masks.criteria import obs
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import Layer, linear_layers
+from upscale_onnx.repair.repair import write_matrix
 from upscale_onnx.repair.sampling import sample_layer
-from upscale_onnx.runtime.activations import Walk, sample_count
+from upscale_onnx.runtime.activations import Walk, batches_of, sample_count
+from upscale_onnx.runtime.inputs import Inputs
 
 Array = NDArray[Any]
+Harm = Callable[[onnx.ModelProto], float]
 
 _DAMPING = 1e-2
 _RIDGES = (1e-3, 1e-1)
-_STEPS = 8
-# Keeps the order where errors are alike.
+# Shares of its channels that each layer is tried without; between them harm rises smoothly.
+_SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)
+_JUDGES = 64
+_PIECES = 8
+_MOST_HARM = 1e6  # outputs may overflow
+# Keeps the order where costs are alike.
 _LEAST = 1e-12
 
 
 def obs_costs(
-    model: onnx.ModelProto, batches: Sequence[Mapping[str, Array]], threads: int = 1
+    model: onnx.ModelProto,
+    batches: Sequence[Inputs],
+    harm_on: Callable[[Sequence[Inputs]], Harm],
+    threads: int = 1,
 ) -> dict[str, NDArray[np.float64]]:
-    """By weight, a score of each input channel whose squares add up to the error, of inputs held out, that losing
-    these channels leaves after a re-fit, over the variation of what the layer makes, behind its addition and
-    activation.
+    """By weight, a score of each input channel whose squares add up to the harm that losing these channels does to
+    the outputs, where this layer alone loses any and is re-fitted.
 
-    Channels go in the order of optimal brain surgeon. Unlike the error on what was fitted, this one knows where
-    there are too few samples to make up for a channel. Left out are the layers that `obs_scores` leaves out.
+    Channels go in the order of optimal brain surgeon. The harm is measured on inputs that no fit has seen, so that
+    layers of few positions, which can be fitted to anything, are dear. Left out are the layers that `obs_scores`
+    leaves out.
+
+    harm_on: given such inputs, what tells how much worse than `model` a variant of it is; it should grow with the
+    square of what outputs are off by, so that the harm of several layers adds up.
     """
-    samples = sample_count(batches)
+    fit_on, judged_on = _divided(model, batches)
+    harm = harm_on(judged_on)
+    samples = sample_count(fit_on)
     layers = [layer for layer in linear_layers(model) if layer.group == 1]
     finder = Goals(model)
     goals = [finder.goal(layer) for layer in layers]
     tensors = constant_tensors(model)
     needed = [{layer.source, goal.value, goal.skip or goal.value} for layer, goal in zip(layers, goals, strict=True)]
     scores = {}
-    with Walk(model, batches, keep=set().union(*needed), threads=threads) as walk:
+    with Walk(model, fit_on, keep=set().union(*needed), threads=threads) as walk:
         for number, (layer, goal) in enumerate(zip(layers, goals, strict=True)):
             walk.advance(max(layer.position, goal.position) + 1)
             fit, held = sample_layer(layer, goal, walk, walk, samples, seed=layer.position)
             bias = None if layer.bias is None else numpy_helper.to_array(tensors[layer.bias])
             start = layer.matrix(numpy_helper.to_array(tensors[layer.weight]), bias)
             tail, carries = goal.tail(layer.group)
-            scores[layer.weight] = _costs(layer, fit, held, tail, start * carries)
+            order = _order(layer, fit, tail, start * carries)
+            counts = np.unique(np.ceil(np.array(_SHARES) * layer.channels).astype(int))
+            cross = fit.cross(fit.wanted(tail))
+            harms = []
+            for count in counts:
+                matrix = _without(order[:count], layer, fit, cross, held, tail, start)
+                trial = onnx.ModelProto()
+                trial.CopyFrom(model)
+                write_matrix(trial, layer, np.where(carries, matrix, start))
+                harms.append(min(harm(trial), _MOST_HARM))
+            scores[layer.weight] = _spread(order, counts, harms)
             for name in needed[number].difference(*needed[number + 1 :]):
                 walk.release(name)
     return scores
 
 
-def _costs(layer: Layer, fit: Sample, held: Sample, tail: Tail, start: Array) -> NDArray[np.float64]:
+def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequence[Inputs], Sequence[Inputs]]:
+    """Batches to fit on and to measure with: those that hold the last quarter of all samples, or `_JUDGES` of them."""
+    samples = sample_count(batches)
+    shapes = [value.type.tensor_type.shape.dim for value in model.graph.input]
+    fixed = any(dims and dims[0].dim_value for dims in shapes)
+    size = max(samples // _PIECES, 1)
+    fit = [piece for batch in batches for piece in ([batch] if fixed else batches_of(batch, size))]
+    judging: list[Inputs] = []
+    while len(fit) > 1 and (not judging or sample_count(judging) < min(samples // 4, _JUDGES)):
+        judging.append(fit.pop())
+    return fit, judging or fit
+
+
+def _order(layer: Layer, fit: Sample, tail: Tail, start: Array) -> NDArray[np.intp]:
+    """The layer's channels, the first to go first."""
     damping = _DAMPING * np.trace(fit.moments[0]) / start.shape[1] * np.eye(start.shape[1])
-    order = np.argsort(
-        obs.score(fit.moments[0] + damping, start[0] * np.abs(tail.scale[0]), layer.channels, layer.block)
-    )
-    cross = fit.cross(fit.wanted(tail))
-    counts = np.unique(-(-np.arange(1, _STEPS) * layer.channels // _STEPS))
-    errors = [0.0]
-    for count in counts:
-        alive = np.ones(start.shape[:2], np.bool_)
-        alive[0, :-1] = np.repeat(~np.isin(np.arange(layer.channels), order[:count]), layer.block)
-        alive[:, -1] = layer.can_bias
-        solver = Solver(fit.moments, alive)
-        kept = start * alive[..., None]
-        errors.append(min(float(held.error(solver.solve(cross, kept, ridge), tail).sum()) for ridge in _RIDGES))
-    variation = float(np.clip(held.goal, tail.low, tail.high).var(axis=1, dtype=np.float64).sum()) or 1.0
-    steps = np.diff([0, *counts])
-    each = np.maximum.accumulate(np.maximum(np.diff(errors), 0.0) / variation / steps)
-    found = np.full(layer.channels, np.inf)
-    found[order[: counts[-1]]] = np.sqrt(np.repeat(each, steps))
+    weighed = start[0] * np.abs(tail.scale[0])
+    return np.argsort(obs.score(fit.moments[0] + damping, weighed, layer.channels, layer.block))
+
+
+def _without(
+    gone: NDArray[np.intp], layer: Layer, fit: Sample, cross: Array, held: Sample, tail: Tail, start: Array
+) -> Array:
+    """The matrix without these channels, re-fitted."""
+    alive = np.ones(start.shape[:2], np.bool_)
+    alive[0, :-1] = np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
+    alive[:, -1] = layer.can_bias
+    solver, kept = Solver(fit.moments, alive), start * alive[..., None]
+    found = [solver.solve(cross, kept, ridge) for ridge in _RIDGES]
+    return min(found, key=lambda matrix: float(held.error(matrix, tail).sum()))
+
+
+def _spread(order: NDArray[np.intp], counts: NDArray[np.intp], harms: Sequence[float]) -> NDArray[np.float64]:
+    """Scores by channel; the last channels, of which no count was tried, go after those of all layers."""
+    rising = PchipInterpolator([0, *counts], np.maximum.accumulate([0.0, *harms]))
+    each = np.maximum.accumulate(np.maximum(np.diff(rising(np.arange(counts[-1] + 1))), 0.0))
+    found = np.full(order.size, np.inf)
+    found[order[: counts[-1]]] = np.sqrt(each)
     found += np.argsort(order) * _LEAST
     return found

@@ -117,7 +117,7 @@ def _repair_layer(
     matrix = method(fit, held, tail, start, alive)
     matrix = np.where(carries & outputs[:, None, :], matrix, start)
     if chosen is not None or (matrix != start).any():
-        _write(model, layer, matrix)
+        write_matrix(model, layer, matrix)
     return LayerRepair(layer.weight, before, _error(held, goal, tail, matrix))
 
 
@@ -143,7 +143,8 @@ def _matrix(layer: Layer, tensors: Mapping[str, onnx.TensorProto]) -> Array:
     return layer.matrix(numpy_helper.to_array(tensors[layer.weight]), bias)
 
 
-def _write(model: onnx.ModelProto, layer: Layer, matrix: Array) -> None:
+def write_matrix(model: onnx.ModelProto, layer: Layer, matrix: Array) -> None:
+    """Put `matrix`, (group, K, M) with the bias in its last row, in place of the weight and bias of `layer`."""
     weight, bias = layer.tensors(matrix)
     tensors = constant_tensors(model)
     store(tensors[layer.weight], weight)
