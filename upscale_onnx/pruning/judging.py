@@ -9,7 +9,7 @@ import onnx
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.pruning.class_scores import predicted_labels
 from upscale_onnx.runtime.inputs import Array, Inputs
-from upscale_onnx.sensitivity.measures import Distance, Divergence, Place, Top1
+from upscale_onnx.sensitivity.measures import Distance, Place, Top1
 
 # Share of the batches that judges where the others are fitted to.
 _HELD = 0.25
@@ -42,14 +42,10 @@ def outputs_judge(
 
 
 def harm_on(model: onnx.ModelProto, batches: Sequence[Inputs], threads: int = 1) -> Callable[[onnx.ModelProto], float]:
-    """What tells how much worse than `model` a variant is on these batches, in numbers that add up: the divergence of
-    its classes, and the squared distance of its outputs where it has none."""
-    where = Place(threads=threads)
-    try:
-        return Divergence.of(model, batches, where).value
-    except ArgumentError:
-        distance = Distance.of(model, batches, where)
-        return lambda variant: distance.value(variant) ** 2
+    """What tells how much worse than `model` a variant is on these batches, in numbers that add up: the squared
+    distance of its outputs."""
+    distance = Distance.of(model, batches, Place(threads=threads))
+    return lambda variant: distance.value(variant) ** 2
 
 
 def _classes(model: onnx.ModelProto, batches: Sequence[Inputs], where: Place) -> Top1 | None:

@@ -16,9 +16,6 @@ from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
 
 _HELD_BYTES = 2**29
-# Sums of probabilities in half precision are off by this much, and what such a model calls 0 is below this.
-_ROUNDING = 1e-2
-_LEAST_PROBABILITY = 1e-8
 
 
 class Measure(Protocol):
@@ -151,62 +148,6 @@ class Distance:
     def loss(self, value: float) -> float:
         """The distance itself."""
         return value
-
-
-@dataclass(frozen=True, eq=False)
-class Divergence:
-    """How far the probabilities of classes are from the unpruned model's: the mean over samples of their
-    Kullback-Leibler divergence, in nats. They are the softmax of its only output, or that output where it holds
-    probabilities."""
-
-    batches: Sequence[Inputs]
-    expected: Sequence[Array]
-    where: Place
-    name: str = "divergence"
-    baseline: float = 0.0
-
-    @classmethod
-    def of(cls, model: ModelProto, batches: Sequence[Inputs], where: Place | None = None) -> Divergence:
-        """The measure on these batches.
-
-        Raises: ArgumentError where the model's outputs are not one of shape (samples, classes). ModelError where it
-        cannot be run.
-        """
-        device = where or Place()
-        names = [value.name for value in model.graph.output]
-        if len(names) != 1:
-            raise ArgumentError(f"the model has {len(names)} outputs, not one of shape (samples, classes)")
-        expected = [_log_probabilities(found) for (found,) in _outputs(model, batches, names, device)]
-        return cls(batches, expected, device)
-
-    @property
-    def samples(self) -> int:
-        """How many samples there are in all batches."""
-        return sum(len(each) for each in self.expected)
-
-    def value(self, model: ModelProto) -> float:
-        """The divergence of `model`; infinite where outputs are no numbers any more."""
-        names = [value.name for value in model.graph.output]
-        total = 0.0
-        for (found,), expected in zip(_outputs(model, self.batches, names, self.where), self.expected, strict=True):
-            if not np.isfinite(found).all():
-                return float(np.inf)
-            total += float((np.exp(expected) * (expected - _log_probabilities(found))).sum())
-        return max(total / max(self.samples, 1), 0.0)
-
-    def loss(self, value: float) -> float:
-        """The divergence itself."""
-        return value
-
-
-def _log_probabilities(output: Array) -> Array:
-    if output.ndim != 2 or output.shape[1] < 2 or output.dtype.kind != "f":
-        raise ArgumentError(f"an output of shape {output.shape} and type {output.dtype} is not (samples, classes)")
-    scores = output.astype(np.float64)
-    if (scores >= 0).all() and np.allclose(scores.sum(axis=1), 1.0, atol=_ROUNDING):
-        return np.asarray(np.log(np.maximum(scores, _LEAST_PROBABILITY)))
-    scores -= scores.max(axis=1, keepdims=True)
-    return np.asarray(scores - np.log(np.exp(scores).sum(axis=1, keepdims=True)))
 
 
 def _outputs(
