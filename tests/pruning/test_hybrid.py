@@ -23,7 +23,7 @@ from upscale_onnx.pruning.judging import outputs_judge
 from upscale_onnx.pruning.masking import masked_model
 from upscale_onnx.pruning.measuring import measured_share
 from upscale_onnx.repair.repair import repair as repaired_by
-from upscale_onnx.results import Race
+from upscale_onnx.results import Race, Timing
 from upscale_onnx.runtime.bench import race
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.target_costs import chosen_target
@@ -156,3 +156,14 @@ def test_latency_is_measured_at_the_batch_that_is_asked_for() -> None:
         share = measured_share(model, masks, chosen_target(OPTIONS), replace(OPTIONS, race=True, batch=16))
     assert seen == [16]
     assert 0 < share < 1
+
+
+def test_no_masks_are_slower_than_the_input_unless_the_export_is_given() -> None:
+    model, target = opposed(32), chosen_target(OPTIONS)
+    masks = hybrid_masks(model, OPTIONS)
+    timings = tuple(Timing(name, 1.0, ratio, ratio, ratio) for name, ratio in (("input", 1.0), ("keep", 1.5)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("upscale_onnx.runtime.bench.race", lambda *_, **__: Race(timings, "input", "cpu", 1, 7))
+        raced = replace(OPTIONS, race=True)
+        assert measured_share(model, masks, target, raced) == 1.0
+        assert measured_share(model, masks, target, replace(raced, export="keep")) == 1.5
