@@ -29,7 +29,7 @@ def measured_share(model: onnx.ModelProto, masks: Masks, target: Target, options
     masked, _ = write_masks(model, masks)
     shapes, costs = infer_shapes(masked), chosen_costs(target, options)
     known = recipes(target.block() if options.align is None else options.align)
-    names = ("keep", "planned") if options.export == "auto" else (options.export,)
+    names = known if options.export == "auto" else (options.export,)
     made = {name: make(known[name], masked, shapes, costs) for name in names}
     outcome = race(
         {"input": model, **made},
@@ -39,6 +39,7 @@ def measured_share(model: onnx.ModelProto, masks: Masks, target: Target, options
         rounds=_RACE_ROUNDS,
         seed=options.seed,
         budget_s=_RACE_SECONDS,
+        eliminate=True,
     )
     exports = outcome.timings if options.export == "auto" else outcome.timings[1:]
     return min(timing.ratio for timing in exports)
