@@ -4,11 +4,12 @@
     python docs/accuracy.py latency NETWORK.onnx --train TRAIN.npz --test TEST.npz --normalise imagenet --out race.csv
     python docs/accuracy.py tables --grid grid.csv --latency race.csv
 
-`grid` measures amounts, sides, methods, criteria and repairs, all by default. `latency` also compiles each pruned
-network to its fastest export and races all against the unpruned one. Both add to --out what it lacks, so that they
-can be stopped and started again; use one file for each network that is measured at the same time. Ratios that other
-work disturbed (their confidence interval spans more than a fifth) are measured again the next time. `tables` prints
-any number of such files as Markdown, and interpolates accuracy where latencies are equal, without disturbed ratios.
+`grid` measures amounts, sides, methods, criteria and repairs, by default all of scope "local" but the repair "joint".
+`latency` also compiles each pruned network to its fastest export and races all against the unpruned one. Both add to
+--out what it lacks, so that they can be stopped and started again; use one file for each network that is measured at
+the same time. Ratios that other work disturbed (their confidence interval spans more than a fifth) are measured again
+the next time. `tables` prints any number of such files as Markdown, and interpolates accuracy where latencies are
+equal, without disturbed ratios.
 
 TRAIN and TEST are what `upscale_onnx evaluate` reads. Criteria that need labels are given those of TRAIN, nothing
 else is. Where both are one file, its images are divided: half calibrate, half judge.
@@ -40,7 +41,9 @@ from upscale_onnx.model import load_model
 AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 SIDES = ("input", "output")
 METHODS = ("unconstrained", "constrained", "hybrid")
+SCOPES = ("local", "global", "isomorphic")
 REPAIRS = ("none", "stats", "lsq", "joint")
+DEFAULT_REPAIRS = ("none", "stats", "lsq")  # joint takes minutes for each case
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,7 +77,10 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         )
         command.add_argument("--sides", nargs="+", default=SIDES[:1] if raced else SIDES, choices=SIDES)
         command.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
-        command.add_argument("--repairs", nargs="+", default=("none", "lsq") if raced else REPAIRS, choices=REPAIRS)
+        command.add_argument("--scopes", nargs="+", default=SCOPES[:1], choices=SCOPES)
+        command.add_argument(
+            "--repairs", nargs="+", default=("none", "lsq") if raced else DEFAULT_REPAIRS, choices=REPAIRS
+        )
         command.add_argument("--masks", default="flat", choices=("flat", "aware"))
         command.add_argument("--calibrate", type=positive, default=1024, metavar="N", help="images to calibrate on")
         command.add_argument("--judge", type=positive, default=2000, metavar="N", help="images to judge by")
@@ -125,7 +131,7 @@ def _drawn(args: argparse.Namespace, folder: Path) -> tuple[onnx.ModelProto, Dat
 
 
 def _cases(args: argparse.Namespace) -> list[Case]:
-    return list(cases(args.criteria, args.sides, args.methods, args.masks, args.repairs, args.amounts))
+    return list(cases(args.criteria, args.sides, args.methods, args.scopes, args.masks, args.repairs, args.amounts))
 
 
 def _tables(args: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.calibration_data import calibrated_model
 
-KEY = ("network", "criterion", "side", "method", "masks", "repair", "amount", "calibrate", "judge", "seed")
+KEY = ("network", "criterion", "side", "method", "scope", "masks", "repair", "amount", "calibrate", "judge", "seed")
 MEASURED = ("top1", "seconds")
 UNPRUNED = "unpruned"
 NONE = "none"
@@ -26,11 +26,12 @@ LABELLED = frozenset({"taylor", "tvs"})  # criteria that are given the classes o
 
 @dataclass(frozen=True)
 class Case:
-    """One way to prune. masks: "flat" or "aware", as in `Options`; repair: "none" or as in `Options`."""
+    """One way to prune. masks: "flat" or "aware"; scope and repair: as in `Options`, or "none"."""
 
     criterion: str = NONE
     side: str = NONE
     method: str = UNPRUNED
+    scope: str = NONE
     masks: str = NONE
     repair: str = NONE
     amount: float = 0.0
@@ -49,6 +50,7 @@ class Case:
             criterion=self.criterion,
             side=cast(Any, self.side),
             method=cast(Any, self.method),
+            scope=cast(Any, self.scope),
             masks=cast(Any, self.masks),
             repair=None if self.repair == NONE else cast(Any, self.repair),
             calibration=str(calibration),
@@ -75,12 +77,14 @@ class Setting:
 
 
 def cases(
-    criteria: Sequence[str], sides: Sequence[str], methods: Sequence[str], masks: str, repairs: Sequence[str],
-    amounts: Sequence[float],
+    criteria: Sequence[str], sides: Sequence[str], methods: Sequence[str], scopes: Sequence[str], masks: str,
+    repairs: Sequence[str], amounts: Sequence[float],
 ) -> Iterator[Case]:  # fmt: skip
     """All combinations; the amount varies fastest."""
-    for criterion, side, method, repair, amount in itertools.product(criteria, sides, methods, repairs, amounts):
-        yield Case(criterion, side, method, masks, repair, amount)
+    for criterion, side, method, scope, repair, amount in itertools.product(
+        criteria, sides, methods, scopes, repairs, amounts
+    ):
+        yield Case(criterion, side, method, scope, masks, repair, amount)
 
 
 def measure(

@@ -23,9 +23,9 @@ def by_amount(rows: Iterable[Row]) -> str:
     found: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     for row in listed:
         if row["method"] != UNPRUNED:
-            what = tuple(row[name] for name in ("network", "criterion", "side", "repair", "masks", "method"))
+            what = tuple(row[name] for name in ("network", "criterion", "side", "scope", "repair", "masks", "method"))
             found[what][row["amount"]] = float(row["top1"])
-    heads = ("network", "criterion", "side", "repair", "masks", "method", "unpruned", *amounts)
+    heads = ("network", "criterion", "side", "scope", "repair", "masks", "method", "unpruned", *amounts)
     body = [
         (*what, _shown(unpruned.get(what[0])), *(_shown(top1.get(amount)) for amount in amounts))
         for what, top1 in found.items()
@@ -37,7 +37,7 @@ def by_amount(rows: Iterable[Row]) -> str:
             gains.append((*what, *(_signed(free.get(amount), bound.get(amount)) for amount in amounts)))
     tables = [_table("Top-1 by amount", heads, body)]
     if gains:
-        heads = ("network", "criterion", "side", "repair", "masks", *amounts)
+        heads = ("network", "criterion", "side", "scope", "repair", "masks", *amounts)
         tables.append(_table("Unconstrained minus constrained at equal amount", heads, gains))
     return "\n".join(tables)
 
@@ -54,7 +54,7 @@ def by_latency(rows: Iterable[Row], shares: Sequence[float] = SHARES) -> str:
             free, bound = (top1.get(method) for method in _LEVER)
             cells = (_shown(top1.get(method)) for method in methods)
             body.append((*what, f"{share:.2f}", *cells, _signed(free, bound)))
-    heads = ("network", "criterion", "side", "repair", "latency", *methods, "gain")
+    heads = ("network", "criterion", "side", "scope", "repair", "latency", *methods, "gain")
     return _table("Top-1 at equal measured latency", heads, body)
 
 
@@ -79,7 +79,7 @@ def interpolated(points: Iterable[Point], latency: float) -> float | None:
 
 
 def _curves(rows: Iterable[Row]) -> tuple[Mapping[tuple[str, ...], Mapping[str, list[Point]]], list[str]]:
-    """By network, criterion, side and repair the points of each method, each beginning with the unpruned network."""
+    """By network, criterion, side, scope and repair the points of each method, each beginning with the unpruned network."""
     curves: dict[tuple[str, ...], dict[str, list[Point]]] = defaultdict(dict)
     methods: dict[str, None] = {}
     listed = [row for row in rows if not disturbed(row)]
@@ -91,7 +91,7 @@ def _curves(rows: Iterable[Row]) -> tuple[Mapping[tuple[str, ...], Mapping[str, 
             continue
         name = row["method"] if row["masks"] == "flat" else f"{row['method']} {row['masks']}"
         methods[name] = None
-        what = tuple(row[key] for key in ("network", "criterion", "side", "repair"))
+        what = tuple(row[key] for key in ("network", "criterion", "side", "scope", "repair"))
         start = [unpruned[row["network"]]] if row["network"] in unpruned else []
         curves[what].setdefault(name, start).append((float(row["ratio"]), float(row["top1"])))
     return curves, list(methods)
