@@ -79,7 +79,7 @@ def interpolated(points: Iterable[Point], latency: float) -> float | None:
 
 
 def _curves(rows: Iterable[Row]) -> tuple[Mapping[tuple[str, ...], Mapping[str, list[Point]]], list[str]]:
-    """By network, criterion, side, scope and repair the points of each method, each beginning with the unpruned network."""
+    """By network, criterion, side, scope and repair the points of each method; all begin with the unpruned network."""
     curves: dict[tuple[str, ...], dict[str, list[Point]]] = defaultdict(dict)
     methods: dict[str, None] = {}
     listed = [row for row in rows if not disturbed(row)]
