@@ -18,7 +18,7 @@ from upscale_onnx.masks.hybrid import Masks, as_fast
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.options import Options, Repair
 from upscale_onnx.pruning.calibration_data import calibrated_model, load_calibration
-from upscale_onnx.pruning.hybrid import candidates, hybrid_masks
+from upscale_onnx.pruning.hybrid import _settled, candidates, hybrid_masks
 from upscale_onnx.pruning.judging import outputs_judge
 from upscale_onnx.pruning.masking import masked_model
 from upscale_onnx.pruning.measuring import measured_share
@@ -167,3 +167,22 @@ def test_no_masks_are_slower_than_the_input_unless_the_export_is_given() -> None
         raced = replace(OPTIONS, race=True)
         assert measured_share(model, masks, target, raced) == 1.0
         assert measured_share(model, masks, target, replace(raced, export="keep")) == 1.5
+
+
+@pytest.mark.parametrize("pessimism", [0.5, 1.0, 2.0])
+def test_of_masks_in_the_same_step_of_time_those_that_prune_least(pessimism: float) -> None:
+    """Time falls in steps of 25 of 100 channels; predictions are off by `pessimism`."""
+    constrained = {"w": np.arange(100) < 60}
+
+    def choose(allowed: float) -> Masks:
+        return {"w": np.arange(100)[::-1] < min(100, round(60 * allowed / pessimism))}
+
+    def measured(_: object, masks: Masks, *__: object) -> float:
+        return float(-(-int(masks["w"].sum()) // 25)) / 4
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("upscale_onnx.pruning.hybrid.measured_share", measured)
+        options = replace(OPTIONS, race=True)
+        found = _settled(onnx.ModelProto(), options, chosen_target(options), constrained, choose)
+    assert found is not None
+    assert 70 <= found["w"].sum() <= 75
