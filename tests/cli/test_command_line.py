@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -260,8 +261,10 @@ def test_interrupted_while_it_reads(folder: Path) -> None:
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "upscale_onnx", "slow.onnx", "out.onnx"]
     quiet = environment(PYTHONWARNINGS="ignore")  # the interrupt leaves the pipe to the garbage collector
+    # Where the tests run in the background, children are started with interrupts ignored.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
-        command, cwd=folder, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, cwd=folder, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
     ) as process:
         writer = _open_for(pipe, process)
         process.send_signal(signal.SIGINT)
