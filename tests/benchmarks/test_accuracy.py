@@ -74,10 +74,19 @@ def test_grid_keeps_what_it_has_and_adds_what_it_lacks(
     lines = capsys.readouterr().out.splitlines()
     cells = f"{top1['unpruned', 'none']:.1f} | {float(rows('g.csv')[5]['top1']):.1f} | "
     assert any(
-        line.startswith(f"| {MODEL.stem} | l2 | input | none | flat | unconstrained | {cells}") for line in lines
+        line.startswith(f"| {MODEL.stem} | l2 | input | local | none | flat | unconstrained | {cells}")
+        for line in lines
     )
     gain = top1["unconstrained", "none"] - top1["constrained", "none"]
     assert any(line.endswith(f" {gain:+.1f} |") for line in lines)
+
+
+def test_scopes_are_cases_of_their_own(accuracy: Callable[..., int]) -> None:
+    words = ("--criteria", "l2", "--sides", "input", "--methods", "unconstrained", "--repairs", "none")
+    words += ("--scopes", "local", "global", "--amounts", "0.7", "--out", "g.csv")
+    assert measure(accuracy, "grid", *words) == 0
+    assert [row["scope"] for row in rows("g.csv")] == ["none", "local", "global"]
+    assert rows("g.csv")[1]["top1"] != rows("g.csv")[2]["top1"]
 
 
 def test_cases_that_a_network_does_not_have_are_left_out_and_said(
@@ -116,7 +125,7 @@ def test_latency_is_a_share_of_the_unpruned_network(
     assert rows("r.csv")[:-1] == calm[:-1]
     assert rows("r.csv")[-1]["top1"] == calm[-1]["top1"]
     assert accuracy("tables", "--latency", "r.csv") == 0
-    assert "| network | criterion | side | repair | latency | unconstrained | constrained | gain |" in (
+    assert "| network | criterion | side | scope | repair | latency | unconstrained | constrained | gain |" in (
         capsys.readouterr().out
     )
 
@@ -132,7 +141,7 @@ def test_accuracy_between_measured_latencies(accuracy: Callable[..., int]) -> No
     assert interpolated(points, 0.9) == pytest.approx(80)
     assert interpolated(points, 1.2) == 90
     assert interpolated(points, 0.49) is None
-    same = {"network": "n", "criterion": "l2", "side": "input", "repair": "none", "masks": "flat"}
+    same = {"network": "n", "criterion": "l2", "side": "input", "scope": "local", "repair": "none", "masks": "flat"}
     measured = [("unpruned", 1.0, 90), ("unconstrained", 0.6, 50), ("constrained", 0.5, 40), ("hybrid", 0.7, 80)]
     raced = [
         {**same, "method": method, "top1": str(top1)} | dict.fromkeys(("ratio", "ratio_low", "ratio_high"), str(ratio))
@@ -142,6 +151,6 @@ def test_accuracy_between_measured_latencies(accuracy: Callable[..., int]) -> No
     raced.append({**same, "method": "hybrid", **noise})
     lines = by_latency(raced, shares=(0.8, 0.65, 0.55)).splitlines()
     assert lines[-2:] == [
-        "| n | l2 | input | none | 0.80 | 70.0 | 70.0 | 83.3 | +0.0 |",
-        "| n | l2 | input | none | 0.65 | 55.0 | 55.0 |  | +0.0 |",
+        "| n | l2 | input | local | none | 0.80 | 70.0 | 70.0 | 83.3 | +0.0 |",
+        "| n | l2 | input | local | none | 0.65 | 55.0 | 55.0 |  | +0.0 |",
     ]
