@@ -76,7 +76,7 @@ def fitted_jointly(
 
 def _changed_values(unpruned: onnx.ModelProto, pruned: onnx.ModelProto) -> set[str]:
     """The constants of `pruned` that `unpruned` does not have, and all values that depend on them. What comes before
-    is as it was: it needs no fit, and half of the time goes into the first, largest values."""
+    is as it was and needs no fit, and the first values are the largest."""
     before, after = constant_tensors(unpruned), constant_tensors(pruned)
     changed = {name for name, tensor in after.items() if name not in before or tensor != before[name]}
     for node in pruned.graph.node:
