@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.graphs import parse
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.calibration_data import calibrated_model
 from upscale_onnx.repair.choose import obs_scores, pruned_counts
@@ -118,26 +119,19 @@ def test_what_hardly_reaches_the_outputs_is_cheap() -> None:
 def _branches(scale: float) -> onnx.ModelProto:
     """Two layers that both read the input; what the second makes counts `scale` times as much."""
     rng = np.random.default_rng(0)
-    tensors = {
-        "loud": rng.normal(size=(WIDTH, 6)),
-        "quiet": rng.normal(size=(WIDTH, 6)),
-        "scale": np.array(scale),
-    }
-    nodes = [
-        helper.make_node("MatMul", ["x", "loud"], ["l"], "loud"),
-        helper.make_node("MatMul", ["x", "quiet"], ["q"], "quiet"),
-        helper.make_node("Mul", ["q", "scale"], ["s"], "mul"),
-        helper.make_node("Relu", ["s"], ["r"], "relu"),
-        helper.make_node("Add", ["l", "r"], ["y"], "add"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "branches",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", WIDTH))],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ("N", 6))],
-        [numpy_helper.from_array(array.astype(np.float32), name) for name, array in tensors.items()],
+    loud, quiet = (rng.normal(size=(WIDTH, 6)).astype(np.float32) for _ in range(2))
+    return parse(
+        f"""(float[N, {WIDTH}] x) => (float[N, 6] y) {{
+            l = MatMul(x, loud)
+            q = MatMul(x, quiet)
+            s = Mul(q, scale)
+            r = Relu(s)
+            y = Add(l, r)
+        }}""",
+        loud=loud,
+        quiet=quiet,
+        scale=np.array(scale, np.float32),
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
 
 
 @pytest.mark.parametrize(("samples", "judges"), [(1000, 125), (160, 40), (32, 8)])

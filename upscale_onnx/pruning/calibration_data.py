@@ -31,7 +31,7 @@ from upscale_onnx.repair.costs import obs_costs
 from upscale_onnx.repair.joint import fitted_jointly
 from upscale_onnx.repair.repair import How, repair
 from upscale_onnx.repair.turn import turned
-from upscale_onnx.runtime.activations import batch_size, batches_of, sample_count, value_batches
+from upscale_onnx.runtime.activations import batch_size, batches_of, has_fixed_batch, sample_count, value_batches
 from upscale_onnx.runtime.inputs import Array, Inputs
 from upscale_onnx.runtime.user_inputs import check_inputs, read_arrays
 
@@ -57,7 +57,7 @@ def load_calibration(path: str, model: onnx.ModelProto) -> tuple[Inputs, ...]:
     arrays = {name: array for name, array in read_arrays(path).items() if not _is_labels(name, model)}
     size = batch_size(model, arrays)
     batches = batches_of(arrays, size)
-    fixed = any(v.type.tensor_type.shape.dim and v.type.tensor_type.shape.dim[0].dim_value for v in model.graph.input)
+    fixed = has_fixed_batch(model)
     whole = tuple(b for b in batches if not fixed or all(a.shape[0] == size for a in b.values() if a.ndim))
     if not whole:
         raise ArgumentError(f"{path}: holds no sample, or fewer than the {size} of one batch of the model")

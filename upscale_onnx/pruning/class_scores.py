@@ -16,10 +16,9 @@ from upscale_onnx.masks.criteria import settings_of, taylor, tvs
 from upscale_onnx.masks.mask_model import is_masked_by_amount
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.model import infer_shapes
-from upscale_onnx.model.protos import element_count
 from upscale_onnx.model.stats import node_macs
 from upscale_onnx.options import Options, Side
-from upscale_onnx.runtime.activations import batches_of, value_batches
+from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, value_batches
 
 if TYPE_CHECKING:
     from upscale_onnx.gradients.gates import Gate
@@ -128,9 +127,8 @@ def _pieces(
     model: onnx.ModelProto, batches: Batches, labels: Labels | None
 ) -> Iterator[tuple[Mapping[str, Array], Labels | None]]:
     """Batches, cut small enough for gradients where the model leaves their size open, with their labels."""
-    shapes = [[dim if isinstance(dim, int) else 1 for dim in shape.dims] for shape in infer_shapes(model).values()]
-    fixed = any(v.type.tensor_type.shape.dim and v.type.tensor_type.shape.dim[0].dim_value for v in model.graph.input)
-    size = int(np.clip(_GRADIENT_BYTES // (8 * max(sum(element_count(shape) for shape in shapes), 1)), 1, 2**16))
+    fixed = has_fixed_batch(model)
+    size = int(np.clip(_GRADIENT_BYTES // (8 * elements_of_all(model)), 1, 2**16))
     own = _cut(labels, batches) if labels is not None else [None] * len(batches)
     for batch, some in zip(batches, own, strict=True):
         pieces = (batch,) if fixed else batches_of(batch, size)

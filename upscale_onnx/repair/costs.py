@@ -18,7 +18,7 @@ from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.repair import write_matrix
 from upscale_onnx.repair.sampling import sample_layer
-from upscale_onnx.runtime.activations import Walk, batches_of, sample_count
+from upscale_onnx.runtime.activations import Walk, batches_of, has_fixed_batch, sample_count
 from upscale_onnx.runtime.inputs import Inputs
 
 Array = NDArray[Any]
@@ -86,9 +86,7 @@ def obs_costs(
 def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequence[Inputs], Sequence[Inputs]]:
     """Batches to fit on and to measure with: those that hold the last quarter of all samples, or `_JUDGES` of them."""
     samples = sample_count(batches)
-    shapes = [value.type.tensor_type.shape.dim for value in model.graph.input]
-    fixed = any(dims and dims[0].dim_value for dims in shapes)
-    size = max(samples // _PIECES, 1)
+    fixed, size = has_fixed_batch(model), max(samples // _PIECES, 1)
     fit = [piece for batch in batches for piece in ([batch] if fixed else batches_of(batch, size))]
     judging: list[Inputs] = []
     while len(fit) > 1 and (not judging or sample_count(judging) < min(samples // 4, _JUDGES)):

@@ -12,12 +12,10 @@ from onnx import numpy_helper
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import constant_tensors
-from upscale_onnx.model import infer_shapes
-from upscale_onnx.model.protos import element_count
 from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import linear_layers
 from upscale_onnx.repair.repair import store
-from upscale_onnx.runtime.activations import batches_of, sample_count
+from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, sample_count
 
 Array = NDArray[Any]
 Inputs = Mapping[str, Array]
@@ -87,8 +85,7 @@ def _changed_values(unpruned: onnx.ModelProto, pruned: onnx.ModelProto) -> set[s
 
 def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequence[Batch], Sequence[Batch]]:
     """Batches to fit on and to judge by, each in pieces for which there is memory."""
-    shapes = [value.type.tensor_type.shape.dim for value in model.graph.input]
-    if any(dims and dims[0].dim_value for dims in shapes):  # the model takes batches of one size alone
+    if has_fixed_batch(model):
         cut: list[Batch] = [(batch,) for batch in batches]
     else:
         samples = sample_count(batches)
@@ -102,8 +99,7 @@ def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequenc
 
 def _bytes_of_one(model: onnx.ModelProto) -> int:
     """About what one sample takes while gradients are computed, with its values and theirs in both networks."""
-    shapes = [[dim if isinstance(dim, int) else 1 for dim in shape.dims] for shape in infer_shapes(model).values()]
-    return _BYTES_EACH * max(sum(element_count(shape) for shape in shapes), 1)
+    return _BYTES_EACH * elements_of_all(model)
 
 
 def _shuffled(batches: Sequence[Batch]) -> Iterator[Batch]:

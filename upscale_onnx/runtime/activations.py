@@ -32,6 +32,18 @@ def batches_of(inputs: Mapping[str, Array], size: int) -> tuple[Inputs, ...]:
     )
 
 
+def has_fixed_batch(model: ModelProto) -> bool:
+    """Whether any input of `model` fixes its first axis, so that batches cannot be cut."""
+    shapes = [value.type.tensor_type.shape.dim for value in model.graph.input]
+    return any(bool(dims) and dims[0].dim_value > 0 for dims in shapes)
+
+
+def elements_of_all(model: ModelProto) -> int:
+    """How many elements all values of `model` have together, at least 1; dynamic sizes count as 1."""
+    shapes = [[dim if isinstance(dim, int) else 1 for dim in shape.dims] for shape in infer_shapes(model).values()]
+    return max(sum(element_count(shape) for shape in shapes), 1)
+
+
 def sample_count(batches: Sequence[Mapping[str, Array]]) -> int:
     """How many samples all batches hold, along the first axis of their inputs."""
     return sum(max(array.shape[0] for array in batch.values() if array.ndim) for batch in batches)
