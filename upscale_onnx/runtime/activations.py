@@ -40,8 +40,7 @@ def has_fixed_batch(model: ModelProto) -> bool:
 
 def elements_of_all(model: ModelProto) -> int:
     """How many elements all values of `model` have together, at least 1; dynamic sizes count as 1."""
-    shapes = [[dim if isinstance(dim, int) else 1 for dim in shape.dims] for shape in infer_shapes(model).values()]
-    return max(sum(element_count(shape) for shape in shapes), 1)
+    return max(sum(_element_counts(model)), 1)
 
 
 def sample_count(batches: Sequence[Mapping[str, Array]]) -> int:
@@ -251,5 +250,10 @@ def batch_size(model: ModelProto, inputs: Mapping[str, Array], most: int = 64) -
     for value in single.graph.input:
         if value.name in inputs and value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_value = 1
-    sizes = [element_count([d if isinstance(d, int) else 1 for d in s.dims]) for s in infer_shapes(single).values()]
-    return int(np.clip(_MEASURE_BYTES // (4 * max(sizes, default=1)), 1, most))
+    return int(np.clip(_MEASURE_BYTES // (4 * max(_element_counts(single), default=1)), 1, most))
+
+
+def _element_counts(model: ModelProto) -> list[int]:
+    """How many elements each value of `model` has; dynamic sizes count as 1."""
+    shapes = infer_shapes(model).values()
+    return [element_count([dim if isinstance(dim, int) else 1 for dim in shape.dims]) for shape in shapes]
