@@ -23,11 +23,10 @@ lint: $(VENV)/.installed_tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# mypy follows files, not import finders, so it is shown the tree as an install lays it out: passes/ inside upscale_onnx/.
+# mypy is shown the tree as an install lays it out, passes/ inside upscale_onnx/.
 types: $(VENV)/.installed_tests
 	rm -rf build/types
-	mkdir -p build/types/upscale_onnx
-	ln -s $(CURDIR)/upscale_onnx/* $(CURDIR)/passes build/types/upscale_onnx/
+	$(PIP) --no-deps --no-build-isolation --target build/types .
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml \
 		--cache-dir $(CURDIR)/.mypy_cache --package upscale_onnx
 

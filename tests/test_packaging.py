@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ["pyproject.toml", "setup.py", "README.md", "LICENSE", "upscale_onnx", "passes"]
+SOURCES = ["pyproject.toml", "setup.py", "README.md", "LICENSE", "upscale_onnx", "passes", "tests", "models"]
+MODEL = "models/digits_inception_masked.onnx"
+WAYS: dict[str, list[str] | None] = {"ordinary": [], "editable": ["--editable"], "dependencies only": None}
+"""Ways to get ready, by name: the options of the install; None installs nothing."""
 
 WHERE = """
-import importlib.util, upscale_onnx, upscale_onnx.passes
+import importlib.util, upscale_onnx, upscale_onnx.passes.remove_channels as edit
 print(upscale_onnx.__file__)
-print(upscale_onnx.passes.__file__)
+print(edit.__file__)
 print(importlib.util.find_spec("passes"))
 print(upscale_onnx.passes.__doc__)
 """
@@ -25,13 +30,14 @@ print(upscale_onnx.passes.__doc__)
 
 def run(*command: str | Path, cwd: Path) -> str:
     """What the command prints; a failure shows both of its streams."""
-    done = subprocess.run([str(part) for part in command], cwd=cwd, capture_output=True, text=True)
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=clean, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
-def install(tmp_path: Path, *options: str) -> tuple[Path, Path]:
-    """A fresh environment that sees this one's libraries and holds the package; its python and the source copy."""
+def clone(tmp_path: Path) -> Path:
+    """A copy of this checkout."""
     source = tmp_path / "source"
     source.mkdir()
     for name in SOURCES:
@@ -39,17 +45,31 @@ def install(tmp_path: Path, *options: str) -> tuple[Path, Path]:
             shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / name, source / name)
+    return source
+
+
+def environment(tmp_path: Path) -> Path:
+    """The python of a fresh environment that sees this one's libraries, but not this package."""
     home = tmp_path / "env"
     venv.create(home, symlinks=True, with_pip=False)
     python = home / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip()
-    # sys.path entries only: the .pth files over there, which may hold an editable install of this very package,
+    # An entry of sys.path alone: the .pth files over there, which may hold an editable install of this very package,
     # are not read.
     (Path(site) / "host_libraries.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
-    run(
-        sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-build-isolation",
-        "--no-index", "--ignore-installed", *options, source, cwd=tmp_path,
-    )  # fmt: skip
+    return python
+
+
+def pip(python: Path, *words: str | Path, cwd: Path) -> None:
+    """Run this environment's pip for the one of `python`; nothing is fetched."""
+    offline = ("--quiet", "--no-deps", "--no-build-isolation", "--no-index")
+    run(sys.executable, "-m", "pip", "--python", python, words[0], *offline, *words[1:], cwd=cwd)
+
+
+def install(tmp_path: Path, *options: str) -> tuple[Path, Path]:
+    """A fresh environment that holds the package; its python and the source copy."""
+    source, python = clone(tmp_path), environment(tmp_path)
+    pip(python, "install", "--ignore-installed", *options, source, cwd=tmp_path)
     return python, source
 
 
@@ -77,13 +97,41 @@ def test_installed_package_is_found_from_anywhere(tmp_path: Path, editable: bool
 
 
 @pytest.mark.slow
-def test_every_source_file_is_installed(tmp_path: Path) -> None:
-    python, source = install(tmp_path)
-    package = Path(run(python, "-c", "import upscale_onnx; print(upscale_onnx.__path__[0])", cwd=tmp_path).strip())
-    wanted = {path.relative_to(source / "upscale_onnx") for path in (source / "upscale_onnx").rglob("*.py")}
-    wanted |= {Path("passes") / path.relative_to(source / "passes") for path in (source / "passes").rglob("*.py")}
-    assert {path.relative_to(package) for path in package.rglob("*.py")} == wanted
-    assert (package / "py.typed").is_file()
+@pytest.mark.parametrize("way", WAYS)
+def test_the_root_of_a_clone(tmp_path: Path, way: str) -> None:
+    """There, Python finds the clone's own folders first, whatever is installed."""
+    source, python = clone(tmp_path), environment(tmp_path)
+    options = WAYS[way]
+    if options is not None:
+        pip(python, "install", "--ignore-installed", *options, source, cwd=tmp_path)
+    package, passes, *_ = run(python, "-c", WHERE, cwd=source).splitlines()
+    assert Path(package) == source / "upscale_onnx" / "__init__.py"
+    assert Path(passes) == source / "passes" / "remove_channels.py"
+
+    run(python, "-m", "upscale_onnx", MODEL, tmp_path / "out.onnx", "--export", "keep", "-q", cwd=source)
+    assert 0 < (tmp_path / "out.onnx").stat().st_size < (source / MODEL).stat().st_size
+
+    # These start processes in other folders, which are to see the same tree.
+    tests = ("tests/cli/test_command_line.py::test_version_is_the_packages", "tests/passes/test_determinism.py")
+    told = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=source)
+    assert "passed" in told
+    assert "failed" not in told
+
+
+@pytest.mark.slow
+def test_a_wheel_holds_the_modules_and_nothing_else(tmp_path: Path) -> None:
+    source = clone(tmp_path)
+    stale = source / "build" / "lib" / "upscale_onnx" / "deleted_since.py"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("", encoding="utf-8")
+    pip(Path(sys.executable), "wheel", "--wheel-dir", tmp_path, source, cwd=tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    wanted = {path.relative_to(source) for path in (source / "upscale_onnx").rglob("*.py")}
+    wanted |= {Path("upscale_onnx") / path.relative_to(source) for path in (source / "passes").rglob("*.py")}
+    # That one stands for passes/ in a checkout alone.
+    wanted = wanted - {Path("upscale_onnx/passes.py")} | {Path("upscale_onnx/py.typed")}
+    assert held == {path.as_posix() for path in wanted}
 
 
 @pytest.mark.slow

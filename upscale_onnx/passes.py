@@ -1,6 +1,6 @@
 """The graph passes, where the package is imported from a checkout: they stand in the top-level folder passes/.
 
-An installed package holds that folder as upscale_onnx/passes/, which Python prefers to this module.
+Wheels leave this module out: they hold that folder itself as upscale_onnx/passes/ (see setup.py).
 """
 
 from __future__ import annotations
