@@ -88,8 +88,8 @@ BAD_FILES = [
         "install a newer onnx",
     ),
     (without_data, "external data is missing: weights.bin"),
-    (with_short_data, "external data cannot be read"),
-    (outside_folder, "external data cannot be read"),
+    (with_short_data, "ends at byte 8192 of 4"),
+    (outside_folder, "is not in the folder of the model"),
     (edited(lambda m: m.graph.node.append(m.graph.node[0])), "not a valid ONNX model"),
     (edited(lambda m: m.graph.initializer.append(m.graph.initializer[0])), "not a valid ONNX model"),
     (edited(lambda m: setattr(m.graph.node[0], "op_type", "NoSuchOperator")), "not a valid ONNX model"),
@@ -128,7 +128,7 @@ def test_external_data_reached_by_a_link_out_of_the_folder_is_refused(tmp_path: 
     external(folder / "in.onnx")
     (folder / "weights.bin").rename(tmp_path / "weights.bin")
     (folder / "weights.bin").symlink_to(tmp_path / "weights.bin")
-    with pytest.raises(ModelError, match="external data cannot be read"):
+    with pytest.raises(ModelError, match="is a link out of the folder"):
         load_model(folder / "in.onnx")
 
 

@@ -10,15 +10,13 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto, TensorProto
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model.protos import element_count, iter_tensors, one_line, skeleton
+from upscale_onnx.files.reading import TooLarge, read_bounded
+from upscale_onnx.model.external import load_external, refuse_external
+from upscale_onnx.model.protos import one_line, skeleton
+from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _MAX_PROTOBUF_BYTES = 2**31 - 1
-_PACKED_BITS = {
-    getattr(TensorProto, name): bits
-    for name, bits in (("UINT4", 4), ("INT4", 4), ("FLOAT4E2M1", 4), ("UINT2", 2), ("INT2", 2))
-    if hasattr(TensorProto, name)
-}
 
 
 def load_model(path_or_proto: str | os.PathLike[str] | ModelProto) -> ModelProto:
@@ -31,13 +29,53 @@ def load_model(path_or_proto: str | os.PathLike[str] | ModelProto) -> ModelProto
     if isinstance(path_or_proto, ModelProto):
         where = "the given model"
         check_model(path_or_proto, where)
-        _refuse_external(path_or_proto, where)
         return path_or_proto
-    path = Path(path_or_proto)
-    model = _read(path)
-    _check_versions(model, str(path))
-    _load_external(model, path)
-    check_model(model, str(path))
+    model = read_model(path_or_proto)
+    check_model(model, str(path_or_proto))
+    return model
+
+
+def read_model(path: str | os.PathLike[str]) -> ModelProto:
+    """The model at `path` with its external data; whether it is valid is not checked.
+
+    Raises:
+        ModelError: the file cannot be read, is no ONNX model, or lacks part of its data.
+    """
+    file = Path(path)
+    model = parse_model(file)
+    _check_versions(model, str(file))
+    load_external(model, file)
+    return model
+
+
+def parse_model(path: Path) -> ModelProto:
+    """The model at `path` without its external data.
+
+    Raises:
+        ModelError: the file cannot be read, or is no ONNX model.
+    """
+    if path.is_dir():
+        raise ModelError(f"{path}: is a directory; give the .onnx file in it")
+    try:
+        data = read_bounded(path, _MAX_PROTOBUF_BYTES)
+    except FileNotFoundError as error:
+        raise ModelError(f"{path}: no such file") from error
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except TooLarge as error:
+        raise ModelError(
+            f"{path}: is larger than the 2 GB of a protobuf file; save its weights as external data"
+        ) from error
+    if not data:
+        raise ModelError(f"{path}: is empty")
+    model = ModelProto()
+    try:
+        model.ParseFromString(data)
+    except DecodeError as error:
+        # A ModelProto starts with its IR version (field 1, a small number): what does and still fails was cut.
+        if data[:1] == b"\x08" and data[1:2] <= bytes([onnx.IR_VERSION]):
+            raise ModelError(f"{path}: is truncated or damaged; copy or export it again") from error
+        raise ModelError(f"{path}: is not an ONNX file (not a protobuf)") from error
     return model
 
 
@@ -48,8 +86,9 @@ def check_model(model: ModelProto, where: str) -> None:
         ModelError: it is not; the line starts with `where`.
     """
     _check_versions(model, where)
+    refuse_external(model, where)
     try:
-        for tensor in iter_tensors(model.graph):
+        for tensor in model_tensors(model):
             _check_size(tensor, where)
         onnx.checker.check_model(_with_ranks(skeleton(model)), full_check=False)
     except (onnx.checker.ValidationError, DecodeError, ValueError, TypeError, RuntimeError) as error:
@@ -62,30 +101,6 @@ def _with_ranks(bare: ModelProto) -> ModelProto:
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.shape.SetInParent()
     return bare
-
-
-def _read(path: Path) -> ModelProto:
-    if path.is_dir():
-        raise ModelError(f"{path}: is a directory; give the .onnx file in it")
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: no such file") from error
-    except OSError as error:
-        raise ModelError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if not data:
-        raise ModelError(f"{path}: is empty")
-    if len(data) > _MAX_PROTOBUF_BYTES:
-        raise ModelError(f"{path}: is larger than the 2 GB of a protobuf file; save its weights as external data")
-    model = ModelProto()
-    try:
-        model.ParseFromString(data)
-    except DecodeError as error:
-        # A ModelProto starts with its IR version (field 1, a small number): what does and still fails was cut.
-        if data[:1] == b"\x08" and data[1:2] <= bytes([onnx.IR_VERSION]):
-            raise ModelError(f"{path}: is truncated or damaged; copy or export it again") from error
-        raise ModelError(f"{path}: is not an ONNX file (not a protobuf)") from error
-    return model
 
 
 def _check_versions(model: ModelProto, where: str) -> None:
@@ -111,59 +126,17 @@ def _check_versions(model: ModelProto, where: str) -> None:
             )
 
 
-def _load_external(model: ModelProto, path: Path) -> None:
-    missing = sorted({name for name in _external_files(model) if not (path.parent / name).exists()})
-    if missing:
-        raise ModelError(f"{path}: its external data is missing: {', '.join(missing[:3])} (expected beside the model)")
-    try:
-        # onnx itself refuses absolute paths, links and anything outside the model's folder.
-        onnx.load_external_data_for_model(model, str(path.parent))
-    except (OSError, ValueError, RuntimeError, onnx.checker.ValidationError) as error:
-        raise ModelError(f"{path}: its external data cannot be read: {one_line(error)}") from error
-
-
-def _external_files(model: ModelProto) -> list[str]:
-    return [
-        entry.value
-        for tensor in iter_tensors(model.graph)
-        if tensor.data_location == TensorProto.EXTERNAL
-        for entry in tensor.external_data
-        if entry.key == "location"
-    ]
-
-
-def _refuse_external(model: ModelProto, where: str) -> None:
-    files = _external_files(model)
-    if files:
-        raise ModelError(f"{where}: its external data ({files[0]}) is not loaded; give the path, or load it first")
-
-
 def _check_size(tensor: TensorProto, where: str) -> None:
     """A tensor shorter than its shape says would only fail when its values are used."""
-    if tensor.data_location == TensorProto.EXTERNAL:
-        return
-    if any(dim < 0 for dim in tensor.dims):
-        raise ModelError(f"{where}: tensor '{tensor.name}' has a negative dimension")
-    if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
-        raise ModelError(f"{where}: tensor '{tensor.name}' has the unknown data type {tensor.data_type}")
+    problem = tensor_problem(tensor)
+    if problem:
+        raise ModelError(f"{where}: tensor '{tensor.name}' {problem}")
     if tensor.HasField("raw_data"):
-        found, unit = len(tensor.raw_data), "bytes"
+        found, unit, expected = len(tensor.raw_data), "bytes", raw_length(tensor)
     else:
-        found, unit = len(getattr(tensor, onnx.helper.tensor_dtype_to_field(tensor.data_type))), "entries"
-    expected = _expected_length(tensor)
+        field = onnx.helper.tensor_dtype_to_field(tensor.data_type)
+        found, unit, expected = len(getattr(tensor, field)), "entries", field_length(tensor)
     if found != expected:
         raise ModelError(
             f"{where}: tensor '{tensor.name}' of shape {tuple(tensor.dims)} holds {found} {unit} instead of {expected}"
         )
-
-
-def _expected_length(tensor: TensorProto) -> int:
-    count = element_count(tensor.dims)
-    bits = _PACKED_BITS.get(tensor.data_type)
-    if bits is not None:
-        return (count * bits + 7) // 8
-    if tensor.HasField("raw_data"):
-        return int(count * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
-    if tensor.data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128):
-        return 2 * count
-    return count

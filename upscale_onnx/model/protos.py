@@ -54,19 +54,6 @@ def iter_nodes(graph: GraphProto) -> Iterator[NodeProto]:
                 yield from iter_nodes(subgraph)
 
 
-def iter_tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Every dense tensor of a graph: initializers and attribute values, subgraphs included."""
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == AttributeProto.TENSOR:
-                yield attribute.t
-            elif attribute.type == AttributeProto.TENSORS:
-                yield from attribute.tensors
-            for subgraph in attribute_graphs(attribute):
-                yield from iter_tensors(subgraph)
-
-
 def attribute_graphs(attribute: AttributeProto) -> Sequence[GraphProto]:
     """The subgraphs that an attribute holds."""
     if attribute.type == AttributeProto.GRAPH:

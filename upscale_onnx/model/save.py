@@ -15,6 +15,7 @@ from google.protobuf.message import EncodeError
 from onnx import ModelProto, TensorProto
 
 from upscale_onnx.errors import ArgumentError, ModelError
+from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.protos import copy_fields, one_line, stored_bytes
 from upscale_onnx.model.stream import pieces
 
@@ -31,8 +32,10 @@ def save_model(model: ModelProto, path: str | os.PathLike[str], *, external_over
     it that is named after its content, so that an older model of the same name stays whole until replaced.
 
     Raises:
-        ModelError: the folder is absent or read-only, the path is a directory, or the disk is full.
+        ModelError: the folder is absent or read-only, the path is a directory, the disk is full, or the model has
+            external data that was not loaded.
     """
+    refuse_external(model, str(path))
     target = Path(os.path.realpath(path))
     problem = _unwritable(target)
     if problem:

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime as ort
+from google.protobuf.message import DecodeError
 from onnx import ModelProto
 from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import save_model
+from upscale_onnx.model.external import refuse_external
+from upscale_onnx.model.load import read_model
 from upscale_onnx.model.protos import one_line, stored_bytes
 from upscale_onnx.runtime.providers import Device, quiet_runtime
 from upscale_onnx.runtime.thread import in_runtime_thread
@@ -104,15 +107,27 @@ def _providers(provider: Device, exact: bool) -> list[Any]:
 
 @contextlib.contextmanager
 def _loadable(model: Model) -> Iterator[bytes | str]:
-    """What a session can be made of: bytes, or the path of a file where the model is too large for that."""
+    """What a session can be made of: bytes, or the path of a file where the model is too large for that.
+
+    All data is in it: onnxruntime would look for external data where we do not.
+    """
     if isinstance(model, bytes):
-        yield model
+        model = _parsed(model)
     elif not isinstance(model, ModelProto):
-        yield os.fspath(model)
-    elif sum(stored_bytes(tensor) for tensor in model.graph.initializer) <= _SERIALIZABLE_BYTES:
+        model = read_model(model)
+    refuse_external(model, "the model")
+    if sum(stored_bytes(tensor) for tensor in model.graph.initializer) <= _SERIALIZABLE_BYTES:
         yield model.SerializeToString()
     else:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             path = Path(folder) / "model.onnx"
             save_model(model, path)
             yield str(path)
+
+
+def _parsed(data: bytes) -> ModelProto:
+    try:
+        model: ModelProto = ModelProto.FromString(data)
+    except DecodeError as error:
+        raise ModelError("onnxruntime cannot load the model: it is not a protobuf") from error
+    return model

@@ -1,0 +1,1 @@
+"""Files that others made, read within bounds, and our own, written whole or not at all."""

@@ -1,0 +1,170 @@
+"""External data: read by us from the model's own folder, checked before a byte is read, or refused.
+
+Other readers look for it beside the model, in the working directory, or behind links. After this module a model has
+none left, so that nobody resolves a reference a second time and finds something else.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+from onnx import ModelProto, TensorProto
+
+from upscale_onnx.errors import ModelError
+from upscale_onnx.model.tensors import is_external, model_tensors, raw_length, tensor_problem
+
+# What the files take on the disk may be less than what they hold: file systems compress, and skip zeros. A file of
+# holes alone, or a thousand tensors of the same bytes, would fill the memory all the same.
+_MOST_TIMES_DISK = 8
+_ALWAYS_BYTES = 2**30
+_BLOCK_BYTES = 512  # the unit of st_blocks
+_VALUE_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data", "raw_data")
+
+
+@dataclass(frozen=True, eq=False)
+class _Reference:
+    """Where the values of `tensor` are: `length` bytes of the file called `location`, from `offset` on."""
+
+    tensor: TensorProto
+    location: str
+    offset: int
+    length: int
+
+
+def load_external(model: ModelProto, path: Path) -> None:
+    """Put all external data of `model`, whose file is at `path`, into it.
+
+    Raises:
+        ModelError: data is missing, too short, too large for the memory, or not in regular files in the folder of
+            the model.
+    """
+    references = defaultdict(list)
+    for reference in _references(model, path):
+        references[reference.location].append(reference)
+    if not references:
+        return
+    files = {location: _resolved(location, path) for location in references}
+    missing = sorted(location for location, file in files.items() if not os.path.lexists(file))
+    if missing:
+        raise ModelError(f"{path}: its external data is missing: {', '.join(missing[:3])} (expected beside the model)")
+    _check_memory(references, files, path)
+    for location, file in files.items():
+        try:
+            _read(references[location], file, path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ModelError(f"{path}: its external data {location!r} cannot be read: {reason}") from error
+
+
+def external_files(model: ModelProto, path: Path) -> tuple[Path, ...]:
+    """The files beside the model at `path` that hold data of it, with links resolved; what cannot be is left out."""
+    locations = {_entries(tensor).get("location", "") for tensor in model_tensors(model) if is_external(tensor)}
+    return tuple(Path(os.path.realpath(path.parent / name)) for name in sorted(locations) if name and "\0" not in name)
+
+
+def refuse_external(model: ModelProto, where: str) -> None:
+    """Check that all data of `model` is in it.
+
+    Raises:
+        ModelError: some is not; the line starts with `where`.
+    """
+    tensor = next((tensor for tensor in model_tensors(model) if is_external(tensor)), None)
+    if tensor is not None:
+        location = _entries(tensor).get("location", "")
+        raise ModelError(f"{where}: its external data ({location}) is not loaded; give the path, or load it first")
+
+
+def _references(model: ModelProto, path: Path) -> Iterator[_Reference]:
+    for tensor in model_tensors(model):
+        if is_external(tensor):
+            yield _reference(tensor, path)
+
+
+def _reference(tensor: TensorProto, path: Path) -> _Reference:
+    problem = tensor_problem(tensor)
+    if not problem and tensor.data_type == TensorProto.STRING:
+        problem = "holds text, which cannot be external data"
+    if problem:
+        raise ModelError(f"{path}: tensor '{tensor.name}' {problem}")
+    entries, expected = _entries(tensor), raw_length(tensor)
+    offset = _count(entries.get("offset", "0"))
+    length = _count(entries.get("length", str(expected)))
+    if offset is None or length is None:
+        raise ModelError(f"{path}: the external data of tensor '{tensor.name}' has an offset or length that is no size")
+    if length != expected:
+        shape = tuple(tensor.dims)
+        raise ModelError(
+            f"{path}: the external data of tensor '{tensor.name}' of shape {shape} is {length} bytes instead of "
+            f"{expected}"
+        )
+    return _Reference(tensor, entries.get("location", ""), offset, length)
+
+
+def _entries(tensor: TensorProto) -> dict[str, str]:
+    return {entry.key: entry.value for entry in tensor.external_data}
+
+
+def _count(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None
+
+
+def _resolved(location: str, path: Path) -> Path:
+    """The file meant by `location`, with links resolved; it lies in the folder of the model."""
+    given = PureWindowsPath(location)  # which knows both separators
+    if not location or "\0" in location or given.anchor or given.drive or ".." in given.parts:
+        raise ModelError(f"{path}: its external data {location!r} is not in the folder of the model")
+    file = Path(os.path.realpath(path.parent / location))
+    # Caches of downloads hold links alone: the model and its data are then in one folder elsewhere.
+    homes = (Path(os.path.realpath(path.parent)), Path(os.path.realpath(path)).parent)
+    if not any(file.is_relative_to(home) for home in homes):
+        raise ModelError(f"{path}: its external data {location!r} is a link out of the folder of the model")
+    return file
+
+
+def _check_memory(references: Mapping[str, Sequence[_Reference]], files: Mapping[str, Path], path: Path) -> None:
+    wanted = sum(reference.length for group in references.values() for reference in group)
+    if wanted <= _ALWAYS_BYTES:
+        return
+    on_disk = 0
+    for file in set(files.values()):
+        found = file.stat()
+        on_disk += getattr(found, "st_blocks", found.st_size // _BLOCK_BYTES) * _BLOCK_BYTES
+    if wanted > _MOST_TIMES_DISK * on_disk:
+        raise ModelError(
+            f"{path}: its external data takes {wanted} bytes of memory, but {on_disk} on the disk: it is a file of "
+            "holes, or many tensors share their bytes; save the model anew"
+        )
+
+
+def _read(references: Sequence[_Reference], file: Path, path: Path) -> None:
+    # Neither a link that was put there since, nor a pipe that nobody writes to.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(file, flags), "rb") as source:
+        found = os.fstat(source.fileno())
+        name = references[0].location
+        if not stat.S_ISREG(found.st_mode):
+            raise ModelError(f"{path}: its external data {name!r} is not a regular file")
+        if found.st_nlink > 1:  # it may be any file of the system, under a name in this folder
+            raise ModelError(f"{path}: its external data {name!r} is a hard link to another file; copy it")
+        for reference in references:
+            if reference.offset + reference.length > found.st_size:
+                raise ModelError(
+                    f"{path}: its external data {name!r} is too short: tensor '{reference.tensor.name}' ends at byte "
+                    f"{reference.offset + reference.length} of {found.st_size}"
+                )
+        for reference in references:
+            source.seek(reference.offset)
+            _fill(reference.tensor, source.read(reference.length))
+
+
+def _fill(tensor: TensorProto, data: bytes) -> None:
+    for name in _VALUE_FIELDS:
+        tensor.ClearField(name)
+    tensor.raw_data = data
+    tensor.ClearField("data_location")
+    del tensor.external_data[:]

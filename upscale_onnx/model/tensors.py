@@ -1,0 +1,91 @@
+"""One walk over all tensors of a model, wherever they are, and how long their data is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import onnx
+from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto
+
+from upscale_onnx.model.protos import element_count
+
+_PACKED_BITS = {
+    getattr(TensorProto, name): bits
+    for name, bits in (("UINT4", 4), ("INT4", 4), ("FLOAT4E2M1", 4), ("UINT2", 2), ("INT2", 2))
+    if hasattr(TensorProto, name)
+}
+
+
+def model_tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Every tensor of `model`: of its graphs, functions and training information, in attributes too; of a sparse
+    tensor its values and its indices."""
+    yield from _of_graph(model.graph)
+    for function in model.functions:
+        yield from _of_attributes(function.attribute_proto)
+        for node in function.node:
+            yield from _of_attributes(node.attribute)
+    for training in model.training_info:
+        yield from _of_graph(training.initialization)
+        yield from _of_graph(training.algorithm)
+
+
+def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
+    yield from graph.initializer
+    yield from _of_sparse(graph.sparse_initializer)
+    for node in graph.node:
+        yield from _of_attributes(node.attribute)
+
+
+def _of_attributes(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
+    # By what is there, not by the type that is declared: whoever reads the model next may go by either.
+    for attribute in attributes:
+        if attribute.HasField("t"):
+            yield attribute.t
+        if attribute.HasField("sparse_tensor"):
+            yield from _of_sparse((attribute.sparse_tensor,))
+        if attribute.HasField("g"):
+            yield from _of_graph(attribute.g)
+        yield from attribute.tensors
+        yield from _of_sparse(attribute.sparse_tensors)
+        for graph in attribute.graphs:
+            yield from _of_graph(graph)
+
+
+def _of_sparse(tensors: Iterable[SparseTensorProto]) -> Iterator[TensorProto]:
+    for tensor in tensors:
+        # Looking at a field that is not set would set it.
+        if tensor.HasField("values"):
+            yield tensor.values
+        if tensor.HasField("indices"):
+            yield tensor.indices
+
+
+def is_external(tensor: TensorProto) -> bool:
+    """Whether the values of `tensor` are in another file."""
+    return bool(tensor.data_location == TensorProto.EXTERNAL)
+
+
+def tensor_problem(tensor: TensorProto) -> str:
+    """What is wrong with the declared type or shape of `tensor`, or nothing."""
+    if any(dim < 0 for dim in tensor.dims):
+        return "has a negative dimension"
+    if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
+        return f"has the unknown data type {tensor.data_type}"
+    return ""
+
+
+def raw_length(tensor: TensorProto) -> int:
+    """The bytes that the values of `tensor` take as raw data; it has no `tensor_problem` and holds no strings."""
+    count = element_count(tensor.dims)
+    bits = _PACKED_BITS.get(tensor.data_type)
+    if bits is not None:
+        return (count * bits + 7) // 8
+    return int(count * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+
+
+def field_length(tensor: TensorProto) -> int:
+    """The entries that the values of `tensor` take in the field for its data type."""
+    count = element_count(tensor.dims)
+    if tensor.data_type in _PACKED_BITS:
+        return raw_length(tensor)
+    return 2 * count if tensor.data_type in (TensorProto.COMPLEX64, TensorProto.COMPLEX128) else count
