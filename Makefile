@@ -1,5 +1,6 @@
 # make demo    compile a shipped model and print the table
 # make test    ruff, mypy and pytest
+# make documented    every command of the documentation, the README's in a fresh environment
 # Both create .venv on first use. PYTHON chooses the interpreter, PYTEST_ARGS adds to pytest's arguments.
 
 PYTHON ?= python3
@@ -11,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PACKAGING := pyproject.toml setup.py constraints.txt
 DEMO := models/digits_inception_masked.onnx
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test lint types unit documented clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -32,6 +33,9 @@ types: $(VENV)/.installed_tests
 
 unit: $(VENV)/.installed_tests
 	$(BIN)/python -m pytest -W error -n 2 $(PYTEST_ARGS)
+
+documented: $(VENV)/.installed_tests
+	$(BIN)/python -m tests.documented.run
 
 $(VENV)/.installed: $(PACKAGING)
 	$(PYTHON) -m venv $(VENV)

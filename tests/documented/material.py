@@ -1,0 +1,48 @@
+"""The files that documented commands name: a small classifier of colour images, and labelled images for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+MODELS = ("in", "net", "model", "a", "b", "NETWORK", "FOLDER/network", "FOLDER/vgg11_bn", "FOLDER/alexnet")
+DATA = ("data", "test", "TRAIN", "TEST")
+SHAPE = (3, 16, 16)
+CLASSES = 10
+
+
+def write_material(folder: Path) -> None:
+    """Write every file that documented commands read into `folder`."""
+    for name in MODELS:
+        path = folder / f"{name}.onnx"
+        path.parent.mkdir(exist_ok=True)
+        onnx.save(classifier(), path)
+    rng = np.random.default_rng(1)
+    for count, name in enumerate(DATA, 64):
+        images = rng.uniform(size=(count, *SHAPE)).astype(np.float32)
+        np.savez(folder / f"{name}.npz", x=images, y=rng.integers(0, CLASSES, count))
+
+
+def classifier() -> onnx.ModelProto:
+    """x (N, 3, 16, 16) -> three convolutions, pooling, Gemm -> scores (N, 10)."""
+    rng = np.random.default_rng(0)
+    shapes = {"w1": (16, 3, 3, 3), "w2": (32, 16, 3, 3), "w3": (32, 32, 3, 3), "fc": (CLASSES, 32)}
+    weights = [numpy_helper.from_array(0.1 * rng.normal(size=s).astype(np.float32), n) for n, s in shapes.items()]
+    nodes = []
+    last = "x"
+    for index in (1, 2, 3):
+        nodes.append(helper.make_node("Conv", [last, f"w{index}"], [f"c{index}"], f"conv{index}", pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{index}"], [f"r{index}"], f"relu{index}"))
+        last = f"r{index}"
+    nodes += [
+        helper.make_node("GlobalAveragePool", [last], ["pooled"], "pool"),
+        helper.make_node("Flatten", ["pooled"], ["flat"], "flatten"),
+        helper.make_node("Gemm", ["flat", "fc"], ["scores"], "classifier", transB=1),
+    ]
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, ("N", *SHAPE))
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ("N", CLASSES))
+    graph = helper.make_graph(nodes, "classifier", [image], [scores], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)

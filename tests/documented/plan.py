@@ -1,0 +1,66 @@
+"""What is done with each documented command: run as it stands, run with more words, or left out for a reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.documented.commands import Command
+
+# The first line whose words a command begins with holds.
+LEFT_OUT = {
+    "make demo PYTHON=python3.12": "needs that interpreter; the same target as make demo",
+    "make demo": "run before this, in the checkout itself",
+    "make test": "run before this, in the checkout itself",
+    "make lint": "a part of make test",
+    "make unit": "a part of make test",
+    "make documented": "is this",
+    "make clean": "would delete what runs this",
+    ".venv/bin/python -m pytest": "a part of make test",
+    "python -m models.train_digits": "trains for minutes; tests/models run its parts",
+    "python -m models.train_cifar": "trains for half an hour; tests/models run its parts",
+    "python -m venv": "fetches other tools to compare with",
+    "python docs/benchmarks/latency.py --reference-python": "needs other tools to compare with",
+    "reference/bin/python": "needs another tool to compare with",
+    "python docs/benchmarks/compile_time.py": "fetches large networks of torchvision",
+}
+_GRID = (
+    "--train TRAIN.npz --test TEST.npz --normalise imagenet --calibrate 32 --judge 32 --amounts 0.3 --criteria l2 "
+    "--sides input --methods unconstrained --repairs lsq"
+)
+# Words that shorten what takes hours on a real network, and those that a document leaves out.
+ADDED = {
+    "python -m upscale_onnx calibrate": "--budget 5",
+    "python -m upscale_onnx paper": "--amount 0.3",
+    "python docs/accuracy.py grid": f"{_GRID} --out grid.csv",
+    "python docs/accuracy.py latency": f"{_GRID} --budget 0.2 --rounds 2 --out race.csv",
+    "python docs/benchmarks/aware_masks.py accuracy": "--amounts 0.3",
+    "python docs/benchmarks/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2",
+}
+PRELUDE = "import numpy, onnx\nmodel, x = onnx.load('in.onnx'), numpy.zeros((1, 3, 16, 16), numpy.float32)\n"
+"""What the documented programs take as given."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, with what is added to it, or the reason why it is left out."""
+
+    command: Command
+    added: str = ""
+    reason: str | None = None
+
+    @property
+    def line(self) -> str:
+        """What is run."""
+        if self.command.is_python:
+            return PRELUDE + self.command.text
+        return f"{self.command.text} {self.added}".strip()
+
+
+def step(command: Command) -> Step:
+    """What is done with `command`."""
+    reason = _first(LEFT_OUT, command.text)
+    return Step(command, _first(ADDED, command.text) or "", reason)
+
+
+def _first(table: dict[str, str], text: str) -> str | None:
+    return next((table[start] for start in table if f"{text} ".startswith(f"{start} ")), None)
