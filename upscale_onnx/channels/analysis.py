@@ -14,18 +14,17 @@ from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.constants import Constants, find_constants
 from upscale_onnx.channels.demand import demand
 from upscale_onnx.channels.flow import Even, Flow, Read, Refused, Rule
+from upscale_onnx.channels.malformed import fault_of
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import rule_for
 from upscale_onnx.channels.rules.barrier import BARRIER
 from upscale_onnx.channels.step import Step
 from upscale_onnx.channels.view import node_inputs, opset_of, view
-from upscale_onnx.errors import Reason
+from upscale_onnx.errors import InternalError, Reason
 from upscale_onnx.model import Shape
 from upscale_onnx.results import Refusal
 
 assert _rules.__all__, "importing the rules registers them"
-
-_MALFORMED = (ValueError, IndexError, KeyError, TypeError, ArithmeticError)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,9 +123,11 @@ class _Forward:
             return rule, self._with_parameters(rule, op, maps, flow), False
         except Refused as refused:
             self._refuse(op, refused.reason, refused.detail)
-        except _MALFORMED as error:
-            # The checker lets many inconsistent attributes pass; such a node is left as it is.
-            self._refuse(op, Reason.UNSUPPORTED_FORM, f"inconsistent attributes or inputs: {error}")
+        except Exception as error:
+            fault = fault_of(node, self._graph, self._shapes, self._constants)
+            if fault is None:
+                raise InternalError(f"the rule of {op.op_type} failed on node '{op.name}': {error!r}") from error
+            self._refuse(op, Reason.UNSUPPORTED_FORM, f"the node contradicts its operator: {fault}")
         return BARRIER, BARRIER.flow(op, maps, self._classes.fresh), True
 
     def _rule(self, node: gs.Node, op: Op) -> tuple[Rule | None, Reason | None]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
+from upscale_onnx.model.protos import overridable
 from upscale_onnx.options import Side
 
 _FLOATS = frozenset(
@@ -63,8 +64,9 @@ class _Form:
 
 
 def constant_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """The tensors of initializers and of Constant nodes of the main graph, by value name."""
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    """The tensors of initializers and of Constant nodes of the main graph, by value name; not defaults of inputs."""
+    defaults = overridable(model)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in defaults}
     for node in model.graph.node:
         if node.op_type == "Constant" and _is_onnx(node):
             tensors.update((node.output[0], a.t) for a in node.attribute if a.name == "value")

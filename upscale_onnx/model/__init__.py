@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from upscale_onnx.model.edit import captured_names, cleanup, set_input, sort_nodes
-from upscale_onnx.model.graph import export_graph, import_graph, quiet
+from upscale_onnx.model.graph import export_graph
+from upscale_onnx.model.importing import import_graph, quiet
 from upscale_onnx.model.load import check_model, load_model
 from upscale_onnx.model.save import check_output, save_model
 from upscale_onnx.model.shape_entries import Dim

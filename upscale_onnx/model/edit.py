@@ -76,11 +76,12 @@ def captured_names(nodes: Iterable[NodeProto]) -> set[str]:
     for node in nodes:
         for attribute in node.attribute:
             for subgraph in attribute_graphs(attribute):
-                names |= _free_names(subgraph)
+                names |= free_names(subgraph)
     return names
 
 
-def _free_names(graph: GraphProto) -> set[str]:
+def free_names(graph: GraphProto) -> set[str]:
+    """The names that a subgraph reads from outside; a value of its own hides one outside of the same name."""
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     read |= captured_names(graph.node)
     own = {value.name for value in graph.input} | {name for node in graph.node for name in node.output}
@@ -89,7 +90,7 @@ def _free_names(graph: GraphProto) -> set[str]:
 
 
 def _reads(node: gs.Node) -> list[str]:
-    """What a node reads; all names inside its subgraphs count, since any of them may be a capture."""
+    """What a node reads; subgraphs read what they capture."""
     names = [value.name for value in node.inputs if value.name]
     for subgraph in node.subgraphs(recursive=True):
         names.extend(value.name for inner in subgraph.nodes for value in inner.inputs)

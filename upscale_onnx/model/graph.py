@@ -1,4 +1,4 @@
-"""The way into onnx-graphsurgeon graphs and back, on which nothing gets lost.
+"""The way back from onnx-graphsurgeon graphs, on which nothing gets lost.
 
 graphsurgeon's own exporter rebuilds every proto from what it understood, and drops the rest: doc strings,
 metadata, annotations, attributes of rare types, names inside subgraphs. Here the original protos are the
@@ -9,61 +9,20 @@ taken from the original as they are: edits to them are not looked for.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
-from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
-from onnx_graphsurgeon.importers.onnx_importer import OnnxImporter
 from onnx_graphsurgeon.ir.tensor import LazyValues
-from onnx_graphsurgeon.logger import G_LOGGER
-from onnx_graphsurgeon.util.exception import OnnxGraphSurgeonException
 
-from upscale_onnx.errors import InternalError, ModelError
-from upscale_onnx.model.protos import copy_fields, one_line
+from upscale_onnx.errors import InternalError
+from upscale_onnx.model.importing import is_imported
+from upscale_onnx.model.protos import copy_fields, overridable
 from upscale_onnx.model.weights import export_initializers, export_inputs, export_tensor
 
-_IMPORTED_ATTRIBUTES = (
-    AttributeProto.FLOAT,
-    AttributeProto.INT,
-    AttributeProto.STRING,
-    AttributeProto.FLOATS,
-    AttributeProto.INTS,
-    AttributeProto.STRINGS,
-    AttributeProto.TENSOR,
-)
 _EDITED_FIELDS = ("node", "initializer", "sparse_initializer", "input", "value_info", "quantization_annotation")
-
-
-def quiet() -> AbstractContextManager[Any]:
-    """A context in which graphsurgeon prints nothing to standard output; its errors still raise."""
-    silence: AbstractContextManager[Any] = G_LOGGER.suppress(G_LOGGER.CRITICAL + 1)
-    return silence
-
-
-def import_graph(model: ModelProto) -> gs.Graph:
-    """The main graph of `model` as a graphsurgeon graph; weights stay in the model until they are read.
-
-    Functions are not imported: nodes that call one look like any custom operator.
-
-    Raises:
-        ModelError: graphsurgeon cannot represent some part of the graph.
-    """
-    try:
-        with quiet():
-            return OnnxImporter.import_graph(
-                model.graph,
-                opset=OnnxImporter.get_opset(model),
-                import_domains=model.opset_import,
-                producer_name=model.producer_name,
-                producer_version=model.producer_version,
-                ir_version=model.ir_version,
-            )
-    except (OnnxGraphSurgeonException, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"graph '{model.graph.name}': cannot be imported: {one_line(error)}") from error
 
 
 def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str] | None = ()) -> ModelProto:
@@ -76,14 +35,15 @@ def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str]
     Raises:
         InternalError: the graph's inputs or outputs are not those of `original`.
     """
-    _check_interface(graph, original.graph)
+    defaults = overridable(original)
+    _check_interface(graph, original.graph, defaults)
     model = ModelProto()
     copy_fields(original, model, skip=("graph",))
     source, target = original.graph, model.graph
     target.SetInParent()
     copy_fields(source, target, skip=_EDITED_FIELDS)
     _export_nodes(graph, source, target)
-    export_initializers(graph, source, target)
+    export_initializers(graph, source, target, defaults)
     export_inputs(source, target, original.ir_version)
     if changed is not None:
         _export_annotations(frozenset(changed), source, target)
@@ -100,9 +60,9 @@ def _export_annotations(stale: frozenset[str], source: GraphProto, target: Graph
     target.quantization_annotation.extend(a for a in source.quantization_annotation if a.tensor_name in values)
 
 
-def _check_interface(graph: gs.Graph, source: GraphProto) -> None:
+def _check_interface(graph: gs.Graph, source: GraphProto, defaults: frozenset[str]) -> None:
     weights = {tensor.name for tensor in source.initializer} | {s.values.name for s in source.sparse_initializer}
-    inputs = [value.name for value in source.input if value.name not in weights]
+    inputs = [value.name for value in source.input if value.name not in weights - defaults]
     if [value.name for value in graph.inputs] != inputs:
         raise InternalError(f"the inputs of graph '{source.name}' were changed by an edit")
     if [value.name for value in graph.outputs] != [value.name for value in source.output]:
@@ -134,7 +94,7 @@ def _export_known(node: gs.Node, known: NodeProto, proto: NodeProto) -> None:
     names = set()
     for attribute in known.attribute:
         names.add(attribute.name)
-        if attribute.type not in _IMPORTED_ATTRIBUTES:
+        if not is_imported(attribute):
             proto.attribute.add().CopyFrom(attribute)
         elif attribute.name in node.attrs:
             _export_attribute(node.attrs[attribute.name], attribute, proto.attribute.add())
@@ -178,7 +138,7 @@ def _is_unchanged(value: Any, known: AttributeProto) -> bool:
 
 def _new_attribute(name: str, value: Any) -> AttributeProto:
     if isinstance(value, gs.Graph):
-        return onnx.helper.make_attribute(name, OnnxExporter.export_graph(value, do_type_check=False))
+        raise InternalError(f"an edit made the attribute '{name}' of a stand-in for a subgraph")
     if isinstance(value, gs.Constant):
         tensor = TensorProto()
         export_tensor(value, None, tensor)

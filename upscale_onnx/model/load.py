@@ -14,6 +14,7 @@ from upscale_onnx.files.reading import TooLarge, read_bounded
 from upscale_onnx.model.external import load_external, refuse_external
 from upscale_onnx.model.protos import one_line, skeleton
 from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
+from upscale_onnx.model.wellformed import check_wellformed
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _MAX_PROTOBUF_BYTES = 2**31 - 1
@@ -86,6 +87,7 @@ def check_model(model: ModelProto, where: str) -> None:
         ModelError: it is not; the line starts with `where`.
     """
     _check_versions(model, where)
+    check_wellformed(model, where)
     refuse_external(model, where)
     try:
         for tensor in model_tensors(model):

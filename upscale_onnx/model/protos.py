@@ -11,6 +11,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 # Tensors up to this many elements keep their values in a skeleton: they are what Reshape, Slice, Resize and
 # friends read during shape inference. Larger ones are weights, of which only the shape matters.
 SMALL_ELEMENTS = 1024
+IR_WITH_FREE_INITIALIZERS = 4  # before it, every initializer had to be a graph input as well
 
 
 def one_line(error: BaseException, limit: int = 300) -> str:
@@ -61,6 +62,18 @@ def attribute_graphs(attribute: AttributeProto) -> Sequence[GraphProto]:
     return tuple(attribute.graphs) if attribute.type == AttributeProto.GRAPHS else ()
 
 
+def overridable(model: ModelProto) -> frozenset[str]:
+    """The initializers that are mere defaults of inputs, which a caller may feed: nothing is known of their values.
+
+    Some exporters list every weight as an input. Nobody means those to be fed: where all are listed, none counts.
+    """
+    if model.ir_version < IR_WITH_FREE_INITIALIZERS:
+        return frozenset()
+    weights = {t.name for t in model.graph.initializer} | {t.values.name for t in model.graph.sparse_initializer}
+    listed = weights & {value.name for value in model.graph.input}
+    return frozenset() if listed == weights else frozenset(listed)
+
+
 def constant_value(node: NodeProto) -> TensorProto | None:
     """The tensor that a Constant node holds, or None for other nodes and other forms of Constant."""
     if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
@@ -75,6 +88,7 @@ def constant_value(node: NodeProto) -> TensorProto | None:
 def skeleton(model: ModelProto) -> ModelProto:
     """A copy of `model` without its weights: large constants are declared as graph inputs of their shape.
 
+    Defaults of inputs are left out: what is fed may be something else.
     The checker and shape inference serialise what they are given, so on the model itself they would hold
     copies of every weight and fail beyond 2 GB. Both treat a graph input like an initializer of that shape.
     """
@@ -84,7 +98,10 @@ def skeleton(model: ModelProto) -> ModelProto:
     graph.SetInParent()
     copy_fields(model.graph, graph, skip=("node", "initializer"))
     declared = {value.name for value in graph.input}
+    defaults = overridable(model)
     for tensor in model.graph.initializer:
+        if tensor.name in defaults:
+            continue
         if element_count(tensor.dims) <= SMALL_ELEMENTS:
             graph.initializer.add().CopyFrom(tensor)
         elif tensor.name not in declared:

@@ -126,12 +126,12 @@ def computed_shapes(
         if source is None or entries is None or any(attr.name == "allowzero" and attr.i for attr in node.attribute):
             continue
         found = _expanded(source, entries) if node.op_type == "Expand" else _reshaped(source, entries)
-        merged = _merged(dims.get(node.output[0]), found)
+        merged = merged_dims(dims.get(node.output[0]), found)
         if merged is not None:
             yield helper.make_tensor_value_info(node.output[0], dtypes[node.input[0]], merged)
 
 
-def _merged(old: Dims | None, new: Dims) -> Dims | None:
+def merged_dims(old: Dims | None, new: Dims) -> Dims | None:
     """The old dimensions with the sizes that only the new ones tell; None where they tell nothing."""
     if old is None:
         return new

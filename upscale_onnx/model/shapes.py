@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import onnx
 from google.protobuf.message import DecodeError, EncodeError
-from onnx import GraphProto, ModelProto, TypeProto
+from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
 from upscale_onnx.model.protos import skeleton
 from upscale_onnx.model.shape_entries import Dim
-from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values
+from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
 
 # Operators that ONNX's inference says nothing of, although their result has the shape of their first input.
 _SHAPE_PRESERVING = frozenset({"GroupNormalization"})
@@ -45,10 +45,12 @@ class Shape:
 def infer_shapes(model: ModelProto) -> dict[str, Shape]:
     """The shape of every named tensor of the main graph whose rank is known; `model` is left as it is.
 
-    Where inference fails as a whole, only what the model itself declares is returned.
+    What the model declares of computed values counts where inference does not know better. Where inference fails
+    as a whole, only what the model itself declares is returned.
     """
     bare = skeleton(model)
     _simplify(bare.graph)
+    declared = _take_declared(bare.graph)
     for number in range(_MOST_ROUNDS):
         graph, inferred = _inferred(bare)
         shapes = _initializer_shapes(bare.graph) | _initializer_shapes(model.graph)
@@ -56,9 +58,40 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
             shape = tensor_shape(value.type)
             if shape is not None and value.name not in shapes:
                 shapes[value.name] = shape
+        if not number and _declare(bare.graph, declared, shapes) and inferred:
+            continue
         if not inferred or _is_complete(bare.graph, shapes) or not _state_what_is_known(bare, shapes, number):
             break
     return shapes
+
+
+def _take_declared(graph: GraphProto) -> list[ValueInfoProto]:
+    """What `graph` says of values that it computes, which is no longer said in it: declarations may be wrong."""
+    made = {name for node in graph.node for name in node.output}
+    declared = [ValueInfoProto.FromString(v.SerializeToString()) for v in (*graph.output, *graph.value_info)]
+    del graph.value_info[:]
+    for value in graph.output:
+        if value.name in made:
+            value.ClearField("type")
+    return [value for value in declared if value.name in made]
+
+
+def _declare(graph: GraphProto, declared: list[ValueInfoProto], shapes: dict[str, Shape]) -> bool:
+    """Say in `graph`, and in `shapes`, what of `declared` is news and contradicts nothing; whether there is any."""
+    told = False
+    for value in declared:
+        known, stated = shapes.get(value.name), tensor_shape(value.type)
+        if known is None and stated is None and value.type.ByteSize():
+            graph.value_info.append(value)  # a sequence, a tensor of unknown rank
+            continue
+        if stated is None:
+            continue
+        dims = stated.dims if known is None else merged_dims(known.dims, stated.dims)
+        if dims is not None:
+            shapes[value.name] = Shape(known.dtype if known else stated.dtype, dims)
+            graph.value_info.append(onnx.helper.make_tensor_value_info(value.name, shapes[value.name].dtype, dims))
+            told = True
+    return told
 
 
 def _is_complete(graph: GraphProto, shapes: dict[str, Shape]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
@@ -10,9 +12,8 @@ from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
 from upscale_onnx.errors import InternalError
 from upscale_onnx.model.edit import captured_names
-from upscale_onnx.model.protos import copy_fields
+from upscale_onnx.model.protos import IR_WITH_FREE_INITIALIZERS, copy_fields
 
-_IR_WITH_FREE_INITIALIZERS = 4  # before it, every initializer had to be a graph input as well
 _TENSOR_CONTENT = frozenset(field.name for field in TensorProto.DESCRIPTOR.fields) - {
     "doc_string",
     "metadata_props",
@@ -20,15 +21,19 @@ _TENSOR_CONTENT = frozenset(field.name for field in TensorProto.DESCRIPTOR.field
 }
 
 
-def export_initializers(graph: gs.Graph, source: GraphProto, target: GraphProto) -> None:
+def export_initializers(
+    graph: gs.Graph, source: GraphProto, target: GraphProto, defaults: Collection[str] = ()
+) -> None:
     """Write the constants that `graph` uses to `target`, whose nodes are written: first in their original order.
+
+    defaults: initializers that stay as they are, since they belong to inputs.
 
     Raises:
         InternalError: two constants have one name.
     """
     pending = _used_constants(graph)
     # Read by name only, from places that graphsurgeon's main graph does not show.
-    kept = captured_names(target.node)
+    kept = captured_names(target.node) | set(defaults)
     kept.update(entry.value for note in source.quantization_annotation for entry in note.quant_parameter_tensor_names)
     sparse = {proto.values.name: proto for proto in source.sparse_initializer}
     for tensor in source.initializer:
@@ -117,7 +122,7 @@ def export_inputs(source: GraphProto, target: GraphProto, ir_version: int) -> No
         weight = weights.pop(value.name, None)
         if weight is not None:
             _follow_weight(copy, weight)
-    if ir_version < _IR_WITH_FREE_INITIALIZERS:
+    if ir_version < IR_WITH_FREE_INITIALIZERS:
         target.input.extend(onnx.helper.make_tensor_value_info(w.name, w.data_type, w.dims) for w in weights.values())
 
 

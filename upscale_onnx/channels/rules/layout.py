@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -161,7 +162,11 @@ def holds(found: ChannelMap, group: Group) -> bool:
 def written_out_sizes(
     found: ChannelMap, dims_in: list[Dim], dims_out: list[Dim], groups: list[Group]
 ) -> tuple[list[int], list[int]]:
-    """Sizes before and after, written out in groups with channels and 1 elsewhere."""
+    """Sizes before and after, written out in groups with channels and 1 elsewhere.
+
+    Raises:
+        Refused: they do not hold equally many elements.
+    """
     sizes_in, sizes_out = [1] * len(dims_in), [1] * len(dims_out)
     for group in groups:
         if not holds(found, group):
@@ -172,4 +177,6 @@ def written_out_sizes(
         for axis in group.outputs:
             size = dims_out[axis]
             sizes_out[axis] = size if isinstance(size, int) else found.shape[group.inputs[0]]
+    if math.prod(sizes_in) != math.prod(sizes_out):
+        raise Refused(Reason.UNSUPPORTED_FORM, f"{math.prod(sizes_in)} elements are given {math.prod(sizes_out)}")
     return sizes_in, sizes_out

@@ -137,6 +137,8 @@ class GroupNormalization:
         found = source(maps)
         scale, bias = _constant_vectors(op, 2)
         groups = int(op.attrs["num_groups"])
+        if groups < 1:
+            raise Refused(Reason.UNSUPPORTED_FORM, f"{groups} groups")
         if any(axis != 1 for axis in found.axes) or found.shape[1] != scale.size or found.shape[1] % groups:
             raise Refused(Reason.MIXED_LAYOUT, "channels do not fill the groups")
         grid = found.labels.reshape(groups, -1)

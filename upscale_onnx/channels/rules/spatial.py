@@ -148,6 +148,8 @@ class DepthToSpace:
 def _by_result(op: Op, vector: Array) -> Array:
     """`(C, b²)`: the input channels of every output channel, in the order of the mode."""
     area = int(op.attrs["blocksize"]) ** 2
+    if not area or vector.size % area:
+        raise Refused(Reason.UNSUPPORTED_FORM, f"{vector.size} channels in blocks of {area}")
     if op.attrs.get("mode", "DCR") == "CRD":
         return vector.reshape(-1, area)
     return vector.reshape(area, -1).T
@@ -165,6 +167,8 @@ class SpaceToDepth:
         if found.shape[1] == 1:
             return Flow((found.with_state(np.where(is_wild(found.state), WILD, VARYING)),))
         area = int(op.attrs["blocksize"]) ** 2
+        if not area:
+            raise Refused(Reason.UNSUPPORTED_FORM, "blocks of no size")
         labels, state = np.tile(found.labels.ravel(), area), np.tile(found.state.ravel(), area)
         return Flow((vector_map(labels, state, found.rank, 1),))
 

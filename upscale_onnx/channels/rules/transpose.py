@@ -34,8 +34,10 @@ class Transpose:
         return Resize((np.asarray(given, np.int64),))
 
     def _perm(self, op: Op, found: ChannelMap) -> list[int]:
-        perm = op.attrs.get("perm")
-        return [int(p) for p in perm] if perm else list(reversed(range(found.rank)))
+        perm = [int(p) for p in op.attrs.get("perm") or reversed(range(found.rank))]
+        if sorted(perm) != list(range(found.rank)):
+            raise Refused(Reason.UNSUPPORTED_FORM, f"{perm} is no order of {found.rank} axes")
+        return perm
 
 
 class Expand:

@@ -1,0 +1,42 @@
+"""Whether a node contradicts its operator: attributes and inputs that the checker lets pass, each for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+from google.protobuf.message import DecodeError, EncodeError
+from onnx import ModelProto, NodeProto, OperatorSetIdProto, helper, numpy_helper
+
+from upscale_onnx.model.evaluate import Array
+from upscale_onnx.model.protos import SMALL_ELEMENTS, one_line
+from upscale_onnx.model.shapes import Shape
+
+
+def contradiction(
+    node: NodeProto, opsets: Sequence[OperatorSetIdProto], shapes: Mapping[str, Shape], values: Mapping[str, Array]
+) -> str | None:
+    """What is wrong with `node` by onnx's own rules, None where they find nothing.
+
+    shapes: of its inputs and outputs, as far as known. values: of its constant inputs.
+    """
+    inputs = [_declared(name, shapes, values) for name in dict.fromkeys(node.input) if name]
+    outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+    small = {name: value for name, value in values.items() if value.size <= SMALL_ELEMENTS}
+    weights = [numpy_helper.from_array(value, name) for name, value in small.items() if name in node.input]
+    graph = helper.make_graph([node], "one", inputs, outputs, weights)
+    model: ModelProto = helper.make_model(graph, opset_imports=opsets)
+    try:
+        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except (onnx.shape_inference.InferenceError, DecodeError, EncodeError, RuntimeError, ValueError) as error:
+        return one_line(error)
+    return None
+
+
+def _declared(name: str, shapes: Mapping[str, Shape], values: Mapping[str, Array]) -> onnx.ValueInfoProto:
+    if name in values:
+        value = values[name]
+        return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+    if name not in shapes:
+        return onnx.ValueInfoProto(name=name)
+    return helper.make_tensor_value_info(name, shapes[name].dtype, shapes[name].dims)

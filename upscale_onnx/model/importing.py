@@ -1,0 +1,111 @@
+"""The way into onnx-graphsurgeon graphs.
+
+graphsurgeon takes names inside subgraphs for those outside, also where a subgraph has values of its own by that
+name. It is shown stand-ins instead: subgraphs in which one node reads exactly what they capture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from types import SimpleNamespace
+from typing import Any
+
+import onnx_graphsurgeon as gs
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
+from onnx_graphsurgeon.importers.onnx_importer import OnnxImporter
+from onnx_graphsurgeon.logger import G_LOGGER
+from onnx_graphsurgeon.util.exception import OnnxGraphSurgeonException
+
+from upscale_onnx.errors import ModelError
+from upscale_onnx.model.edit import free_names
+from upscale_onnx.model.protos import attribute_graphs, copy_fields, iter_nodes, one_line, overridable
+
+_IMPORTED = (
+    AttributeProto.FLOAT,
+    AttributeProto.INT,
+    AttributeProto.STRING,
+    AttributeProto.FLOATS,
+    AttributeProto.INTS,
+    AttributeProto.STRINGS,
+    AttributeProto.TENSOR,
+)
+
+
+def quiet() -> AbstractContextManager[Any]:
+    """A context in which graphsurgeon prints nothing to standard output; its errors still raise."""
+    silence: AbstractContextManager[Any] = G_LOGGER.suppress(G_LOGGER.CRITICAL + 1)
+    return silence
+
+
+def import_graph(model: ModelProto) -> gs.Graph:
+    """The main graph of `model` as a graphsurgeon graph; weights stay in the model until they are read.
+
+    Functions are not imported: nodes that call one look like any custom operator. Initializers that are defaults
+    of inputs are inputs here.
+
+    Raises:
+        ModelError: graphsurgeon cannot represent some part of the graph.
+    """
+    source, defaults = model.graph, overridable(model)
+    # The importer asks for no more than these fields. A copy would hold every weight twice.
+    shown = SimpleNamespace(
+        name=source.name,
+        doc_string=source.doc_string,
+        initializer=[tensor for tensor in source.initializer if tensor.name not in defaults],
+        sparse_initializer=[tensor for tensor in source.sparse_initializer if tensor.values.name not in defaults],
+        value_info=source.value_info,
+        input=source.input,
+        output=source.output,
+        node=[_shown(node) for node in source.node],
+    )
+    try:
+        with quiet():
+            return OnnxImporter.import_graph(
+                shown,
+                opset=OnnxImporter.get_opset(model),
+                import_domains=model.opset_import,
+                producer_name=model.producer_name,
+                producer_version=model.producer_version,
+                ir_version=model.ir_version,
+            )
+    except (OnnxGraphSurgeonException, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"graph '{source.name}': cannot be imported: {one_line(error)}") from error
+
+
+def is_imported(attribute: AttributeProto) -> bool:
+    """Whether graphsurgeon holds the value of `attribute`: it takes strings of bytes for text."""
+    if attribute.type in (AttributeProto.STRING, AttributeProto.STRINGS):
+        return all(map(_is_text, (attribute.s, *attribute.strings)))
+    return attribute.type in _IMPORTED
+
+
+def _is_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _shown(node: NodeProto) -> NodeProto:
+    """`node` as graphsurgeon is to see it."""
+    if all(is_imported(attribute) for attribute in node.attribute):
+        return node
+    shown = NodeProto()
+    copy_fields(node, shown, skip=("attribute",))
+    for attribute in node.attribute:
+        graphs = attribute_graphs(attribute)
+        if graphs:
+            shown.attribute.add(name=attribute.name, type=AttributeProto.GRAPH, g=_stand_in(graphs))
+        elif is_imported(attribute):
+            shown.attribute.append(attribute)
+    return shown
+
+
+def _stand_in(graphs: Sequence[GraphProto]) -> GraphProto:
+    """A graph that reads what `graphs` capture and, so that new names clash with none, makes all other names."""
+    captured = set().union(*(free_names(graph) for graph in graphs))
+    own = {name for graph in graphs for node in iter_nodes(graph) for name in (*node.input, *node.output)} - {""}
+    reader = NodeProto(op_type="Captured", input=sorted(captured), output=sorted(own - captured))
+    return GraphProto(name="captured", node=[reader])

@@ -1,0 +1,63 @@
+"""What makes a model malformed although protobuf and onnx's checker let it pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from onnx import ModelProto, TensorProto
+
+from upscale_onnx.errors import ModelError
+from upscale_onnx.model.protos import iter_nodes
+from upscale_onnx.model.tensors import model_tensors
+
+MOST_DIMENSIONS = 64  # of a numpy array
+
+
+def check_wellformed(model: ModelProto, where: str) -> None:
+    """Check that all of `model` can be read: its text, the attributes of its nodes, the form of its tensors.
+
+    Raises:
+        ModelError: it cannot; the line starts with `where`.
+    """
+    broken = next(_broken_text(model), None)
+    if broken is not None:
+        raise ModelError(f"{where}: the {broken} is not UTF-8 text; the file is damaged")
+    for node in iter_nodes(model.graph):
+        for attribute in node.attribute:
+            if attribute.ref_attr_name:
+                raise ModelError(
+                    f"{where}: node '{node.name or node.op_type}' takes '{attribute.name}' from the attribute "
+                    f"'{attribute.ref_attr_name}' of a function, but is in none"
+                )
+    for tensor in model_tensors(model):
+        _check_form(tensor, where)
+    for value in model.graph.input:
+        rank = len(value.type.tensor_type.shape.dim)
+        if rank > MOST_DIMENSIONS:
+            raise ModelError(f"{where}: input '{value.name}' has {rank} dimensions; {MOST_DIMENSIONS} are supported")
+
+
+def _check_form(tensor: TensorProto, where: str) -> None:
+    if tensor.HasField("segment"):
+        raise ModelError(f"{where}: tensor '{tensor.name}' is cut into segments, which no runtime reads")
+    if len(tensor.dims) > MOST_DIMENSIONS:
+        rank = len(tensor.dims)
+        raise ModelError(f"{where}: tensor '{tensor.name}' has {rank} dimensions; {MOST_DIMENSIONS} are supported")
+
+
+def _broken_text(message: Any) -> Iterator[str]:
+    """Where a message holds text that is none: protobuf hands out bytes that it cannot decode as they are."""
+    if isinstance(message, TensorProto):  # its other fields are numbers, and many
+        if isinstance(message.name, bytes) or isinstance(message.doc_string, bytes):
+            yield "name or doc_string of a tensor"
+        return
+    for field, value in message.ListFields():
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            for part in (value,) if hasattr(value, "ListFields") else value:
+                yield from _broken_text(part)
+        elif field.type == FieldDescriptor.TYPE_STRING:
+            texts = (value,) if isinstance(value, str | bytes) else value
+            if any(isinstance(text, bytes) for text in texts):
+                yield f"{field.name} of a {message.DESCRIPTOR.name}"
