@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.evaluate import Preprocessing, evaluate, open_images
-from upscale_onnx.report.files import write_whole
+from upscale_onnx.files.publish import write_whole
 
 Row = dict[str, str]
 

@@ -32,10 +32,10 @@ from tables import Row, markdown, tables
 
 from upscale_onnx.cli.arguments import fraction, positive, positive_number
 from upscale_onnx.errors import ModelError, UpscaleError
+from upscale_onnx.files.publish import write_whole
 from upscale_onnx.model import load_model
 from upscale_onnx.model.batch import rebatch
 from upscale_onnx.model.stats import model_stats
-from upscale_onnx.report.files import write_whole
 from upscale_onnx.report.tables import rich_tables
 from upscale_onnx.results import Race
 from upscale_onnx.runtime import Device, describe, profile_operators, race, random_inputs, resolve_provider

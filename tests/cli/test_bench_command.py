@@ -141,9 +141,9 @@ def test_a_plot(folder: Path) -> None:
         ("--batch 1,x", "'x' is not an integer"),
         ("--threads ,", "--threads"),
         ("--csv none/b.csv", "none"),
-        ("--csv fixed.onnx", "--csv fixed.onnx: is the model"),
+        ("--csv fixed.onnx", "--csv fixed.onnx: is the same file as fixed.onnx"),
         ("--plot b.docx", ".png"),
-        ("--csv b.txt --json b.txt", "b.txt: two reports cannot be one file"),
+        ("--csv b.txt --json b.txt", "--json b.txt: is the same file as --csv b.txt"),
     ],
 )
 def test_arguments_that_cannot_be_used(folder: Path, words: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:

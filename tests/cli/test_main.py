@@ -146,7 +146,7 @@ def test_an_output_equal_to_the_input_stops_before_the_work(
     assert main([paths[0], paths[0]]) == 2
     assert pipeline.asked == []
     assert Path(paths[0]).read_bytes() == before
-    assert "the input itself" in _one_line(capsys)
+    assert "is the same file as" in _one_line(capsys)
 
 
 @pytest.mark.parametrize(

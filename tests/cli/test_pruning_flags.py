@@ -50,7 +50,7 @@ def test_every_flag_reaches_the_options() -> None:
         ("--global", "--scope has no effect without --amount"),
         ("--mask m.npz --min-channels 3", "--min-channels has no effect without --amount"),
         ("--write-profile p.json", "--write-profile has no effect without --amount"),
-        ("--amount 0.3 --write-profile in.onnx", "is the model in.onnx"),
+        ("--amount 0.3 --write-profile in.onnx", "is the same file as in.onnx"),
         ("--amount 0.3 --ignore nothing", "no layer is called 'nothing'"),
         ("--amount 0.3 --profile none.json", "leave amounts and sizes out"),
         ("--profile none.json", "none.json: cannot read the profile"),

@@ -118,21 +118,3 @@ def test_an_impossible_output_gives_one_line_before_and_at_saving(
         save_model(linear(), target)
     assert str(early.value) == str(late.value)
     assert str(early.value).startswith(str(target))
-
-
-@pytest.mark.parametrize("alias", ["same", "relative", "symbolic", "hard"])
-def test_the_output_must_not_be_the_input_under_any_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alias: str
-) -> None:
-    source = tmp_path / "in.onnx"
-    source.write_bytes(b"model")
-    monkeypatch.chdir(tmp_path)
-    output = {"same": source, "relative": Path("in.onnx")}.get(alias, tmp_path / "out.onnx")
-    if alias == "symbolic":
-        output.symlink_to(source)
-    if alias == "hard":
-        os.link(source, output)
-    with pytest.raises(ArgumentError, match="is the input itself"):
-        check_output(output, source)
-    check_output(tmp_path / "other.onnx", source)
-    assert not (tmp_path / "other.onnx").exists()

@@ -97,7 +97,7 @@ def test_failed_write_leaves_the_old_file(tables: Tables, monkeypatch: pytest.Mo
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(json, "dump", interrupted)
+    monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_tables(replace(tables, node_ms=5.0), MACHINE)
     monkeypatch.undo()

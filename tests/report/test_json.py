@@ -85,7 +85,7 @@ def test_written_whole_or_not_at_all(tmp_path: Path, report: Report, monkeypatch
     path = tmp_path / "r.json"
     path.write_text("before")
     monkeypatch.setattr(Path, "replace", _full)
-    with pytest.raises(ArgumentError, match=r"r\.json: the report cannot be written: No space left"):
+    with pytest.raises(ArgumentError, match=r"r\.json: cannot be written: No space left"):
         write_json(report, path)
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
@@ -114,5 +114,5 @@ def test_a_link_is_followed(tmp_path: Path, report: Report) -> None:
 
 
 def test_an_absent_folder_is_one_line(tmp_path: Path, report: Report) -> None:
-    with pytest.raises(ArgumentError, match=r"none/r\.json: the report cannot be written"):
+    with pytest.raises(ArgumentError, match=r"none/r\.json: .* does not exist"):
         write_json(report, tmp_path / "none" / "r.json")

@@ -249,7 +249,7 @@ def test_the_command_with_labels_and_every_report(tmp_path: Path, capsys: pytest
         (["--mean", "0.5"], "only labelled images are preprocessed"),
         (["--plot", "p.bmp"], "choose a name that ends so"),
         (["--profile", "p.txt"], "a profile is a .json file"),
-        (["--json", "a.json", "--profile", "a.json"], "two reports cannot be one file"),
+        (["--json", "a.json", "--profile", "a.json"], "is the same file as"),
         (["--csv", "none/a.csv"], "does not exist"),
     ],
 )

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import add_common, add_session, positive, positive_number
-from upscale_onnx.cli.files import check_report
 from upscale_onnx.cli.output import Output, complain
-from upscale_onnx.errors import ArgumentError, ModelError
+from upscale_onnx.errors import ModelError
+from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.options import Options
 from upscale_onnx.results import Bench, Profile, Race
 
@@ -69,7 +69,10 @@ def positives(text: str) -> tuple[int, ...]:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Race and report; the exit code, which says whether every model ran in every race."""
-    _check_files(args)
+    if args.plot is not None:
+        from upscale_onnx.report.plot import check_plot
+
+        check_plot(args.plot)
     from upscale_onnx.model import load_model
     from upscale_onnx.report.bench_rows import bench_tables
     from upscale_onnx.runtime import describe, resolve_provider
@@ -92,25 +95,13 @@ def run(args: argparse.Namespace, output: Output) -> int:
                 profiles += _profiles(fitting, race, args.seed, provider)
     for line in dict.fromkeys(skipped):
         complain(f"upscale_onnx: error: {line}")
+    code = ModelError.exit_code if skipped else 0
     if races:
         bench = Bench(describe(provider, args.threads[0]), tuple(races), tuple(profiles), tuple(dict.fromkeys(skipped)))
-        _write(bench, args)
+        with output.publishing(code) as files:
+            _write(bench, args, files)
         output.tables(bench_tables(bench))
-    return ModelError.exit_code if skipped else 0
-
-
-def _check_files(args: argparse.Namespace) -> None:
-    """Everything that can be known to be wrong with what is to be written, before minutes of racing."""
-    wanted = {f"--{name}": getattr(args, name) for name in ("json", "csv", "plot")}
-    for option, path in wanted.items():
-        check_report(option, path, *args.models)
-    paths = [path for path in wanted.values() if path is not None]
-    if len(set(paths)) < len(paths):
-        raise ArgumentError(f"{paths[-1]}: two reports cannot be one file; choose another name")
-    if args.plot is not None:
-        from upscale_onnx.report.plot import check_plot
-
-        check_plot(args.plot)
+    return code
 
 
 def _fitting(
@@ -171,19 +162,19 @@ def _profiles(models: Mapping[str, onnx.ModelProto], race: Race, seed: int, prov
         yield Profile(timing.name, operator_totals(times), race.provider, threads, batch)
 
 
-def _write(bench: Bench, args: argparse.Namespace) -> None:
+def _write(bench: Bench, args: argparse.Namespace, files: NewFiles) -> None:
     if args.json is not None:
         from upscale_onnx.report.json import write_json
 
-        write_json(bench, args.json)
+        write_json(bench, args.json, files)
     if args.csv is not None:
         from upscale_onnx.report.csv import write_csv
 
-        write_csv(bench.races, args.csv)
+        write_csv(bench.races, args.csv, files)
     if args.plot is not None:
         from upscale_onnx.report.plot import write_plot
 
-        write_plot(bench, args.plot)
+        write_plot(bench, args.plot, files)
 
 
 def _setting(batch: int | None, threads: int) -> str:

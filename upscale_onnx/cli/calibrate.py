@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import add_common, add_session, positive, positive_number
-from upscale_onnx.cli.files import check_json
 from upscale_onnx.cli.output import Output
 from upscale_onnx.options import Options
 
@@ -49,7 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Measure and report; the exit code."""
-    check_json(args.json, args.model)
     from upscale_onnx.calibration import calibrate, resolve_target
     from upscale_onnx.report.json import write_json
     from upscale_onnx.runtime import resolve_provider
@@ -67,8 +65,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
             seed=args.seed,
             progress=progress,
         )
-    if args.json is not None:
-        write_json(result, args.json)
+    with output.publishing() as files:
+        if args.json is not None:
+            write_json(result, args.json, files)
     output.tables([_table(result)])
     output.written(result.path)
     return 0

@@ -6,7 +6,6 @@ import argparse
 from typing import get_args
 
 from upscale_onnx.cli.arguments import add_common, add_session, positive, positive_number
-from upscale_onnx.cli.files import check_json, check_report
 from upscale_onnx.cli.output import Output
 from upscale_onnx.cli.pruning import add_pruning, pruning_from
 from upscale_onnx.errors import ArgumentError
@@ -29,27 +28,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Compile, write, report; the exit code."""
-    from upscale_onnx.model import check_output, save_model
-
     options = options_from(args)
-    check_output(args.output, args.input)
-    check_json(args.json, args.input, args.output)
-    check_report("--write-profile", args.write_profile, args.input, args.output)
     if args.write_profile is not None and not options.prunes:
         raise ArgumentError("--write-profile has no effect without --amount: say how much to prune, or leave it out")
     from upscale_onnx import pipeline
+    from upscale_onnx.files.publish import write_whole
     from upscale_onnx.masks.profiles import profile_text
-    from upscale_onnx.report.files import write_whole
+    from upscale_onnx.model import save_model
     from upscale_onnx.report.json import write_json
     from upscale_onnx.report.rows import report_tables
 
     with output.progress() as progress:
         result = pipeline.compile(args.input, options, progress=progress)
-    save_model(result.model, args.output)
-    if args.json is not None:
-        write_json(result.report, args.json)
-    if args.write_profile is not None:
-        write_whole(profile_text(result.report.profile).encode(), args.write_profile)
+    with output.publishing() as files:
+        if args.json is not None:
+            write_json(result.report, args.json, files)
+        if args.write_profile is not None:
+            write_whole(profile_text(result.report.profile).encode(), args.write_profile, files)
+        save_model(result.model, args.output, files=files)
     output.tables(report_tables(result.report, verbose=output.verbose))
     output.written(args.output)
     return 0

@@ -6,7 +6,6 @@ import argparse
 from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import add_common, add_session, positive
-from upscale_onnx.cli.files import check_json
 from upscale_onnx.cli.output import Output
 
 if TYPE_CHECKING:
@@ -55,7 +54,6 @@ def preprocessing_from(args: argparse.Namespace) -> Preprocessing:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Evaluate and report; the exit code."""
-    check_json(args.json, args.model)
     from upscale_onnx.evaluate import evaluate
     from upscale_onnx.report.json import write_json
     from upscale_onnx.report.rows import Table
@@ -72,8 +70,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
             threads=args.threads,
             progress=progress,
         )
-    if args.json is not None:
-        write_json(accuracy, args.json)
+    with output.publishing() as files:
+        if args.json is not None:
+            write_json(accuracy, args.json, files)
     facts = (("top1", accuracy.top1), ("top5", accuracy.top5), ("images", accuracy.images))
     output.tables([Table("accuracy", "Accuracy", facts=facts)])
     return 0

@@ -1,30 +1,173 @@
-"""Checks of the files a command is to write, before it starts to work."""
+"""Every file that the commands read and write: no command may write what it, or another part of it, reads or writes."""
 
 from __future__ import annotations
 
+import argparse
+import mmap
 import os
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, ModelError
+
+_EXTERNAL_KEY = b"\x0a\x08location"  # how an entry of external data begins in a file
 
 
-def check_json(path: str | None, *others: str) -> None:
-    """Check that a report can be written to `path` and would replace none of `others`.
+@dataclass(frozen=True)
+class Use:
+    """What a command does with the path that an argument holds.
 
-    Raises: ArgumentError where it cannot or would.
+    writes: whether it is written. is_model: it brings the files that hold its external data. within: it is a folder,
+    in which files of these names are written; "*" is anything.
     """
-    check_report("--json", path, *others)
+
+    writes: bool = False
+    is_model: bool = False
+    within: tuple[str, ...] = ()
 
 
-def check_report(option: str, path: str | None, *others: str) -> None:
-    """Check that what `option` asks for can be written to `path` and would replace none of the models `others`.
+READS, READS_MODEL, WRITES, WRITES_FOLDER = Use(), Use(is_model=True), Use(writes=True), Use(True, within=("*",))
+_PAPER = Use(True, within=("results.csv", "accuracy.png", "latency.png"))
 
-    Raises: ArgumentError where it cannot or would.
+# By command and argument. An argument that is not given, or holds a name and no path, is left out.
+TABLE: Mapping[str, Mapping[str, Use]] = {
+    "compile": {
+        "input": READS_MODEL,
+        "output": WRITES,
+        "inputs": READS,
+        "calibration": READS,
+        "mask": READS,
+        "profile": READS,
+        "target": READS,
+        "write_profile": WRITES,
+        "json": WRITES,
+    },
+    "inspect": {"input": READS_MODEL},
+    "verify": {"original": READS_MODEL, "compiled": READS_MODEL, "inputs": READS, "json": WRITES},
+    "bench": {"models": READS_MODEL, "json": WRITES, "csv": WRITES, "plot": WRITES},
+    "calibrate": {"model": READS_MODEL, "target": READS, "json": WRITES},
+    "evaluate": {"model": READS_MODEL, "data": READS, "json": WRITES},
+    "paper": {"model": READS_MODEL, "calibration": READS, "data": READS, "out": _PAPER},
+    "sensitivity": {
+        "model": READS_MODEL,
+        "calibration": READS,
+        "data": READS,
+        "json": WRITES,
+        "csv": WRITES,
+        "plot": WRITES,
+        "profile": WRITES,
+    },
+    "sparsify": {"input": READS_MODEL, "output": WRITES, "mask": READS, "scores": READS, "json": WRITES},
+    "sparsity": {"model": READS_MODEL, "json": WRITES},
+}
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file or folder. shown: as errors call it."""
+
+    shown: str
+    path: Path
+    writes: bool
+    is_folder: bool = False
+
+
+def check_files(command: str, args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Check that all files that `command` is to write can be written, and are no other file that it reads or writes.
+
+    Raises:
+        ArgumentError: they cannot, or are.
     """
-    if path is None:
-        return
     from upscale_onnx.model import check_output
 
-    check_output(path)
-    for other in others:
-        if os.path.realpath(other) == os.path.realpath(path):
-            raise ArgumentError(f"{option} {path}: is the model {other}; choose another name for the report")
+    flags = {action.dest: action.option_strings[-1] for action in parser._actions if action.option_strings}
+    uses = [(use, name, path) for name, use in TABLE[command].items() for path in _paths(getattr(args, name, None))]
+    files = [file for use, name, path in uses for file in _files(use, flags.get(name, ""), path)]
+    written = [file for file in files if file.writes]
+    if any(os.path.lexists(file.path) for file in written):  # what is not there is no model's data
+        files += [file for use, _, path in uses if use.is_model for file in _data_files(Path(path))]
+    files.append(_measured_times())
+    for first, second in combinations(files, 2):
+        if first.writes or second.writes:
+            _check_apart(*((first, second) if first.writes else (second, first)))
+    for use, _, path in uses:
+        if use.writes and not use.within:
+            check_output(path)
+
+
+def _paths(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Iterable):
+        yield from (path for path in value if isinstance(path, str))
+
+
+def _files(use: Use, flag: str, path: str) -> Iterator[_File]:
+    shown = f"{flag} {path}".strip()
+    if not use.within:
+        yield _File(shown, Path(path), use.writes, not use.writes and Path(path).is_dir())
+    for name in use.within:
+        whole = name == "*"
+        yield _File(shown, Path(path) if whole else Path(path, name), use.writes, whole)
+
+
+def _data_files(model: Path) -> Iterator[_File]:
+    from upscale_onnx.model.external import external_files
+    from upscale_onnx.model.load import parse_model
+
+    try:
+        if not model.is_file() or not _may_have_data(model):
+            return
+        found = external_files(parse_model(model), model)
+    except (OSError, ModelError):  # whoever loads it says what is wrong
+        return
+    for file in found:
+        yield _File(f"{file.name}, which holds data of {model}", file, writes=False)
+
+
+def _may_have_data(model: Path) -> bool:
+    """Whether a search finds an entry of external data: most models have none, and need not be parsed for it."""
+    with model.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(_EXTERNAL_KEY) >= 0
+
+
+def _measured_times() -> _File:
+    from upscale_onnx.plan.store import cache_folder
+
+    folder = cache_folder()
+    return _File(f"the folder of measured times, {folder}", folder, writes=False, is_folder=True)
+
+
+def _check_apart(written: _File, other: _File) -> None:
+    if _is_same(written.path, other.path):
+        raise ArgumentError(f"{written.shown}: is the same file as {other.shown}; choose another name")
+    for folder, file in ((written, other), (other, written)):
+        # Of a folder that is read, only the files in its own folders are looked at.
+        if folder.is_folder and _is_inside(file.path, folder.path, deep=not folder.writes):
+            raise ArgumentError(f"{written.shown}: would overwrite what is in {other.shown}; choose another name")
+
+
+def _is_same(a: Path, b: Path) -> bool:
+    """Whether both are one file by whatever names: through links, and where case does not count, in any case."""
+    first, second = Path(os.path.realpath(a)), Path(os.path.realpath(b))
+    if first == second:
+        return True
+    try:
+        return first.samefile(second)
+    except OSError:  # one is not there yet
+        return first.parent == second.parent and _folded(first.name) == _folded(second.name)
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _is_inside(file: Path, folder: Path, *, deep: bool) -> bool:
+    inner, outer = Path(os.path.realpath(file)), Path(os.path.realpath(folder))
+    return outer in (inner.parents[1:] if deep else inner.parents)

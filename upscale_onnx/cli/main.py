@@ -22,6 +22,8 @@ from upscale_onnx.cli import (
     verify,
 )
 from upscale_onnx.cli.arguments import Parser
+from upscale_onnx.cli.files import check_files
+from upscale_onnx.cli.interrupts import Terminated, terminations_raise
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ModelError, UpscaleError
 
@@ -64,23 +66,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (by default the process's own arguments) asks for; the exit code.
 
     0 done, 1 a bug of ours, 2 arguments or a model that cannot be used, 3 models that are not equal, 4 a provider
-    that is not available, 130 interrupted.
+    that is not available, 130 interrupted, 143 terminated.
     """
+    with terminations_raise():
+        return _main(argv)
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a name in a model may hold what the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     verbose = False
+    output: Output | None = None
     try:
         name, rest = split_command(arguments)
-        args = make_parser(name).parse_args(rest)
+        parser = make_parser(name)
+        args = parser.parse_args(rest)
         verbose = args.verbose
-        return COMMANDS[name].run(args, Output(quiet=args.quiet, verbose=verbose))
+        output = Output(quiet=args.quiet, verbose=verbose)
+        check_files(name, args, parser)
+        return COMMANDS[name].run(args, output)
     except SystemExit as done:  # --help and --version
         return done.code if isinstance(done.code, int) else 0
-    except KeyboardInterrupt:
-        complain("upscale_onnx: interrupted")
-        return INTERRUPTED
+    except (KeyboardInterrupt, Terminated) as stop:
+        if output is not None and output.delivered is not None:
+            return output.delivered
+        complain("upscale_onnx: interrupted" if isinstance(stop, KeyboardInterrupt) else "upscale_onnx: terminated")
+        return stop.exit_code if isinstance(stop, Terminated) else INTERRUPTED
     except MemoryError:
         complain("upscale_onnx: error: there is not enough memory for this model")
         return ModelError.exit_code

@@ -11,17 +11,39 @@ from typing import TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from upscale_onnx.cli.interrupts import held_back
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.report.rows import Table
 from upscale_onnx.report.tables import plain_text, printable, rich_tables
 
 
 class Output:
-    """Standard output for results, standard error for progress; `quiet` silences both."""
+    """Standard output for results, standard error for progress; `quiet` silences both.
+
+    delivered: the exit code of a command that has written its files; what goes wrong after that does not change it.
+    """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
         self.quiet = quiet
         self.verbose = verbose
+        self.delivered: int | None = None
+
+    @contextlib.contextmanager
+    def publishing(self, code: int = 0) -> Iterator[NewFiles]:
+        """Files to write: all appear when the block ends, or none; the command then ends with `code`.
+
+        Raises: ArgumentError where one cannot be written.
+        """
+        files = NewFiles()
+        try:
+            yield files
+            with held_back():
+                is_empty = files.is_empty
+                files.publish()
+                self.delivered = None if is_empty else code
+        finally:
+            files.discard()
 
     def tables(self, tables: Iterable[Table]) -> None:
         """Print `tables`."""
@@ -45,7 +67,7 @@ class Output:
 
         A reader that has gone away (`| head`) has seen enough: that changes nothing.
 
-        Raises: ArgumentError where standard output cannot be written to.
+        Raises: ArgumentError where standard output cannot be written to, and no file holds the result.
         """
         if sys.stdout is None:  # closed by whoever started us
             return
@@ -56,7 +78,10 @@ class Output:
             _discard(sys.stdout)
         except OSError as error:
             _discard(sys.stdout)
-            raise ArgumentError(f"standard output cannot be written to: {error.strerror or error}") from error
+            line = f"standard output cannot be written to: {error.strerror or error}"
+            if self.delivered is None:
+                raise ArgumentError(line) from error
+            complain(f"upscale_onnx: warning: {line}; the files are written")
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str, float], None]]:

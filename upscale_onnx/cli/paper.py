@@ -137,8 +137,8 @@ class Book:
 
     def add(self, row: Row) -> None:
         """Add `row`, or put it in place of an older one of the same trial."""
+        from upscale_onnx.files.publish import write_whole
         from upscale_onnx.paper.rows import merged, to_csv
-        from upscale_onnx.report.files import write_whole
 
         write_whole(to_csv(merged(self.rows(), row)).encode(), self.path)
 

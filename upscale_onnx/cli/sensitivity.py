@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, get_args
 
 from upscale_onnx.cli.arguments import add_common, add_session, criterion_name, fraction, positive
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
-from upscale_onnx.cli.files import check_report
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.masks.criteria import NAMES
 from upscale_onnx.options import Options, Side
 
@@ -106,7 +106,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
         measure = _measure(model, args)
         tolerated = _TOLERATED[measure.name] if args.tolerate is None else args.tolerate
         found = scan(model, measure, args.amounts, options, tolerated=tolerated, layers=args.layers, progress=progress)
-    _write(args, found)
+    with output.publishing() as files:
+        _write(args, found, files)
     output.tables([_table(found)])
     for name in _REPORTS:
         if getattr(args, name) is not None:
@@ -123,12 +124,7 @@ def amounts(text: str) -> tuple[float, ...]:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raises: ArgumentError where options do not go together or a report could not be written."""
-    paths = [getattr(args, name) for name in _REPORTS if getattr(args, name) is not None]
-    for name in _REPORTS:
-        check_report(f"--{name}", getattr(args, name), args.model)
-    if len(set(paths)) < len(paths):
-        raise ArgumentError(f"{paths[-1]}: two reports cannot be one file; choose another name")
+    """Raises: ArgumentError where options do not go together."""
     if args.plot is not None:
         from upscale_onnx.report.plot import check_plot
 
@@ -150,16 +146,16 @@ def _measure(model: onnx.ModelProto, args: argparse.Namespace) -> Measure:
     return labelled(model, args.data, preprocessing_from(args), limit=args.limit, seed=args.seed, place=place)
 
 
-def _write(args: argparse.Namespace, found: Sensitivity) -> None:
+def _write(args: argparse.Namespace, found: Sensitivity, files: NewFiles) -> None:
     from upscale_onnx.report.csv import write_rows
     from upscale_onnx.report.curves import Curve, write_curves
     from upscale_onnx.report.json import write_json
     from upscale_onnx.sensitivity.scan import profile
 
     if args.json is not None:
-        write_json(found, args.json)
+        write_json(found, args.json, files)
     if args.profile is not None:
-        write_json(profile(found), args.profile)
+        write_json(profile(found), args.profile, files)
     if args.csv is not None:
         columns = ("weight", "node", "op_type", "channels", "amount", "kept", found.measure, "loss")
         rows = [
@@ -167,7 +163,7 @@ def _write(args: argparse.Namespace, found: Sensitivity) -> None:
             for layer in found.layers
             for step in zip(found.amounts, layer.kept, layer.values, layer.losses, strict=True)
         ]
-        write_rows(columns, rows, args.csv)
+        write_rows(columns, rows, args.csv, files)
     if args.plot is not None:
         curves = [Curve(layer.weight, layer.losses, layer.largest_amount) for layer in found.layers]
         top1 = found.measure == "top1"
@@ -179,6 +175,7 @@ def _write(args: argparse.Namespace, found: Sensitivity) -> None:
             ylabel="loss of top-1 accuracy" if top1 else "distance of outputs",
             tolerated=found.tolerated,
             title=f"{title}, {found.baseline:.1%} unpruned" if top1 else title,
+            files=files,
         )
 
 

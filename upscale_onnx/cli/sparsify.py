@@ -7,7 +7,6 @@ import math
 from typing import TYPE_CHECKING, Any, get_args
 
 from upscale_onnx.cli.arguments import add_common, natural
-from upscale_onnx.cli.files import check_json
 from upscale_onnx.cli.output import Output
 from upscale_onnx.cli.sparsity import add_choice, kinds, sparsity_table
 from upscale_onnx.errors import ArgumentError
@@ -63,17 +62,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Prune, write, report; the exit code."""
     _refuse_idle(args)
-    from upscale_onnx.model import check_output, load_model, save_model
+    from upscale_onnx.model import load_model, save_model
     from upscale_onnx.report.json import write_json
     from upscale_onnx.unstructured.sparsity import sparsity
 
-    check_output(args.output, args.input)
-    check_json(args.json, args.input, args.output)
     pruned = _pruned(load_model(args.input), args)
-    save_model(pruned.model, args.output)
     result = sparsity(pruned.model)
-    if args.json is not None:
-        write_json(result, args.json)
+    with output.publishing() as files:
+        if args.json is not None:
+            write_json(result, args.json, files)
+        save_model(pruned.model, args.output, files=files)
     entries = sum(int((~kept).sum()) for kept in pruned.masks.values())
     output.tables([sparsity_table(result, (("pruned", entries), ("skipped_tensors", len(pruned.skipped))))])
     output.written(args.output)

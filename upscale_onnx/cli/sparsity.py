@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import add_common
-from upscale_onnx.cli.files import check_json
 from upscale_onnx.cli.output import Output
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ def kinds(args: argparse.Namespace) -> tuple[Kind, ...]:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Count and report; the exit code."""
-    check_json(args.json, args.model)
     from upscale_onnx.model import load_model
     from upscale_onnx.report.json import write_json
     from upscale_onnx.unstructured.parameters import choose, parameters
@@ -61,8 +59,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
     model = load_model(args.model)
     result = sparsity(model, choose(parameters(model), args.layers, args.ignore, kinds(args)))
-    if args.json is not None:
-        write_json(result, args.json)
+    with output.publishing() as files:
+        if args.json is not None:
+            write_json(result, args.json, files)
     output.tables([sparsity_table(result)])
     return 0
 

@@ -6,7 +6,6 @@ import argparse
 from typing import Any
 
 from upscale_onnx.cli.arguments import add_common, add_session, positive, positive_number
-from upscale_onnx.cli.files import check_json
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import NotEquivalentError
 
@@ -32,7 +31,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Compare and report; the exit code, which says whether they are equal."""
-    check_json(args.json, args.original, args.compiled)
     from upscale_onnx.model import load_model
     from upscale_onnx.report.json import write_json
     from upscale_onnx.report.rows import verification_table
@@ -46,7 +44,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
     if args.inputs is not None:
         given["inputs"] = load_inputs(args.inputs, original)
     verification = verify(original, compiled, provider=provider, seed=args.seed, **given)
-    if args.json is not None:
-        write_json(verification, args.json)
+    code = 0 if verification.equal else NotEquivalentError.exit_code
+    with output.publishing(code) as files:
+        if args.json is not None:
+            write_json(verification, args.json, files)
     output.tables([verification_table(verification)])
-    return 0 if verification.equal else NotEquivalentError.exit_code
+    return code

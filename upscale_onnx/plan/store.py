@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
 import os
 import re
 import sys
-import tempfile
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.publish import write_whole
+from upscale_onnx.files.reading import read_bounded
 from upscale_onnx.model.workloads import Workload, parse_workload
 from upscale_onnx.plan.tables import Point, Tables
 from upscale_onnx.plan.targets import Target
@@ -53,9 +53,7 @@ def load_tables(target: Target, machine: Machine) -> Tables:
     out with a warning."""
     path = tables_path(machine)
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ValueError("it is too large")
-        return _decode(target, machine, json.loads(path.read_text(encoding="utf-8")))
+        return _decode(target, machine, json.loads(read_bounded(path, _MOST_BYTES)))
     except FileNotFoundError:
         return Tables(target)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
@@ -73,17 +71,9 @@ def save_tables(tables: Tables, machine: Machine) -> Path:
     path = tables_path(machine)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=".tables-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                json.dump(_encode(tables, machine), file)
-            Path(draft).replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                Path(draft).unlink()
-            raise
-    except OSError as error:
-        reason = error.strerror or error
+        write_whole(json.dumps(_encode(tables, machine)).encode(), path)
+    except (OSError, ArgumentError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise ArgumentError(f"measured times cannot be kept in {path.parent}: {reason}; set {_VARIABLE}") from error
     return path
 

@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 
-from upscale_onnx.report.files import write_whole
+from upscale_onnx.files.publish import NewFiles, write_whole
 from upscale_onnx.results import Race
 
 COLUMNS = (
@@ -40,17 +40,22 @@ def rows_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return stream.getvalue()
 
 
-def write_csv(races: Iterable[Race], path: str | os.PathLike[str]) -> None:
-    """Write `races_csv(races)` to `path`.
+def write_csv(races: Iterable[Race], path: str | os.PathLike[str], files: NewFiles | None = None) -> None:
+    """Write `races_csv(races)` to `path`: at once, or with `files`.
 
     Raises: ArgumentError where the file cannot be written.
     """
-    write_whole(races_csv(races).encode(), path)
+    write_whole(races_csv(races).encode(), path, files)
 
 
-def write_rows(columns: Sequence[str], rows: Iterable[Sequence[object]], path: str | os.PathLike[str]) -> None:
-    """Write `rows_csv(columns, rows)` to `path`.
+def write_rows(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    path: str | os.PathLike[str],
+    files: NewFiles | None = None,
+) -> None:
+    """Write `rows_csv(columns, rows)` to `path`: at once, or with `files`.
 
     Raises: ArgumentError where the file cannot be written.
     """
-    write_whole(rows_csv(columns, rows).encode(), path)
+    write_whole(rows_csv(columns, rows).encode(), path, files)

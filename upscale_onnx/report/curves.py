@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upscale_onnx.report.files import write_whole
+from upscale_onnx.files.publish import NewFiles, write_whole
 from upscale_onnx.report.plot import check_plot, literal
 
 if TYPE_CHECKING:
@@ -38,10 +38,11 @@ def write_curves(
     ylabel: str,
     tolerated: float,
     title: str = "",
+    files: NewFiles | None = None,
 ) -> None:
     """Draw losses against amounts in one panel and the largest amounts in a second, in their order, to `path`.
 
-    Layers are coloured by their place; a dashed line is what is tolerated.
+    Layers are coloured by their place; a dashed line is what is tolerated. It is written at once, or with `files`.
 
     Raises: ArgumentError as `check_plot` does, and where the file cannot be written.
     """
@@ -60,7 +61,7 @@ def write_curves(
         figure.suptitle(literal(title), fontsize="small")
     picture = io.BytesIO()
     figure.savefig(picture, format=Path(path).suffix[1:].lower(), dpi=150)
-    write_whole(picture.getvalue(), path)
+    write_whole(picture.getvalue(), path, files)
 
 
 def _draw_losses(

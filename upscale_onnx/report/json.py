@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.errors import InternalError
-from upscale_onnx.report.files import write_whole
+from upscale_onnx.files.publish import NewFiles, write_whole
 
 SCHEMA = 1
 """Grows when a field is renamed, removed or changes its meaning; a new field does not change it."""
@@ -35,12 +35,12 @@ def dump_json(value: object) -> str:
     return json.dumps(to_json(value), indent=2, allow_nan=False) + "\n"
 
 
-def write_json(value: object, path: str | os.PathLike[str]) -> None:
-    """Write `dump_json(value)` to `path`, which holds either what it held before or all of it.
+def write_json(value: object, path: str | os.PathLike[str], files: NewFiles | None = None) -> None:
+    """Write `dump_json(value)` to `path`, which holds what it held before or all of it: at once, or with `files`.
 
     Raises: ArgumentError where the file cannot be written.
     """
-    write_whole(dump_json(value).encode(), path)
+    write_whole(dump_json(value).encode(), path, files)
 
 
 def _fields(value: object) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from upscale_onnx.report.files import write_whole
+from upscale_onnx.files.publish import write_whole
 from upscale_onnx.report.plot import check_plot, literal
 
 if TYPE_CHECKING:

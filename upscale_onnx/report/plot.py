@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.publish import NewFiles, write_whole
 from upscale_onnx.report.bench_rows import setting, short_names
-from upscale_onnx.report.files import write_whole
 from upscale_onnx.results import Bench, Profile, Race
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def check_plot(path: str | os.PathLike[str]) -> None:
         raise ArgumentError("a plot needs matplotlib: pip install 'upscale-onnx[report]'") from error
 
 
-def write_plot(bench: Bench, path: str | os.PathLike[str]) -> None:
-    """Draw the races of `bench` in one panel, and its profiles in a second, to `path`.
+def write_plot(bench: Bench, path: str | os.PathLike[str], files: NewFiles | None = None) -> None:
+    """Draw the races of `bench` in one panel, and its profiles in a second, to `path`: at once, or with `files`.
 
     Raises: ArgumentError as `check_plot` does, and where the file cannot be written.
     """
@@ -57,7 +57,7 @@ def write_plot(bench: Bench, path: str | os.PathLike[str]) -> None:
         figure.suptitle(str(device).replace("$", r"\$"), fontsize="small")
     picture = io.BytesIO()
     figure.savefig(picture, format=Path(path).suffix[1:].lower(), dpi=150)
-    write_whole(picture.getvalue(), path)
+    write_whole(picture.getvalue(), path, files)
 
 
 def _draw_races(axes: Axes, races: Sequence[Race]) -> None:

@@ -1,0 +1,62 @@
+"""Locks by which one process sees that another is still alive: the system takes them back when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a file that a process holds open cannot be removed: that is lock enough
+    fcntl = None  # type: ignore[assignment]
+
+
+def lock(file: IO[Any], path: Path) -> bool:
+    """Lock `file`, which was just made at `path`; False where another process took it for abandoned before that.
+
+    Where the file system has no locks, nobody takes it for abandoned.
+    """
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+@contextlib.contextmanager
+def abandoned(path: Path) -> Iterator[bool]:
+    """A context with whether the file at `path` is ours, and of a process that lives no more; it stays so inside."""
+    if fcntl is None:
+        yield path.is_file()
+        return
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _is_free(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_free(handle: int) -> bool:
+    found = os.fstat(handle)
+    if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,238 @@
+"""Writing files: under its name each holds what it held before or all of the new, whatever happens in between.
+
+A file is written beside its target first, under a name of its own, and renamed when it is whole and on the disk. The
+writer holds a lock on it, which the system takes back when the process ends, however it ends: so the next one who
+writes to the target can tell what a killed process left from what another is still writing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.locks import abandoned, lock
+
+_LONGEST_STEM = 40  # characters; a name has at most 255 bytes
+_TOKEN = "[0-9a-f]{16}"
+Name = str | os.PathLike[str]
+
+
+@dataclass(eq=False)
+class Draft:
+    """A file that is being written beside its target.
+
+    name: the target, as errors call it. target: where it goes, links resolved; it may be changed until then.
+    """
+
+    name: str
+    file: BinaryIO
+    temporary: Path
+    target: Path
+
+
+class NewFiles:
+    """Files that appear together, in the order in which they were opened."""
+
+    def __init__(self) -> None:
+        self._drafts: list[Draft] = []
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to publish."""
+        return not self._drafts
+
+    def open(self, path: Name, *, digest: str | None = None) -> Draft:
+        """A draft of the file at `path`. What killed processes left beside it is removed.
+
+        digest: of the data file that is published before this one, where that is new and of no use without it.
+
+        Raises:
+            ArgumentError: a file cannot be written there.
+        """
+        target = Path(os.path.realpath(path))
+        problem = unwritable(target)
+        if problem:
+            raise ArgumentError(f"{path}: {problem}")
+        remove_leftovers(target)
+        with write_errors(path):
+            draft = _opened(str(path), target, digest)
+        self._drafts.append(draft)
+        return draft
+
+    def write(self, path: Name, data: Iterable[bytes]) -> None:
+        """Write `data` to a draft of the file at `path`.
+
+        Raises:
+            ArgumentError: it cannot be written.
+        """
+        draft = self.open(path)
+        with write_errors(path):
+            draft.file.writelines(data)
+        self.finish(draft)
+
+    def finish(self, draft: Draft) -> None:
+        """See that all of `draft` is on the disk, which may be the first time that a full one is noticed.
+
+        Raises:
+            ArgumentError: it is not.
+        """
+        with write_errors(draft.name):
+            draft.file.flush()
+            os.fsync(draft.file.fileno())
+
+    def publish(self) -> None:
+        """Give all drafts their names. Where one cannot have it, those that had no file before are gone again.
+
+        Raises:
+            ArgumentError: one cannot be renamed.
+        """
+        made: list[Path] = []
+        try:
+            for draft in self._drafts:
+                if not draft.target.exists():
+                    made.append(draft.target)
+                with write_errors(draft.name):
+                    _rename(draft)
+        except BaseException:
+            for target in made:
+                _unlink(target)
+            raise
+        for folder in {draft.target.parent for draft in self._drafts}:
+            _sync_folder(folder)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove the drafts that are not published."""
+        while self._drafts:
+            draft = self._drafts.pop()
+            with contextlib.suppress(OSError):  # what is in a buffer may still not fit on the disk
+                draft.file.close()
+            _unlink(draft.temporary)
+
+
+@contextlib.contextmanager
+def new_files() -> Iterator[NewFiles]:
+    """Files to write; they are published when the block ends, and gone where it fails.
+
+    Raises:
+        ArgumentError: one cannot be written.
+    """
+    files = NewFiles()
+    try:
+        yield files
+        files.publish()
+    finally:
+        files.discard()
+
+
+def write_whole(data: bytes, path: Name, files: NewFiles | None = None) -> None:
+    """Write `data` to `path`, of which a link is followed: at once, or with `files`.
+
+    Raises:
+        ArgumentError: the file cannot be written.
+    """
+    if files is not None:
+        files.write(path, [data])
+        return
+    with new_files() as own:
+        own.write(path, [data])
+
+
+def unwritable(target: Path) -> str:
+    """Why no file can be written at `target`, whose links are resolved; nothing where it can."""
+    if target.is_dir():
+        return "is a directory; give a file name"
+    if target.exists() and not target.is_file():
+        return "is not a regular file"
+    folder = target.parent
+    if not folder.is_dir():
+        return f"the folder {folder} does not exist; create it first"
+    try:
+        with tempfile.TemporaryFile(dir=folder):  # the only test that also sees quotas and read-only mounts
+            return ""
+    except OSError as error:
+        return f"the folder {folder} cannot be written to: {error.strerror or error}"
+
+
+def data_file(target: Path, digest: str) -> Path:
+    """The file that holds the data of the model at `target`, named after its content."""
+    return target.with_name(f"{target.name}.{digest}.data")
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what killed processes left that were writing to `target`: never what another is still writing."""
+    pattern = re.compile(rf"{re.escape(_prefix(target))}{_TOKEN}(?:-(?P<digest>{_TOKEN}))?\.tmp")
+    with contextlib.suppress(OSError):  # whoever cannot list the folder leaves it as it is
+        for entry in sorted(target.parent.iterdir()):
+            found = pattern.fullmatch(entry.name)
+            if found is None:
+                continue
+            with abandoned(entry) as is_abandoned:
+                if is_abandoned:
+                    if found["digest"]:
+                        _unlink_older(data_file(target, found["digest"]), entry)
+                    _unlink(entry)
+
+
+@contextlib.contextmanager
+def write_errors(path: Name) -> Iterator[None]:
+    """A context that turns what the system says into an ArgumentError of one line, which starts with `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise ArgumentError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:_LONGEST_STEM]}."
+
+
+def _opened(name: str, target: Path, digest: str | None) -> Draft:
+    suffix = ".tmp" if digest is None else f"-{digest}.tmp"
+    while True:
+        temporary = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}{suffix}"
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
+        file = os.fdopen(os.open(temporary, flags, 0o666), "w+b")
+        if lock(file, temporary):
+            return Draft(name, file, temporary, target)
+        file.close()  # another took it for abandoned before it was locked
+        _unlink(temporary)
+
+
+def _rename(draft: Draft) -> None:
+    if os.name == "nt":
+        draft.file.close()  # Windows renames no open file
+    with contextlib.suppress(FileNotFoundError):
+        draft.temporary.chmod(draft.target.stat().st_mode & 0o777)
+    draft.temporary.replace(draft.target)
+
+
+def _unlink(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def _unlink_older(path: Path, than: Path) -> None:
+    """Remove the file at `path`, unless another process has written it anew."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_mtime_ns <= than.stat().st_mtime_ns:
+            path.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):  # some network file systems cannot; the file itself is on disk
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
