@@ -1,7 +1,8 @@
 # make demo    compile a shipped model and print the table
 # make test    ruff, mypy and pytest
 # make documented    every command of the documentation, the README's in a fresh environment
-# Both create .venv on first use. PYTHON chooses the interpreter, PYTEST_ARGS adds to pytest's arguments.
+# make lower-bounds  quick tests with the oldest libraries that pyproject.toml allows
+# All create .venv on first use. PYTHON chooses the interpreter, PYTEST_ARGS adds to pytest's arguments.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,7 +13,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PACKAGING := pyproject.toml setup.py constraints.txt
 DEMO := models/digits_inception_masked.onnx
 
-.PHONY: demo test lint types unit documented clean
+.PHONY: demo test lint types unit documented lower-bounds clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -36,6 +37,18 @@ unit: $(VENV)/.installed_tests
 
 documented: $(VENV)/.installed_tests
 	$(BIN)/python -m tests.documented.run
+
+# Not the whole suite: the folders where the libraries meet us, in a minute. The package is not installed at all, and
+# onnxruntime is the build for CPUs, a tenth of the size.
+LOWEST := build/lowest
+lower-bounds: $(VENV)/.installed_tests
+	rm -rf $(LOWEST)
+	$(PYTHON) -m venv $(LOWEST)
+	$(BIN)/python -m tests.lower_bounds > $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
+	$(LOWEST)/bin/python -m pytest -W error -n 2 -q -m "not slow" \
+		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
 
 $(VENV)/.installed: $(PACKAGING)
 	$(PYTHON) -m venv $(VENV)

@@ -12,6 +12,7 @@ LEFT_OUT = {
     "make demo": "run before this, in the checkout itself",
     "make test": "run before this, in the checkout itself",
     "make lint": "a part of make test",
+    "make lower-bounds": "run after this, in the checkout itself",
     "make unit": "a part of make test",
     "make documented": "is this",
     "make clean": "would delete what runs this",

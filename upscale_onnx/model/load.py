@@ -15,6 +15,7 @@ from upscale_onnx.model.external import load_external, refuse_external
 from upscale_onnx.model.protos import one_line, skeleton
 from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
 from upscale_onnx.model.wellformed import check_wellformed
+from upscale_onnx.model.windows import window_problem
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _MAX_PROTOBUF_BYTES = 2**31 - 1
@@ -92,9 +93,16 @@ def check_model(model: ModelProto, where: str) -> None:
     try:
         for tensor in model_tensors(model):
             _check_size(tensor, where)
+        _check_windows(model, where)
         onnx.checker.check_model(_with_ranks(skeleton(model)), full_check=False)
     except (onnx.checker.ValidationError, DecodeError, ValueError, TypeError, RuntimeError) as error:
         raise ModelError(f"{where}: not a valid ONNX model: {one_line(error)}") from error
+
+
+def _check_windows(model: ModelProto, where: str) -> None:
+    problem = window_problem(model)
+    if problem:
+        raise ModelError(f"{where}: {problem}")
 
 
 def _with_ranks(bare: ModelProto) -> ModelProto:

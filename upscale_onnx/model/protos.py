@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import onnx
@@ -48,7 +48,12 @@ def stored_bytes(tensor: TensorProto) -> int:
 
 def iter_nodes(graph: GraphProto) -> Iterator[NodeProto]:
     """Every node of a graph, subgraphs included."""
-    for node in graph.node:
+    yield from nodes_within(graph.node)
+
+
+def nodes_within(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Each of `nodes`, and the nodes in its subgraphs behind it."""
+    for node in nodes:
         yield node
         for attribute in node.attribute:
             for subgraph in attribute_graphs(attribute):
