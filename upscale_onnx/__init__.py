@@ -14,6 +14,7 @@ from upscale_onnx.errors import (
     NotEquivalentError,
     ProviderError,
     Reason,
+    UnchangedError,
     UpscaleError,
 )
 from upscale_onnx.options import Options
@@ -37,6 +38,7 @@ __all__ = [
     "Reason",
     "Report",
     "Result",
+    "UnchangedError",
     "UpscaleError",
     "compile",
 ]

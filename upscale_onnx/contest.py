@@ -7,16 +7,20 @@ from dataclasses import dataclass, replace
 
 import onnx
 
+from upscale_onnx import notes
 from upscale_onnx.drafts import Draft
+from upscale_onnx.errors import ArgumentError
 from upscale_onnx.exports import Recipe, make, recipes
 from upscale_onnx.model import Shape
+from upscale_onnx.model.form import has_same_form
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
 from upscale_onnx.plan.bound import latency_bound
+from upscale_onnx.plan.costs import Costs
 from upscale_onnx.plan.targets import Target
-from upscale_onnx.pruning.sizes import is_small_enough, size_goal
+from upscale_onnx.pruning.sizes import size_goal, size_share
 from upscale_onnx.results import Decision, Race, Segment
-from upscale_onnx.target_costs import chosen_costs, chosen_target
+from upscale_onnx.target_costs import chosen_costs, chosen_target, is_at_hand
 
 INPUT = "input"
 # How long single selections of the planned export are tried without.
@@ -28,72 +32,108 @@ _FINAL_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
+class Making:
+    """How an export was made: `exports.make` makes it again, or the same of other weights."""
+
+    recipe: Recipe
+    costs: Costs | None = None
+    without: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Outcome:
     """The winner with its model, the race if there was one, what the planner decided, and the bound: the share of
-    the input's latency below which no selections could bring it (None without a race)."""
+    the input's latency below which no selections could bring it (None without a race). making: how the winner was
+    made, None where that is the input. notes: what did not happen, and why."""
 
     name: str
     model: onnx.ModelProto
     race: Race | None = None
     decisions: tuple[Decision, ...] = ()
     bound_ratio: float | None = None
+    making: Making | None = None
+    notes: tuple[str, ...] = ()
 
 
 def contest(
-    model: onnx.ModelProto, shapes: dict[str, Shape], draft: Draft, segments: tuple[Segment, ...], options: Options
-) -> Outcome:
-    """The best export of `model` by what `options` ask for; `draft` is of this model.
-
-    Raises:
-        ArgumentError: there is no such target. ModelError: onnxruntime cannot run the model.
-        ProviderError: no such device.
-    """
-    target = chosen_target(options)
-    known = _recipes(target, options)
-    if not _races(target, options):
-        costs = chosen_costs(target, options) if "planned" in known else None
-        made = {name: make(recipe, model, shapes, costs, draft=draft) for name, recipe in known.items()}
-        name = min(made, key=lambda name: _size(made[name])) if len(made) > 1 else next(iter(made))
-        return Outcome(name, made[name])
-    return _raced(model, shapes, draft, segments, target, known, options)
-
-
-def _raced(
     model: onnx.ModelProto,
     shapes: dict[str, Shape],
     draft: Draft,
     segments: tuple[Segment, ...],
-    target: Target,
-    known: Mapping[str, Recipe],
     options: Options,
+    original: onnx.ModelProto | None = None,
 ) -> Outcome:
+    """The best export of `model` by what `options` ask for; `draft` is of this model. original: what `model` was before
+    it was pruned, `model` itself where it was not. This is the input that exports are compared with.
+
+    Raises:
+        ArgumentError: there is no such target, or no export reaches the size that is asked for.
+        ModelError: onnxruntime cannot run the model. ProviderError: no such device.
+    """
+    field = _Field(model, shapes, draft, model if original is None else original, options, chosen_target(options))
+    if _races(field.target, options):
+        return _raced(field, segments)
+    known = _recipes(field.target, options)
+    costs = chosen_costs(field.target, options) if "planned" in known else None
+    made, known = _small_enough(
+        {name: field.make(recipe, costs) for name, recipe in known.items()}, known, costs, field
+    )
+    name = min(made, key=lambda name: _size(made[name])) if len(made) > 1 else next(iter(made))
+    said = (notes.not_at_hand(field.target),) if _wants_speed(options) and options.race else ()
+    return Outcome(name, made[name], making=Making(known[name], costs), notes=said)
+
+
+@dataclass(frozen=True, eq=False)
+class _Field:
+    """What the exports are made of, and what they are compared with."""
+
+    model: onnx.ModelProto
+    shapes: dict[str, Shape]
+    draft: Draft
+    original: onnx.ModelProto
+    options: Options
+    target: Target
+
+    def make(self, recipe: Recipe, costs: Costs | None) -> onnx.ModelProto:
+        """The export by `recipe`."""
+        return make(recipe, self.model, self.shapes, costs, draft=self.draft)
+
+
+def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
     from upscale_onnx.runtime.bench import race
     from upscale_onnx.runtime.providers import resolve_provider
     from upscale_onnx.tuning import Place, decided, in_pieces, profiled_costs, revert
 
+    options, model, shapes, original = field.options, field.model, field.shapes, field.original
+    known = _recipes(field.target, options)
+    analysis = field.draft.analysis
+    # In this export every layer has exactly what it reads: where it is like the input, nothing can be removed.
+    tightest = field.make(known["gather"], None)
+    if has_same_form(tightest, original):
+        return Outcome(INPUT, original)
     place = Place(resolve_provider(options.provider), options.threads, options.batch)
-    base = chosen_costs(target, options)
-    costs = profiled_costs(model, shapes, known["planned"].align, base, place)
-    analysis = draft.analysis
-    made = {name: make(recipe, model, shapes, costs, draft=draft) for name, recipe in known.items()}
-    small = {name: one for name, one in made.items() if is_small_enough(one, model, options)}
-    made = small or made
+    costs = profiled_costs(model, shapes, known["planned"].align, chosen_costs(field.target, options), place)
+    made = {name: tightest if name == "gather" else field.make(recipe, costs) for name, recipe in known.items()}
+    made, known = _small_enough(made, known, costs, field)
     outcome = race(
-        {INPUT: model, **made}, provider=place.provider, threads=place.threads, batch=place.batch, seed=options.seed,
-        eliminate=True,
+        {INPUT: original, **made}, provider=place.provider, threads=place.threads, batch=place.batch,
+        seed=options.seed, eliminate=True,
     )  # fmt: skip
     bound = latency_bound(analysis, costs, outcome.timings[0].median_ms).ratio
-    if outcome.winner == INPUT:
-        return Outcome(INPUT, model, outcome, (), bound)
-    if outcome.winner != "planned":
-        won = Outcome(outcome.winner, made[outcome.winner], outcome, (), bound)
-        return confirmed(won, model, options)
+    goal = size_goal(options)
+    name = outcome.winner if goal is None else _fastest(outcome, made)
+    if name == INPUT:
+        return Outcome(INPUT, original, outcome, (), bound, notes=(notes.NONE_FASTER,))
+    if name != "planned":
+        won = Outcome(name, made[name], outcome, (), bound, Making(known[name], costs))
+        return won if goal else confirmed(won, original, options)
     best, recipe = in_pieces(model, shapes, known["planned"], costs, made["planned"], place)
     best, without = revert(model, shapes, recipe, costs, best, place, _REVERT_SECONDS)
-    if small and not is_small_enough(best, model, options):
+    if goal is not None and size_share(best, original, goal) > goal.share:
         best, recipe, without = made["planned"], known["planned"], frozenset()
     choices = decided(model, shapes, costs, best, recipe, without, segments, place)
-    return confirmed(Outcome("planned", best, outcome, choices, bound), model, options)
+    won = Outcome("planned", best, outcome, choices, bound, Making(recipe, costs, without))
+    return won if goal else confirmed(won, original, options)
 
 
 def confirmed(won: Outcome, model: onnx.ModelProto, options: Options) -> Outcome:
@@ -114,13 +154,45 @@ def confirmed(won: Outcome, model: onnx.ModelProto, options: Options) -> Outcome
         budget_s=_FINAL_SECONDS,
         seed=options.seed,
     )
-    return won if final.winner == won.name else Outcome(INPUT, model, final, (), won.bound_ratio)
+    if final.winner == won.name:
+        return won
+    return Outcome(INPUT, model, final, (), won.bound_ratio, notes=(notes.NONE_FASTER,))
+
+
+def _small_enough(
+    made: dict[str, onnx.ModelProto], known: dict[str, Recipe], costs: Costs | None, field: _Field
+) -> tuple[dict[str, onnx.ModelProto], dict[str, Recipe]]:
+    """The exports that have the size that is asked for, if one is, and how they were made. One that only its padding
+    makes too large is made without."""
+    goal = size_goal(field.options)
+    if goal is None:
+        return made, known
+    shares: dict[str, float] = {}
+    for name, recipe in known.items():
+        shares[name] = size_share(made[name], field.original, goal)
+        if shares[name] > goal.share and recipe.align > 1 and field.options.align is None:
+            known = {**known, name: replace(recipe, align=1)}
+            made = {**made, name: field.make(known[name], costs)}
+            shares[name] = size_share(made[name], field.original, goal)
+    small = {name: one for name, one in made.items() if shares[name] <= goal.share}
+    if not small:
+        raise ArgumentError(
+            f"{goal.name} {goal.share:g} cannot be reached: the smallest export leaves {min(shares.values()):.3f}"
+        )
+    return small, known
+
+
+def _fastest(race: Race, made: Mapping[str, onnx.ModelProto]) -> str:
+    return min((t for t in race.timings if t.name in made), key=lambda timing: timing.ratio).name
 
 
 def _races(target: Target, options: Options) -> bool:
     """Whether the choice is by measured speed: what onnxruntime measures must be the target."""
-    wanted = options.race and options.prefer == "speed" and options.export == "auto"
-    return wanted and target.provider is not None
+    return _wants_speed(options) and is_at_hand(target, options)
+
+
+def _wants_speed(options: Options) -> bool:
+    return options.prefer == "speed" and options.export == "auto"
 
 
 def _recipes(target: Target, options: Options) -> dict[str, Recipe]:

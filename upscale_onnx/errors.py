@@ -35,6 +35,12 @@ class ProviderError(UpscaleError):
     exit_code = 4
 
 
+class UnchangedError(UpscaleError):
+    """Nothing became smaller or faster, and that was to be an error."""
+
+    exit_code = 6
+
+
 class InternalError(UpscaleError):
     """An invariant of the compiler is broken: our bug."""
 

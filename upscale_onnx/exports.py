@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis, analyse
+from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.drafts import Draft
 from upscale_onnx.model import Shape, cleanup, export_graph
 from upscale_onnx.passes.absorb_pixel_shuffles import AbsorbPixelShuffles
@@ -24,10 +26,11 @@ from upscale_onnx.passes.split_producers import SplitProducers
 from upscale_onnx.plan.arrange import arrange
 from upscale_onnx.plan.costs import Costs, PresetCosts
 from upscale_onnx.plan.narrowing import narrowings
-from upscale_onnx.plan.plan import settled_plan
+from upscale_onnx.plan.plan import Plan, settled_plan
 from upscale_onnx.plan.planner import ValuePlan, plan_selections, selected
 from upscale_onnx.plan.selection import Demand, partial_demands
 from upscale_onnx.plan.splitting import Split, plan_splits
+from upscale_onnx.plan.standing import Standing, standing
 
 _MOST_FOLDS = 8
 # Weights of which no second copy should wait for a garbage collection.
@@ -75,26 +78,12 @@ def make(
     draft: of `model`, to begin with what is known of it already.
     """
     shapes = dict(shapes)
-    graph, analysis = _prepare(draft or Draft(model, shapes), shapes)
-    changed: set[str] = set()
-    if recipe.selects == "planned":
-        analysis = _narrowed(graph, analysis, shapes, costs or PresetCosts(recipe.align))
-        if recipe.splits:
-            analysis = _split(graph, analysis, shapes, costs or PresetCosts(recipe.align), without)
-    chosen = _selections(recipe, analysis, shapes, costs, without)
-    if chosen:
-        before = set(shapes.items())
-        SelectChannels(analysis, chosen, shapes)(graph)
-        changed |= {name for name, shape in shapes.items() if (name, shape) not in before}
-        cleanup(graph)
-        analysis = analyse(graph, shapes)
-    rank = arrange(analysis) if recipe.reorders else None
-    plan = settled_plan(analysis, recipe.align, rank)
+    graph, plan, changed, _ = _laid_out(recipe, draft or Draft(model, shapes), shapes, costs, without)
     RemoveChannels(plan)(graph)
     changed |= plan.changed
     MergeSelections({name: shape for name, shape in shapes.items() if name not in changed})(graph)
     cleanup(graph)
-    del plan, analysis  # they hold what is known of every weight, and the exported ones are about to come on top
+    del plan  # it holds what is known of every weight, and the exported ones are about to come on top
     exported = export_graph(graph, model, changed)
     # Nodes and values refer to each other: without this their weights, and the model they were decoded from,
     # would stay until Python next looks for cycles. Looking takes longer than a small model's whole compile.
@@ -102,6 +91,53 @@ def make(
     if sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _MANY_WEIGHTS:
         gc.collect()
     return exported
+
+
+def standing_channels(
+    recipe: Recipe,
+    model: onnx.ModelProto,
+    shapes: dict[str, Shape],
+    costs: Costs | None = None,
+    without: frozenset[str] = frozenset(),
+) -> Standing:
+    """The channels that are left in the candidate that `make` returns of the same arguments."""
+    shapes = dict(shapes)
+    laid_out = _laid_out(recipe, Draft(model, shapes), shapes, costs, without)
+    return standing(laid_out.plan, laid_out.handed)
+
+
+class _LaidOut(NamedTuple):
+    """A graph with its selections in place, and the plan of the channels that go.
+
+    changed: values of another shape. handed: by the first output of a layer, the indices that are selected for it.
+    """
+
+    graph: gs.Graph
+    plan: Plan
+    changed: set[str]
+    handed: Mapping[str, IntArray]
+
+
+def _laid_out(
+    recipe: Recipe, draft: Draft, shapes: dict[str, Shape], costs: Costs | None, without: frozenset[str]
+) -> _LaidOut:
+    """Everything but the removal; `shapes` are those of the graph afterwards."""
+    graph, analysis = _prepare(draft, shapes)
+    changed: set[str] = set()
+    if recipe.selects == "planned":
+        analysis = _narrowed(graph, analysis, shapes, costs or PresetCosts(recipe.align))
+        if recipe.splits:
+            analysis = _split(graph, analysis, shapes, costs or PresetCosts(recipe.align), without)
+    chosen = _selections(recipe, analysis, shapes, costs, without)
+    handed = {analysis.steps[item.step].outputs[0]: item.positions for item in chosen}
+    if chosen:
+        before = set(shapes.items())
+        SelectChannels(analysis, chosen, shapes)(graph)
+        changed |= {name for name, shape in shapes.items() if (name, shape) not in before}
+        cleanup(graph)
+        analysis = analyse(graph, shapes)
+    rank = arrange(analysis) if recipe.reorders else None
+    return _LaidOut(graph, settled_plan(analysis, recipe.align, rank), changed, handed)
 
 
 def _prepare(draft: Draft, shapes: dict[str, Shape]) -> tuple[gs.Graph, Analysis]:

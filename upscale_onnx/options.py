@@ -31,8 +31,9 @@ class Options:
         None is the lossless compile of the model as it is.
     latency: share of the input's latency to prune down to, 0 < latency < 1, instead of `amount`.
     masks: whether an amount is taken of every layer ("flat") or of all together, where it saves most time for the
-        importance lost ("aware"); "filled" is flat, but channels that would be emitted as padding of a block keep their
-        weights; "auto" is aware where speed is wanted and each layer may choose for itself, else flat.
+        importance lost ("aware"); "filled" is flat, but channels that would be emitted anyway keep their weights, as
+        they do in all masks but flat ones; "auto" is aware where speed is wanted and each layer may choose for itself,
+        else filled.
     criterion: name of what scores channels, or a function of (weight, axis, generator) that returns one score per
         channel along `axis`; the lowest are pruned.
     calibration: path of an .npz with unlabelled inputs (name -> array, samples along the first axis), for criteria
@@ -61,6 +62,7 @@ class Options:
     steps: in how many rounds to prune; the channels that are left are scored anew in each.
     schedule: whether every round prunes the same share of what is left ("geometric") or of all ("linear").
     threads: intra-op threads of the sessions that are timed.
+    fail_if_unchanged: whether a compile that would write the model as it was is an error.
     batch: what a first axis that the model leaves open is taken to be where latency counts, 1 where it is
         None; the result takes any.
     """
@@ -97,6 +99,7 @@ class Options:
     compression: float | None = None
     steps: int = 1
     schedule: Schedule = "geometric"
+    fail_if_unchanged: bool = False
 
     @property
     def prunes(self) -> bool:

@@ -12,8 +12,6 @@ from typing import Any
 import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
-from upscale_onnx.contest import contest
-from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import ArgumentError, NotEquivalentError
 from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.masks.criteria import CRITERIA
@@ -23,8 +21,10 @@ from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.masking import masked_model
+from upscale_onnx.pruning.pruned import Pruned
 from upscale_onnx.results import ModelStats, Refusal, Report, Result, Segment, Verification
 from upscale_onnx.segments import find_segments
+from upscale_onnx.settling import Subject, settled
 from upscale_onnx.target_costs import tune
 
 Progress = Callable[[str, float], None]
@@ -50,6 +50,7 @@ def compile(
     Raises:
         ArgumentError: an option cannot be used. ModelError: the model cannot be read.
         NotEquivalentError: the result could not be shown equal. ProviderError: no such device.
+        UnchangedError: nothing became smaller or faster, and that was to be an error.
     """
     wanted = _options(options, overrides)
     clock = _Clock(progress)
@@ -60,27 +61,27 @@ def compile(
     with clock.stage("tune", 0.05):
         tune(original, wanted)
     with clock.stage("analyse", 0.1):
-        masked, count = _pruned(original, wanted, progress)
-        shapes = infer_shapes(masked)
-        draft = Draft(masked, shapes)
-        segments, refusals = find_segments(draft.analysis), draft.analysis.refusals
+        pruned = _pruned(original, wanted, progress)
+        subject = Subject.of(pruned.model)
     with clock.stage("contest", 0.2):
-        outcome = contest(masked, shapes, draft, segments, wanted)
+        found = settled(subject, pruned, original, wanted)
+        masked, outcome = found.model, found.outcome
     with clock.stage("verify", 0.7):
         verification = _verified(masked, outcome.model, wanted)
     report = Report(
         export=outcome.name,
-        before=model_stats(original, shapes),
+        before=model_stats(original, found.subject.shapes),
         after=model_stats(outcome.model),
-        segments=segments,
-        refusals=refusals,
+        segments=found.subject.segments,
+        refusals=found.subject.refusals,
         verification=verification,
         race=outcome.race,
-        masked_channels=count,
+        masked_channels=found.count,
         seconds=clock.seconds,
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
         profile=kept_channels(masked, wanted.side) if wanted.prunes else (),
+        notes=found.notes,
     )
     clock.done()
     return Result(outcome.model, report)
@@ -113,14 +114,14 @@ def _options(options: Options | None, overrides: Mapping[str, Any]) -> Options:
     return wanted
 
 
-def _pruned(model: onnx.ModelProto, options: Options, progress: Progress | None) -> tuple[onnx.ModelProto, int]:
-    """The model with the channels that the options prune zeroed and the others repaired, and how many are zeroed."""
+def _pruned(model: onnx.ModelProto, options: Options, progress: Progress | None) -> Pruned:
+    """The model with the channels that the options prune zeroed, and how it is repaired."""
     calibrated = options.calibration is not None or options.repair is not None
     if not calibrated and (callable(options.criterion) or options.criterion in CRITERIA):
-        return masked_model(model, options)
-    from upscale_onnx.pruning.calibration_data import calibrated_model
+        return Pruned(*masked_model(model, options), model)
+    from upscale_onnx.pruning.calibration_data import pruned_with_data
 
-    return calibrated_model(model, options, progress)
+    return pruned_with_data(model, options, progress)
 
 
 def _analysed(model: onnx.ModelProto) -> Analysis:

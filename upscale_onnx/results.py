@@ -200,7 +200,8 @@ class KeptChannels:
 @dataclass(frozen=True)
 class Report:
     """All that is told about one compile. profile: what the layers that may be pruned keep, where anything is
-    pruned first."""
+    pruned first. notes: one line each, where something was not done that might have been expected: why, and what
+    to try."""
 
     export: str
     before: ModelStats
@@ -214,6 +215,7 @@ class Report:
     decisions: tuple[Decision, ...] = ()
     bound_ratio: float | None = None
     profile: tuple[KeptChannels, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,23 @@ def chosen_target(options: Options) -> Target:
     return resolve_target(options.target, provider)
 
 
+def is_at_hand(target: Target, options: Options) -> bool:
+    """Whether what onnxruntime measures here is `target`, and measuring is allowed.
+
+    Raises:
+        ProviderError: no such device.
+    """
+    if target.provider is None or not options.race:
+        return False
+    from upscale_onnx.runtime.providers import resolve_provider
+
+    return target.provider == resolve_provider(options.provider)
+
+
 def chosen_costs(target: Target, options: Options) -> Costs:
     """Times measured on this machine where the target was calibrated here, else its preset: nothing that would
     make masks depend on the noise of this run."""
-    if target.provider is None or not options.race:
+    if not is_at_hand(target, options):
         return target.costs(options.batch or 1)
     return measured_costs(target, options.provider, options.threads, options.batch or 1)
 
@@ -40,7 +53,7 @@ def tune(model: onnx.ModelProto, options: Options) -> None:
         ArgumentError: there is no such target. ModelError: the model cannot be run. ProviderError: no such device.
     """
     target = chosen_target(options)
-    if options.tune <= 0 or not options.race or target.provider is None:
+    if options.tune <= 0 or not is_at_hand(target, options):
         return
     calibrate(
         model, target=target, provider=options.provider, threads=options.threads, batch=options.batch,

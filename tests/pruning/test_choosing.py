@@ -68,7 +68,7 @@ def scaled(**factors: float) -> onnx.ModelProto:
 @pytest.mark.parametrize("side", ["input", "output"])
 @pytest.mark.parametrize("method", ["unconstrained", "constrained"])
 def test_a_global_amount_is_of_all_channels_whatever_their_scale(side: Side, method: str) -> None:
-    options = Options(amount=0.3, scope="global", side=side, method=method)  # type: ignore[arg-type]
+    options = Options(amount=0.3, scope="global", side=side, method=method, masks="flat")  # type: ignore[arg-type]
     loud = scaled(first=100.0, fourth=np.float32(0.01))
     assert kept(options) == kept(options, loud)
     total = sum(kept(Options(amount=0.0, masks="flat", side=side)).values())
@@ -81,7 +81,7 @@ def test_layers_of_one_structure_are_ranked_together() -> None:
     weak = numpy_helper.to_array(arrays["second"]).copy()
     weak[:, :20] *= 0.01  # almost all of what the second block of the first kind reads
     arrays["second"].CopyFrom(numpy_helper.from_array(weak, "second"))
-    found = kept(Options(amount=0.25, scope="isomorphic"), model)
+    found = kept(Options(amount=0.25, scope="isomorphic", masks="flat"), model)
     # second and fourth read what one convolution makes for one: 14 of 56 channels go, all of them weak.
     assert (found["second"], found["fourth"]) == (10, 32)
     # So do first and third, which read the stream; the classifier is like nothing else.
@@ -92,15 +92,21 @@ def test_layers_of_one_structure_are_ranked_together() -> None:
 def test_ignored_layers_and_those_of_an_amount_of_their_own() -> None:
     options = Options(amount=0.5, amounts=(("fo*", 0.25), ("f*", 0.0)), ignore=("third",), masks="flat")
     assert kept(options) == {"first": 16, "second": 12, "third": 16, "fourth": 24, "fc": 16}
-    assert kept(Options(amounts=(("d", 0.5),))) == {"first": 16, "second": 24, "third": 8, "fourth": 32, "fc": 16}
+    assert kept(Options(amounts=(("d", 0.5),), masks="flat")) == {
+        "first": 16,
+        "second": 24,
+        "third": 8,
+        "fourth": 32,
+        "fc": 16,
+    }
     with pytest.raises(ArgumentError, match="no layer is called 'secnd', did you mean 'second'"):
         kept(Options(amount=0.5, ignore=("secnd",)))
 
 
 def test_constrained_layers_keep_what_an_ignored_one_reads() -> None:
-    found = kept(Options(amount=0.5, method="constrained", ignore=("third",)))
+    found = kept(Options(amount=0.5, method="constrained", ignore=("third",), masks="flat"))
     assert found == {"first": 16, "second": 12, "third": 16, "fourth": 16, "fc": 16}
-    shared = kept(Options(amount=0.5, amounts=(("third", 0.25),), method="constrained"))
+    shared = kept(Options(amount=0.5, amounts=(("third", 0.25),), method="constrained", masks="flat"))
     assert (shared["first"], shared["third"], shared["fc"]) == (12, 12, 12)
 
 
@@ -113,8 +119,8 @@ def test_aware_masks_leave_ignored_layers_whole() -> None:
 
 
 def test_least_and_aligned_counts() -> None:
-    assert set(kept(Options(amount=0.9, min_channels=5, scope="global")).values()) == {5}
-    found = kept(Options(amount=0.3, mask_align=8))
+    assert set(kept(Options(amount=0.9, min_channels=5, scope="global", masks="flat")).values()) == {5}
+    found = kept(Options(amount=0.3, mask_align=8, masks="flat"))
     assert found == {"first": 16, "second": 24, "third": 16, "fourth": 24, "fc": 16}
 
 
@@ -161,7 +167,7 @@ def test_every_round_scores_what_is_left() -> None:
         rng = np.random.default_rng(len(seen))
         return {layer.weight: rng.random(layer.channels) for layer in kept_channels(model, "input")}
 
-    masked, _ = masked_model(network(), Options(amount=0.75, steps=2, criterion="wanda"), scorer)
+    masked, _ = masked_model(network(), Options(amount=0.75, steps=2, criterion="wanda", masks="flat"), scorer)
     assert [counts["second"] for counts in seen] == [24, 12]
     # What the first round pruned stays pruned, though the second scores it anew.
     first = np.argsort(np.random.default_rng(1).random(16))[:8]
@@ -183,10 +189,10 @@ def test_rows_that_nobody_reads_do_not_score() -> None:
 
 def test_a_profile_found_on_one_network_prunes_another(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
-    done = compile(network(), amount=0.4, scope="global", race=False, verify=False)
+    done = compile(network(), amount=0.4, scope="global", masks="flat", race=False, verify=False)
     assert 0.5 < np.mean([layer.keep_ratio for layer in done.report.profile]) < 0.75
     file.write_text(json.dumps([layer.keep_ratio for layer in done.report.profile]))
-    again = compile(network(5), profile=str(file), race=False, verify=False)
+    again = compile(network(5), profile=str(file), masks="flat", race=False, verify=False)
     assert again.report.profile == done.report.profile
     assert compile(network(), race=False, verify=False).report.profile == ()
 

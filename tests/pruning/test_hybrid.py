@@ -124,7 +124,9 @@ def test_the_least_amount_that_is_as_fast() -> None:
 def test_with_calibration_data_outputs_decide(tmp_path: Path, repair: Repair | None) -> None:
     path, model = tmp_path / "data.npz", network()
     np.savez(path, x=np.random.default_rng(1).normal(size=(24, 3, 8, 8)).astype(np.float32))
-    options = Options(amount=0.5, method="hybrid", calibration=str(path), repair=repair, race=False, provider="cpu")
+    options = Options(
+        amount=0.5, method="hybrid", calibration=str(path), repair=repair, race=False, provider="cpu", align=1
+    )
     batches = load_calibration(str(path), model)
 
     def made_up_for(masked: onnx.ModelProto, fit: Sequence[Inputs]) -> onnx.ModelProto:

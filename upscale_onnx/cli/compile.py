@@ -69,6 +69,7 @@ def options_from(args: argparse.Namespace) -> Options:
         batch=args.batch,
         target=args.target,
         tune=args.tune,
+        fail_if_unchanged=args.fail_if_unchanged,
         **pruning_from(args),
     )
 
@@ -115,6 +116,11 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         default=Options.threads,
         metavar="N",
         help="threads of the sessions that are timed (default: %(default)s)",
+    )
+    group.add_argument(
+        "--fail-if-unchanged",
+        action="store_true",
+        help="exit with 6, and write nothing, where nothing can be made smaller or faster",
     )
     group.add_argument(
         "--batch",

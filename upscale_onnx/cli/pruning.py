@@ -116,9 +116,9 @@ def _add_layers(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--masks",
         choices=get_args(Masks),
-        help="flat: the amount of each layer; filled: less, where blocks would be padded anyway; aware: of all "
-        "together, where it saves most time (default: aware where speed is preferred and nothing else says how much "
-        "each layer loses)",
+        help="flat: the amount of each layer, whatever comes of it; filled: without channels that would stay in place "
+        "anyway; aware: of all layers together, where it saves most time (default: aware where speed is preferred and "
+        "nothing else says how much each layer loses, else filled)",
     )
     scope = group.add_mutually_exclusive_group()
     scope.add_argument(

@@ -62,8 +62,6 @@ def _check_goals(options: Options) -> None:
 
 def _check_effects(options: Options) -> None:
     """What would be passed over in silence."""
-    if options.masks == "filled" and (options.side != "input" or options.method == "hybrid" or _has_size(options)):
-        raise ArgumentError("masks 'filled' give back some of what layers read: leave side, sizes and hybrid out")
     if options.scores_channels:
         return
     for name in ("scope", "ignore", "min_channels", "mask_align", "steps"):

@@ -109,6 +109,19 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     return tuple(targets.values())
 
 
+def weight_uses(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
+    """By weight that `mask_targets` lists, the first outputs of all nodes that use it as theirs, in node order."""
+    tensors = constant_tensors(model)
+    roots = _roots(model.graph, tensors)
+    uses: dict[str, tuple[str, ...]] = {}
+    for node in model.graph.node:
+        form = _form(node, roots, tensors)
+        if form is not None:
+            weight = roots[node.input[form.operand]]
+            uses[weight] = (*uses.get(weight, ()), node.output[0])
+    return uses
+
+
 def _form(node: onnx.NodeProto, roots: Mapping[str, str], tensors: Mapping[str, onnx.TensorProto]) -> _Form | None:
     reader = _FORMS.get(node.op_type)
     if reader is None or not _is_onnx(node) or len(node.input) < 2:

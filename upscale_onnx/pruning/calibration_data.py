@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -26,6 +27,7 @@ from upscale_onnx.pruning.class_scores import Labels, taylor_scores, tvs_scores
 from upscale_onnx.pruning.hybrid import Judge
 from upscale_onnx.pruning.judging import harm_on, outputs_judge
 from upscale_onnx.pruning.masking import masked_model
+from upscale_onnx.pruning.pruned import Pruned, is_exact
 from upscale_onnx.repair.choose import obs_choice, obs_scores
 from upscale_onnx.repair.costs import obs_costs
 from upscale_onnx.repair.joint import fitted_jointly
@@ -93,6 +95,43 @@ def calibrated_model(
     Raises:
         ArgumentError: there is nothing to repair, no calibration data where it is needed, or it does not fit.
     """
+    dense, masked, count, batches = _masked(model, options)
+    if options.repair is None:
+        return masked, count
+    return _repaired(dense, masked, options, batches, progress), count
+
+
+def pruned_with_data(model: onnx.ModelProto, options: Options, progress: Progress | None = None) -> Pruned:
+    """`model` pruned as `options` ask, with what their calibration data tells; repaired only where what repair chooses
+    anew decides which channels are pruned, or where these are given.
+
+    Raises:
+        ArgumentError: as `calibrated_model`.
+    """
+    dense, masked, count, batches = _masked(model, options)
+    if options.repair is None:
+        return Pruned(masked, count, dense)
+    if is_exact(options):
+        return Pruned(_repaired(dense, masked, options, batches, progress), count, dense)
+    if _chooses_anew(options):
+        masked = _repaired(dense, masked, _quick(options), batches, progress)
+
+    def finished(chosen: onnx.ModelProto) -> onnx.ModelProto:
+        return _repaired(dense, chosen, options, batches, progress, anew=False)
+
+    return Pruned(masked, count, dense, finished)
+
+
+class _Masked(NamedTuple):
+    """A model in whose form channels are pruned, the same with channels zeroed, how many, and the inputs that told."""
+
+    dense: onnx.ModelProto
+    model: onnx.ModelProto
+    count: int
+    batches: Sequence[Inputs]
+
+
+def _masked(model: onnx.ModelProto, options: Options) -> _Masked:
     if options.repair is not None and not options.prunes:
         raise ArgumentError("repair is against the model as it was before pruning: say how much to prune")
     batches = () if options.calibration is None else load_calibration(options.calibration, model)
@@ -103,14 +142,16 @@ def calibrated_model(
     several = options.method == "hybrid" or knows_target(options)
     judge = _judge(model, options, batches) if several and batches else None
     masked, count = masked_model(model, options, lambda pruned: _scores(pruned, options, batches), judge)
-    if options.repair is None:
-        return masked, count
-    return _repaired(model, masked, options, batches, progress), count
+    return _Masked(model, masked, count, batches)
+
+
+def _quick(options: Options) -> Options:
+    """A repair without the long part: what is best after least squares is so after the longer repair too."""
+    return replace(options, repair="lsq") if options.repair == "joint" else options
 
 
 def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> Judge:
-    # What is best after least squares is so after the longer repair too.
-    quick = replace(options, repair="lsq") if options.repair == "joint" else options
+    quick = _quick(options)
 
     def repaired(masked: onnx.ModelProto, fit: Sequence[Inputs]) -> onnx.ModelProto:
         return _repaired(model, masked, quick, fit, None)
@@ -156,12 +197,12 @@ def _repaired(
     options: Options,
     batches: Sequence[Mapping[str, Array]],
     progress: Progress | None,
+    anew: bool = True,
 ) -> onnx.ModelProto:
-    """`masked` repaired. Where every layer chooses for itself by "obs", the choice is made anew, of as many channels,
-    on what the layers before it, pruned and repaired, hand on."""
+    """`masked` repaired. anew: whether, where every layer chooses for itself by "obs", the choice is made anew, of as
+    many channels, on what the layers before it, pruned and repaired, hand on."""
     assert options.repair is not None
-    free = options.method == "unconstrained" and options.mask is None and not knows_target(options)
-    again = options.repair in _REFITS and options.criterion == "obs" and free
+    again = anew and _chooses_anew(options)
     choose = obs_choice(_analysed(model), model, masked) if again else None
     start = model if again else masked
     how: How = "stats" if options.repair == "stats" else "lsq"
@@ -170,6 +211,11 @@ def _repaired(
         return found
     tell = None if progress is None else partial(progress, "repair jointly")
     return fitted_jointly(model, found, batches, progress=tell, threads=options.threads)
+
+
+def _chooses_anew(options: Options) -> bool:
+    free = options.method == "unconstrained" and options.mask is None and not knows_target(options)
+    return options.repair in _REFITS and options.criterion == "obs" and free
 
 
 def _analysed(model: onnx.ModelProto) -> Analysis:

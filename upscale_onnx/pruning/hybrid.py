@@ -22,7 +22,7 @@ from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.plan.targets import Target
 from upscale_onnx.pruning.measuring import measured_share
-from upscale_onnx.target_costs import chosen_costs, chosen_target
+from upscale_onnx.target_costs import chosen_costs, chosen_target, is_at_hand
 
 Judge: TypeAlias = Callable[[onnx.ModelProto], float]
 """How far a masked model, repaired where that is asked for, is from what it was; the least is the best."""
@@ -106,7 +106,7 @@ def _settled(
 
     Of masks that are as fast, those that prune least.
     """
-    if target.provider is None or not options.race:
+    if not is_at_hand(target, options):
         return choose(1.0)
     goal = measured_share(model, constrained, target, options)
     best: Masks | None = None

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+
 import onnx
 
+from upscale_onnx.errors import ArgumentError
 from upscale_onnx.exports import prepared_analysis
 from upscale_onnx.masks.aim import aim_at
 from upscale_onnx.masks.aware import Allocator, Choice, allocator
@@ -19,10 +22,13 @@ from upscale_onnx.pruning.alignment import filled_masks
 from upscale_onnx.pruning.choosing import Scorer, chosen_masks
 from upscale_onnx.pruning.hybrid import Judge, hybrid_masks
 from upscale_onnx.pruning.measuring import measured_share
-from upscale_onnx.target_costs import chosen_costs, chosen_target
+from upscale_onnx.pruning.pruned import is_exact
+from upscale_onnx.pruning.sizes import size_goal
+from upscale_onnx.target_costs import chosen_costs, chosen_target, is_at_hand
 
 # Of the time that masks of an amount are to save: less, where outputs show that accuracy would go with it.
 _PARTS = (1.0, 0.5, 0.0)
+_EXACT = 1e-9
 
 
 def masked_model(
@@ -38,16 +44,38 @@ def masked_model(
     """
     if not options.scores_channels:
         return mask_model(model, options)
-    if options.method == "hybrid":
-        return write_masks(model, hybrid_masks(model, options, _asked(scorer, model), judge))
-    if knows_target(options):
-        return write_masks(model, _for_target(model, options, _asked(scorer, model), judge))
-    masks = chosen_masks(model, options, scorer)
-    if options.masks == "filled":
-        block = chosen_target(options).block() if options.align is None else options.align
-        scores = channel_scores(model, mask_targets(model), options, _asked(scorer, model))
-        masks = filled_masks(model, masks, scores, block)
+    known = None if scorer is None else _remembering(scorer, model)
+    masks = _chosen(model, options, known, judge)
+    if not is_exact(options):
+        scores = channel_scores(model, mask_targets(model), options, _asked(known, model))
+        masks = filled_masks(model, masks, scores, _block(options), options.side)
     return write_masks(model, masks, options.side)
+
+
+def _chosen(model: onnx.ModelProto, options: Options, scorer: Scorer | None, judge: Judge | None) -> Masks:
+    if options.method == "hybrid":
+        return hybrid_masks(model, options, _asked(scorer, model), judge)
+    if knows_target(options):
+        return _for_target(model, options, _asked(scorer, model), judge)
+    return chosen_masks(model, options, scorer)
+
+
+def _block(options: Options) -> int:
+    """What emitted channel counts will be a multiple of."""
+    if options.align is not None:
+        return options.align
+    sized = options.prefer == "size" or size_goal(options) is not None
+    return 1 if sized or options.export in ("upscale", "gather") else chosen_target(options).block()
+
+
+def _remembering(scorer: Scorer, model: onnx.ModelProto) -> Scorer:
+    """`scorer`, which is asked only once about `model` itself: scores can take minutes."""
+
+    @functools.cache
+    def first() -> Scores | None:
+        return scorer(model)
+
+    return lambda asked: first() if asked is model else scorer(asked)
 
 
 def _asked(scorer: Scorer | None, model: onnx.ModelProto) -> Scores | None:
@@ -80,6 +108,16 @@ def _allocator(model: onnx.ModelProto, options: Options, given: Scores | None) -
 
 def _for_latency(model: onnx.ModelProto, options: Options, goal: float, scores: Scores | None) -> Choice:
     target, chosen = chosen_target(options), _allocator(model, options, scores)
-    if target.provider is None or not options.race:
-        return chosen.for_latency(goal)
+    if not is_at_hand(target, options):
+        return _predicted(goal, chosen.for_latency(goal))
     return aim_at(goal, chosen.for_latency, lambda choice: measured_share(model, choice.masks, target, options))
+
+
+def _predicted(goal: float, choice: Choice) -> Choice:
+    """`choice`, where it is predicted to reach the goal."""
+    if choice.latency > goal + _EXACT:
+        raise ArgumentError(
+            f"latency {goal:g} cannot be reached: all that may be pruned is predicted to leave {choice.latency:.2f} "
+            "of the input's"
+        )
+    return choice

@@ -40,10 +40,9 @@ def size_goal(options: Options) -> Goal | None:
     return None
 
 
-def is_small_enough(compiled: onnx.ModelProto, model: onnx.ModelProto, options: Options) -> bool:
-    """Whether `compiled`, of `model`, has the size that `options` ask for, if they ask for one."""
-    goal = size_goal(options)
-    return goal is None or goal.count(compiled) <= goal.share * goal.count(model)
+def size_share(compiled: onnx.ModelProto, model: onnx.ModelProto, goal: Goal) -> float:
+    """Which share of what `goal` counts in `model` is left in `compiled`."""
+    return goal.count(compiled) / max(goal.count(model), 1)
 
 
 def remaining(model: onnx.ModelProto, goal: Goal, options: Options) -> Callable[[onnx.ModelProto], float]:

@@ -35,6 +35,7 @@ def summary_table(report: Report) -> Table:
     if report.bound_ratio is not None:
         facts.append(("bound_ratio", report.bound_ratio))
     facts += [(f"seconds.{stage}", spent) for stage, spent in report.seconds.items()]
+    facts += [("note", note) for note in report.notes]
     return Table("compile", "Compile", facts=tuple(facts))
 
 

@@ -1,0 +1,27 @@
+"""The form of a model: which operators it has, on tensors of which shapes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterator
+
+import onnx
+
+
+def has_same_form(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
+    """Whether both have the same operators and constants of the same shapes, in any order, whatever these hold: then
+    neither is smaller than the other, and neither is faster."""
+    return Counter(_parts(one)) == Counter(_parts(other))
+
+
+def _parts(model: onnx.ModelProto) -> Iterator[Hashable]:
+    """The operators and constants of the main graph; a constant is the same as an initializer and as a node."""
+    for tensor in model.graph.initializer:
+        yield tensor.data_type, tuple(tensor.dims)
+    for node in model.graph.node:
+        if node.op_type != "Constant" or node.domain:
+            yield node.op_type, node.domain
+            continue
+        for attribute in node.attribute:
+            if attribute.HasField("t"):
+                yield attribute.t.data_type, tuple(attribute.t.dims)

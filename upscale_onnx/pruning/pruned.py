@@ -1,0 +1,70 @@
+"""A pruned model, and what of it can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets, weight_uses
+from upscale_onnx.options import Options, Side
+from upscale_onnx.plan.standing import Standing
+
+Masks = dict[str, NDArray[np.bool_]]
+
+
+@dataclass(frozen=True, eq=False)
+class Pruned:
+    """A model with channels zeroed.
+
+    model: the masked model. count: how many channels masks prune. dense: the model before it was masked, whose weights
+    can come back. finished: what makes up for the pruned channels in a masked copy of `dense`, where `model` is
+    masked alone.
+    """
+
+    model: onnx.ModelProto
+    count: int
+    dense: onnx.ModelProto
+    finished: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
+
+
+def is_exact(options: Options) -> bool:
+    """Whether just those channels are zeroed that `options` name, whatever comes of it."""
+    return options.mask is not None or options.masks == "flat"
+
+
+def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> Masks:
+    """By weight, which channels of `side` (True = kept) are not zero in `masked`, or were zero in `dense` as well."""
+    before, after = constant_tensors(dense), constant_tensors(masked)
+    kept: Masks = {}
+    for target in mask_targets(dense):
+        if target.axis(side) is not None and target.weight in after:
+            gone = _zero(after[target.weight], target, side) & ~_zero(before[target.weight], target, side)
+            kept[target.weight] = ~gone
+    return kept
+
+
+def with_standing(kept: Masks, model: onnx.ModelProto, left: Standing, side: Side) -> Masks:
+    """`kept`, and those channels besides that an export of `model` leaves in every layer that uses the weight."""
+    uses, there = weight_uses(model), left.reads if side == "input" else left.creates
+    grown: Masks = {}
+    for weight, mask in kept.items():
+        used = [there.get(name) for name in uses.get(weight, ())]
+        grown[weight] = mask | np.logical_and.reduce([_marked(mask.size, indices) for indices in used] or [False])
+    return grown
+
+
+def _marked(size: int, indices: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+    marked = np.zeros(size, np.bool_)
+    if indices is not None and indices.size and indices[-1] < size:
+        marked[indices] = True
+    return marked
+
+
+def _zero(tensor: onnx.TensorProto, target: MaskTarget, side: Side) -> NDArray[np.bool_]:
+    weight, axis = numpy_helper.to_array(tensor), target.axis(side)
+    return np.asarray(~(weight != 0).any(axis=tuple(number for number in range(weight.ndim) if number != axis)))

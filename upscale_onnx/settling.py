@@ -1,0 +1,161 @@
+"""What is written in the end: no channel is pruned that nothing got smaller or faster for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import onnx
+
+from upscale_onnx import notes
+from upscale_onnx.contest import INPUT, Making, Outcome, contest
+from upscale_onnx.drafts import Draft
+from upscale_onnx.errors import ArgumentError, UnchangedError
+from upscale_onnx.exports import make, standing_channels
+from upscale_onnx.masks.mask_model import write_masks
+from upscale_onnx.model import Shape, infer_shapes
+from upscale_onnx.model.form import has_same_form
+from upscale_onnx.model.stats import model_stats
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.pruned import Masks, Pruned, is_exact, kept_masks, with_standing
+from upscale_onnx.results import Refusal, Segment
+from upscale_onnx.segments import find_segments
+
+# Weights that came back may keep others in place.
+_MOST_ROUNDS = 3
+# Races are not more exact than this: an export that takes so much more than was asked for may be as fast.
+_NEARLY = 1.05
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model to compile, and what is known of it. `draft` is of this model."""
+
+    model: onnx.ModelProto
+    shapes: dict[str, Shape]
+    draft: Draft
+    segments: tuple[Segment, ...]
+    refusals: tuple[Refusal, ...]
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto) -> Subject:
+        """`model`, analysed."""
+        shapes = infer_shapes(model)
+        draft = Draft(model, shapes)
+        return cls(model, shapes, draft, find_segments(draft.analysis), draft.analysis.refusals)
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """The outcome, and the model that it computes the same as: the input with `count` channels pruned."""
+
+    subject: Subject
+    outcome: Outcome
+    model: onnx.ModelProto
+    count: int
+    notes: tuple[str, ...]
+
+
+def settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options) -> Settled:
+    """The best export of `pruned`, which `subject` is about, with the weights back that it leaves in place anyway; of
+    `original` where pruning wins nothing.
+
+    Raises:
+        ArgumentError: no export reaches the size or the latency that is asked for, or there is no such target.
+        UnchangedError: nothing changed, and that is to be an error. ModelError: onnxruntime cannot run the model.
+        ProviderError: no such device.
+    """
+    found = _settled(subject, pruned, original, options)
+    if options.fail_if_unchanged and has_same_form(found.outcome.model, original):
+        raise UnchangedError(f"the model would stay as it is, nothing is written: {found.notes[0]}")
+    return found
+
+
+def _settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options) -> Settled:
+    if not pruned.count:
+        said = (notes.nothing_pruned(subject.refusals),) if options.prunes else ()
+        return _unpruned(subject, original, options, said)
+    outcome = _contest(subject, original, options)
+    found = _without_waste(subject, pruned, outcome, options)
+    if found is not None and not has_same_form(found.outcome.model, original):
+        return found
+    raced = outcome.making is None and outcome.race is not None
+    said = (notes.PRUNED_NOT_FASTER if raced else notes.nothing_pruned(subject.refusals),)
+    plain = _unpruned(Subject.of(original), original, options, said)
+    return replace(plain, outcome=replace(plain.outcome, race=plain.outcome.race or outcome.race))
+
+
+def _contest(subject: Subject, original: onnx.ModelProto, options: Options) -> Outcome:
+    outcome = contest(subject.model, subject.shapes, subject.draft, subject.segments, options, original)
+    return replace(outcome, notes=(*outcome.notes, *_missed_latency(outcome, options)))
+
+
+def _unpruned(subject: Subject, original: onnx.ModelProto, options: Options, said: tuple[str, ...]) -> Settled:
+    """The best export of `original`, which `subject` is about; `said` of why it is not pruned."""
+    outcome = _contest(subject, original, options)
+    told = (*said, *outcome.notes)
+    if not told and has_same_form(outcome.model, original):
+        told = (notes.nothing_removed(subject.refusals),)
+    return Settled(subject, outcome, original, 0, told)
+
+
+def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: Options) -> Settled | None:
+    """`outcome` with the weights back of channels that its export leaves in place; None where none is pruned then."""
+    making = outcome.making
+    if making is None:
+        return None
+    if is_exact(options):
+        return Settled(subject, outcome, pruned.model, pruned.count, outcome.notes)
+    first = kept_masks(pruned.model, pruned.dense, options.side)
+    kept, masked = _grown(first, pruned, making, subject.shapes, options)
+    exported = outcome.model if masked is pruned.model else _made(making, masked)
+    if _is_larger(exported, outcome.model):
+        kept, masked, exported = first, pruned.model, outcome.model
+    count = sum(int((~mask).sum()) for mask in kept.values())
+    if not count:
+        return None
+    if pruned.finished is not None:
+        masked = pruned.finished(write_masks(pruned.dense, kept, options.side)[0])
+        exported = _made(making, masked)
+    return Settled(subject, replace(outcome, model=exported), masked, count, outcome.notes)
+
+
+def _grown(
+    kept: Masks, pruned: Pruned, making: Making, shapes: dict[str, Shape], options: Options
+) -> tuple[Masks, onnx.ModelProto]:
+    """`kept` with the channels that stay in place, and the model so masked."""
+    masked = pruned.model
+    for _ in range(_MOST_ROUNDS):
+        left = standing_channels(making.recipe, masked, shapes, making.costs, making.without)
+        more = with_standing(kept, masked, left, options.side)
+        if all((more[weight] == mask).all() for weight, mask in kept.items()):
+            break
+        kept, masked = more, write_masks(pruned.dense, more, options.side)[0]
+    return kept, masked
+
+
+def _made(making: Making, model: onnx.ModelProto) -> onnx.ModelProto:
+    return make(making.recipe, model, infer_shapes(model), making.costs, making.without)
+
+
+def _is_larger(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
+    ours, theirs = model_stats(one), model_stats(other)
+    return ours.parameters > theirs.parameters or ours.macs > theirs.macs or ours.nodes > theirs.nodes
+
+
+def _missed_latency(outcome: Outcome, options: Options) -> tuple[str, ...]:
+    """A line where the measured latency is above the one asked for by no more than races may be wrong.
+
+    Raises: ArgumentError where it is further above.
+    """
+    if options.latency is None or outcome.race is None:
+        return ()
+    timing = next(timing for timing in outcome.race.timings if timing.name == outcome.name)
+    if timing.ratio <= options.latency:
+        return ()
+    least = timing.ratio if timing.ratio_low is None else timing.ratio_low
+    if outcome.name == INPUT or least > _NEARLY * options.latency:
+        raise ArgumentError(
+            f"latency {options.latency:g} was not reached: the fastest export takes {timing.ratio:.2f} of the input's "
+            "time; ask for less, or give --calibration and --repair"
+        )
+    return (notes.latency_missed(options.latency, timing.ratio),)
