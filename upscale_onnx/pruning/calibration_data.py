@@ -127,7 +127,7 @@ class _Masked(NamedTuple):
 
     dense: onnx.ModelProto
     model: onnx.ModelProto
-    count: int
+    pruned: int
     batches: Sequence[Inputs]
 
 

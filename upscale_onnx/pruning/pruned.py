@@ -53,8 +53,8 @@ def with_standing(kept: Masks, model: onnx.ModelProto, left: Standing, side: Sid
     uses, there = weight_uses(model), left.reads if side == "input" else left.creates
     grown: Masks = {}
     for weight, mask in kept.items():
-        used = [there.get(name) for name in uses.get(weight, ())]
-        grown[weight] = mask | np.logical_and.reduce([_marked(mask.size, indices) for indices in used] or [False])
+        used = [_marked(mask.size, there.get(name)) for name in uses.get(weight, ())]
+        grown[weight] = mask | np.logical_and.reduce(used) if used else mask
     return grown
 
 
