@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import enum
+from collections.abc import Iterable
 
 
 class UpscaleError(Exception):
@@ -45,6 +47,12 @@ class InternalError(UpscaleError):
     """An invariant of the compiler is broken: our bug."""
 
     exit_code = 1
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The end of a message about a name that is not `known`: the nearest one, or nothing."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f", did you mean {close[0]!r}?" if close else ""
 
 
 class Reason(enum.Enum):

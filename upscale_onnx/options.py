@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from upscale_onnx.ranges import FACTOR, FRACTION, NATURAL, POSITIVE, SECONDS, SHARE
 
 Export = Literal["auto", "planned", "upscale", "gather", "keep"]
 Prefer = Literal["speed", "size"]
@@ -69,35 +71,35 @@ class Options:
 
     export: Export = "auto"
     prefer: Prefer = "speed"
-    align: int | None = None
+    align: Annotated[int, POSITIVE] | None = None
     race: bool = True
     verify: bool = True
     inputs: str | None = None
     provider: Provider = "auto"
-    amount: float | None = None
+    amount: Annotated[float, FRACTION] | None = None
     criterion: str | Callable[..., Any] = "l2"
     side: Side = "input"
     method: Method = "unconstrained"
-    latency: float | None = None
+    latency: Annotated[float, SHARE] | None = None
     masks: Masks = "auto"
     mask: str | None = None
     calibration: str | None = None
     repair: Repair | None = None
-    seed: int = 0
-    threads: int = 1
-    batch: int | None = None
+    seed: Annotated[int, NATURAL] = 0
+    threads: Annotated[int, POSITIVE] = 1
+    batch: Annotated[int, POSITIVE] | None = None
     target: str | None = None
-    tune: float = 0.0
+    tune: Annotated[float, SECONDS] = 0.0
     scope: Scope = "local"
-    amounts: tuple[tuple[str, float], ...] = ()
+    amounts: tuple[tuple[str, Annotated[float, FRACTION]], ...] = ()
     profile: str | None = None
     ignore: tuple[str, ...] = ()
-    min_channels: int = 1
-    mask_align: int = 1
-    params: float | None = None
-    macs: float | None = None
-    compression: float | None = None
-    steps: int = 1
+    min_channels: Annotated[int, POSITIVE] = 1
+    mask_align: Annotated[int, POSITIVE] = 1
+    params: Annotated[float, SHARE] | None = None
+    macs: Annotated[float, SHARE] | None = None
+    compression: Annotated[float, FACTOR] | None = None
+    steps: Annotated[int, POSITIVE] = 1
     schedule: Schedule = "geometric"
     fail_if_unchanged: bool = False
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
-from upscale_onnx.errors import ArgumentError, NotEquivalentError
+from upscale_onnx.checking import with_overrides
+from upscale_onnx.errors import NotEquivalentError
 from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.masks.criteria import CRITERIA
 from upscale_onnx.masks.kept import kept_channels
@@ -26,6 +27,11 @@ from upscale_onnx.results import ModelStats, Refusal, Report, Result, Segment, V
 from upscale_onnx.segments import find_segments
 from upscale_onnx.settling import Subject, settled
 from upscale_onnx.target_costs import tune
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from upscale_onnx.overrides import Overrides
 
 Progress = Callable[[str, float], None]
 Model = str | os.PathLike[str] | onnx.ModelProto
@@ -41,7 +47,7 @@ class Inspection:
 
 
 def compile(
-    model: Model, options: Options | None = None, *, progress: Progress | None = None, **overrides: Any
+    model: Model, options: Options | None = None, *, progress: Progress | None = None, **overrides: Unpack[Overrides]
 ) -> Result:
     """The smaller, faster model that computes the same as `model`, with its report.
 
@@ -52,7 +58,8 @@ def compile(
         NotEquivalentError: the result could not be shown equal. ProviderError: no such device.
         UnchangedError: nothing became smaller or faster, and that was to be an error.
     """
-    wanted = _options(options, overrides)
+    wanted = with_overrides(options or Options(), overrides)
+    check_masks(wanted)
     clock = _Clock(progress)
     with clock.stage("load", 0.0):
         original = load_model(model)
@@ -101,17 +108,6 @@ def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
         segments = find_segments(analysis)
     clock.done()
     return Inspection(segments, analysis.refusals, model_stats(loaded))
-
-
-def _options(options: Options | None, overrides: Mapping[str, Any]) -> Options:
-    try:
-        wanted = replace(options or Options(), **overrides)
-    except TypeError as error:
-        raise ArgumentError(f"unknown option: {error}") from None
-    check_masks(wanted)
-    if wanted.align is not None and wanted.align < 1:
-        raise ArgumentError(f"align is {wanted.align}: it must be at least 1")
-    return wanted
 
 
 def _pruned(model: onnx.ModelProto, options: Options, progress: Progress | None) -> Pruned:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,20 @@ from upscale_onnx.options import Options
 def _parse(*words: str) -> argparse.Namespace:
     name, rest = split_command(words)
     return make_parser(name).parse_args(rest)
+
+
+def test_a_misspelt_command_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ArgumentError, match="no command and no file called 'inspct', did you mean 'inspect'"):
+        split_command(["inspct", "in.onnx"])
+    (tmp_path / "inspct").touch()
+    assert split_command(["inspct", "out.onnx"]) == ("compile", ["inspct", "out.onnx"])
+
+
+@pytest.mark.parametrize(("text", "value"), [("-inf", -math.inf), ("inf", math.inf), ("-2", -2.0), ("-1e-1", -0.1)])
+def test_negative_numbers_are_values(text: str, value: float) -> None:
+    words = ("sparsify", "a", "b", "--amount", "0.5", "--pattern", "ln-structured", "--n", text)
+    assert _parse(*words).n == value
 
 
 def _options(*words: str) -> Options:
@@ -84,7 +100,14 @@ def test_a_first_word_that_is_a_command_is_the_command(words: list[str], command
         ("a b --batch 0", "--batch: '0' is not an integer of at least 1"),
         ("a b --seed -1", "--seed: '-1' is not an integer of at least 0"),
         ("a b --criterion lamb --amount 0.1", "--criterion: no criterion called 'lamb': use one of l1, l2"),
-        ("a b --am 0.1", "unrecognized arguments: --am"),
+        ("a b --am 0.1", "there is no option --am"),
+        ("a b --amout 0.1", "there is no option --amout, did you mean '--amount'?"),
+        ("a b --amout=0.1", "there is no option --amout, did you mean '--amount'?"),
+        ("sparsify a b --amout 0.1", "there is no option --amout, did you mean '--amount'?"),
+        ("a b --export keeps", "--export: invalid choice: 'keeps'"),
+        ("a b --export keeps", ", did you mean 'keep'?"),
+        ("evaluate a b --layout nwhc", ", did you mean 'nhwc'?"),
+        ("a b --criterion lam --amount 0.1", ", did you mean 'lamp'?"),
         ("a b -q -v", "not allowed with argument"),
         ("inspect", "required: in.onnx"),
         ("inspect a b", "unrecognized arguments: b"),

@@ -202,7 +202,7 @@ def test_a_profile_found_on_one_network_prunes_another(tmp_path: Path) -> None:
     [
         (Options(params=1.0), "params is 1.0"),
         (Options(compression=1.0), "compression is 1.0"),
-        (Options(amounts=(("x", 1.5),)), "the amount of 'x' is 1.5"),
+        (Options(amounts=(("x", 1.5),)), r"amounts is .*1.5.*: it takes a tuple, each item \(text, a fraction"),
         (Options(amount=0.3, min_channels=0), "min_channels is 0"),
         (Options(amount=0.3, params=0.5), "amount and params both say how much"),
         (Options(mask="m.npz", profile="random"), "leave amounts and the profile out"),

@@ -3,18 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
-from collections.abc import Callable
-from typing import NoReturn, get_args
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn, get_args
 
 import upscale_onnx
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.criteria import base_name
 from upscale_onnx.options import Options, Provider
+from upscale_onnx.ranges import FACTOR, FRACTION, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises its errors, so that they are printed as all others are."""
+    """A parser that raises its errors, so that they are printed as all others are, and that knows misspelt names."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings, allow_abbrev=False)
+        self._negative_number_matcher = re.compile(
+            r"-(\d|\.\d|inf|nan)"
+        )  # 1e-3 and infinity too are values, not options
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As in the base, but an option that there is not is named first: whatever lacks may be what it was to be."""
+        for word in itertools.takewhile(lambda word: word != "--", args or ()):
+            name = word.partition("=")[0]
+            if name.startswith("--") and name not in self._option_string_actions:
+                self.error(f"there is no option {name}{did_you_mean(name, self._option_string_actions)}")
+        return super().parse_known_args(args, namespace)
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            raise argparse.ArgumentError(
+                action, f"{error.message}{did_you_mean(value, action.choices or ())}"
+            ) from None
 
     def error(self, message: str) -> NoReturn:
         """Raises: ArgumentError, always."""
@@ -57,27 +82,32 @@ def criterion_name(text: str) -> str:
 
 def natural(text: str) -> int:
     """An integer of at least 0."""
-    return _integer(text, 0)
+    return _integer(text, NATURAL)
 
 
 def positive(text: str) -> int:
     """An integer of at least 1."""
-    return _integer(text, 1)
+    return _integer(text, POSITIVE)
 
 
 def fraction(text: str) -> float:
     """A number from 0 up to, not including, 1."""
-    return _number(text, lambda value: 0 <= value < 1, "a fraction from 0 up to, not including, 1")
+    return _number(text, FRACTION)
 
 
 def ratio(text: str) -> float:
     """A number above 0 and below 1."""
-    return _number(text, lambda value: 0 < value < 1, "a share above 0 and below 1")
+    return _number(text, SHARE)
 
 
 def factor(text: str) -> float:
     """A finite number above 1."""
-    return _number(text, lambda value: 1 < value < math.inf, "a number above 1")
+    return _number(text, FACTOR)
+
+
+def positive_number(text: str) -> float:
+    """A finite number above 0."""
+    return _number(text, POSITIVE_NUMBER)
 
 
 def weighted_pattern(text: str) -> tuple[str, float]:
@@ -88,26 +118,21 @@ def weighted_pattern(text: str) -> tuple[str, float]:
     return pattern, fraction(amount)
 
 
-def positive_number(text: str) -> float:
-    """A finite number above 0."""
-    return _number(text, lambda value: 0 < value < math.inf, "a number above 0")
-
-
-def _integer(text: str, least: int) -> int:
+def _integer(text: str, limit: Range) -> int:
     try:
         value = int(text)
     except ValueError:
-        value = least - 1
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of at least {least}")
+        value = None
+    if value is None or not limit.accepts(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {limit.wanted}")
     return value
 
 
-def _number(text: str, accepts: Callable[[float], bool], wanted: str) -> float:
+def _number(text: str, limit: Range) -> float:
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not accepts(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    if not limit.accepts(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {limit.wanted}")
     return value

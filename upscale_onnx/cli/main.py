@@ -7,6 +7,7 @@ import io
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from upscale_onnx.cli import (
@@ -25,7 +26,7 @@ from upscale_onnx.cli.arguments import Parser
 from upscale_onnx.cli.files import check_files
 from upscale_onnx.cli.interrupts import Terminated, terminations_raise
 from upscale_onnx.cli.output import Output, complain
-from upscale_onnx.errors import ModelError, UpscaleError
+from upscale_onnx.errors import ArgumentError, ModelError, UpscaleError, did_you_mean
 
 BUG = 1
 INTERRUPTED = 130
@@ -107,9 +108,16 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The command and what follows it: the first word where it is one, otherwise compile and everything."""
-    if arguments and arguments[0] in COMMANDS:
-        return arguments[0], list(arguments[1:])
+    """The command and what follows it: the first word where it is one, otherwise compile and everything.
+
+    Raises: ArgumentError where the first word is nearly a command, and no file.
+    """
+    first = arguments[0] if arguments else ""
+    if first in COMMANDS:
+        return first, list(arguments[1:])
+    hint = did_you_mean(first, COMMANDS) if first.isalpha() else ""  # a path has a dot or a slash
+    if hint and not Path(first).exists():
+        raise ArgumentError(f"there is no command and no file called {first!r}{hint}")
     return "compile", list(arguments)
 
 
@@ -124,7 +132,6 @@ def make_parser(name: str) -> Parser:
         description=f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.",
         epilog=f"other commands (upscale_onnx COMMAND --help):\n{others}" if default else None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     command.add_arguments(parser)
     return parser

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -10,7 +9,7 @@ import onnx
 from numpy.typing import NDArray
 
 from upscale_onnx.channels.analysis import Analysis, analyse
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
@@ -54,8 +53,7 @@ def _masks(pairs: Pairs, targets: Mapping[str, MaskTarget], side: Side) -> Masks
 
 
 def _unknown(weight: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(weight), known, n=1)
-    hint = f", did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(weight, known)
     return f"no Conv, ConvTranspose, Gemm or MatMul has a constant floating-point weight {weight!r}{hint}"
 
 

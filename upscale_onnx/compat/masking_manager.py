@@ -13,7 +13,7 @@ from upscale_onnx.compat.arrays import array_file, named_inputs
 from upscale_onnx.compat.importance import HRank, Importance, Magnitude
 from upscale_onnx.compat.segments import MaskSegment, mask_segments
 from upscale_onnx.compat.source import Model, open_source
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.masks.criteria import CALIBRATED, Criterion
 from upscale_onnx.options import Method, Options, Side
@@ -51,7 +51,7 @@ class MaskingManager:
     ) -> None:
         for name, value, known in (("side", side, get_args(Side)), ("method", method, get_args(Method))):
             if value not in known:
-                raise ArgumentError(f"{name} is {value!r}: use one of {', '.join(known)}")
+                raise ArgumentError(f"{name} is {value!r}: use one of {', '.join(known)}{did_you_mean(value, known)}")
         self.side, self.method, self.is_global = side, method, is_global
         self._source = open_source(model, inputs)
         self._inputs = None if inputs is None else named_inputs(self._source.model, inputs)

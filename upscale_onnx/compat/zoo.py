@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 import onnx
 
 from upscale_onnx.compat.torch_export import export_module, zeros
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, did_you_mean
 
 _SIDE = 224
 
@@ -22,9 +21,7 @@ def torchvision_model(name: str) -> onnx.ModelProto:
     models = _models(name)
     known = models.list_models()
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f", did you mean {close[0]!r}?" if close else ""
-        raise ArgumentError(f"{name}: neither a file nor a network of torchvision{hint}")
+        raise ArgumentError(f"{name}: neither a file nor a network of torchvision{did_you_mean(name, known)}")
     weights = models.get_model_weights(name)
     try:
         network = models.get_model(name, weights="DEFAULT")

@@ -1,17 +1,19 @@
-"""Which options about masks are in range, and which go together."""
+"""Which options about masks go together."""
 
 from __future__ import annotations
 
-import math
-
+from upscale_onnx.checking import check_options
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.criteria import base_name
 from upscale_onnx.masks.profiles import is_relative
 from upscale_onnx.options import Options
 
 
 def check_masks(options: Options) -> None:
-    """Raises: ArgumentError where options about masks are out of range or do not go together."""
-    _check_ranges(options)
+    """Raises: ArgumentError where an option is out of range, or those about masks do not go together."""
+    check_options(options)
+    if isinstance(options.criterion, str):
+        base_name(options.criterion)
     _check_goals(options)
     _check_effects(options)
     _check_target_aware(options)
@@ -31,22 +33,6 @@ def knows_target(options: Options) -> bool:
     fast = options.prefer == "speed" and options.export in ("auto", "planned", "keep")
     free = options.side == "input" and options.method == "unconstrained"
     return fast and free and _shared_out_by(options) is None
-
-
-def _check_ranges(options: Options) -> None:
-    named = [("amount", options.amount), *((f"the amount of {name!r}", amount) for name, amount in options.amounts)]
-    for name, amount in named:
-        if amount is not None and not 0 <= amount < 1:
-            raise ArgumentError(f"{name} is {amount}: it is a fraction, at least 0 and below 1")
-    for name in ("latency", "params", "macs"):
-        share = getattr(options, name)
-        if share is not None and not 0 < share < 1:
-            raise ArgumentError(f"{name} is {share}: it is a share of the input's, above 0 and below 1")
-    if options.compression is not None and not 1 < options.compression < math.inf:
-        raise ArgumentError(f"compression is {options.compression}: parameters before over those after, above 1")
-    for name in ("min_channels", "mask_align", "steps"):
-        if getattr(options, name) < 1:
-            raise ArgumentError(f"{name} is {getattr(options, name)}: it must be at least 1")
 
 
 def _check_goals(options: Options) -> None:

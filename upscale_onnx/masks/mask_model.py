@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import external_data_helper, numpy_helper
 
-from upscale_onnx.errors import ArgumentError, ModelError
+from upscale_onnx.errors import ArgumentError, ModelError, did_you_mean
 from upscale_onnx.masks.apply import zero_channels
 from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.masks.choose import Chooser
@@ -100,8 +99,7 @@ def _resolved(path: str, mask: ChannelMask, target: MaskTarget, side: Side) -> N
 
 
 def _unknown(weight: str, targets: Iterable[str]) -> str:
-    close = difflib.get_close_matches(weight, targets, n=1)
-    hint = f", did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(weight, targets)
     return f"no Conv, ConvTranspose, Gemm or MatMul has a constant floating-point weight {weight!r}{hint}"
 
 

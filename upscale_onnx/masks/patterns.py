@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.targets import MaskTarget
 
 
@@ -43,5 +42,4 @@ def own_amounts(targets: Sequence[MaskTarget], amounts: Sequence[tuple[str, floa
 
 def _hint(targets: Sequence[MaskTarget], pattern: str) -> str:
     names = [name for target in targets for name in (target.weight, target.node)]
-    close = difflib.get_close_matches(pattern.strip("*"), names, n=1)
-    return f", did you mean {close[0]!r}?" if close else ": patterns are of node or weight names, as in '*.conv1.*'"
+    return did_you_mean(pattern.strip("*"), names) or ": patterns are of node or weight names, as in '*.conv1.*'"

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.results import KeptChannels
 
 _SLOPES = {"increasing": 1.0, "decreasing": -1.0}
@@ -42,6 +42,7 @@ def is_relative(profile: str) -> bool:
         return False
     raise ArgumentError(
         f"no profile called {profile!r}: use equal, increasing:SLOPE, decreasing:SLOPE, random or a .json file"
+        + did_you_mean(name, ("equal", "random", *_SLOPES))
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.plan.costs import PresetCosts
 
 _ENGINES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "openvino", "any")
@@ -82,8 +82,11 @@ def target(name: str, cpu_block: int = _WIDE_BLOCK) -> Target:
         return PRESETS[name]
     path = Path(name)
     if not path.is_file():
-        known = ", ".join(("cpu", *PRESETS))
-        raise ArgumentError(f"unknown target '{name}': choose {known}, or give the path of a JSON file")
+        known = ("cpu", *PRESETS)
+        hint = did_you_mean(name, known)
+        raise ArgumentError(
+            f"unknown target '{name}': choose {', '.join(known)}, or give the path of a JSON file{hint}"
+        )
     return _from_file(path)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.options import Side
 from upscale_onnx.unstructured.parameters import Kind, Parameter, choose, parameters
@@ -58,8 +57,10 @@ class Pruning:
 
     def __post_init__(self) -> None:
         named = isinstance(self.pattern, str)
-        if named and self.pattern not in ("random", "l1", *STRUCTURED):
-            raise ArgumentError(f"no pattern called {self.pattern!r}: use random, l1, {' or '.join(STRUCTURED)}")
+        known = ("random", "l1", *STRUCTURED)
+        if named and self.pattern not in known:
+            hint = did_you_mean(self.pattern, known)
+            raise ArgumentError(f"no pattern called {self.pattern!r}: use random, l1, {' or '.join(STRUCTURED)}{hint}")
         if named and self.amount is None:
             raise ArgumentError(f"pattern {self.pattern!r} needs an amount: say how much to prune")
         if not named and self.amount is not None:
@@ -115,7 +116,7 @@ def apply_masks(model: onnx.ModelProto, masks: Mapping[str, NDArray[Any]]) -> Pr
     known = [parameter.name for parameter in parameters(model)]
     for name in masks:
         if name not in known:
-            raise ArgumentError(f"the model has no weight or bias {name!r}{_hint(name, known)}")
+            raise ArgumentError(f"the model has no weight or bias {name!r}{did_you_mean(name, known)}")
     chosen = {name: _named(name, custom_from_mask, read(tensors[name], name), masks[name]) for name in masks}
     return Pruned(write_zeros(model, chosen), chosen)
 
@@ -162,7 +163,7 @@ def _has_no_channels(parameter: Parameter, pruning: Pruning) -> bool:
 def _fitting(scores: Mapping[str, NDArray[Any]], values: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
     for name, array in scores.items():
         if name not in values:
-            raise ArgumentError(f"scores are given for {name!r}, which is not pruned{_hint(name, values)}")
+            raise ArgumentError(f"scores are given for {name!r}, which is not pruned{did_you_mean(name, values)}")
         if array.shape != values[name].shape or array.dtype.kind not in "iuf":
             raise ArgumentError(f"the scores of {name!r} are {array.dtype} of shape {array.shape}: it has another")
     return scores
@@ -174,8 +175,3 @@ def _named(name: str, make: Callable[..., Mask], *args: Any) -> Mask:
         return make(*args)
     except ArgumentError as error:
         raise ArgumentError(f"{name!r}: {error}") from error
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f", did you mean {close[0]!r}?" if close else ""

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.criteria import apoz, fpgm, hrank, l1, l2, lamp, mean_activation, minimum, random, taylor, wanda
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
 
@@ -69,7 +69,7 @@ def criterion(name: str | Criterion) -> Criterion:
     if callable(name):
         return name
     if name not in CRITERIA:
-        raise ArgumentError(f"no criterion called {name!r}: use one of {', '.join(NAMES)}")
+        raise ArgumentError(f"no criterion called {name!r}: use one of {', '.join(NAMES)}{did_you_mean(name, NAMES)}")
     return CRITERIA[name]
 
 
@@ -80,7 +80,7 @@ def base_name(name: str) -> str:
     """
     base, colon, rest = name.partition(":")
     if base not in NAMES:
-        raise ArgumentError(f"no criterion called {base!r}: use one of {', '.join(NAMES)}")
+        raise ArgumentError(f"no criterion called {base!r}: use one of {', '.join(NAMES)}{did_you_mean(base, NAMES)}")
     if colon and base != TAYLOR:
         raise ArgumentError(f"criterion {base!r} takes no settings, and there is {rest!r} behind its name")
     if colon:
