@@ -24,7 +24,8 @@ LAYERS = {
     "checking": {"errors", "options", "ranges"},
     "results": {"errors"},
     "files": {"errors"},
-    "model": {"errors", "options", "results", "files"},
+    "worker": {"errors"},
+    "model": {"errors", "options", "results", "files", "worker"},
     "order": {"errors"},
     "channels": {"errors", "results", "model"},
     "segments": {"errors", "results", "model", "channels"},
@@ -32,7 +33,7 @@ LAYERS = {
     "unstructured": {"errors", "options", "files", "model", "masks"},
     "plan": {"errors", "options", "results", "files", "model", "channels", "segments", "order", "masks"},
     "passes": {"errors", "options", "results", "model", "channels", "segments", "order", "plan"},
-    "runtime": {"errors", "options", "results", "files", "model"},
+    "runtime": {"errors", "options", "results", "files", "worker", "model"},
     "report": {"errors", "options", "results", "files"},
     "gradients": {"errors", "options", "results", "model"},
 }

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-
-import onnx
+from typing import TYPE_CHECKING
 
 from upscale_onnx.errors import Reason
+
+if TYPE_CHECKING:
+    import onnx
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from upscale_onnx.errors import ArgumentError, ModelError, ProviderError
 from upscale_onnx.model import save_model
 from upscale_onnx.results import OperatorTotal
 from upscale_onnx.runtime import OperatorTime, bench, make_session, operator_totals, profile_operators, race
+from upscale_onnx.worker import in_process
 
 
 def mlp(width: int, layers: int = 4) -> onnx.ModelProto:
@@ -129,7 +130,7 @@ def test_who_cannot_run_is_left_out_where_that_is_asked_for() -> None:
 
 def test_a_session_left_to_the_cpu_is_not_timed_as_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "make_session", lambda model, **asked: make_session(model))
-    with pytest.raises(ProviderError, match="a: onnxruntime did not run it on cuda"):
+    with in_process(), pytest.raises(ProviderError, match="a: onnxruntime did not run it on cuda"):
         race({"a": mlp(32)}, provider="cuda")
 
 

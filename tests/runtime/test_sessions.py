@@ -9,6 +9,7 @@ import pytest
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import save_model
 from upscale_onnx.runtime import make_session, run, sessions
+from upscale_onnx.worker import in_process
 
 TEXT = """
 <ir_version: 8, opset_import: ["" : 17]>
@@ -42,7 +43,8 @@ def test_a_model_too_large_for_a_protobuf_goes_through_a_file(monkeypatch: pytes
     model.graph.initializer.append(weight)
     monkeypatch.setattr(sessions, "_SERIALIZABLE_BYTES", 1000)
     monkeypatch.setattr(sessions, "save_model", lambda m, p: save_model(m, p, external_over=1000))
-    (y,) = run(make_session(model), {"x": np.zeros(1024, np.float32)})
+    with in_process():
+        (y,) = run(make_session(model), {"x": np.zeros(1024, np.float32)})
     np.testing.assert_array_equal(y, np.arange(1024))
 
 

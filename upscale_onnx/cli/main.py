@@ -27,9 +27,13 @@ from upscale_onnx.cli.files import check_files
 from upscale_onnx.cli.interrupts import Terminated, terminations_raise
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ArgumentError, ModelError, UpscaleError, did_you_mean
+from upscale_onnx.worker import start as start_worker
 
 BUG = 1
 INTERRUPTED = 130
+
+# What every command runs in the worker, which gets ready while we import the compiler.
+_NEEDED = ("upscale_onnx.worker.checks", "upscale_onnx.runtime", "onnxruntime")
 
 _REPORT = (
     "this is a bug of upscale_onnx: please report it with the command line, the model if you can share it, and the "
@@ -87,6 +91,7 @@ def _main(argv: Sequence[str] | None) -> int:
         verbose = args.verbose
         output = Output(quiet=args.quiet, verbose=verbose)
         check_files(name, args, parser)
+        start_worker(_NEEDED)
         return COMMANDS[name].run(args, output)
     except SystemExit as done:  # --help and --version
         return done.code if isinstance(done.code, int) else 0

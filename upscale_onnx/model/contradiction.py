@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto, NodeProto, OperatorSetIdProto, helper, numpy_helper
 
 from upscale_onnx.model.evaluate import Array
 from upscale_onnx.model.protos import SMALL_ELEMENTS, one_line
 from upscale_onnx.model.shapes import Shape
+from upscale_onnx.worker.checks import infer
 
 
 def contradiction(
@@ -26,11 +26,8 @@ def contradiction(
     weights = [numpy_helper.from_array(value, name) for name, value in small.items() if name in node.input]
     graph = helper.make_graph([node], "one", inputs, outputs, weights)
     model: ModelProto = helper.make_model(graph, opset_imports=opsets)
-    try:
-        onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    except (onnx.shape_inference.InferenceError, DecodeError, EncodeError, RuntimeError, ValueError) as error:
-        return one_line(error)
-    return None
+    found = infer(model.SerializeToString(), strict=True)
+    return one_line(found) if isinstance(found, str) else None
 
 
 def _declared(name: str, shapes: Mapping[str, Shape], values: Mapping[str, Array]) -> onnx.ValueInfoProto:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError, EncodeError
 from onnx import ModelProto, TensorProto
 
 from upscale_onnx.errors import ModelError
@@ -16,6 +16,7 @@ from upscale_onnx.model.protos import one_line, skeleton
 from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
 from upscale_onnx.model.wellformed import check_wellformed
 from upscale_onnx.model.windows import window_problem
+from upscale_onnx.worker.checks import check
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _MAX_PROTOBUF_BYTES = 2**31 - 1
@@ -94,9 +95,11 @@ def check_model(model: ModelProto, where: str) -> None:
         for tensor in model_tensors(model):
             _check_size(tensor, where)
         _check_windows(model, where)
-        onnx.checker.check_model(_with_ranks(skeleton(model)), full_check=False)
-    except (onnx.checker.ValidationError, DecodeError, ValueError, TypeError, RuntimeError) as error:
-        raise ModelError(f"{where}: not a valid ONNX model: {one_line(error)}") from error
+        fault = check(_with_ranks(skeleton(model)).SerializeToString())
+    except (DecodeError, EncodeError, ValueError, TypeError) as error:
+        fault = str(error)
+    if fault is not None:
+        raise ModelError(f"{where}: not a valid ONNX model: {one_line(fault)}")
 
 
 def _check_windows(model: ModelProto, where: str) -> None:

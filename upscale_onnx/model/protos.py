@@ -14,8 +14,8 @@ SMALL_ELEMENTS = 1024
 IR_WITH_FREE_INITIALIZERS = 4  # before it, every initializer had to be a graph input as well
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
-    """The message of an exception on one line of at most `limit` characters."""
+def one_line(error: BaseException | str, limit: int = 300) -> str:
+    """A message, or that of an exception, on one line of at most `limit` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
 

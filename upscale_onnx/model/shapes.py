@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx
-from google.protobuf.message import DecodeError, EncodeError
+from google.protobuf.message import EncodeError
 from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
 from upscale_onnx.model.protos import skeleton
 from upscale_onnx.model.shape_entries import Dim
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
+from upscale_onnx.worker.checks import infer
 
 # Operators that ONNX's inference says nothing of, although their result has the shape of their first input.
 _SHAPE_PRESERVING = frozenset({"GroupNormalization"})
@@ -120,10 +121,10 @@ def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int
 def _inferred(bare: ModelProto) -> tuple[GraphProto, bool]:
     """The graph with what inference finds, and whether it came to an end."""
     try:
-        model = onnx.shape_inference.infer_shapes(bare, check_type=False, strict_mode=False, data_prop=True)
-    except (onnx.shape_inference.InferenceError, DecodeError, EncodeError, RuntimeError, ValueError):
+        found = infer(bare.SerializeToString())
+    except (EncodeError, ValueError):
         return bare.graph, False
-    return model.graph, True
+    return (bare.graph, False) if isinstance(found, str) else (found.graph, True)
 
 
 def _simplify(graph: GraphProto) -> None:

@@ -14,7 +14,7 @@ from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.protos import element_count, skeleton
 from upscale_onnx.runtime.inputs import Array, Inputs
-from upscale_onnx.runtime.sessions import make_session, run
+from upscale_onnx.runtime.sessions import input_names, make_session, run
 
 _SPILL_BYTES = 2**29
 _MEASURE_BYTES = 2**26
@@ -58,13 +58,13 @@ def value_batches(
     """
     inputs = {value.name for value in model.graph.input}
     wanted = [name for name in dict.fromkeys(names) if name not in inputs]
-    session = None
+    session, taken = None, tuple[str, ...]()
     if wanted:
         session = make_session(_part(model, model.graph.node, inputs, wanted, _types(model)), threads=threads)
+        taken = input_names(session)
     for batch in batches:
         found = {name: batch[name] for name in names if name in inputs}
         if session is not None:
-            taken = {value.name for value in session.get_inputs()}
             fed = {name: array for name, array in batch.items() if name in taken}
             found.update(zip(wanted, run(session, fed, wanted), strict=True))
         yield found
@@ -180,7 +180,7 @@ class Walk:
         constants = [everything[i] for i in sorted(self._constants)]
         piece = _part(self._model, [*constants, *nodes], self._held[0].keys(), made, self._types)
         session = make_session(piece, threads=self._threads)
-        taken = {value.name for value in session.get_inputs()}
+        taken = input_names(session)
         for held in self._held:
             found = run(session, {name: held[name] for name in taken}, made) if made else []
             for name in [name for name in held if not self._is_live(name, position)]:

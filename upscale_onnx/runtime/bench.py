@@ -21,7 +21,7 @@ from upscale_onnx.runtime.inputs import Array, Inputs, feasible_inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, ort_errors, run
 from upscale_onnx.runtime.statistics import median_ratio
-from upscale_onnx.runtime.thread import in_runtime_thread
+from upscale_onnx.worker import beat, in_worker, on_runtime_thread
 
 MIN_ROUNDS = 7
 _ROUND_SECONDS = 0.02
@@ -46,7 +46,6 @@ class _Runner:
     rounds: list[int] = field(default_factory=list)  # the rounds it took part in
 
 
-@in_runtime_thread
 def race(
     runners: Mapping[str, Runner],
     *,
@@ -69,7 +68,7 @@ def race(
     but at least 7. Inputs are `inputs`, or random ones, with `batch` for the first axis where that is dynamic.
     With `eliminate`, runners that after 3 rounds are more than 25 % slower than the best run no further; the
     first always stays. Where `skip` is given, it is told of runners other than the first that cannot be run,
-    and the race goes on without them.
+    and the race goes on without them. Where another runtime takes part, all run in this process.
 
     Raises:
         ArgumentError: there is nothing to race.
@@ -77,6 +76,25 @@ def race(
     """
     if not runners:
         raise ArgumentError("nothing to race: give at least one model")
+    engines = any(callable(runner) for runner in runners.values())
+    held = on_runtime_thread(_race) if engines else _race
+    return held(runners, provider, threads, rounds, warmup, seed, budget_s, inputs, batch, eliminate, skip)
+
+
+@in_worker
+def _race(
+    runners: Mapping[str, Runner],
+    provider: Device,
+    threads: int,
+    rounds: int,
+    warmup: int,
+    seed: int,
+    budget_s: float,
+    inputs: Mapping[str, Array] | None,
+    batch: int | None,
+    eliminate: bool,
+    skip: Callable[[str, ModelError], None] | None,
+) -> Race:
     feed = dict(inputs) if inputs is not None else _random_feed(next(iter(runners.values())), provider, seed, batch)
     entries: list[_Runner] = []
     for name, model in runners.items():
@@ -101,6 +119,7 @@ def _run_rounds(runners: list[_Runner], rounds: int, budget_s: float, eliminate:
     while index < rounds:
         shift = index % len(active)
         for runner in active[shift:] + active[:shift]:
+            beat()
             runner.seconds.append(_median_seconds(runner.infer, runner.iterations))
             runner.rounds.append(index)
         index += 1

@@ -20,7 +20,7 @@ from upscale_onnx.results import OperatorTotal
 from upscale_onnx.runtime.inputs import Array, feasible_inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
-from upscale_onnx.runtime.thread import in_runtime_thread
+from upscale_onnx.worker import in_worker
 
 _SUFFIX = "_kernel_time"
 
@@ -40,7 +40,7 @@ class OperatorTime:
     least_ms: float = 0.0
 
 
-@in_runtime_thread
+@in_worker
 def profile_operators(
     model: ModelProto | str | os.PathLike[str],
     *,

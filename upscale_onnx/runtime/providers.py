@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 import onnx
-import onnxruntime as ort
 
 from upscale_onnx.errors import ArgumentError, ProviderError
-from upscale_onnx.runtime.thread import in_runtime_thread
+from upscale_onnx.worker import in_worker
 
 Device = Literal["cpu", "cuda"]
 
@@ -49,6 +48,8 @@ def resolve_provider(name: str) -> Device:
 @contextlib.contextmanager
 def quiet_runtime() -> Iterator[None]:
     """A context in which onnxruntime logs nothing that it does not also raise."""
+    import onnxruntime as ort
+
     ort.set_default_logger_severity(_QUIET)
     try:
         yield
@@ -57,9 +58,11 @@ def quiet_runtime() -> Iterator[None]:
 
 
 @functools.cache
-@in_runtime_thread
+@in_worker
 def _cuda_problem() -> str:
     """Why CUDA cannot be used, or nothing. Being listed proves little: the GPU build lists it everywhere."""
+    import onnxruntime as ort
+
     if "CUDAExecutionProvider" not in ort.get_available_providers():
         return f"onnxruntime {ort.__version__} was built without it"
     if hasattr(ort, "preload_dlls"):
@@ -84,13 +87,22 @@ def _tiny_model() -> bytes:
     return bytes(model.SerializeToString())
 
 
+@functools.cache
+@in_worker
+def runtime_version() -> str:
+    """The version of onnxruntime."""
+    import onnxruntime as ort
+
+    return str(ort.__version__)
+
+
 def describe(provider: Device = "cpu", threads: int = 1) -> dict[str, str | int]:
     """The machine that latencies were measured on: device, provider, library version, CPU, threads, block."""
     cpu = cpu_name()
     return {
         "device": gpu_name() if provider == "cuda" else cpu,
         "provider": provider,
-        "onnxruntime": ort.__version__,
+        "onnxruntime": runtime_version(),
         "cpu": cpu,
         "cores": os.cpu_count() or 1,
         "threads": threads,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnxruntime as ort
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
-from onnxruntime.capi import onnxruntime_pybind11_state as _state
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import save_model
@@ -21,24 +20,21 @@ from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.load import read_model
 from upscale_onnx.model.protos import one_line, stored_bytes
 from upscale_onnx.runtime.providers import Device, quiet_runtime
-from upscale_onnx.runtime.thread import in_runtime_thread
+from upscale_onnx.worker import beat, in_worker
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 Model = ModelProto | bytes | str | os.PathLike[str]
 Values = Mapping[str, Any]
 
 _QUIET = 4
 _SERIALIZABLE_BYTES = 2**31 - 2**26
-# onnxruntime's exceptions share no base class of their own; the others come from its Python layer.
-_ORT_ERRORS: tuple[type[Exception], ...] = (
-    *(value for value in vars(_state).values() if isinstance(value, type) and issubclass(value, Exception)),
-    RuntimeError,
-    ValueError,
-    TypeError,
-)
+_NO_MEMORY = re.compile("bad_alloc|bad allocation|failed to allocate|out of memory", re.IGNORECASE)
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 
 
-@in_runtime_thread
+@in_worker
 def make_session(
     model: Model,
     *,
@@ -49,7 +45,8 @@ def make_session(
     profile_prefix: str | None = None,
     optimized_path: str | None = None,
 ) -> ort.InferenceSession:
-    """A session of `model` with flushed denormals, no log output and `threads` intra-op threads.
+    """A session of `model` with flushed denormals, no log output and `threads` intra-op threads; elsewhere than in
+    the worker a handle of it, for `run` and `input_names`.
 
     optimize: all of onnxruntime's graph optimisations, or none; exact: no TF32 in CUDA's contractions;
     profile_prefix: where to write onnxruntime's own profile; optimized_path: where to write the graph that its
@@ -58,6 +55,9 @@ def make_session(
     Raises:
         ModelError: onnxruntime cannot load the model.
     """
+    import onnxruntime as ort
+
+    beat()
     options = ort.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads
@@ -77,25 +77,46 @@ def make_session(
         return ort.InferenceSession(source, options, providers=_providers(provider, exact))
 
 
-@in_runtime_thread
+@in_worker
 def run(session: ort.InferenceSession, inputs: Values, names: Sequence[str] | None = None) -> list[Any]:
     """The outputs of one inference, all of them or those in `names`.
 
     Raises:
         ModelError: onnxruntime cannot run the model on these inputs.
     """
+    beat()
     with ort_errors("onnxruntime cannot run the model"):
         outputs: list[Any] = session.run(names, dict(inputs))
         return outputs
 
 
+@in_worker
+def input_names(session: ort.InferenceSession) -> tuple[str, ...]:
+    """The names of what the session is fed, in the order of the model."""
+    return tuple(value.name for value in session.get_inputs())
+
+
 @contextlib.contextmanager
 def ort_errors(doing: str) -> Iterator[None]:
-    """A context that turns onnxruntime's errors into a ModelError of one line, which starts with `doing`."""
+    """A context that turns onnxruntime's errors into a ModelError of one line, which starts with `doing`.
+
+    Want of memory is a MemoryError: it says nothing of the model, so nobody is to draw conclusions from it.
+    """
     try:
         yield
-    except _ORT_ERRORS as error:
+    except _exceptions() as error:
+        if _NO_MEMORY.search(str(error)):
+            raise MemoryError(f"{doing}: there is not enough memory") from error
         raise ModelError(f"{doing}: {_CODE.sub('', one_line(error))}") from error
+
+
+@functools.cache
+def _exceptions() -> tuple[type[Exception], ...]:
+    """onnxruntime's exceptions, which share no base class of their own, and those of its Python layer."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    own = (value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception))
+    return (*own, RuntimeError, ValueError, TypeError)
 
 
 def _providers(provider: Device, exact: bool) -> list[Any]:

@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
@@ -22,7 +22,10 @@ from upscale_onnx.runtime.inputs import Array
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, ort_errors, run
 from upscale_onnx.runtime.standins import stand_in_model
-from upscale_onnx.runtime.thread import in_runtime_thread
+from upscale_onnx.worker import beat, in_worker
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 _SUFFIX = "_kernel_time"
 _WARMUP, _LEAST_RUNS, _MOST_RUNS = 2, 5, 100
@@ -34,7 +37,7 @@ _FEW, _MANY = 1, 9
 TimedKernel = tuple[Kernel, float]
 
 
-@in_runtime_thread
+@in_worker
 def time_kernels(
     model: ModelProto, feed: Mapping[str, Array], *, provider: Device, threads: int, seconds: float
 ) -> tuple[TimedKernel, ...]:
@@ -71,7 +74,7 @@ def _node_times(events: object, runs: int) -> dict[str, float]:
     return {name: min(times[-runs:]) for name, times in found.items()}
 
 
-@in_runtime_thread
+@in_worker
 def latency_ms(
     model: ModelProto, feed: Mapping[str, Array], *, provider: Device, threads: int, seconds: float
 ) -> float:
@@ -129,6 +132,8 @@ def _inference(session: ort.InferenceSession, feed: Mapping[str, Array], provide
     """One inference, with inputs and outputs where the device has them."""
     if provider == "cpu":
         return lambda: run(session, feed)
+    import onnxruntime as ort
+
     with ort_errors(f"cannot bind the inputs to {provider}"):
         binding = session.io_binding()
         for name, array in feed.items():
@@ -139,6 +144,7 @@ def _inference(session: ort.InferenceSession, feed: Mapping[str, Array], provide
             binding.bind_output(output.name, provider)
 
     def infer() -> None:
+        beat()
         session.run_with_iobinding(binding)
         binding.synchronize_outputs()
 

@@ -16,9 +16,9 @@ from upscale_onnx.runtime.compare import compare_outputs, worst
 from upscale_onnx.runtime.inputs import Array, Inputs, feasible_inputs, input_specs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
-from upscale_onnx.runtime.thread import in_runtime_thread
 from upscale_onnx.runtime.tolerance import tolerance as derived_tolerance
 from upscale_onnx.runtime.user_inputs import check_inputs
+from upscale_onnx.worker import in_worker
 
 # A model may amplify rounding by itself (a sharp softmax, a quantiser, a threshold). What onnxruntime's own
 # optimisations move its outputs by is then the yardstick, up to a limit beyond which nothing is called equal.
@@ -26,7 +26,7 @@ _NOISE_FACTOR = 4.0
 _LARGEST_TOLERANCE = 1e-3
 
 
-@in_runtime_thread
+@in_worker
 def verify(
     original: ModelProto,
     compiled: ModelProto,

@@ -1,0 +1,30 @@
+"""onnx's checker and shape inference: native code too, which has crashed on models."""
+
+from __future__ import annotations
+
+import onnx
+from google.protobuf.message import DecodeError, EncodeError
+
+from upscale_onnx.worker.dispatch import in_worker
+
+_REFUSALS = (DecodeError, EncodeError, ValueError, TypeError, RuntimeError)
+
+
+@in_worker
+def check(model: bytes) -> str | None:
+    """What onnx's checker finds wrong with a serialised model, None where it finds nothing."""
+    try:
+        onnx.checker.check_model(model, full_check=False)
+    except (onnx.checker.ValidationError, *_REFUSALS) as error:
+        return str(error) or type(error).__name__
+    return None
+
+
+@in_worker
+def infer(model: bytes, strict: bool = False) -> onnx.ModelProto | str:
+    """A serialised model with the shapes that onnx infers, or why it infers none."""
+    try:
+        found = onnx.shape_inference.infer_shapes(model, check_type=strict, strict_mode=strict, data_prop=True)
+    except (onnx.shape_inference.InferenceError, *_REFUSALS) as error:
+        return str(error) or type(error).__name__
+    return found

@@ -1,0 +1,139 @@
+"""What the worker process does: calls what it is told to, one call at a time, until nobody is there."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import pickle
+import select
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from upscale_onnx.errors import InternalError
+from upscale_onnx.worker.dispatch import become_worker
+from upscale_onnx.worker.messages import Callback, CallerError, Channel, Handle
+
+_PARENT_SECONDS = 1.0
+_SESSIONS = "onnxruntime"
+
+
+def main(modules: Sequence[str] = ()) -> None:
+    """Serve the parent, which is at the other end of standard input and output; import `modules` until it calls."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    writer = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print is none of our messages
+    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    reader = open(0, "rb", 0, closefd=False)  # noqa: SIM115
+    server = _Server(reader, writer)
+    become_worker(server.beat)
+    _import(modules)
+    with contextlib.suppress(EOFError, BrokenPipeError):
+        server.serve()
+    os._exit(0)  # sessions need no goodbye, and some crash in theirs
+
+
+class _Server:
+    def __init__(self, reader: Any, writer: Any) -> None:
+        self._channel = Channel(reader, writer, stays=_is_session, handle=_no_handle)
+
+    def serve(self) -> None:
+        """Do what messages say until there are none."""
+        while True:
+            self._do(*self._channel.receive()[1:])
+
+    def beat(self) -> None:
+        """Tell the parent that a step is done."""
+        self._channel.send(("beat",))
+
+    def _do(
+        self,
+        module: str,
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        released: tuple[int, ...],
+        folder: str,
+        variables: dict[str, str],
+    ) -> None:
+        for number in released:
+            self._channel.kept.discard(number)
+        _take_surroundings(folder, variables)
+        try:
+            function = getattr(importlib.import_module(module), name)
+            found = function(*map(self._called, args), **{key: self._called(value) for key, value in kwargs.items()})
+            answer = ("result", found)
+            del args, kwargs, found
+            self._channel.send(answer)
+        except (EOFError, BrokenPipeError):
+            raise
+        except Exception as error:
+            self._channel.send(("error", _sendable(error), traceback.format_exc()))
+
+    def _called(self, value: Any) -> Any:
+        """The function that calls the parent's, where `value` stands for one."""
+        if not isinstance(value, Callback):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            self._channel.send(("callback", value.number, args, kwargs))
+            while True:
+                kind, *message = self._channel.receive()
+                if kind == "call":  # the parent's function needs the worker itself
+                    self._do(*message)
+                    continue
+                done, found = message
+                if not done:
+                    raise CallerError(found)
+                return found
+
+        return call
+
+
+def _take_surroundings(folder: str, variables: dict[str, str]) -> None:
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
+    for name in [name for name in os.environ if name.startswith("UPSCALE_") and name not in variables]:
+        del os.environ[name]
+    os.environ.update(variables)
+    with contextlib.suppress(OSError, io.UnsupportedOperation):
+        os.ftruncate(2, 0)  # last words are about this call
+
+
+def _sendable(error: Exception) -> Exception:
+    """`error`, or what says the same where it cannot be sent."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return InternalError(f"{type(error).__name__}: {error}")
+    return error
+
+
+def _is_session(value: Any) -> bool:
+    return type(value).__module__.split(".")[0] == _SESSIONS
+
+
+def _no_handle(number: int) -> Handle:
+    raise InternalError(f"the parent sent an object of its own, number {number}")
+
+
+def _import(modules: Sequence[str]) -> None:
+    for module in modules:
+        try:
+            if select.select([0], [], [], 0)[0]:
+                return
+            importlib.import_module(module)
+        except (OSError, ImportError):  # this system cannot look ahead, or whoever needs the module will be told
+            return
+
+
+def _watch_parent(parent: int) -> None:
+    """End with the parent, also in the middle of a call."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    os._exit(0)
