@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.channel_map import Array, BoolArray, IntArray
 from upscale_onnx.model import set_input
+from upscale_onnx.model.constants import MadeConstant, origin_of
 
 
 class Names:
@@ -24,6 +27,9 @@ class Names:
             self._taken |= set(inner.tensors())
         self._shared: dict[str, gs.Constant] = {}
 
+    def __contains__(self, name: str) -> bool:
+        return name in self._taken
+
     def fresh(self, base: str) -> str:
         """`base`, or `base` with the first free number behind it."""
         name, number = base, 1
@@ -31,6 +37,14 @@ class Names:
             name, number = f"{base}_{number}", number + 1
         self._taken.add(name)
         return name
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Let nothing new be called one of `names`."""
+        self._taken.update(names)
+
+    def release(self, names: Iterable[str]) -> None:
+        """Let something new be called one of `names`."""
+        self._taken.difference_update(names)
 
     def shared(self, name: str, values: Array) -> gs.Constant:
         """One constant that stands for the computed tensor `name`, made once."""
@@ -60,7 +74,12 @@ class Rows:
 
 def constant(names: Names, base: str, values: npt.NDArray[np.generic]) -> gs.Constant:
     """A new initializer named after `base`."""
-    return gs.Constant(names.fresh(base), np.asarray(values, order="C"))
+    return MadeConstant(names.fresh(base), np.asarray(values, order="C"))
+
+
+def remade(names: Names, old: gs.Tensor, values: npt.NDArray[np.generic]) -> gs.Constant:
+    """A new initializer that takes the place of the constant `old` for one use."""
+    return MadeConstant(names.fresh(old.name), np.asarray(values, order="C"), origin_of(old))
 
 
 def pinned_names(graph: gs.Graph) -> frozenset[str]:

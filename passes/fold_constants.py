@@ -17,7 +17,8 @@ from upscale_onnx.channels.channel_map import Array, ChannelMap, is_constant
 from upscale_onnx.channels.rules.elementwise import Elementwise
 from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
-from upscale_onnx.passes.editing import Names, constant, replace_uses
+from upscale_onnx.model.constants import HeldConstant
+from upscale_onnx.passes.editing import Names, constant, remade, replace_uses
 
 _MATRIX = 2
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
@@ -107,8 +108,8 @@ def _fold_into_bias(step: Step, names: Names) -> bool:
     adder, index, vector = bias
     rest = np.where(moved[:, None], np.zeros((), weight.dtype), weight)
     share = state[moved] @ weight[moved].astype(np.float64)
-    step.node.inputs[1] = constant(names, step.node.inputs[1].name, rest)
-    adder.inputs[index] = constant(names, adder.inputs[index].name, (vector + share).astype(vector.dtype))
+    step.node.inputs[1] = remade(names, step.node.inputs[1], rest)
+    adder.inputs[index] = remade(names, adder.inputs[index], (vector + share).astype(vector.dtype))
     return True
 
 
@@ -120,6 +121,6 @@ def _added_vector(result: gs.Tensor, size: int, names: Names) -> tuple[gs.Node, 
     adder = result.outputs[0]
     index = 1 - next(i for i, tensor in enumerate(adder.inputs) if tensor is result)
     tensor = adder.inputs[index]
-    if not isinstance(tensor, gs.Constant) or tensor.values.size != size or tensor.values.shape[-1:] != (size,):
+    if not isinstance(tensor, gs.Constant) or isinstance(tensor, HeldConstant) or tensor.values.size != size or tensor.values.shape[-1:] != (size,):
         return None
     return adder, index, tensor.values

@@ -1,7 +1,7 @@
 """Remove channels: apply a plan to the graph, node by node.
 
 Weights are cut and permuted, selections become what is left of them, nodes that nobody needs go. No
-initializer is edited in place: a changed one is a new one, for the one use.
+initializer is edited in place: a changed one is a new one, for the one use, until `StoreWeights` merges equal ones.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.flow import NewNode, Resize
-from upscale_onnx.passes.editing import Names, constant, replace_uses
+from upscale_onnx.passes.editing import Names, constant, remade, replace_uses
 from upscale_onnx.plan.plan import Plan
 
 
@@ -75,8 +75,10 @@ def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, lis
 
 def _connect(node: gs.Node, index: int, values: np.ndarray, names: Names) -> None:
     old = node.inputs[index] if index < len(node.inputs) else None
-    base = old.name if old is not None and old.name else f"{node.outputs[0].name}_{index}"
-    new = constant(names, base, values)
+    if old is not None and old.name:
+        new = remade(names, old, values)
+    else:
+        new = constant(names, f"{node.outputs[0].name}_{index}", values)
     while len(node.inputs) < index:
         node.inputs.append(gs.Variable.empty())
     if index < len(node.inputs):

@@ -20,7 +20,7 @@ from upscale_onnx.channels.rules.concat import Concat
 from upscale_onnx.channels.rules.selection import Selection, selection_node
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model import Shape, sort_nodes
-from upscale_onnx.passes.editing import Names, Rows, constant
+from upscale_onnx.passes.editing import Names, Rows, constant, remade
 from upscale_onnx.passes.remove_channels import apply_resize
 from upscale_onnx.plan.selection import Demand, passes_selection
 
@@ -138,7 +138,7 @@ class _Insertion:
     def _part(self, tensor: gs.Tensor, axis: int, positions: IntArray, user: gs.Node) -> gs.Tensor:
         array = self.analysis.constants.array(tensor.name) if tensor.name in self.analysis.constants else None
         if array is not None:
-            return constant(self.names, tensor.name, array.take(positions, axis))
+            return remade(self.names, tensor, array.take(positions, axis))
         return self.narrowed(tensor.name, axis, positions, user)
 
     def _picked(self, name: str, axis: int, positions: IntArray, user: gs.Node) -> gs.Tensor:

@@ -215,4 +215,4 @@ def _recipes(target: Target, options: Options) -> dict[str, Recipe]:
 
 def _size(model: onnx.ModelProto) -> tuple[int, int]:
     stats = model_stats(model)
-    return stats.parameters, stats.nodes
+    return stats.bytes, stats.nodes

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.model import Shape, import_graph
+from upscale_onnx.passes.hold_weights import HoldWeights
 
 
 class Draft:
@@ -16,10 +17,13 @@ class Draft:
 
     Whoever edits the graph takes both, which leaves nothing behind: the analysis knows of every weight slice
     whether it is zero, which takes a quarter of the model's memory where kernels are 1x1.
+    held: weights that stay as they are.
     """
 
-    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> None:
-        self._model, self._shapes = model, shapes
+    def __init__(
+        self, model: onnx.ModelProto, shapes: Mapping[str, Shape], held: frozenset[str] = frozenset()
+    ) -> None:
+        self._model, self._shapes, self._held = model, shapes, held
         self._begun: tuple[gs.Graph, Analysis] | None = None
 
     @property
@@ -36,4 +40,5 @@ class Draft:
 
     def _begin(self) -> tuple[gs.Graph, Analysis]:
         graph = import_graph(self._model)
+        HoldWeights(self._held)(graph)
         return graph, analyse(graph, self._shapes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.drafts import Draft
 from upscale_onnx.model import Shape, cleanup, export_graph
+from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.passes.absorb_pixel_shuffles import AbsorbPixelShuffles
 from upscale_onnx.passes.absorb_shuffles import AbsorbShuffles
 from upscale_onnx.passes.fold_constants import FoldConstants
@@ -23,8 +25,10 @@ from upscale_onnx.passes.narrow_producers import NarrowProducers
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.passes.select_channels import SelectChannels
 from upscale_onnx.passes.split_producers import SplitProducers
+from upscale_onnx.passes.store_weights import StoreWeights
 from upscale_onnx.plan.arrange import arrange
 from upscale_onnx.plan.costs import Costs, PresetCosts
+from upscale_onnx.plan.growth import StoredWeight, outgrown
 from upscale_onnx.plan.narrowing import narrowings
 from upscale_onnx.plan.plan import Plan, settled_plan
 from upscale_onnx.plan.planner import ValuePlan, plan_selections, selected
@@ -33,6 +37,7 @@ from upscale_onnx.plan.splitting import Split, plan_splits
 from upscale_onnx.plan.standing import Standing, standing
 
 _MOST_FOLDS = 8
+_MOST_HOLDS = 3
 # Weights of which no second copy should wait for a garbage collection.
 _MANY_WEIGHTS = 1 << 22
 
@@ -74,15 +79,52 @@ def make(
 ) -> onnx.ModelProto:
     """The candidate that `recipe` describes; `model` is not changed.
 
+    Weights that several nodes read stay whole where the parts that each of these is left with would take more bytes.
     costs: what the planner goes by, a preset by default. without: values of which no selection is made.
     draft: of `model`, to begin with what is known of it already.
     """
+    return _settled(recipe, model, shapes, costs, without, draft or Draft(model, shapes))[0]
+
+
+def _settled(
+    recipe: Recipe,
+    model: onnx.ModelProto,
+    shapes: dict[str, Shape],
+    costs: Costs | None,
+    without: frozenset[str],
+    draft: Draft,
+) -> tuple[onnx.ModelProto, frozenset[str]]:
+    """The candidate, and the weights that stay whole in it."""
+    held: frozenset[str] = frozenset()
+    best, grown = _made(recipe, model, shapes, costs, without, draft)
+    best_held = held
+    for _ in range(_MOST_HOLDS):
+        if not grown:
+            break
+        held |= grown
+        other, grown = _made(recipe, model, shapes, costs, without, Draft(model, shapes, held))
+        if file_bytes(other) < file_bytes(best):
+            best, best_held = other, held
+    return best, best_held
+
+
+def _made(
+    recipe: Recipe,
+    model: onnx.ModelProto,
+    shapes: dict[str, Shape],
+    costs: Costs | None,
+    without: frozenset[str],
+    draft: Draft,
+) -> tuple[onnx.ModelProto, frozenset[str]]:
+    """The candidate, and the weights that had better stay whole."""
     shapes = dict(shapes)
-    graph, plan, changed, _ = _laid_out(recipe, draft or Draft(model, shapes), shapes, costs, without)
+    graph, plan, changed, _ = _laid_out(recipe, draft, shapes, costs, without)
     RemoveChannels(plan)(graph)
     changed |= plan.changed
     MergeSelections({name: shape for name, shape in shapes.items() if name not in changed})(graph)
     cleanup(graph)
+    stored: list[StoredWeight] = []
+    StoreWeights(changed, stored)(graph)
     del plan  # it holds what is known of every weight, and the exported ones are about to come on top
     exported = export_graph(graph, model, changed)
     # Nodes and values refer to each other: without this their weights, and the model they were decoded from,
@@ -90,7 +132,7 @@ def make(
     del graph
     if sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _MANY_WEIGHTS:
         gc.collect()
-    return exported
+    return exported, outgrown(stored)
 
 
 def standing_channels(
@@ -101,9 +143,18 @@ def standing_channels(
     without: frozenset[str] = frozenset(),
 ) -> Standing:
     """The channels that are left in the candidate that `make` returns of the same arguments."""
+    held: frozenset[str] = frozenset()
+    if _shares_weights(model):
+        held = _settled(recipe, model, shapes, costs, without, Draft(model, shapes))[1]
     shapes = dict(shapes)
-    laid_out = _laid_out(recipe, Draft(model, shapes), shapes, costs, without)
+    laid_out = _laid_out(recipe, Draft(model, shapes, held), shapes, costs, without)
     return standing(laid_out.plan, laid_out.handed)
+
+
+def _shares_weights(model: onnx.ModelProto) -> bool:
+    """Whether any initializer is read more than once."""
+    reads = Counter(name for node in model.graph.node for name in node.input)
+    return any(reads[tensor.name] > 1 for tensor in model.graph.initializer)
 
 
 class _LaidOut(NamedTuple):

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
 class ModelStats:
     """Size and arithmetic of a model.
 
-    parameters: elements of floating-point initializers; macs: multiply-accumulates of one inference
+    parameters: elements of all constants, of whatever type; macs: multiply-accumulates of one inference
     (dynamic dimensions counted as 1); copied_bytes: bytes written per inference by Slice, Gather,
-    Split and Concat.
+    Split and Concat; bytes: size of the file, its external data included.
     """
 
     parameters: int
     macs: int
     nodes: int
     copied_bytes: int
+    bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -101,16 +101,16 @@ def test_upscale_reads_ranges_where_gather_picks() -> None:
     )
     shapes = infer_shapes(model)
     assert show(make(recipes(1)["upscale"], model, shapes)) == golden(
-        """a = Conv(x, w1_1{6x3x1x1})
+        """a = Conv(x, w1{6x3x1x1})
         a_selected = Slice(a, [0], [4], [1])
-        y = Conv(a_selected, w2_1{2x4x1x1})
+        y = Conv(a_selected, w2{2x4x1x1})
         a_selected_1 = Slice(a, [2], [6], [1])
-        z = Conv(a_selected_1, w3_1_1{2x4x1x1})"""
+        z = Conv(a_selected_1, w3{2x4x1x1})"""
     )
     assert show(make(recipes(1)["gather"], model, shapes)) == golden(
         """a = Conv(x, w1{6x3x1x1})
         a_selected = Gather<axis=1>(a, [0,2,4,5])
-        y = Conv(a_selected, w2_1{2x4x1x1})
+        y = Conv(a_selected, w2{2x4x1x1})
         a_selected_1 = Gather<axis=1>(a, [1,3,4,5])
-        z = Conv(a_selected_1, w3_1{2x4x1x1})"""
+        z = Conv(a_selected_1, w3{2x4x1x1})"""
     )

@@ -42,8 +42,8 @@ def report() -> Report:
     )
     return Report(
         export="upscale",
-        before=ModelStats(11_689_512, 1_814_073_344, 49, 0),
-        after=ModelStats(7_000_001, 1_100_000_000, 52, 802_816),
+        before=ModelStats(11_689_512, 1_814_073_344, 49, 0, 46_800_000),
+        after=ModelStats(7_000_001, 1_100_000_000, 52, 802_816, 28_080_000),
         segments=segments,
         refusals=(*softmax, custom),
         verification=Verification(

@@ -21,7 +21,8 @@ def test_every_field_is_there_in_its_order(report: Report) -> None:
     assert list(content) == ["schema", "kind", *(field.name for field in dataclasses.fields(report))]
     assert content["schema"] == SCHEMA
     assert content["kind"] == "report"
-    assert content["before"] == {"parameters": 11_689_512, "macs": 1_814_073_344, "nodes": 49, "copied_bytes": 0}
+    sizes = {"parameters": 11_689_512, "macs": 1_814_073_344, "nodes": 49, "copied_bytes": 0, "bytes": 46_800_000}
+    assert content["before"] == sizes
     assert content["segments"][0]["consumers"][1]["demanded"] == 44
     assert content["segments"][0]["forks"] == ["r"]
     assert content["refusals"][4] == {

@@ -23,9 +23,10 @@ def _rich(tables: Iterable[Table], *, color: bool = False, width: int = 200) -> 
 
 
 def test_stats_hold_the_ratio() -> None:
-    table = rows.stats_table(ModelStats(100, 0, 8, 0), ModelStats(40, 0, 10, 64))
+    table = rows.stats_table(ModelStats(100, 0, 8, 0, 500), ModelStats(40, 0, 10, 64, 200))
     assert table.rows == (
         ("parameters", 100, 40, 0.4),
+        ("bytes", 500, 200, 0.4),
         ("macs", 0, 0, None),
         ("nodes", 8, 10, 1.25),
         ("copied_bytes", 0, 64, None),
@@ -83,6 +84,7 @@ def test_plain_text_in_full(report: Report) -> None:
         "compile.seconds.load      0.25",
         "compile.seconds.analysis  0.1",
         "stats.parameters          before 11689512    after 7000001     ratio 0.598827",
+        "stats.bytes               before 46800000    after 28080000    ratio 0.6",
         "stats.macs                before 1814073344  after 1100000000  ratio 0.60637",
         "stats.nodes               before 49          after 52          ratio 1.06122",
         "stats.copied_bytes        before 0           after 802816      ratio -",

@@ -19,6 +19,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
 from upscale_onnx.channels.channel_map import Array, Dims
 from upscale_onnx.channels.evaluate import evaluate
+from upscale_onnx.model.constants import HeldConstant
 from upscale_onnx.model.protos import stored_bytes
 from upscale_onnx.model.shape_entries import known_entries
 
@@ -98,7 +99,7 @@ def find_constants(graph: gs.Graph, dims: Mapping[str, Dims], opset: int) -> Con
 def _add_weight(found: Constants, tensor: gs.Constant) -> None:
     if isinstance(tensor._values, SparseValues) or not isinstance(tensor.dtype, np.dtype | type):
         return
-    if np.dtype(tensor.dtype).kind not in _KINDS:
+    if isinstance(tensor, HeldConstant) or np.dtype(tensor.dtype).kind not in _KINDS:
         return
     if not isinstance(tensor._values, LazyValues):
         found._arrays[tensor.name] = tensor.values

@@ -1,4 +1,4 @@
-"""Size and arithmetic of a model: parameters, multiply-accumulates, nodes, bytes copied."""
+"""Size and arithmetic of a model: parameters, multiply-accumulates, nodes, bytes copied, bytes of the file."""
 
 from __future__ import annotations
 
@@ -8,20 +8,19 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from upscale_onnx.model.protos import element_count, iter_tensors
 from upscale_onnx.model.shapes import Shape, infer_shapes
+from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.results import ModelStats
 
 # Operators that only move data; onnxruntime copies in each of them.
 _COPIES = frozenset(("Slice", "Gather", "Split", "Concat"))
-_FLOATS = frozenset(
-    (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
-)
 
 
 def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = None) -> ModelStats:
-    """Counts over the main graph; dynamic dimensions count as 1."""
+    """Counts over the main graph, parameters also in its subgraphs; dynamic dimensions count as 1."""
     known = infer_shapes(model) if shapes is None else shapes
-    parameters = sum(_count(tensor.dims) for tensor in model.graph.initializer if tensor.data_type in _FLOATS)
+    parameters = sum(element_count(tensor.dims) for tensor in iter_tensors(model.graph))
     constant = {tensor.name for tensor in model.graph.initializer}
     macs = sum(node_macs(node, known) for node in model.graph.node)
     copied = sum(
@@ -30,7 +29,7 @@ def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = Non
         if node.op_type in _COPIES and not all(i in constant or not i for i in node.input)
         for name in node.output
     )
-    return ModelStats(parameters, macs, len(model.graph.node), copied)
+    return ModelStats(parameters, macs, len(model.graph.node), copied, file_bytes(model))
 
 
 def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:

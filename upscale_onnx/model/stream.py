@@ -21,8 +21,7 @@ def pieces(model: ModelProto) -> Iterator[bytes]:
     """
     before, after = _around(model, "graph")
     first, last = _around(model.graph, "initializer")
-    # Never of the whole model: to say how large a message is, protobuf serialises it.
-    sizes = [tensor.ByteSize() for tensor in model.graph.initializer]
+    sizes = _sizes(model.graph)
     tag = _tag(GraphProto, "initializer")
     length = len(first) + len(last) + sum(len(tag) + len(_varint(size)) + size for size in sizes)
     head = _tag(ModelProto, "graph") + _varint(length)
@@ -37,6 +36,19 @@ def pieces(model: ModelProto) -> Iterator[bytes]:
     for tensor, size in zip(model.graph.initializer, sizes, strict=True):
         yield tag + _varint(size) + tensor.SerializeToString(deterministic=True)
     yield last + after
+
+
+def file_bytes(model: ModelProto) -> int:
+    """How many bytes `model` takes as a file, or as a file with its external data."""
+    outer = sum(len(part) for part in (*_around(model, "graph"), *_around(model.graph, "initializer")))
+    tag = len(_tag(GraphProto, "initializer"))
+    inner = outer + sum(tag + len(_varint(size)) + size for size in _sizes(model.graph))
+    return inner + len(_tag(ModelProto, "graph")) + len(_varint(inner))
+
+
+def _sizes(graph: GraphProto) -> list[int]:
+    """The bytes of each initializer. Never of the whole model: to say how large a message is, protobuf serialises it."""
+    return [tensor.ByteSize() for tensor in graph.initializer]
 
 
 def _around(message: Any, name: str) -> tuple[bytes, bytes]:

@@ -15,7 +15,7 @@ import numpy as np
 from upscale_onnx.errors import InternalError
 from upscale_onnx.files.publish import NewFiles, write_whole
 
-SCHEMA = 1
+SCHEMA = 2
 """Grows when a field is renamed, removed or changes its meaning; a new field does not change it."""
 
 

@@ -41,7 +41,7 @@ def summary_table(report: Report) -> Table:
 
 def stats_table(before: ModelStats, after: ModelStats) -> Table:
     """Size and arithmetic before and after, and the ratio of the two."""
-    names = ("parameters", "macs", "nodes", "copied_bytes")
+    names = ("parameters", "bytes", "macs", "nodes", "copied_bytes")
     pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
     rows = tuple((name, old, new, new / old if old else None) for name, old, new in pairs)
     return Table("stats", "Model", ("", "before", "after", "ratio"), rows)
@@ -51,6 +51,7 @@ def model_table(stats: ModelStats) -> Table:
     """Size and arithmetic of one model."""
     facts = (
         ("parameters", stats.parameters),
+        ("bytes", stats.bytes),
         ("macs", stats.macs),
         ("nodes", stats.nodes),
         ("copied_bytes", stats.copied_bytes),

@@ -1,0 +1,155 @@
+"""Store what other passes made of weights as the model stores weights: once, under their name, in their type.
+
+Passes put a constant of its own in front of every node whose weight they cut. Here those of one weight that are
+equal become one again. What a model stores in half precision, or transposed, and brings into form by a Cast or a
+Transpose goes on being stored so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from onnx import helper
+
+from upscale_onnx.channels.channel_map import Array
+from upscale_onnx.model.constants import MadeConstant, Origin
+from upscale_onnx.passes.editing import Names, replace_uses
+from upscale_onnx.plan.growth import StoredWeight
+
+_NEW = Origin("")
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a constant is to be stored, and the nodes that make of it what is read."""
+
+    constant: MadeConstant
+    values: Array
+    way: tuple[gs.Node, ...]
+
+
+@dataclass(frozen=True)
+class StoreWeights:
+    """Works on a cleaned-up graph, as the last of all passes. Adds to `renamed` the names that stand for other
+    values now, and to `stored` what became of each weight."""
+
+    renamed: set[str]
+    stored: list[StoredWeight]
+
+    def __call__(self, graph: gs.Graph) -> int:
+        """Edit `graph`; returns how many constants became one with another."""
+        made = _made_constants(graph)
+        names = Names(graph)
+        names.release(constant.name for constant in made)
+        groups: dict[str, list[MadeConstant]] = {}
+        for constant in made:
+            groups.setdefault((constant.origin or _NEW).name, []).append(constant)
+        whole = {name for name in groups if name in names}
+        names.reserve(groups)
+        work = _Storing(names)
+        for name, constants in groups.items():
+            readers = frozenset(node.outputs[0].name for constant in constants for node in constant.outputs)
+            parts = work.store([_form(constant) for constant in constants], None if name in whole else name)
+            origin = constants[0].origin
+            if origin is not None and origin.stored_bytes:
+                after = sum(part.values.nbytes for part in parts) + (origin.stored_bytes if name in whole else 0)
+                self.stored.append(StoredWeight(name, origin.stored_bytes, after, readers))
+        graph.nodes = [*work.nodes, *graph.nodes]
+        self.renamed.update(constant.name for constant in work.written)
+        self.renamed.update(node.outputs[0].name for node in work.nodes)
+        return len(made) - len(work.written)
+
+
+@dataclass
+class _Storing:
+    """What is written so far: constants, and the nodes that bring them into the form that is read."""
+
+    names: Names
+    written: list[gs.Constant] = field(default_factory=list)
+    nodes: list[gs.Node] = field(default_factory=list)
+
+    def store(self, forms: Sequence[_Form], name: str | None) -> list[gs.Constant]:
+        """The constants that stand for one weight: equal ones once, called `name` where there is but one."""
+        alike: dict[object, list[_Form]] = {}
+        for form in forms:
+            alike.setdefault(_content(form.values) if len(forms) > 1 else None, []).append(form)
+        parts = []
+        for same in alike.values():
+            origin = same[0].constant.origin
+            alone = name if len(alike) == 1 and origin is not None else None
+            fresh = alone or self.names.fresh(origin.name if origin is not None else same[0].constant.name)
+            parts.append(gs.Constant(fresh, same[0].values))
+            self._lead(parts[-1], same)
+        self.written += parts
+        return parts
+
+    def _lead(self, stored: gs.Constant, forms: Sequence[_Form]) -> None:
+        """Let the readers of `forms` read `stored`, through one node per step of the way."""
+        made: dict[tuple[str, ...], gs.Tensor] = {(): stored}
+        for form in forms:
+            way: tuple[str, ...] = ()
+            for step in form.way:
+                source, way = made[way], (*way, f"{step.op} {sorted(step.attrs.items())}")
+                if way not in made:
+                    made[way] = self._step(step, source)
+            replace_uses(form.constant, made[way])
+
+    def _step(self, step: gs.Node, source: gs.Tensor) -> gs.Variable:
+        known = step.outputs[0].name
+        out = gs.Variable(self.names.fresh(known))
+        self.nodes.append(gs.Node(step.op, step.name if out.name == known else out.name, step.attrs, [source], [out]))
+        return out
+
+
+def _made_constants(graph: gs.Graph) -> list[MadeConstant]:
+    """The constants that passes made and nodes read, in graph order."""
+    found = {id(tensor): tensor for node in graph.nodes for tensor in node.inputs if isinstance(tensor, MadeConstant)}
+    return list(found.values())
+
+
+def _form(constant: MadeConstant) -> _Form:
+    """The constant as its origin is stored, as far back along the way from there as nothing is lost."""
+    origin = constant.origin or _NEW
+    values: Array = constant.values
+    way: list[gs.Node] = []
+    types = _types_before(origin)
+    for step, dtype in zip(reversed(origin.way), reversed(types), strict=True):
+        before = _uncast(values, dtype) if step.op == "Cast" else _untransposed(values, step)
+        if before is None:
+            break
+        values = before
+        way.insert(0, step)
+    return _Form(constant, np.asarray(values, order="C"), tuple(way))
+
+
+def _types_before(origin: Origin) -> list[np.dtype[np.generic] | None]:
+    """The type that each step of the way reads."""
+    types: list[np.dtype[np.generic] | None] = []
+    current = np.dtype(origin.dtype) if isinstance(origin.dtype, np.dtype | type) else None
+    for step in origin.way:
+        types.append(current)
+        if step.op == "Cast":
+            current = np.dtype(helper.tensor_dtype_to_np_dtype(int(step.attrs["to"])))
+    return types
+
+
+def _uncast(values: Array, dtype: np.dtype[np.generic] | None) -> Array | None:
+    """The values in the type they were cast from; None where that is no smaller or cannot hold them."""
+    if dtype is None or dtype.itemsize >= values.dtype.itemsize:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        before = values.astype(dtype)
+    return before if before.astype(values.dtype).tobytes() == values.tobytes() else None
+
+
+def _untransposed(values: Array, step: gs.Node) -> Array | None:
+    perm = step.attrs.get("perm") or list(range(values.ndim))[::-1]
+    return values.transpose(np.argsort(perm)) if len(perm) == values.ndim else None
+
+
+def _content(values: Array) -> tuple[object, ...]:
+    return values.dtype.str, values.shape, sha256(np.ascontiguousarray(values).ravel().data).digest()
