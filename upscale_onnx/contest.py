@@ -10,7 +10,7 @@ import onnx
 from upscale_onnx import notes
 from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.exports import Recipe, make, recipes
+from upscale_onnx.exports import Recipe, make, no_larger, recipes
 from upscale_onnx.model import Shape
 from upscale_onnx.model.form import has_same_form
 from upscale_onnx.model.stats import model_stats
@@ -78,6 +78,8 @@ def contest(
     made, known = _small_enough(
         {name: field.make(recipe, costs) for name, recipe in known.items()}, known, costs, field
     )
+    if not made:
+        return Outcome(INPUT, field.original, notes=(notes.NONE_SMALLER,))
     name = min(made, key=lambda name: _size(made[name])) if len(made) > 1 else next(iter(made))
     said = (notes.not_at_hand(field.target),) if _wants_speed(options) and options.race else ()
     return Outcome(name, made[name], making=Making(known[name], costs), notes=said)
@@ -129,7 +131,8 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
         return won if goal else confirmed(won, original, options)
     best, recipe = in_pieces(model, shapes, known["planned"], costs, made["planned"], place)
     best, without = revert(model, shapes, recipe, costs, best, place, _REVERT_SECONDS)
-    if goal is not None and size_share(best, original, goal) > goal.share:
+    too_large = not no_larger({name: best}, original)
+    if too_large or (goal is not None and size_share(best, original, goal) > goal.share):
         best, recipe, without = made["planned"], known["planned"], frozenset()
     choices = decided(model, shapes, costs, best, recipe, without, segments, place)
     won = Outcome("planned", best, outcome, choices, bound, Making(recipe, costs, without))
@@ -162,11 +165,11 @@ def confirmed(won: Outcome, model: onnx.ModelProto, options: Options) -> Outcome
 def _small_enough(
     made: dict[str, onnx.ModelProto], known: dict[str, Recipe], costs: Costs | None, field: _Field
 ) -> tuple[dict[str, onnx.ModelProto], dict[str, Recipe]]:
-    """The exports that have the size that is asked for, if one is, and how they were made. One that only its padding
-    makes too large is made without."""
+    """The exports that are no larger than the input and have the size that is asked for, if one is, and how they were
+    made. One that only its padding makes too large is made without."""
     goal = size_goal(field.options)
     if goal is None:
-        return made, known
+        return no_larger(made, field.original), known
     shares: dict[str, float] = {}
     for name, recipe in known.items():
         shares[name] = size_share(made[name], field.original, goal)
@@ -174,7 +177,7 @@ def _small_enough(
             known = {**known, name: replace(recipe, align=1)}
             made = {**made, name: field.make(known[name], costs)}
             shares[name] = size_share(made[name], field.original, goal)
-    small = {name: one for name, one in made.items() if shares[name] <= goal.share}
+    small = no_larger({name: one for name, one in made.items() if shares[name] <= goal.share}, field.original)
     if not small:
         raise ArgumentError(
             f"{goal.name} {goal.share:g} cannot be reached: the smallest export leaves {min(shares.values()):.3f}"

@@ -108,6 +108,12 @@ def _settled(
     return best, best_held
 
 
+def no_larger(made: Mapping[str, onnx.ModelProto], model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
+    """The exports that take no more bytes than `model`: no other is ever written."""
+    most = file_bytes(model)
+    return {name: one for name, one in made.items() if file_bytes(one) <= most}
+
+
 def _made(
     recipe: Recipe,
     model: onnx.ModelProto,

@@ -13,6 +13,8 @@ NONE_FASTER = (
     "--export NAME a given one"
 )
 
+NONE_SMALLER = "every export takes more bytes than the input, which is written as it is"
+
 PRUNED_NOT_FASTER = (
     "no export of the pruned model was faster than the input, so nothing was pruned: try a larger --amount; "
     "--prefer size prunes to make it smaller"

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from upscale_onnx.model.protos import element_count, iter_tensors
+from upscale_onnx.model.protos import element_count
 from upscale_onnx.model.shapes import Shape, infer_shapes
 from upscale_onnx.model.stream import file_bytes
+from upscale_onnx.model.tensors import model_tensors
 from upscale_onnx.results import ModelStats
 
 # Operators that only move data; onnxruntime copies in each of them.
@@ -18,9 +19,9 @@ _COPIES = frozenset(("Slice", "Gather", "Split", "Concat"))
 
 
 def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = None) -> ModelStats:
-    """Counts over the main graph, parameters also in its subgraphs; dynamic dimensions count as 1."""
+    """Counts over the main graph, parameters over all of the model; dynamic dimensions count as 1."""
     known = infer_shapes(model) if shapes is None else shapes
-    parameters = sum(element_count(tensor.dims) for tensor in iter_tensors(model.graph))
+    parameters = sum(element_count(tensor.dims) for tensor in model_tensors(model))
     constant = {tensor.name for tensor in model.graph.initializer}
     macs = sum(node_macs(node, known) for node in model.graph.node)
     copied = sum(
