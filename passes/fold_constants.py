@@ -121,6 +121,8 @@ def _added_vector(result: gs.Tensor, size: int, names: Names) -> tuple[gs.Node, 
     adder = result.outputs[0]
     index = 1 - next(i for i, tensor in enumerate(adder.inputs) if tensor is result)
     tensor = adder.inputs[index]
-    if not isinstance(tensor, gs.Constant) or isinstance(tensor, HeldConstant) or tensor.values.size != size or tensor.values.shape[-1:] != (size,):
+    if not isinstance(tensor, gs.Constant) or isinstance(tensor, HeldConstant):
+        return None
+    if tensor.values.size != size or tensor.values.shape[-1:] != (size,):
         return None
     return adder, index, tensor.values

@@ -117,6 +117,8 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
     costs = profiled_costs(model, shapes, known["planned"].align, chosen_costs(field.target, options), place)
     made = {name: tightest if name == "gather" else field.make(recipe, costs) for name, recipe in known.items()}
     made, known = _small_enough(made, known, costs, field)
+    if not made:
+        return Outcome(INPUT, original, notes=(notes.NONE_SMALLER,))
     outcome = race(
         {INPUT: original, **made}, provider=place.provider, threads=place.threads, batch=place.batch,
         seed=options.seed, eliminate=True,

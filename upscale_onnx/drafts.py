@@ -20,9 +20,7 @@ class Draft:
     held: weights that stay as they are.
     """
 
-    def __init__(
-        self, model: onnx.ModelProto, shapes: Mapping[str, Shape], held: frozenset[str] = frozenset()
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, Shape], held: frozenset[str] = frozenset()) -> None:
         self._model, self._shapes, self._held = model, shapes, held
         self._begun: tuple[gs.Graph, Analysis] | None = None
 

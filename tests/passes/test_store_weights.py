@@ -96,7 +96,7 @@ def test_a_shared_bias_does_not_keep_weights_whole() -> None:
 
 
 def half_and_transposed() -> onnx.ModelProto:
-    model = parse(
+    return parse(
         """(float[2,6] x) => (float[2,3] y) {
             w = Cast<to=1>(half)
             a = MatMul(x, w)
@@ -107,7 +107,6 @@ def half_and_transposed() -> onnx.ModelProto:
         half=weight(6, 8).astype(np.float16),
         rows=weight(3, 8, columns=[0, 5]),
     )
-    return model
 
 
 def test_weights_stay_in_the_type_and_layout_they_are_stored_in() -> None:

@@ -47,7 +47,7 @@ def file_bytes(model: ModelProto) -> int:
 
 
 def _sizes(graph: GraphProto) -> list[int]:
-    """The bytes of each initializer. Never of the whole model: to say how large a message is, protobuf serialises it."""
+    """The bytes of each initializer. Never of the whole model: to say how large it is, protobuf serialises it."""
     return [tensor.ByteSize() for tensor in graph.initializer]
 
 
