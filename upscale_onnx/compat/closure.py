@@ -12,6 +12,7 @@ from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.mask_model import write_masks
+from upscale_onnx.masks.outputs import reach_of_outputs
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Side
@@ -66,9 +67,7 @@ def _grow(model: onnx.ModelProto, reads: Masks, creates: Masks) -> None:
         for weight, kept in masks.items():
             if weight in labels:
                 gone[labels[weight][~kept]] = True
-    for name in analysis.outputs:
-        if name in analysis.maps:
-            gone[analysis.maps[name].labels] = False
+    gone &= ~reach_of_outputs(analysis).classes
     for masks, labels in sides:
         for weight, classes in labels.items():
             if gone[classes].any():

@@ -6,8 +6,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from upscale_onnx.masks.mask_model import is_masked_by_amount
-from upscale_onnx.masks.targets import constant_tensors, mask_targets
+from upscale_onnx.masks.prunable import prunable_targets
+from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.options import Side
 from upscale_onnx.results import KeptChannels
 
@@ -17,10 +17,8 @@ def kept_channels(model: onnx.ModelProto, side: Side) -> tuple[KeptChannels, ...
     hold anything but zeros."""
     tensors = constant_tensors(model)
     found = []
-    for target in mask_targets(model):
+    for target in prunable_targets(model, side):
         axis = target.axis(side)
-        if axis is None or not is_masked_by_amount(target, side):
-            continue
         weight = numpy_helper.to_array(tensors[target.weight])
         others = tuple(number for number in range(weight.ndim) if number != axis)
         kept = int(np.count_nonzero((weight != 0).any(axis=others)))

@@ -18,12 +18,9 @@ from upscale_onnx.masks.choose import Chooser
 from upscale_onnx.masks.criteria import criterion
 from upscale_onnx.masks.files import ChannelMask, read_masks
 from upscale_onnx.masks.pools import Groups, Scores
+from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
 from upscale_onnx.options import Options, Side
-
-# A consumer of fewer channels reads an image's colours or a handful of features, a producer of fewer emits
-# coordinates or scores: there is nothing to gain there and much to lose.
-MINIMUM_CHANNELS = 8
 
 
 @dataclass(frozen=True)
@@ -65,17 +62,6 @@ def mask_model(
     return _written(model, edits)
 
 
-def is_masked_by_amount(target: MaskTarget, side: Side) -> bool:
-    """Whether an amount applies to `side` of `target`.
-
-    Left alone are sides of fewer than MINIMUM_CHANNELS channels, and on the output side what leaves the graph
-    at once, and depthwise nodes, which are carriers: their channels go with those of what feeds them.
-    """
-    if target.channels(side) < MINIMUM_CHANNELS:
-        return False
-    return side == "input" or not (target.is_graph_output or target.is_depthwise)
-
-
 def _edits_of_file(path: str, targets: Mapping[str, MaskTarget], side: Side) -> Iterator[_Edit]:
     seen: set[tuple[str, Side]] = set()
     for mask in read_masks(path):
@@ -104,41 +90,41 @@ def _unknown(weight: str, targets: Iterable[str]) -> str:
 
 
 def channel_scores(
-    model: onnx.ModelProto, targets: Iterable[MaskTarget], options: Options, given: Scores | None = None
+    model: onnx.ModelProto, options: Options, given: Scores | None = None
 ) -> dict[str, NDArray[np.float64]]:
-    """Scores by weight, for the targets to which an amount applies: one per channel of `options.side`.
+    """Scores by weight, for those to which an amount applies: one per channel of `options.side`.
 
-    given: the scores, where they do not come from weights alone; targets that it lacks get none.
+    given: the scores, where they do not come from weights alone; weights that it lacks get none.
 
     Raises: ArgumentError where there is no such criterion; ModelError where a weight's external data was not
     loaded.
     """
+    targets = prunable_targets(model, options.side)
     if given is not None:
-        scored = [t.weight for t in targets if t.weight in given and is_masked_by_amount(t, options.side)]
-        return {weight: given[weight] for weight in scored}
+        return {target.weight: given[target.weight] for target in targets if target.weight in given}
     score = criterion(options.criterion)
     rng = np.random.default_rng(options.seed)
     tensors = constant_tensors(model)
     scores: dict[str, NDArray[np.float64]] = {}
     for target in targets:
         axis = target.axis(options.side)
-        if axis is not None and is_masked_by_amount(target, options.side):
+        if axis is not None:
             scores[target.weight] = score(_array(tensors[target.weight]), axis, rng)
     return scores
 
 
 def chooser(
-    targets: Iterable[MaskTarget],
+    model: onnx.ModelProto,
     options: Options,
     groups: Groups = (),
     structures: Mapping[str, Hashable] | None = None,
 ) -> Chooser:
-    """What chooses by `options` among the targets to which an amount applies.
+    """What chooses by `options` among the weights of `model` to which an amount applies.
 
     groups: of weights that must agree. structures: by weight, for scope "isomorphic".
     """
-    named = [target for target in targets if target.axis(options.side) is not None]
-    layers = [target.weight for target in named if is_masked_by_amount(target, options.side)]
+    named = [target for target in mask_targets(model) if target.axis(options.side) is not None]
+    layers = [target.weight for target in prunable_targets(model, options.side)]
     return Chooser(options, layers, named, groups, structures or {})
 
 
@@ -153,9 +139,9 @@ def write_masks(
 def _edits_by_score(
     model: onnx.ModelProto, targets: Mapping[str, MaskTarget], options: Options, groups: Groups, given: Scores | None
 ) -> Iterator[_Edit]:
-    scores = channel_scores(model, targets.values(), options, given)
+    scores = channel_scores(model, options, given)
     agreeing = groups if options.method == "constrained" else ()
-    for weight, kept in chooser(targets.values(), options, agreeing).masks(scores, options.amount or 0.0).items():
+    for weight, kept in chooser(model, options, agreeing).masks(scores, options.amount or 0.0).items():
         yield _Edit(targets[weight], options.side, kept)
 
 

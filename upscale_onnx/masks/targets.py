@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
@@ -20,22 +20,26 @@ _FLOATS = frozenset(
 class MaskTarget:
     """A weight whose channels can be zeroed.
 
-    weight: name of its initializer, or of the output of its Constant node. node: the first node that uses it,
-    by its name or, where it has none, its first output. input_axis, output_axis: the axes of `shape` that run
+    weight: name of its initializer, or of the output of its Constant node. nodes: the nodes that use it, in order,
+    each by its name or, where it has none, its first output. input_axis, output_axis: the axes of `shape` that run
     over the channels the node reads and creates; None where no axis does that alone, as on the input side of
     a grouped Conv. bias: the initializer with one value per output channel along its last axis that only this
-    node uses, if there is one. is_graph_output: whether the node's output leaves the graph.
+    node uses, if there is one.
     """
 
     weight: str
-    node: str
+    nodes: tuple[str, ...]
     op_type: str
     shape: tuple[int, ...]
     input_axis: int | None
     output_axis: int | None
     group: int
     bias: str | None
-    is_graph_output: bool
+
+    @property
+    def node(self) -> str:
+        """The first node that uses it, whose form it is listed in."""
+        return self.nodes[0]
 
     @property
     def is_depthwise(self) -> bool:
@@ -83,28 +87,27 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     tensors = constant_tensors(model)
     roots = _roots(model.graph, tensors)
     uses = Counter(roots.get(name, name) for name in _used_names(model.graph))
-    outputs = {value.name for value in model.graph.output}
     targets: dict[str, MaskTarget] = {}
     for node in model.graph.node:
         form = _form(node, roots, tensors)
         if form is None:
             continue
         weight = roots[node.input[form.operand]]
+        name = node.name or node.output[0]
+        if weight in targets:
+            targets[weight] = replace(targets[weight], nodes=(*targets[weight].nodes, name))
+            continue
         shape = tuple(tensors[weight].dims)
         channels = 0 if form.output_axis is None else shape[form.output_axis]
-        targets.setdefault(
-            weight,
-            MaskTarget(
-                weight=weight,
-                node=node.name or node.output[0],
-                op_type=node.op_type,
-                shape=shape,
-                input_axis=form.input_axis,
-                output_axis=form.output_axis,
-                group=form.group,
-                bias=_own_bias(node, form, channels, roots, tensors, uses),
-                is_graph_output=node.output[0] in outputs,
-            ),
+        targets[weight] = MaskTarget(
+            weight=weight,
+            nodes=(name,),
+            op_type=node.op_type,
+            shape=shape,
+            input_axis=form.input_axis,
+            output_axis=form.output_axis,
+            group=form.group,
+            bias=_own_bias(node, form, channels, roots, tensors, uses),
         )
     return tuple(targets.values())
 

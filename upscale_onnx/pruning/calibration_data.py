@@ -19,8 +19,8 @@ from upscale_onnx.masks.bn_scales import bn_scores
 from upscale_onnx.masks.checks import knows_target
 from upscale_onnx.masks.criteria import ACTIVATION, BN_SCALE, CRITERIA, OBS, TVS, base_name
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
-from upscale_onnx.masks.mask_model import is_masked_by_amount
-from upscale_onnx.masks.targets import constant_tensors, mask_targets
+from upscale_onnx.masks.prunable import prunable_targets
+from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.class_scores import Labels, taylor_scores, tvs_scores
@@ -225,7 +225,7 @@ def _analysed(model: onnx.ModelProto) -> Analysis:
 def _observed_scores(
     model: onnx.ModelProto, options: Options, criterion: ActivationCriterion, batches: Sequence[Mapping[str, Array]]
 ) -> Scores:
-    targets = {t.weight: t for t in mask_targets(model) if is_masked_by_amount(t, options.side)}
+    targets = {target.weight: target for target in prunable_targets(model, options.side)}
     places = {weight: place for weight, place in observed(model, options.side).items() if weight in targets}
     gauges = {place: Gauge(criterion, place.axis) for place in places.values()}
     names = list(dict.fromkeys(place.value for place in gauges))

@@ -17,7 +17,6 @@ from upscale_onnx.masks.reach import least_amount
 from upscale_onnx.masks.rescore import without_idle
 from upscale_onnx.masks.steps import Round, rounds
 from upscale_onnx.masks.structures import structures
-from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.sizes import remaining, size_goal
@@ -44,20 +43,19 @@ def chosen_masks(model: onnx.ModelProto, options: Options, scorer: Scorer | None
 
 
 def _chooser(model: onnx.ModelProto, options: Options) -> Chooser:
-    targets = mask_targets(model)
     constrained, isomorphic = options.method == "constrained", options.scope == "isomorphic"
     if not constrained and not isomorphic:
-        return chooser(targets, options)
+        return chooser(model, options)
     analysis = analyse(import_graph(model), infer_shapes(model))
     groups = mask_groups(analysis, model, options.side) if constrained else ()
-    return chooser(targets, options, groups, structures(analysis, model, options.side) if isomorphic else None)
+    return chooser(model, options, groups, structures(analysis, model, options.side) if isomorphic else None)
 
 
 def _scores(model: onnx.ModelProto, masks: Masks, options: Options, scorer: Scorer | None) -> Scores:
     """Scores of the model under `masks`; what they prune scores lowest, so that it stays pruned."""
     scored = without_idle(write_masks(model, masks, options.side)[0], options.side) if masks else model
     given = None if scorer is None else scorer(scored)
-    scores = channel_scores(scored, mask_targets(scored), options, given)
+    scores = channel_scores(scored, options, given)
     return {
         weight: np.where(masks[weight], values, -np.inf) if weight in masks else values
         for weight, values in scores.items()

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.activations import Observed, observed
 from upscale_onnx.masks.criteria import settings_of, taylor, tvs
-from upscale_onnx.masks.mask_model import is_masked_by_amount
-from upscale_onnx.masks.targets import MaskTarget, mask_targets
+from upscale_onnx.masks.prunable import prunable_targets
+from upscale_onnx.masks.targets import MaskTarget
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.stats import node_macs
 from upscale_onnx.options import Options, Side
@@ -107,7 +107,7 @@ def predicted_labels(model: onnx.ModelProto, batches: Batches, threads: int = 1)
 
 
 def _targets(model: onnx.ModelProto, side: Side) -> dict[str, MaskTarget]:
-    return {target.weight: target for target in mask_targets(model) if is_masked_by_amount(target, side)}
+    return {target.weight: target for target in prunable_targets(model, side)}
 
 
 def _places(model: onnx.ModelProto, side: Side, wanted: Collection[str]) -> Iterator[tuple[str, Observed, int]]:

@@ -72,13 +72,13 @@ def candidates(model: onnx.ModelProto, options: Options, given: Scores | None = 
     """The masks that `options` allow, by their scores."""
     amount = options.amount or 0.0
     targets = mask_targets(model)
-    scores = channel_scores(model, targets, options, given)
+    scores = channel_scores(model, options, given)
     analysis = prepared_analysis(model, infer_shapes(model))
     groups = mask_groups(analysis, model, "input")
     named = {target.node: (target.weight, scores[target.weight]) for target in targets if target.weight in scores}
     predictor = Predictor(build_network(analysis, named), chosen_costs(chosen_target(options), options))
-    constrained = chooser(targets, replace(options, method="constrained"), groups).masks(scores, amount)
-    alone = chooser(targets, replace(options, method="unconstrained"))
+    constrained = chooser(model, replace(options, method="constrained"), groups).masks(scores, amount)
+    alone = chooser(model, replace(options, method="unconstrained"))
     tied = [frozenset(weight for weight, _ in group if weight in scores) for group in groups]
 
     @functools.cache  # groups ask for the same amounts

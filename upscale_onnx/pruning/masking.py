@@ -47,7 +47,7 @@ def masked_model(
     known = None if scorer is None else _remembering(scorer, model)
     masks = _chosen(model, options, known, judge)
     if not is_exact(options):
-        scores = channel_scores(model, mask_targets(model), options, _asked(known, model))
+        scores = channel_scores(model, options, _asked(known, model))
         masks = filled_masks(model, masks, scores, _block(options), options.side)
     return write_masks(model, masks, options.side)
 
@@ -100,7 +100,7 @@ def _for_target(model: onnx.ModelProto, options: Options, scores: Scores | None,
 def _allocator(model: onnx.ModelProto, options: Options, given: Scores | None) -> Allocator:
     targets = {target.weight: target for target in mask_targets(model)}
     ignored = matching(list(targets.values()), options.ignore)
-    scores = channel_scores(model, targets.values(), options, given)
+    scores = channel_scores(model, options, given)
     named = {targets[weight].node: (weight, values) for weight, values in scores.items() if weight not in ignored}
     analysis = prepared_analysis(model, infer_shapes(model))
     return allocator(analysis, chosen_costs(chosen_target(options), options), named, options.amount)

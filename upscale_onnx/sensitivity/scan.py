@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.mask_model import is_masked_by_amount
-from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
+from upscale_onnx.masks.prunable import prunable_targets
+from upscale_onnx.masks.targets import MaskTarget, constant_tensors
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.calibration_data import calibrated_model
 from upscale_onnx.sensitivity.measures import Measure
@@ -175,7 +175,7 @@ def _layer(
 
 
 def _chosen(model: ModelProto, options: Options, layers: Sequence[str]) -> tuple[MaskTarget, ...]:
-    targets = tuple(target for target in mask_targets(model) if is_masked_by_amount(target, options.side))
+    targets = prunable_targets(model, options.side)
     for pattern in layers:
         if not any(_matches(target, pattern) for target in targets):
             raise ArgumentError(f"{pattern!r} is the name of no layer whose {options.side} channels are pruned")

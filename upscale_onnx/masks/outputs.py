@@ -1,0 +1,74 @@
+"""Which channels are the graph's outputs: class scores, boxes, features that leave the network.
+
+They reach an output through carriers, through operators that take a whole axis together (Softmax, a normalisation, a
+mean over channels) and through what no rule looks through. A layer stands in between where weights make new channels
+of them, or where a product of two activations contracts them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from upscale_onnx.channels.analysis import Analysis
+from upscale_onnx.channels.channel_map import BoolArray
+from upscale_onnx.channels.flow import Read
+from upscale_onnx.channels.rules.linear import MatMul
+from upscale_onnx.channels.step import Step
+
+# They read sizes, not channels.
+_SIZES = frozenset({"Shape", "Size"})
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """classes: per class id, whether its channels reach an output. values: the names of values that do, among them
+    those without classes. makers: the nodes, by name, whose weights make such channels."""
+
+    classes: BoolArray
+    values: frozenset[str]
+    makers: frozenset[str]
+
+
+def reach_of_outputs(analysis: Analysis) -> Reach:
+    """What reaches the graph's outputs without a layer in between."""
+    classes = np.zeros(analysis.live.size, np.bool_)
+    values = set(analysis.outputs)
+    for name in analysis.outputs & analysis.maps.keys():
+        classes[analysis.maps[name].labels] = True
+    makers = set()
+    for step in reversed(analysis.steps):
+        if step.op.op_type in _SIZES or not _reaches(analysis, step, classes, values):
+            continue
+        if _is_layer(step):
+            makers.add(step.op.name)
+        elif not isinstance(step.rule, MatMul):
+            for read in step.flow.reads:
+                classes[read.sources[_is_read(read, classes)]] = True
+            if step.barrier:
+                values.update(step.inputs)
+    return Reach(classes, frozenset(values), frozenset(makers))
+
+
+def _reaches(analysis: Analysis, step: Step, classes: BoolArray, values: set[str]) -> bool:
+    made = [analysis.maps[name] for name in step.outputs if name in analysis.maps]
+    return any(classes[found.labels].any() for found in made) or not values.isdisjoint(step.outputs)
+
+
+def _is_layer(step: Step) -> bool:
+    """Whether the node makes its channels by weights: a matrix at least, where no rule says so."""
+    if step.flow.creates or not step.barrier:
+        return step.flow.creates
+    arrays = (step.op.constant(index) for index in range(len(step.inputs)))
+    return any(array is not None and sum(size > 1 for size in array.shape) > 1 for array in arrays)
+
+
+def _is_read(read: Read, classes: BoolArray) -> BoolArray:
+    """Which of the channels read are for a result that reaches an output."""
+    if read.targets is None:
+        return np.ones(read.sources.size, np.bool_)
+    wanted = classes[read.targets]
+    if read.pattern is None:
+        return np.full(read.sources.size, wanted.any())
+    return np.asarray(read.pattern[wanted].any(0))
