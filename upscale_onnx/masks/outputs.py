@@ -24,7 +24,7 @@ _SIZES = frozenset({"Shape", "Size"})
 @dataclass(frozen=True, eq=False)
 class Reach:
     """classes: per class id, whether its channels reach an output. values: the names of values that do, among them
-    those without classes. makers: the nodes, by name, whose weights make such channels."""
+    those without classes. makers: the nodes, by their first output, whose weights make such channels."""
 
     classes: BoolArray
     values: frozenset[str]
@@ -42,7 +42,7 @@ def reach_of_outputs(analysis: Analysis) -> Reach:
         if step.op.op_type in _SIZES or not _reaches(analysis, step, classes, values):
             continue
         if _is_layer(step):
-            makers.add(step.op.name)
+            makers.add(step.outputs[0])
         elif not isinstance(step.rule, MatMul):
             for read in step.flow.reads:
                 classes[read.sources[_is_read(read, classes)]] = True

@@ -6,7 +6,7 @@ import onnx
 
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.masks.outputs import reach_of_outputs
-from upscale_onnx.masks.targets import MaskTarget, mask_targets
+from upscale_onnx.masks.targets import MaskTarget, mask_targets, weight_uses
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Side
 
@@ -25,5 +25,5 @@ def prunable_targets(model: onnx.ModelProto, side: Side) -> tuple[MaskTarget, ..
     wide = tuple(target for target in mask_targets(model) if target.channels(side) >= MINIMUM_CHANNELS)
     if side == "input":
         return wide
-    makers = reach_of_outputs(analyse(import_graph(model), infer_shapes(model))).makers
-    return tuple(target for target in wide if not target.is_depthwise and makers.isdisjoint(target.nodes))
+    makers, uses = reach_of_outputs(analyse(import_graph(model), infer_shapes(model))).makers, weight_uses(model)
+    return tuple(target for target in wide if not target.is_depthwise and makers.isdisjoint(uses[target.weight]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx
 
@@ -20,26 +20,21 @@ _FLOATS = frozenset(
 class MaskTarget:
     """A weight whose channels can be zeroed.
 
-    weight: name of its initializer, or of the output of its Constant node. nodes: the nodes that use it, in order,
-    each by its name or, where it has none, its first output. input_axis, output_axis: the axes of `shape` that run
+    weight: name of its initializer, or of the output of its Constant node. node: the first node that uses it,
+    by its name or, where it has none, its first output. input_axis, output_axis: the axes of `shape` that run
     over the channels the node reads and creates; None where no axis does that alone, as on the input side of
     a grouped Conv. bias: the initializer with one value per output channel along its last axis that only this
     node uses, if there is one.
     """
 
     weight: str
-    nodes: tuple[str, ...]
+    node: str
     op_type: str
     shape: tuple[int, ...]
     input_axis: int | None
     output_axis: int | None
     group: int
     bias: str | None
-
-    @property
-    def node(self) -> str:
-        """The first node that uses it, whose form it is listed in."""
-        return self.nodes[0]
 
     @property
     def is_depthwise(self) -> bool:
@@ -93,21 +88,20 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
         if form is None:
             continue
         weight = roots[node.input[form.operand]]
-        name = node.name or node.output[0]
-        if weight in targets:
-            targets[weight] = replace(targets[weight], nodes=(*targets[weight].nodes, name))
-            continue
         shape = tuple(tensors[weight].dims)
         channels = 0 if form.output_axis is None else shape[form.output_axis]
-        targets[weight] = MaskTarget(
-            weight=weight,
-            nodes=(name,),
-            op_type=node.op_type,
-            shape=shape,
-            input_axis=form.input_axis,
-            output_axis=form.output_axis,
-            group=form.group,
-            bias=_own_bias(node, form, channels, roots, tensors, uses),
+        targets.setdefault(
+            weight,
+            MaskTarget(
+                weight=weight,
+                node=node.name or node.output[0],
+                op_type=node.op_type,
+                shape=shape,
+                input_axis=form.input_axis,
+                output_axis=form.output_axis,
+                group=form.group,
+                bias=_own_bias(node, form, channels, roots, tensors, uses),
+            ),
         )
     return tuple(targets.values())
 
