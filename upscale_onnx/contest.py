@@ -81,7 +81,8 @@ def contest(
     if not made:
         return Outcome(INPUT, field.original, notes=(notes.NONE_SMALLER,))
     name = min(made, key=lambda name: _size(made[name])) if len(made) > 1 else next(iter(made))
-    said = (notes.not_at_hand(field.target),) if _wants_speed(options) and options.race else ()
+    unmeasured = options.race and not is_at_hand(field.target, options) and (_wants_speed(options) or options.tune > 0)
+    said = (notes.not_at_hand(field.target),) if unmeasured else ()
     return Outcome(name, made[name], making=Making(known[name], costs), notes=said)
 
 

@@ -38,11 +38,21 @@ def nothing_removed(refusals: Sequence[Refusal]) -> str:
     return f"nothing can be removed: no channel is zero, or {_left_alone(refusals)}; --amount A prunes first"
 
 
-def nothing_pruned(refusals: Sequence[Refusal]) -> str:
-    """Why a model that was to be pruned stays as it was, and what to try."""
-    if not refusals:
-        return "nothing was pruned, as no layer may lose a channel at this amount: try a larger one, and fewer limits"
-    return f"nothing was pruned: of what may be, no channel can be removed, as {_left_alone(refusals)}"
+def nothing_chosen(layers: int, refusals: Sequence[Refusal]) -> str:
+    """Why no channel is pruned of a model with so many layers that may be pruned, and what to try."""
+    if layers:
+        return (
+            f"nothing was pruned: none of the {layers} layers that may be pruned loses a channel that could then go; "
+            "try a larger amount, or --align 1, as whole blocks are emitted"
+        )
+    what = "nothing was pruned: no Conv, ConvTranspose, Gemm or MatMul has a constant float weight of 8 channels"
+    return f"{what}; {_left_alone(refusals)}" if refusals else what
+
+
+def nothing_freed(refusals: Sequence[Refusal]) -> str:
+    """Why a pruned model is no smaller, and what to try."""
+    what = "nothing was pruned, as what would be is needed all the same"
+    return f"{what}: {_left_alone(refusals)}" if refusals else f"{what}: try a larger amount, or --method constrained"
 
 
 def _left_alone(refusals: Sequence[Refusal]) -> str:

@@ -11,6 +11,7 @@ from upscale_onnx.contest import INPUT, Making, Outcome, contest
 from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import ArgumentError, UnchangedError
 from upscale_onnx.exports import make, standing_channels
+from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.form import has_same_form
@@ -72,14 +73,15 @@ def settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, options
 
 def _settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options) -> Settled:
     if not pruned.count:
-        said = (notes.nothing_pruned(subject.refusals),) if options.prunes else ()
+        layers = len(kept_channels(original, options.side))
+        said = (notes.nothing_chosen(layers, subject.refusals),) if options.prunes else ()
         return _unpruned(subject, original, options, said)
     outcome = _contest(subject, original, options)
     found = _without_waste(subject, pruned, outcome, options)
     if found is not None and not has_same_form(found.outcome.model, original):
         return found
     raced = outcome.making is None and outcome.race is not None
-    said = (notes.PRUNED_NOT_FASTER if raced else notes.nothing_pruned(subject.refusals),)
+    said = (notes.PRUNED_NOT_FASTER if raced else notes.nothing_freed(subject.refusals),)
     plain = _unpruned(Subject.of(original), original, options, said)
     return replace(plain, outcome=replace(plain.outcome, race=plain.outcome.race or outcome.race))
 

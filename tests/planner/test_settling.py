@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from upscale_onnx import compile as compile_model
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model.form import has_same_form
+from upscale_onnx.results import Race, Timing
 
 QUICK = Options(race=False, verify=False, provider="cpu")
 # Two layers read one value, which is as wide as a block; the width of what they read inside is free.
@@ -157,13 +159,21 @@ def test_a_dense_model_costs_no_race(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.notes == ("no channel is zero or unused, so nothing can be removed: --amount A prunes first",)
 
 
-def test_what_is_left_alone_is_named() -> None:
-    model = parse("(float[1,4] x) => (float[1,4] y) { h = Erf(x) y = CumSum(h, axis) }", axis=np.int64(1))
-    report = compile_model(model, provider="cpu").report
-    assert "`inspect` shows them" in report.notes[0] or "no channel is zero" in report.notes[0]
-    # Layers of fewer channels than may be pruned.
+def test_why_nothing_was_pruned_is_said() -> None:
     small = parse("(float[1,4] x) => (float[1,4] y) { y = MatMul(x, w) }", w=weight(4, 4))
-    assert compile_model(small, QUICK, amount=0.5).report.notes[0].startswith("nothing was pruned")
+    for model, options, why in (
+        (
+            small,
+            {"amount": 0.5},
+            "no Conv, ConvTranspose, Gemm or MatMul has a constant float weight of 8 channels",
+        ),
+        (fork(), {"amount": 0.01}, "none of the 2 layers that may be pruned loses a channel"),
+        (fork(), {"amount": 0.5, "ignore": ("*",)}, "none of the 2 layers that may be pruned loses a channel"),
+        (blocked(), {"amount": 0.5}, "what would be is needed all the same"),
+    ):
+        (note,) = compile_model(model, QUICK, **options).report.notes  # type: ignore[arg-type]
+        assert note.startswith("nothing was pruned")
+        assert why in note
 
 
 def test_unchanged_is_an_error_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -184,6 +194,43 @@ def test_notes_stand_in_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[
     onnx.save(fork(), source)
     assert main([str(source), str(tmp_path / "out.onnx"), "--provider", "cpu"]) == 0
     assert "compile.note" in capsys.readouterr().out
+
+
+def fake_race(monkeypatch: pytest.MonkeyPatch, ratio: float, low: float) -> None:
+    """Races in which every export takes so much of the input's time."""
+
+    def race(runners: Mapping[str, object], **settings: object) -> Race:
+        timings = [Timing(name, 1.0, 1.0, 1.0, ratio, low, ratio) for name in runners]
+        timings[0] = Timing(timings[0].name, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+        return Race(tuple(timings), min(timings, key=lambda timing: timing.ratio).name, "cpu", 1, 7)
+
+    monkeypatch.setattr("upscale_onnx.runtime.bench.race", race)
+    monkeypatch.setattr("upscale_onnx.tuning.race", race)
+
+
+def test_a_pruned_model_that_is_no_faster_gives_way_to_the_original(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_race(monkeypatch, 1.2, 1.1)
+    model = fork()
+    for masks in ("auto", "flat"):
+        done = compile_model(model, amount=0.5, masks=masks, provider="cpu", verify=False)  # type: ignore[call-arg]
+        assert done.report.export == "input"
+        assert done.report.masked_channels == 0
+        assert done.report.race is not None
+        assert done.report.notes[0].startswith("no export of the pruned model was faster")
+        for written, given in zip(kernels(done.model), kernels(model), strict=True):
+            np.testing.assert_array_equal(written, given)
+
+
+@pytest.mark.parametrize(("low", "reached"), [(0.51, True), (0.57, False)])
+def test_a_latency_that_races_do_not_confirm(monkeypatch: pytest.MonkeyPatch, low: float, reached: bool) -> None:
+    fake_race(monkeypatch, 0.58, low)
+    options = Options(latency=0.5, provider="cpu", verify=False)
+    if reached:
+        report = compile_model(chain(), options).report
+        assert report.notes == ("latency 0.5 was missed by little: the race says 0.580, which may be its noise",)
+        return
+    with pytest.raises(ArgumentError, match=r"latency 0\.5 (was not|cannot be) reached: .* 0\.58 of the input's"):
+        compile_model(chain(), options)
 
 
 def test_only_a_target_at_hand_is_raced() -> None:
