@@ -14,8 +14,9 @@ import onnx
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.evaluate import Preprocessing, evaluate, open_images
+from upscale_onnx.evaluate import Preprocessing, evaluate
 from upscale_onnx.files.publish import write_whole
+from upscale_onnx.labelled_images import open_images
 
 Row = dict[str, str]
 
@@ -46,7 +47,7 @@ def draw(
     Raises: ArgumentError when a file cannot be read.
     """
     rng = np.random.default_rng(seed)
-    sources = [open_images(path, preprocessing) for path in (train, test)]
+    sources = [open_images(path, preprocessing.size) for path in (train, test)]
     order = rng.permutation(sources[0].labels.size)
     if train.resolve() == test.resolve():
         orders = [order[: order.size // 2], order[order.size // 2 :]]

@@ -25,7 +25,8 @@ from torch.nn import functional
 from models.export import export
 from models.networks import CNet, DenseNet
 from upscale_onnx.cli.evaluate import PRESETS
-from upscale_onnx.evaluate import Preprocessing, evaluate, open_images
+from upscale_onnx.evaluate import Preprocessing, evaluate
+from upscale_onnx.labelled_images import open_images
 
 MEAN, STD = PRESETS["imagenet"]
 PREPROCESSING = Preprocessing(MEAN, STD)
@@ -72,7 +73,7 @@ def read(path: Path) -> Images:
 
     Raises: ArgumentError when the file cannot be read or does not fit.
     """
-    images = open_images(path, PREPROCESSING)
+    images = open_images(path)
     pixels = images.read(0, images.labels.size)
     margins = ((0, 0), (MARGIN, MARGIN), (MARGIN, MARGIN), (0, 0))
     padded: NDArray[np.uint8] = np.pad(pixels, margins, mode="reflect").transpose(0, 3, 1, 2)

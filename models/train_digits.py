@@ -174,12 +174,9 @@ def main(arguments: list[str] | None = None) -> None:
     made_by = {"command": "python -m models.train_digits", "seed": SEED, "torch": torch.__version__.split("+")[0]}
 
     data = digits()
-    files = []
-    # The inputs have a file to themselves, so that it can be handed to --inputs as it is.
-    for name, arrays in [("test", {"image": data.test_images}), ("test_labels", {"label": data.test_labels})]:
-        path = folder / f"digits_{name}.npz"
-        np.savez_compressed(path, **arrays)
-        files.append(entry(path, origin="held-out part of the data", licence=DATA["licence"]))
+    path = folder / "digits_test.npz"
+    np.savez_compressed(path, image=data.test_images, labels=data.test_labels)
+    files = [entry(path, origin="held-out part of the data", licence=DATA["licence"])]
     for name, recipe in RECIPES.items():
         model, accuracies = make(recipe, data)
         path = folder / f"{name}.onnx"

@@ -19,10 +19,9 @@ def accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
     """The script's main function, in a working directory that holds data.npz: digits and their labels."""
     monkeypatch.syspath_prepend(str(ROOT / "docs"))
     monkeypatch.chdir(tmp_path)
-    with np.load(ROOT / "models" / "digits_test.npz") as images:
-        x = images["image"].transpose(0, 2, 3, 1)[: 2 * IMAGES]
-    with np.load(ROOT / "models" / "digits_test_labels.npz") as labels:
-        y = labels["label"][: 2 * IMAGES]
+    with np.load(ROOT / "models" / "digits_test.npz") as digits:
+        x = digits["image"].transpose(0, 2, 3, 1)[: 2 * IMAGES]
+        y = digits["labels"][: 2 * IMAGES]
     np.savez("data.npz", x=x, y=y)
     import accuracy  # type: ignore[import-not-found, unused-ignore]
 

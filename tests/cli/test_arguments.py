@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from upscale_onnx.cli.arguments import thread_warning
 from upscale_onnx.cli.compile import options_from
 from upscale_onnx.cli.main import COMMANDS, make_parser, split_command
 from upscale_onnx.errors import ArgumentError
@@ -155,3 +156,13 @@ def test_the_main_help_lists_the_other_commands(capsys: pytest.CaptureFixture[st
     text = capsys.readouterr().out
     for command in COMMANDS.keys() - {"compile"}:
         assert f"  {command} " in text
+
+
+@pytest.mark.parametrize("words", ["a b", "bench a", "evaluate a b", "calibrate a", "sensitivity a", "paper a"])
+def test_more_threads_than_run_at_once_are_mentioned(words: str) -> None:
+    assert thread_warning(_parse(*words.split(), "--threads", "1")) == ""
+    assert "--threads 9999: this machine runs" in thread_warning(_parse(*words.split(), "--threads", "9999"))
+
+
+def test_commands_without_threads_have_no_such_warning() -> None:
+    assert thread_warning(_parse("inspect", "a")) == ""

@@ -17,15 +17,17 @@ from PIL import Image
 
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.evaluate import Preprocessing, evaluate
+from upscale_onnx.evaluate import Layout, Preprocessing, evaluate
+from upscale_onnx.pruning.calibration_data import load_calibration, load_labels
+from upscale_onnx.runtime import load_inputs
 
 CLASSES = 7
 
 
-def _model(batch: int | str = "N", layout: str = "nchw") -> onnx.ModelProto:
-    """Scores grow with the nearness of a picture's mean red to the class's shade, class * 30 of 255."""
+def _model(batch: int | str = "N", layout: str = "nchw", colours: int = 3) -> onnx.ModelProto:
+    """Scores grow with the nearness of a picture's mean red, or grey, to the class's shade, class * 30 of 255."""
     axes = [2, 3] if layout == "nchw" else [1, 2]
-    shape = [batch, 3, 8, 8] if layout == "nchw" else [batch, 8, 8, 3]
+    shape = [batch, colours, 8, 8] if layout == "nchw" else [batch, 8, 8, colours]
     shades = (np.arange(CLASSES) * 30 / 255).astype(np.float32)
     nodes = [
         helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0),
@@ -36,7 +38,7 @@ def _model(batch: int | str = "N", layout: str = "nchw") -> onnx.ModelProto:
     ]
     tensors: dict[str, NDArray[Any]] = {
         "axes": np.array(axes, np.int64),
-        "red": np.array([[1], [0], [0]], np.float32),
+        "red": np.eye(colours, 1, dtype=np.float32),
         "shades": shades[None],
     }
     graph = helper.make_graph(
@@ -109,6 +111,41 @@ def test_a_folder_has_a_folder_per_class_in_order(tmp_path: Path) -> None:
     assert evaluate(_model(), tmp_path, Preprocessing(size=(8, 8))).top1 == 2 / 7
 
 
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+def test_grey_images_in_a_folder(tmp_path: Path, layout: Layout) -> None:
+    for shade in range(CLASSES):
+        (tmp_path / f"class_{shade}").mkdir()
+        Image.new("L", (8, 8), shade * 30).save(tmp_path / f"class_{shade}" / "grey.png")
+        Image.new("RGB", (8, 8), (shade * 30,) * 3).save(tmp_path / f"class_{shade}" / "coloured.png")
+    found = evaluate(_model(layout=layout, colours=1), tmp_path, Preprocessing(layout=layout))
+    assert (found.top1, found.images) == (1.0, 2 * CLASSES)
+    assert evaluate(_model(layout=layout), tmp_path, Preprocessing(layout=layout)).top1 == 1.0
+    with pytest.raises(ArgumentError, match="mean and std are of 3 colours, the images have 1"):
+        evaluate(_model(layout=layout, colours=1), tmp_path, Preprocessing((0.1, 0.2, 0.3), layout=layout))
+
+
+@pytest.mark.parametrize("samples", ["pixels", "x", "images"])
+@pytest.mark.parametrize("labels", ["y", "labels"])
+def test_one_file_serves_every_command(tmp_path: Path, samples: str, labels: str) -> None:
+    model = _model()
+    model.graph.input[0].name = model.graph.node[0].input[0] = "pixels"
+    images, classes = _images()
+    x = (images / 255).astype(np.float32).transpose(0, 3, 1, 2)
+    path = tmp_path / "d.npz"
+    _save(path, {samples: x, labels: classes})
+    assert evaluate(model, path).top1 == 50 / 60
+    np.testing.assert_array_equal(load_inputs(path, model)["pixels"], x)
+    batches = load_calibration(str(path), model)
+    np.testing.assert_array_equal(np.concatenate([batch["pixels"] for batch in batches]), x)
+    np.testing.assert_array_equal(load_labels(str(path), model, 60), classes)
+
+
+def test_grey_arrays_may_lack_the_axis_of_colours(tmp_path: Path) -> None:
+    images, labels = _images()
+    np.savez(tmp_path / "d.npz", y=labels, x=images[..., 0])
+    assert evaluate(_model(colours=1), tmp_path / "d.npz").top1 == 50 / 60
+
+
 def test_preprocessing_reaches_the_model(tmp_path: Path) -> None:
     images, labels = _images()
     np.savez(tmp_path / "d.npz", y=labels, x=images)
@@ -125,9 +162,9 @@ def test_preprocessing_reaches_the_model(tmp_path: Path) -> None:
 def test_a_picture_is_cut_from_the_middle() -> None:
     picture = np.zeros((8, 24, 3), np.uint8)
     picture[:, 8:16] = 200
-    from upscale_onnx.evaluate import _decode
+    from upscale_onnx.labelled_images import _decode
 
-    cut = _decode(bytes(_encoded(picture[None])["blob"]), "here", (8, 8))
+    cut = _decode(bytes(_encoded(picture[None])["blob"]), "here", (8, 8), "RGB")
     assert (cut == 200).all()
 
 
@@ -144,8 +181,8 @@ def test_a_limit_draws_images_by_the_seed(tmp_path: Path) -> None:
     ("arrays", "complaint"),
     [
         ({"x": np.zeros((2, 8, 8, 3))}, "no labels"),
-        ({"y": np.zeros(2, np.int64)}, "neither 'x' nor 'blob'"),
-        ({"x": np.zeros((3, 8, 8, 3)), "y": np.zeros(2, np.int64)}, "2 images of 3 axes"),
+        ({"y": np.zeros(2, np.int64)}, "has no images, 'x' or 'images', and no 'blob'"),
+        ({"x": np.zeros((3, 8, 8, 3)), "y": np.zeros(2, np.int64)}, "2 of 2 or 3 axes"),
         ({"x": np.zeros((2, 8, 8, 3)), "y": np.array([0, 7])}, "labels reach from 0 to 7, the model has 7 classes"),
         ({"x": np.zeros((0, 8, 8, 3)), "y": np.zeros(0, np.int64)}, "no images"),
         ({"blob": np.zeros(4, np.uint8), "offsets": np.array([0, 9]), "y": np.array([0])}, "outside of 'blob'"),

@@ -13,6 +13,7 @@ from tests.documented import plan
 from tests.documented.commands import commands, documents
 from tests.documented.material import classifier, write_material
 from upscale_onnx.cli.main import COMMANDS, make_parser
+from upscale_onnx.masks.criteria import NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -86,3 +87,10 @@ def test_the_material_is_sound(tmp_path: Path) -> None:
     write_material(tmp_path)
     onnx.checker.check_model(classifier(), full_check=True)
     assert (tmp_path / "FOLDER" / "network.onnx").is_file()
+
+
+def test_every_criterion_is_described() -> None:
+    page = (ROOT / "docs" / "criteria.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    described = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
+    assert set(NAMES) <= described

@@ -14,6 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from upscale_onnx.cli.main import main
+
 MODELS = Path(__file__).resolve().parents[2] / "models"
 FILES: list[dict[str, Any]] = json.loads((MODELS / "manifest.json").read_text(encoding="utf-8"))["files"]
 NETWORKS = [entry for entry in FILES if entry["file"].endswith(".onnx")]
@@ -23,8 +25,8 @@ each_network = pytest.mark.parametrize("entry", NETWORKS, ids=lambda entry: entr
 
 
 def held_out() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    with np.load(MODELS / "digits_test.npz") as inputs, np.load(MODELS / "digits_test_labels.npz") as labels:
-        return inputs["image"], labels["label"]
+    with np.load(MODELS / "digits_test.npz") as arrays:
+        return arrays["image"], arrays["labels"]
 
 
 def test_every_shipped_file_is_listed() -> None:
@@ -52,6 +54,15 @@ def test_reaches_its_stated_accuracy(entry: dict[str, Any]) -> None:
     assert (scores.argmax(axis=1) == labels).mean() == pytest.approx(stated["masked_and_tuned"], abs=1.01 * one_image)
     assert stated["trained"] >= 0.97
     assert stated["masked_and_tuned"] >= 0.95
+
+
+@each_network
+def test_the_commands_take_the_shipped_digits(entry: dict[str, Any], tmp_path: Path) -> None:
+    network, digits = str(MODELS / entry["file"]), str(MODELS / "digits_test.npz")
+    assert main(["evaluate", network, digits, "--json", str(tmp_path / "found.json"), "-q"]) == 0
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert found["top1"] == pytest.approx(entry["held_out_accuracy"]["masked_and_tuned"], abs=0.003)
+    assert main(["verify", network, network, "--inputs", digits, "-q"]) == 0
 
 
 def zero_input_channels(W: NDArray[Any]) -> NDArray[np.bool_]:

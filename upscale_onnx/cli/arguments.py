@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
+import os
 import re
 from collections.abc import Sequence
 from typing import Any, NoReturn, get_args
@@ -69,6 +70,14 @@ def add_session(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
         metavar="N",
         help="seed of everything random (default: %(default)s)",
     )
+
+
+def thread_warning(args: argparse.Namespace) -> str:
+    """What to say where more threads are asked for than can run at once; nothing otherwise."""
+    given = getattr(args, "threads", 1)
+    most = max(given) if isinstance(given, tuple) else given
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or most
+    return f"--threads {most}: this machine runs {cores} at once, the others wait" if most > cores else ""
 
 
 def criterion_name(text: str) -> str:

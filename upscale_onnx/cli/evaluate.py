@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="data",
-        help=".npz with x and y, or with encoded images in blob and offsets and y; or a folder of one folder per class",
+        help=".npz with images, called like the model's input, x or images, and labels, y or labels; images may be "
+        "encoded, in blob and offsets; or a folder of one folder per class",
     )
     add_preprocessing(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="evaluate N images, drawn by --seed")

@@ -22,7 +22,7 @@ from upscale_onnx.cli import (
     sparsity,
     verify,
 )
-from upscale_onnx.cli.arguments import Parser
+from upscale_onnx.cli.arguments import Parser, thread_warning
 from upscale_onnx.cli.files import check_files
 from upscale_onnx.cli.interrupts import Terminated, terminations_raise
 from upscale_onnx.cli.output import Output, complain
@@ -90,6 +90,9 @@ def _main(argv: Sequence[str] | None) -> int:
         args = parser.parse_args(rest)
         verbose = args.verbose
         output = Output(quiet=args.quiet, verbose=verbose)
+        warning = thread_warning(args)
+        if warning and not args.quiet:
+            complain(f"upscale_onnx: warning: {warning}")
         check_files(name, args, parser)
         start_worker(_NEEDED)
         return COMMANDS[name].run(args, output)

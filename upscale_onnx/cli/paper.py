@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--global", dest="is_global", action="store_true", help="rank the channels of all layers together"
     )
     grid.add_argument("--repair", choices=get_args(Repair), help="repair every masked model without labels")
-    grid.add_argument("--calibration", metavar="FILE", help=".npz with inputs by name, for criteria and repair")
+    grid.add_argument("--calibration", metavar="FILE", help=".npz with inputs by name (or x), for criteria and repair")
     what = parser.add_argument_group("what is measured")
     what.add_argument(
         "--data",

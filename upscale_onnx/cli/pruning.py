@@ -79,7 +79,8 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
         "--criterion",
         type=criterion_name,
         metavar="NAME",
-        help=f"what scores channels; the lowest are pruned: {', '.join(NAMES)} (default: {Options.criterion})",
+        help=f"what scores channels; the lowest are pruned: {', '.join(NAMES)} (default: {Options.criterion}); "
+        "taylor takes settings: taylor:norm=l2, :flops=F (per million operations), :power=2 (see docs/criteria.md)",
     )
     group.add_argument(
         "--side",
@@ -95,8 +96,8 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--calibration",
         metavar="FILE",
-        help=".npz with unlabelled inputs by name, samples along the first axis: for hrank, apoz, mean-activation, "
-        "wanda, obs, --repair, and to judge masks by",
+        help=".npz with inputs by name (or x), samples along the first axis: for hrank, apoz, mean-activation, wanda, "
+        "obs, taylor, tvs, --repair, and to judge masks by; labels (y or labels) are for taylor and tvs alone",
     )
     group.add_argument(
         "--repair",

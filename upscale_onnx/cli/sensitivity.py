@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--calibration",
         metavar="FILE",
-        help=".npz with unlabelled inputs by name, samples along the first axis: what outputs are compared on without "
+        help=".npz with inputs by name (or x), samples along the first axis: what outputs are compared on without "
         "--data (default: random inputs), and what some criteria need",
     )
     parser.add_argument(

@@ -34,13 +34,13 @@ from upscale_onnx.repair.joint import fitted_jointly
 from upscale_onnx.repair.repair import How, repair
 from upscale_onnx.repair.turn import turned
 from upscale_onnx.runtime.activations import batch_size, batches_of, has_fixed_batch, sample_count, value_batches
-from upscale_onnx.runtime.inputs import Array, Inputs
+from upscale_onnx.runtime.inputs import Array, Inputs, input_specs
+from upscale_onnx.runtime.naming import labels_in, samples_in
 from upscale_onnx.runtime.user_inputs import check_inputs, read_arrays
 
 Progress = Callable[[str, float], None]
 Scores = Mapping[str, NDArray[np.float64]]
 
-_LABELS = ("y", "labels")
 # Repairs that give layers other weights than those that are left.
 _REFITS = ("lsq", "joint")
 # What a share of channels to do without is taken to be, where a goal says it only later.
@@ -50,13 +50,13 @@ _USUAL_AMOUNT = 0.3
 def load_calibration(path: str, model: onnx.ModelProto) -> tuple[Inputs, ...]:
     """The samples in the .npz at `path`, one array for each input of `model`, cut into batches it can run.
 
-    A model of a fixed batch size is given whole batches; samples that do not fill one are left out. Labels, an array
-    "y" or "labels" that is none of the model's inputs, are for `load_labels`.
+    A model of a fixed batch size is given whole batches; samples that do not fill one are left out. Labels are for
+    `load_labels`.
 
     Raises:
         ArgumentError: the file cannot be read, or its arrays do not fit the model's inputs.
     """
-    arrays = {name: array for name, array in read_arrays(path).items() if not _is_labels(name, model)}
+    arrays = samples_in(read_arrays(path), _input_names(model))
     size = batch_size(model, arrays)
     batches = batches_of(arrays, size)
     fixed = has_fixed_batch(model)
@@ -74,17 +74,18 @@ def load_labels(path: str, model: onnx.ModelProto, samples: int) -> Labels | Non
     Raises:
         ArgumentError: the file cannot be read, or the array holds no class for each of so many samples.
     """
-    found = [(name, array) for name, array in read_arrays(path).items() if _is_labels(name, model)]
-    if not found:
+    arrays = read_arrays(path)
+    name = labels_in(arrays, _input_names(model))
+    if name is None:
         return None
-    name, array = found[0]
+    array = arrays[name]
     if array.dtype.kind not in "iu" or array.size != (array.shape[0] if array.ndim else 0) or array.size < samples:
         raise ArgumentError(f"{path}: {name!r} is {array.dtype} of shape {array.shape}: give one class number a sample")
     return array.ravel()[:samples].astype(np.int64)
 
 
-def _is_labels(name: str, model: onnx.ModelProto) -> bool:
-    return name in _LABELS and name not in {value.name for value in model.graph.input}
+def _input_names(model: onnx.ModelProto) -> list[str]:
+    return [spec.name for spec in input_specs(model)]
 
 
 def calibrated_model(

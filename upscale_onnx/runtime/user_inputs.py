@@ -13,15 +13,16 @@ from onnx import ModelProto
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model import Dim
 from upscale_onnx.runtime.inputs import Array, Inputs, input_specs
+from upscale_onnx.runtime.naming import samples_in
 
 
 def load_inputs(path: str | os.PathLike[str], model: ModelProto) -> Inputs:
-    """The arrays of an .npz file, one for each input of `model`.
+    """The arrays of an .npz file, one for each input of `model`; labels in it are left out (see `naming`).
 
     Raises:
         ArgumentError: the file cannot be read, or its arrays do not fit the inputs.
     """
-    arrays = read_arrays(path)
+    arrays = samples_in(read_arrays(path), [spec.name for spec in input_specs(model)])
     check_inputs(arrays, model, str(path))
     return arrays
 

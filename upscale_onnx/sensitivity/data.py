@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.evaluate import Preprocessing, open_images
+from upscale_onnx.evaluate import Preprocessing, colours
+from upscale_onnx.labelled_images import open_images
 from upscale_onnx.pruning.calibration_data import load_calibration
 from upscale_onnx.runtime.inputs import Inputs, feasible_inputs, input_specs
 from upscale_onnx.runtime.sessions import make_session, run
@@ -36,13 +37,13 @@ def labelled(
         ArgumentError: the data cannot be read, or does not fit. ModelError: the model is no classifier of images.
     """
     chosen = preprocessing or Preprocessing()
-    images = open_images(data, chosen)
-    order = np.sort(np.random.default_rng(seed).permutation(images.labels.size)[:limit])
-    if not order.size:
-        raise ArgumentError(f"{data}: holds no images")
     specs = input_specs(model)
     if len(specs) != 1:
         raise ModelError(f"the model has {len(specs)} inputs: only models of one input can be evaluated")
+    images = open_images(data, chosen.size, specs[0].name, colours(specs[0].dims, chosen.layout))
+    order = np.sort(np.random.default_rng(seed).permutation(images.labels.size)[:limit])
+    if not order.size:
+        raise ArgumentError(f"{data}: holds no images")
     fixed = specs[0].dims[0] if specs[0].dims and isinstance(specs[0].dims[0], int) else None
     batches: list[tuple[Inputs, NDArray[np.int64]]] = []
     for start in range(0, order.size, fixed or _BATCH):

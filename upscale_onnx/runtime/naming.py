@@ -1,0 +1,32 @@
+"""How arrays in files of samples are called, the same for comparing, calibrating and evaluating.
+
+Inputs go by the model's own names, the only input of a model also by "x" or "images"; labels are "y" or "labels".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+SAMPLES = ("x", "images")
+LABELS = ("y", "labels")
+
+
+def samples_in(arrays: Mapping[str, Array], inputs: Collection[str]) -> dict[str, Array]:
+    """`arrays` without labels, by the names of `inputs`."""
+    labels = labels_in(arrays, inputs)
+    found = {name: array for name, array in arrays.items() if labels is None or name != labels}
+    alias = next((name for name in SAMPLES if name in found), None)
+    if len(inputs) != 1 or alias is None or any(name in found for name in inputs):
+        return found
+    (only,) = inputs
+    return {only if name == alias else name: array for name, array in found.items()}
+
+
+def labels_in(arrays: Mapping[str, Array], inputs: Collection[str]) -> str | None:
+    """The name that the labels have in `arrays`, if there are any; an input of that name is none."""
+    return next((name for name in LABELS if name in arrays and name not in inputs), None)
