@@ -7,7 +7,7 @@ A MatMul has no bias: what it makes of constant channels moves into the one that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -26,9 +26,14 @@ _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
 
 @dataclass(frozen=True)
 class FoldConstants:
-    """Folds constant values into the elementwise operators that read them."""
+    """Folds constant values into the elementwise operators that read them.
+
+    replaced: is filled with the values that hold something else afterwards, with what their readers make of them
+    unchanged.
+    """
 
     analysis: Analysis
+    replaced: set[str] = field(default_factory=set)
 
     def __call__(self, graph: gs.Graph) -> int:
         """Edit `graph`; returns how many uses were folded."""
@@ -37,7 +42,9 @@ class FoldConstants:
         for step, needed in zip(self.analysis.steps, self.analysis.needed, strict=True):
             if needed and isinstance(step.rule, MatMul):
                 names = names or Names(graph)
-                folded += _fold_into_bias(step, names)
+                if _fold_into_bias(step, names):
+                    self.replaced.add(step.outputs[0])
+                    folded += 1
             if not needed or not isinstance(step.rule, Elementwise):
                 continue
             for index in _constant_operands(step):

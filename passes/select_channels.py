@@ -30,15 +30,19 @@ class SelectChannels:
     """Inserts a Slice or Gather per demand (shared where value and positions are the same).
 
     Works on the graph that was analysed; records the shapes of new values in `shapes`.
+
+    narrowed: is filled with the values that are cut down themselves: along which axis, the size before, and the
+    positions that they still hold.
     """
 
     analysis: Analysis
     selected: Sequence[Demand]
     shapes: dict[str, Shape]
+    narrowed: dict[str, tuple[int, int, IntArray]] = field(default_factory=dict)
 
     def __call__(self, graph: gs.Graph) -> int:
         """Edit `graph`; returns how many selections were put in."""
-        work = _Insertion(self.analysis, self.shapes, Names(graph), _count_readers(graph))
+        work = _Insertion(self.analysis, self.shapes, Names(graph), _count_readers(graph), self.narrowed)
         for item in self.selected:
             step = self.analysis.steps[item.step]
             tensor = work.narrowed(step.node.inputs[item.input].name, item.axis, item.positions, step.node)
@@ -60,6 +64,7 @@ class _Insertion:
     shapes: dict[str, Shape]
     names: Names
     readers: dict[str, int]
+    cut: dict[str, tuple[int, int, IntArray]]
     before: dict[int, list[gs.Node]] = field(default_factory=dict)
     made: dict[tuple[str, int, bytes], gs.Tensor] = field(default_factory=dict)
 
@@ -117,7 +122,7 @@ class _Insertion:
         source = self.narrowed(step.inputs[index], axis, positions, step.node)
         self.shrink(step, index, axis, positions)
         step.node.inputs[index] = source
-        self._resized(name, axis, positions.size)
+        self._resized(name, axis, positions)
         return step.node.outputs[0]
 
     def _parts(self, step: Step, name: str, axis: int, positions: IntArray) -> gs.Tensor:
@@ -132,7 +137,7 @@ class _Insertion:
         if len(inputs) == 1:
             return inputs[0]
         step.node.inputs = inputs
-        self._resized(name, axis, positions.size)
+        self._resized(name, axis, positions)
         return step.node.outputs[0]
 
     def _part(self, tensor: gs.Tensor, axis: int, positions: IntArray, user: gs.Node) -> gs.Tensor:
@@ -156,8 +161,9 @@ class _Insertion:
             self.before.setdefault(id(user), []).append(node)
         return self.made[key]
 
-    def _resized(self, name: str, axis: int, size: int) -> None:
-        shape = self.shapes[name]
+    def _resized(self, name: str, axis: int, positions: IntArray) -> None:
+        self.cut[name] = (axis, self._size(name, axis), positions)
+        shape, size = self.shapes[name], positions.size
         self.shapes[name] = Shape(shape.dtype, tuple(size if a == axis else d for a, d in enumerate(shape.dims)))
         self.names.tensors[name].shape = None
 

@@ -34,6 +34,7 @@ LAYERS = {
     "plan": {"errors", "options", "results", "files", "model", "channels", "segments", "order", "masks"},
     "passes": {"errors", "options", "results", "model", "channels", "segments", "order", "plan"},
     "runtime": {"errors", "options", "results", "files", "worker", "model"},
+    "proof": {"errors", "results", "model", "runtime", "worker"},
     "report": {"errors", "options", "results", "files"},
     "gradients": {"errors", "options", "results", "model"},
 }

@@ -17,11 +17,17 @@ class Draft:
 
     Whoever edits the graph takes both, which leaves nothing behind: the analysis knows of every weight slice
     whether it is zero, which takes a quarter of the model's memory where kernels are 1x1.
-    held: weights that stay as they are.
+    held: weights that stay as they are. alone: values; the nodes that compute them are left alone.
     """
 
-    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, Shape], held: frozenset[str] = frozenset()) -> None:
-        self._model, self._shapes, self._held = model, shapes, held
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        shapes: Mapping[str, Shape],
+        held: frozenset[str] = frozenset(),
+        alone: frozenset[str] = frozenset(),
+    ) -> None:
+        self._model, self._shapes, self._held, self.alone = model, shapes, held, alone
         self._begun: tuple[gs.Graph, Analysis] | None = None
 
     @property
@@ -39,4 +45,4 @@ class Draft:
     def _begin(self) -> tuple[gs.Graph, Analysis]:
         graph = import_graph(self._model)
         HoldWeights(self._held)(graph)
-        return graph, analyse(graph, self._shapes)
+        return graph, analyse(graph, self._shapes, self.alone)

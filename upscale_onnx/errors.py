@@ -67,3 +67,4 @@ class Reason(enum.Enum):
     UNSUPPORTED_FORM = "form of the operator without a rule"
     WHOLE_AXIS = "reads the whole channel axis"
     MIXED_LAYOUT = "operands whose channels do not line up"
+    NOT_SHOWN_EQUAL = "a smaller form was not shown equal"

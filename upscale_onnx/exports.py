@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.channels.channel_map import IntArray
+from upscale_onnx.claims import Trace, plan_claims
 from upscale_onnx.drafts import Draft
 from upscale_onnx.model import Shape, cleanup, export_graph
 from upscale_onnx.model.stream import file_bytes
@@ -35,6 +36,7 @@ from upscale_onnx.plan.planner import ValuePlan, plan_selections, selected
 from upscale_onnx.plan.selection import Demand, partial_demands
 from upscale_onnx.plan.splitting import Split, plan_splits
 from upscale_onnx.plan.standing import Standing, standing
+from upscale_onnx.proof.certificate import Claim
 
 _MOST_FOLDS = 8
 _MOST_HOLDS = 3
@@ -77,13 +79,32 @@ def make(
     without: frozenset[str] = frozenset(),
     draft: Draft | None = None,
 ) -> onnx.ModelProto:
+    """The model that `export` makes."""
+    return export(recipe, model, shapes, costs, without, draft or Draft(model, shapes)).model
+
+
+class Exported(NamedTuple):
+    """A candidate, and what it claims of each value that it shares with the model it was made from."""
+
+    model: onnx.ModelProto
+    claims: Mapping[str, Claim]
+
+
+def export(
+    recipe: Recipe,
+    model: onnx.ModelProto,
+    shapes: dict[str, Shape],
+    costs: Costs | None,
+    without: frozenset[str],
+    draft: Draft,
+) -> Exported:
     """The candidate that `recipe` describes; `model` is not changed.
 
     Weights that several nodes read stay whole where the parts that each of these is left with would take more bytes.
     costs: what the planner goes by, a preset by default. without: values of which no selection is made.
     draft: of `model`, to begin with what is known of it already.
     """
-    return _settled(recipe, model, shapes, costs, without, draft or Draft(model, shapes))[0]
+    return _settled(recipe, model, shapes, costs, without, draft)[0]
 
 
 def _settled(
@@ -93,7 +114,7 @@ def _settled(
     costs: Costs | None,
     without: frozenset[str],
     draft: Draft,
-) -> tuple[onnx.ModelProto, frozenset[str]]:
+) -> tuple[Exported, frozenset[str]]:
     """The candidate, and the weights that stay whole in it."""
     held: frozenset[str] = frozenset()
     best, grown = _made(recipe, model, shapes, costs, without, draft)
@@ -102,8 +123,8 @@ def _settled(
         if not grown:
             break
         held |= grown
-        other, grown = _made(recipe, model, shapes, costs, without, Draft(model, shapes, held))
-        if file_bytes(other) < file_bytes(best):
+        other, grown = _made(recipe, model, shapes, costs, without, Draft(model, shapes, held, draft.alone))
+        if file_bytes(other.model) < file_bytes(best.model):
             best, best_held = other, held
     return best, best_held
 
@@ -121,16 +142,18 @@ def _made(
     costs: Costs | None,
     without: frozenset[str],
     draft: Draft,
-) -> tuple[onnx.ModelProto, frozenset[str]]:
+) -> tuple[Exported, frozenset[str]]:
     """The candidate, and the weights that had better stay whole."""
     shapes = dict(shapes)
-    graph, plan, changed, _ = _laid_out(recipe, draft, shapes, costs, without)
+    trace = Trace()
+    graph, plan, changed, _ = _laid_out(recipe, draft, shapes, costs, without, trace)
     RemoveChannels(plan)(graph)
     changed |= plan.changed
     MergeSelections({name: shape for name, shape in shapes.items() if name not in changed})(graph)
     cleanup(graph)
     stored: list[StoredWeight] = []
     StoreWeights(changed, stored)(graph)
+    claims = plan_claims(plan, trace)
     del plan  # it holds what is known of every weight, and the exported ones are about to come on top
     exported = export_graph(graph, model, changed)
     # Nodes and values refer to each other: without this their weights, and the model they were decoded from,
@@ -138,7 +161,7 @@ def _made(
     del graph
     if sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _MANY_WEIGHTS:
         gc.collect()
-    return exported, outgrown(stored)
+    return Exported(exported, claims), outgrown(stored)
 
 
 def standing_channels(
@@ -153,7 +176,7 @@ def standing_channels(
     if _shares_weights(model):
         held = _settled(recipe, model, shapes, costs, without, Draft(model, shapes))[1]
     shapes = dict(shapes)
-    laid_out = _laid_out(recipe, Draft(model, shapes, held), shapes, costs, without)
+    laid_out = _laid_out(recipe, Draft(model, shapes, held), shapes, costs, without, Trace())
     return standing(laid_out.plan, laid_out.handed)
 
 
@@ -176,10 +199,16 @@ class _LaidOut(NamedTuple):
 
 
 def _laid_out(
-    recipe: Recipe, draft: Draft, shapes: dict[str, Shape], costs: Costs | None, without: frozenset[str]
+    recipe: Recipe,
+    draft: Draft,
+    shapes: dict[str, Shape],
+    costs: Costs | None,
+    without: frozenset[str],
+    trace: Trace,
 ) -> _LaidOut:
-    """Everything but the removal; `shapes` are those of the graph afterwards."""
-    graph, analysis = _prepare(draft, shapes)
+    """Everything but the removal; `shapes` are those of the graph afterwards, and `trace` is filled."""
+    graph, analysis = _prepare(draft, shapes, trace)
+    trace.know(analysis)
     changed: set[str] = set()
     if recipe.selects == "planned":
         analysis = _narrowed(graph, analysis, shapes, costs or PresetCosts(recipe.align))
@@ -189,30 +218,31 @@ def _laid_out(
     handed = {analysis.steps[item.step].outputs[0]: item.positions for item in chosen}
     if chosen:
         before = set(shapes.items())
-        SelectChannels(analysis, chosen, shapes)(graph)
+        SelectChannels(analysis, chosen, shapes, trace.narrowed)(graph)
         changed |= {name for name, shape in shapes.items() if (name, shape) not in before}
         cleanup(graph)
-        analysis = analyse(graph, shapes)
+        analysis = analyse(graph, shapes, analysis.alone)
     rank = arrange(analysis) if recipe.reorders else None
     return _LaidOut(graph, settled_plan(analysis, recipe.align, rank), changed, handed)
 
 
-def _prepare(draft: Draft, shapes: dict[str, Shape]) -> tuple[gs.Graph, Analysis]:
+def _prepare(draft: Draft, shapes: dict[str, Shape], trace: Trace) -> tuple[gs.Graph, Analysis]:
     """The graph, edited so that it is easier to see through, and its analysis."""
     graph, analysis = draft.take()
     for _ in range(_MOST_FOLDS):
         absorb = (AbsorbShuffles(analysis), AbsorbPixelShuffles(analysis))
-        if sum(edit(graph) for edit in (*absorb, FoldConstants(analysis), MergeSelections(shapes))) == 0:
+        folds = FoldConstants(analysis, trace.replaced)
+        if sum(edit(graph) for edit in (*absorb, folds, MergeSelections(shapes))) == 0:
             break
         cleanup(graph)
-        analysis = analyse(graph, shapes)
+        analysis = analyse(graph, shapes, analysis.alone)
     return graph, analysis
 
 
 def _narrowed(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape], costs: Costs) -> Analysis:
     """The analysis of the graph after its producers are narrowed."""
     edits = NarrowProducers(analysis, narrowings(analysis, costs), shapes)(graph)
-    return analyse(graph, shapes) if edits else analysis
+    return analyse(graph, shapes, analysis.alone) if edits else analysis
 
 
 def _split(
@@ -223,7 +253,7 @@ def _split(
     if not edits:
         return analysis
     cleanup(graph)
-    return analyse(graph, shapes)
+    return analyse(graph, shapes, analysis.alone)
 
 
 def _selections(
@@ -249,7 +279,7 @@ def planned_values(
 ) -> Planned:
     """The plans of all values of `model`, and what would be computed in pieces but for values in `without`."""
     shapes = dict(shapes)
-    graph, analysis = _prepare(Draft(model, shapes), shapes)
+    graph, analysis = _prepare(Draft(model, shapes), shapes, Trace())
     analysis = _narrowed(graph, analysis, shapes, costs)
     splits = plan_splits(analysis, shapes, costs, without)
     return Planned(analysis, plan_selections(analysis, shapes, costs), splits)
@@ -258,4 +288,4 @@ def planned_values(
 def prepared_analysis(model: onnx.ModelProto, shapes: dict[str, Shape]) -> Analysis:
     """The analysis of `model` after the edits that every export begins with; they leave weights as they are."""
     shapes = dict(shapes)
-    return _prepare(Draft(model, shapes), shapes)[1]
+    return _prepare(Draft(model, shapes), shapes, Trace())[1]

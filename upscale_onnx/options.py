@@ -16,6 +16,7 @@ Method = Literal["unconstrained", "constrained", "hybrid"]
 Scope = Literal["local", "global", "isomorphic"]
 Schedule = Literal["geometric", "linear"]
 Repair = Literal["stats", "lsq", "joint"]
+Proof = Literal["local", "global"]
 Masks = Literal["auto", "flat", "filled", "aware"]
 
 
@@ -28,6 +29,8 @@ class Options:
     align: what emitted channel counts are rounded up to; None is the block of the machine for
         "keep" and 1 (no rounding) for "upscale" and "gather".
     race, verify: whether the interleaved race and the equivalence proof run.
+    proofs: what shows that the result is equal: "local" proves it region by region, whatever the model is fed, "global"
+        compares whole models on inputs; both by default.
     inputs: path of an .npz with the user's own inputs (name -> array), used beside random ones.
     amount: fraction of each consumer's (or producer's) channels to prune first, 0 <= amount < 1;
         None is the lossless compile of the model as it is.
@@ -74,6 +77,7 @@ class Options:
     align: Annotated[int, POSITIVE] | None = None
     race: bool = True
     verify: bool = True
+    proofs: tuple[Proof, ...] = ("local", "global")
     inputs: str | None = None
     provider: Provider = "auto"
     amount: Annotated[float, FRACTION] | None = None

@@ -96,7 +96,8 @@ class OutputError:
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome of comparing two models. `equal` is the verdict under `tolerance` (relative)."""
+    """The outcome of comparing two models. `equal` is the verdict, of the global check under `tolerance` (relative) and
+    of the local proof, where there is one."""
 
     equal: bool
     tolerance: float
@@ -105,6 +106,32 @@ class Verification:
     shapes: tuple[Mapping[str, tuple[int, ...]], ...]
     provider: str
     detail: str = ""
+    local: LocalProof | None = None
+
+
+@dataclass(frozen=True)
+class Unproven:
+    """A region that was not shown equal: the value it makes, why, and the values that the original computes in it."""
+
+    value: str
+    detail: str
+    inside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LocalProof:
+    """The outcome of a local proof: how many regions there are, how many were shown equal, which were shown to differ,
+    and which could not be run."""
+
+    regions: int
+    proven: int
+    refuted: tuple[Unproven, ...] = ()
+    unrunnable: tuple[Unproven, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every region was shown equal."""
+        return not self.refuted and not self.unrunnable
 
 
 @dataclass(frozen=True)

@@ -253,26 +253,26 @@ def test_verify_answers_by_its_exit_code(
 ) -> None:
     asked: list[dict[str, Any]] = []
 
-    def verify(original: onnx.ModelProto, compiled: onnx.ModelProto, **given: Any) -> Verification:
+    def compare(original: onnx.ModelProto, compiled: onnx.ModelProto, claims: object, **given: Any) -> Verification:
         assert original == compiled == _model()
+        assert claims is None
         asked.append(given)
         return _verification(equal=equal)
 
-    _install(
-        monkeypatch,
-        "runtime",
-        SimpleNamespace(verify=verify, load_inputs=lambda path, model: {"x": path}, resolve_provider=_resolve),
-    )
+    _install(monkeypatch, "proving", SimpleNamespace(compare_models=compare))
+    runtime = SimpleNamespace(load_inputs=lambda path, model: {"x": path}, resolve_provider=_resolve)
+    _install(monkeypatch, "runtime", runtime)
     words = ["verify", paths[0], paths[0]]
     assert main(words) == code
-    assert asked == [{"provider": "cpu (auto)", "seed": 0}]
+    assert asked == [{"proofs": ("local", "global"), "provider": "cpu (auto)", "seed": 0}]
     out = capsys.readouterr().out
     assert f"verify.equal      {'yes' if equal else 'no'}\n" in out
     assert "verify.y          max_absolute 0.5" in out
     report = tmp_path / "v.json"
     words += ["--inputs", "d.npz", "--trials", "3", "--tolerance", "1e-3", "--seed", "5", "--provider", "cpu"]
-    assert main([*words, "-q", "--json", str(report)]) == code
-    assert asked[1] == {"provider": "cpu (cpu)", "seed": 5, "trials": 3, "tolerance": 1e-3, "inputs": {"x": "d.npz"}}
+    assert main([*words, "--proof", "global", "-q", "--json", str(report)]) == code
+    rest = {"provider": "cpu (cpu)", "seed": 5, "trials": 3, "tolerance": 1e-3, "inputs": {"x": "d.npz"}}
+    assert asked[1] == {"proofs": ("global",), **rest}
     assert capsys.readouterr().out == ""
     assert json.loads(report.read_text())["equal"] is equal
 

@@ -33,7 +33,7 @@ class Analysis:
 
     steps: the nodes computed at run time, in graph order. maps: channel map by value name, with
     class ids resolved. live, fixed: per class id, whether it is demanded and whether its order must
-    stay. needed: per step, whether anything needs it.
+    stay. needed: per step, whether anything needs it. alone: values whose nodes are left alone.
     """
 
     steps: tuple[Step, ...]
@@ -47,13 +47,15 @@ class Analysis:
     inputs: tuple[str, ...]
     outputs: frozenset[str]
     opset: int
+    alone: frozenset[str] = frozenset()
 
 
-def analyse(graph: gs.Graph, shapes: Mapping[str, Shape]) -> Analysis:
-    """Analyse the main graph. `shapes` are the inferred shapes of its values."""
+def analyse(graph: gs.Graph, shapes: Mapping[str, Shape], alone: frozenset[str] = frozenset()) -> Analysis:
+    """Analyse the main graph. `shapes` are the inferred shapes of its values; nodes that compute one of the values in
+    `alone` are left alone."""
     opset = opset_of(graph, "")
     constants = find_constants(graph, {name: shape.dims for name, shape in shapes.items()}, opset)
-    forward = _Forward(graph, shapes, constants)
+    forward = _Forward(graph, shapes, constants, alone)
     for node in graph.nodes:
         forward.visit(node)
     return forward.finish()
@@ -62,8 +64,10 @@ def analyse(graph: gs.Graph, shapes: Mapping[str, Shape]) -> Analysis:
 class _Forward:
     """One sweep in graph order, collecting steps; class ids are resolved when it ends."""
 
-    def __init__(self, graph: gs.Graph, shapes: Mapping[str, Shape], constants: Constants) -> None:
-        self._graph, self._shapes, self._constants = graph, shapes, constants
+    def __init__(
+        self, graph: gs.Graph, shapes: Mapping[str, Shape], constants: Constants, alone: frozenset[str]
+    ) -> None:
+        self._graph, self._shapes, self._constants, self._alone = graph, shapes, constants, alone
         self._classes = Classes()
         self._maps: dict[str, ChannelMap] = {}
         self._steps: list[Step] = []
@@ -135,6 +139,8 @@ class _Forward:
             return None, Reason.CONTROL_FLOW
         if node.domain not in (None, "", "ai.onnx"):
             return None, Reason.CUSTOM_DOMAIN
+        if any(tensor.name in self._alone for tensor in node.outputs):
+            return None, Reason.NOT_SHOWN_EQUAL
         if node.op == "Shape" and self._reads_no_channel(node):
             return _SHAPE, None
         if any(self._constants.shape_value(name.name) is not None for name in node.outputs):
@@ -209,7 +215,7 @@ class _Forward:
         live, kept, needed = demand(steps, live, live, self._outputs)
         return Analysis(
             steps, maps, live, kept, fixed, tuple(needed), tuple(self._refusals), self._constants,
-            tuple(tensor.name for tensor in self._graph.inputs), self._outputs, self._opset,
+            tuple(tensor.name for tensor in self._graph.inputs), self._outputs, self._opset, self._alone,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_args
 import upscale_onnx
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.criteria import base_name
-from upscale_onnx.options import Options, Provider
+from upscale_onnx.options import Options, Proof, Provider
 from upscale_onnx.ranges import FACTOR, FRACTION, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
 
 
@@ -78,6 +78,27 @@ def thread_warning(args: argparse.Namespace) -> str:
     most = max(given) if isinstance(given, tuple) else given
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or most
     return f"--threads {most}: this machine runs {cores} at once, the others wait" if most > cores else ""
+
+
+def add_proofs(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+    """Add the option of commands that prove that two models are equal."""
+    parser.add_argument(
+        "--proof",
+        dest="proofs",
+        type=proofs,
+        default=Options.proofs,
+        metavar="local,global",
+        help="how: local compares region by region, on inputs of each region, so it sees every channel whatever the "
+        "model is fed; global compares whole models on random inputs (default: both)",
+    )
+
+
+def proofs(text: str) -> tuple[Proof, ...]:
+    """Names of proofs, with commas between them."""
+    chosen = tuple(kind for kind in get_args(Proof) if kind in text.split(","))
+    if not chosen or set(text.split(",")) - set(chosen):
+        raise argparse.ArgumentTypeError(f"{text!r} is not local, global or local,global")
+    return chosen
 
 
 def criterion_name(text: str) -> str:

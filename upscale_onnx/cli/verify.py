@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from upscale_onnx.cli.arguments import add_common, add_session, positive, positive_number
+from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, positive, positive_number
 from upscale_onnx.cli.output import Output
-from upscale_onnx.errors import NotEquivalentError
+from upscale_onnx.errors import ArgumentError, NotEquivalentError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+    from upscale_onnx.proof.certificate import Claim
 
 SUMMARY = "compare what two models compute"
 
@@ -24,6 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="T",
         help="largest error, relative to each output's own scale (default: from the data type and the depth)",
     )
+    add_proofs(parser)
+    parser.add_argument(
+        "--certificate",
+        metavar="FILE",
+        help="what the compile of a.onnx claims of b.onnx (its --certificate), to be proven again; without it, the "
+        "models are cut where values have one name",
+    )
     add_session(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     add_common(parser)
@@ -32,9 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Compare and report; the exit code, which says whether they are equal."""
     from upscale_onnx.model import load_model
+    from upscale_onnx.proving import compare_models
     from upscale_onnx.report.json import write_json
     from upscale_onnx.report.rows import verification_table
-    from upscale_onnx.runtime import load_inputs, resolve_provider, verify
+    from upscale_onnx.runtime import load_inputs, resolve_provider
 
     provider = resolve_provider(args.provider)
     original, compiled = load_model(args.original), load_model(args.compiled)
@@ -43,10 +57,28 @@ def run(args: argparse.Namespace, output: Output) -> int:
     }
     if args.inputs is not None:
         given["inputs"] = load_inputs(args.inputs, original)
-    verification = verify(original, compiled, provider=provider, seed=args.seed, **given)
+    claims = None if args.certificate is None else _claims(args.certificate, original, compiled)
+    verification = compare_models(
+        original, compiled, claims, proofs=args.proofs, provider=provider, seed=args.seed, **given
+    )
     code = 0 if verification.equal else NotEquivalentError.exit_code
     with output.publishing(code) as files:
         if args.json is not None:
             write_json(verification, args.json, files)
     output.tables([verification_table(verification)])
     return code
+
+
+def _claims(path: str, original: ModelProto, compiled: ModelProto) -> Mapping[str, Claim]:
+    """The claims of the certificate at `path`, which must be of these two models."""
+    from upscale_onnx.proof.certificate import certificate_of, digest
+    from upscale_onnx.runtime.user_inputs import read_arrays
+
+    certificate = certificate_of(read_arrays(path), path)
+    if certificate.original != digest(original):
+        raise ArgumentError(
+            f"{path}: is about another original; of a model that was pruned, it is about what --write-masked writes"
+        )
+    if certificate.compiled != digest(compiled):
+        raise ArgumentError(f"{path}: is about another compiled model; give the one that was written with it")
+    return certificate.claims

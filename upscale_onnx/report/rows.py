@@ -128,6 +128,9 @@ def verification_table(verification: Verification) -> Table:
         ("trials", verification.trials),
         ("provider", verification.provider),
     )
+    if verification.local is not None:
+        local = verification.local
+        facts += (("regions_proven", f"{local.proven} of {local.regions}"),)
     if verification.detail:
         facts += (("detail", verification.detail),)
     columns = ("output", "max_absolute", "relative", "cosine", "argmax_agreement")

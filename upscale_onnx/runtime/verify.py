@@ -36,12 +36,14 @@ def verify(
     seed: int = 0,
     trials: int = 2,
     tolerance: float | None = None,
+    feeds: list[Inputs] | None = None,
 ) -> Verification:
     """Whether `compiled` computes what `original` does, on `inputs` and on `trials` sets of random inputs.
 
     Dynamic dimensions get other sizes in each trial. Floating-point outputs must agree within a tolerance
     relative to their own scale (`tolerance`, or else derived from the original's depth and types, and
     raised to four times the noise of the original itself where that is larger); all others exactly.
+    `feeds`, where given, is filled with the inputs that the original ran on.
 
     Raises:
         ArgumentError: `inputs` do not fit the original.
@@ -50,10 +52,11 @@ def verify(
     if inputs is not None:
         check_inputs(inputs, original)
     limit = derived_tolerance(original) if tolerance is None else tolerance
-    difference = _interface_difference(original, compiled)
+    difference = interface_difference(original, compiled)
     if difference:
         return Verification(False, limit, (), 0, (), provider, difference)
-    feeds, expected = _reference(original, inputs, provider, seed, trials)
+    feeds = [] if feeds is None else feeds
+    expected = _reference(original, inputs, provider, seed, trials, feeds)
     names = tuple(value.name for value in original.graph.output)
     shapes = tuple({name: np.shape(array) for name, array in feed.items()} for feed in feeds)
     try:
@@ -73,7 +76,7 @@ def verify(
     return Verification(not failed, limit, errors, len(feeds), shapes, provider, detail)
 
 
-def _interface_difference(original: ModelProto, compiled: ModelProto) -> str:
+def interface_difference(original: ModelProto, compiled: ModelProto) -> str:
     """What callers would notice: names, types and shapes of inputs and outputs, in order."""
     fed = {spec.name for spec in input_specs(original)}
     for kind, before, after in (
@@ -120,11 +123,15 @@ def _declared(value: ValueInfoProto) -> str:
 
 
 def _reference(
-    original: ModelProto, inputs: Mapping[str, Array] | None, provider: Device, seed: int, trials: int
-) -> tuple[list[Inputs], list[list[Any]]]:
-    """The inputs of every trial, and what the original makes of them."""
+    original: ModelProto,
+    inputs: Mapping[str, Array] | None,
+    provider: Device,
+    seed: int,
+    trials: int,
+    feeds: list[Inputs],
+) -> list[list[Any]]:
+    """What the original makes of the inputs of every trial, which are added to `feeds`."""
     session = make_session(original, provider=provider, exact=True)
-    feeds: list[Inputs] = []
     expected: list[list[Any]] = []
 
     def attempt(feed: Inputs) -> None:
@@ -139,7 +146,7 @@ def _reference(
     except ModelError:
         if not feeds:  # the user's own inputs are enough where random ones do not fit
             raise
-    return feeds, expected
+    return expected
 
 
 def _outputs(model: ModelProto, feeds: list[Inputs], provider: Device, optimize: bool = True) -> Iterator[list[Any]]:

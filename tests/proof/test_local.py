@@ -1,0 +1,241 @@
+"""The local proof: it proves what compiles claim, and sees each kind of fault that is planted in one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from tests.graphs import Array, bias, indices, parse, weight
+from upscale_onnx.drafts import Draft
+from upscale_onnx.exports import Exported, export, recipes
+from upscale_onnx.model import infer_shapes
+from upscale_onnx.proof.certificate import Claim
+from upscale_onnx.proof.local import prove
+
+# Two branches read one value, each some of its channels; a third of the channels is dead, one is a constant.
+MODEL = parse(
+    """(float[1,3,12,12] x) => (float[1,4,12,12] y, float[1,5] scores) {
+        c = Conv(x, w, b)
+        r = Relu(c)
+        left = Conv<pads=[1,1,1,1]>(r, wl)
+        right = Conv(r, wr)
+        y = Add(left, right)
+        pooled = GlobalAveragePool(r)
+        flat = Flatten(pooled)
+        scores = Gemm<transB=1>(flat, wg, bg)
+    }""",
+    w=weight(9, 3, 1, 1, rows=(0, 4, 7)),
+    b=bias(0, 1, -1, 2, 3, 1, -2, 0, 1),
+    wl=weight(4, 9, 3, 3, columns=(0, 1, 4, 7)),
+    wr=weight(4, 9, 1, 1, columns=(0, 2, 3, 7)),
+    wg=weight(5, 9, columns=(0, 7, 8)),
+    bg=bias(1, 2, 3, 4, 5),
+)
+FEED = {"x": np.zeros((1, 3, 12, 12), np.float32)}
+EXPORTS = ("keep", "gather", "upscale", "planned")
+
+
+def exported(name: str, model: onnx.ModelProto = MODEL, alone: frozenset[str] = frozenset()) -> Exported:
+    """An export of the model, with nothing rounded up."""
+    shapes = infer_shapes(model)
+    return export(recipes(1)[name], model, shapes, None, frozenset(), Draft(model, shapes, alone=alone))
+
+
+def weights(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    return {tensor.name: tensor for tensor in model.graph.initializer}
+
+
+def edited(model: onnx.ModelProto, value: str, index: int, change: Callable[[Array], Array]) -> onnx.ModelProto:
+    """A copy in which the constant at input `index` of the node that makes `value` is another one."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    name = next(node for node in copy.graph.node if value in node.output).input[index]
+    tensor = weights(copy)[name]
+    tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor).copy()), name))
+    return copy
+
+
+def without(index: int, axis: int = 0) -> Callable[[Array], Array]:
+    """Zero one entry along an axis."""
+
+    def change(values: Array) -> Array:
+        np.moveaxis(values, axis, 0)[index] = 0
+        return values
+
+    return change
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_every_export_is_proven(name: str) -> None:
+    made = exported(name)
+    proof = prove(MODEL, made.model, made.claims, FEED)
+    assert proof.complete
+    assert proof.proven == proof.regions > 4
+
+
+def test_what_is_claimed_is_that_channels_are_gone() -> None:
+    claims = exported("upscale").claims
+    assert claims["r"].sizes == (1, 9, 1, 1)
+    assert claims["r"].held is not None
+    assert set(claims["r"].held.ravel()) == {1, 2, 3, 5, 6, 8}
+    assert claims["r"].constants is not None
+    assert claims["r"].constants.ravel()[[0, 4, 7]].tolist() == [0, 3, 0]
+
+
+FAULTS: Mapping[str, tuple[str, int, Callable[[Array], Array]]] = {
+    "a channel is made of nothing": ("c", 1, without(2)),
+    "one input of one channel is not read": ("left", 1, without(1, axis=1)),
+    "one bias is lost": ("c", 2, without(1)),
+    "the bias of a dense layer is off by a thousandth": ("scores", 2, lambda b: b * np.float32(1.001)),
+    "two channels are exchanged": ("right", 1, lambda w: w[[1, 0, 2, 3]]),
+    "one weight has the wrong sign": (
+        "scores",
+        1,
+        lambda w: w * np.where(np.arange(w.size) == 3, -1, 1).reshape(w.shape),
+    ),
+    "a weight is lost that is a millionth of the others": ("right", 1, without(0)),
+    "weights are rounded": ("left", 1, lambda w: w + np.float32(1e-4)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("name", ["gather", "upscale"])
+def test_a_planted_fault_is_seen_in_its_region(fault: str, name: str) -> None:
+    value, index, change = FAULTS[fault]
+    model = MODEL
+    if "millionth" in fault:
+        model = edited(MODEL, "right", 1, lambda w: w * np.asarray([1e-6, 1, 1, 1], np.float32).reshape(4, 1, 1, 1))
+    made = exported(name, model)
+    assert prove(model, made.model, made.claims, FEED).complete
+    proof = prove(model, edited(made.model, value, index, change), made.claims, FEED)
+    assert [entry.value for entry in proof.refuted] == [value]
+
+
+def test_a_wrong_order_is_seen() -> None:
+    made = exported("upscale")
+    held = made.claims["r"].held
+    assert held is not None
+    claims = {**made.claims, "r": Claim((1, 9, 1, 1), held[:, ::-1])}
+    assert {"r", "left", "right"} & {entry.value for entry in prove(MODEL, made.model, claims, FEED).refuted}
+
+
+def test_a_wrong_constant_is_seen() -> None:
+    made = exported("gather")
+    claim = made.claims["c"]
+    assert claim.constants is not None
+    claims = {**made.claims, "c": Claim(claim.sizes, claim.held, claim.constants + 1)}
+    assert "c" in {entry.value for entry in prove(MODEL, made.model, claims, FEED).refuted}
+
+
+def test_channels_that_nothing_is_claimed_of_must_not_be_read() -> None:
+    made = exported("keep")
+    held = np.arange(9).reshape(1, 9, 1, 1) if made.claims["r"].held is None else made.claims["r"].held.copy()
+    held[0, 1] = -1
+    claims = {**made.claims, "r": Claim((1, 9, 1, 1), held)}
+    refuted = {entry.value for entry in prove(MODEL, made.model, claims, FEED).refuted}
+    assert refuted & {"left", "right", "scores", "pooled", "flat"}
+    assert "c" not in refuted
+
+
+@pytest.mark.parametrize(
+    ("value", "attribute"),
+    [("left", helper.make_attribute("pads", [0, 0, 2, 2])), ("c", helper.make_attribute("strides", [2, 2]))],
+    ids=["padding", "strides"],
+)
+def test_a_changed_attribute_is_seen(value: str, attribute: onnx.AttributeProto) -> None:
+    made = exported("gather")
+    node = next(node for node in made.model.graph.node if value in node.output)
+    kept = [old for old in node.attribute if old.name != attribute.name]
+    del node.attribute[:]
+    node.attribute.extend([*kept, attribute])
+    assert value in {entry.value for entry in prove(MODEL, made.model, made.claims, FEED).refuted}
+
+
+def test_a_region_that_cannot_run_is_no_proof() -> None:
+    made = exported("gather")
+    broken = edited(made.model, "left", 1, lambda w: w[:, :-1])
+    assert "the compiled region fails" in prove(MODEL, broken, made.claims, FEED).refuted[0].detail
+
+
+def test_a_region_that_only_makes_nan_is_no_proof() -> None:
+    model = parse(
+        """(float[1,2,4,4] x) => (float[1,2,4,4] y) {
+            n = Neg(x)
+            a = Abs(n)
+            m = Sub(z, a)
+            y = Log(m)
+        }""",
+        z=bias(-1),
+    )
+    proof = prove(model, model, {}, {"x": np.zeros((1, 2, 4, 4), np.float32)})
+    assert [entry.value for entry in proof.unrunnable] == ["y"]
+    assert not proof.complete
+
+
+def test_inputs_that_no_draw_of_both_signs_suits_are_drawn_positive() -> None:
+    model = parse("(float[1] x) => (float[1] y) { a = Neg(x)  b = Neg(a)  y = Log(b) }")
+    assert prove(model, model, {"b": Claim((1,))}, {"x": np.ones(1, np.float32)}).complete
+
+
+def test_nodes_that_are_left_alone_are_whole_in_every_export() -> None:
+    for name in EXPORTS:
+        made = exported(name, alone=frozenset({"left"}))
+        shapes = {tensor.name: list(tensor.dims) for tensor in made.model.graph.initializer}
+        node = next(node for node in made.model.graph.node if "left" in node.output)
+        assert shapes[node.input[1]] == [4, 9, 3, 3]
+        assert prove(MODEL, made.model, made.claims, FEED).complete
+
+
+def test_integers_reach_every_row_of_what_they_index() -> None:
+    model = parse(
+        "(int64[1,64] ids) => (float[1,64,3] y) { h = Gather(table, ids)  y = MatMul(h, w) }",
+        table=weight(1000, 4),
+        w=weight(4, 3),
+    )
+    feed = {"ids": np.zeros((1, 64), np.int64)}
+    assert prove(model, model, {"h": Claim((1, 1, 1))}, feed).complete
+
+    def damaged(table: Array) -> Array:
+        table[300:] = 0
+        return table
+
+    assert not prove(model, edited(model, "h", 0, damaged), {"h": Claim((1, 1, 1))}, feed).complete
+
+
+def test_a_branch_of_a_subgraph_is_a_region_like_any_other() -> None:
+    model = parse(
+        """(bool flag, float[1,4] x) => (float[1,4] y) {
+            h = Relu(x)
+            y = If(flag) <
+                then_branch = t () => (float[1,4] a) { a = Mul(h, w) },
+                else_branch = e () => (float[1,4] b) { b = Neg(h) }
+            >
+        }""",
+        w=bias(1, 2, 3, 4),
+    )
+    feed = {"flag": np.asarray(True), "x": np.zeros((1, 4), np.float32)}
+    claims = {"h": Claim((1, 1))}
+    assert prove(model, model, claims, feed).complete
+    wrong = onnx.ModelProto()
+    wrong.CopyFrom(model)
+    weights(wrong)["w"].CopyFrom(numpy_helper.from_array(bias(1, 2, 3, 5), "w"))
+    assert [entry.value for entry in prove(model, wrong, claims, feed).refuted] == ["y"]
+
+
+def test_sizes_computed_at_run_time_are_no_obstacle() -> None:
+    model = parse(
+        """(float[N,6,H,W] x) => (float[N,K] y) {
+            c = Conv(x, w)
+            s = Shape<start=0, end=1>(c)
+            t = Concat<axis=0>(s, rest)
+            y = Reshape(c, t)
+        }""",
+        w=weight(8, 6, 1, 1, rows=(1, 2)),
+        rest=indices(-1),
+    )
+    made = exported("gather", model)
+    assert prove(model, made.model, made.claims, {"x": np.zeros((2, 6, 3, 5), np.float32)}).complete

@@ -1,0 +1,139 @@
+"""Two models without a certificate: equal ones are proven, and what inputs of the whole model leave asleep is seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from tests.graphs import Array, bias, parse, weight
+from tests.proof.test_local import EXPORTS, FEED, MODEL, exported
+from upscale_onnx.proof.observe import prove_by_names
+
+IMAGE = {"x": np.zeros((1, 3, 16, 16), np.float32)}
+
+
+def with_constant(model: onnx.ModelProto, name: str, values: Array) -> onnx.ModelProto:
+    """A copy of the model in which a constant has other values."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    next(t for t in copy.graph.initializer if t.name == name).CopyFrom(numpy_helper.from_array(values, name))
+    return copy
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_a_compiled_model_is_proven_by_the_names_of_its_values(name: str) -> None:
+    proof = prove_by_names(MODEL, exported(name).model, FEED)
+    assert proof.complete
+    assert proof.regions > 4
+
+
+def test_a_channel_may_differ_that_nobody_reads() -> None:
+    model = parse(
+        "(float[1,3,16,16] x) => (float[1,2,16,16] y) { h = Conv(x, w)  r = Relu(h)  y = Conv(r, v) }",
+        w=weight(4, 3, 1, 1),
+        v=weight(2, 4, 1, 1, columns=(2,)),
+    )
+    other = weight(4, 3, 1, 1)
+    other[2] = 7
+    assert prove_by_names(model, with_constant(model, "w", other), IMAGE).complete
+    other[1] = 7
+    assert not prove_by_names(model, with_constant(model, "w", other), IMAGE).complete
+
+
+def test_a_value_may_hold_something_else_that_its_reader_makes_up_for() -> None:
+    model = parse(
+        "(float[1,4] x) => (float[1,3] y) { m = MatMul(x, w)  y = Add(m, b) }", w=weight(4, 3), b=bias(1, 2, 3)
+    )
+    doubled = with_constant(with_constant(model, "w", weight(4, 3) * 2), "b", bias(2, 4, 6))
+    assert not prove_by_names(model, doubled, {"x": np.zeros((1, 4), np.float32)}).complete
+    halved = parse(
+        "(float[1,4] x) => (float[1,3] y) { m = MatMul(x, w)  h = Mul(m, half)  y = Add(h, b) }",
+        w=weight(4, 3) * 2,
+        b=bias(1, 2, 3),
+        half=bias(0.5),
+    )
+    assert prove_by_names(model, halved, {"x": np.zeros((1, 4), np.float32)}).complete
+
+
+def dead_relu() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    model = parse(
+        """(float[1,3,16,16] x) => (float[1,2,16,16] y) {
+            h = Conv(x, w, b)  r = Relu(h)  g = Conv(r, v)  s = Conv(x, u)  y = Add(g, s)
+        }""",
+        w=weight(4, 3, 1, 1), b=bias(0, -1000, 0, 0), v=weight(2, 4, 1, 1), u=weight(2, 3, 1, 1, seed=1),
+    )  # fmt: skip
+    return model, with_constant(model, "v", weight(2, 4, 1, 1, columns=(1,)))
+
+
+def threshold() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    model = parse(
+        """(float[1,3,16,16] x) => (float[1,2,16,16] y) {
+            m = ReduceMean<keepdims=1>(x)  c = Greater(m, t)  a = Conv(x, u)  b = Conv(x, v)  y = Where(c, a, b)
+        }""",
+        t=bias(0.5), u=weight(2, 3, 1, 1), v=weight(2, 3, 1, 1, seed=1),
+    )  # fmt: skip
+    return model, with_constant(model, "u", np.zeros((2, 3, 1, 1), np.float32))
+
+
+def embedding() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    table = weight(1000, 4)
+    model = parse(
+        "(int64[1,12] ids) => (float[1,12,3] y) { h = Gather(e, ids)  y = MatMul(h, w) }", e=table, w=weight(4, 3)
+    )
+    return model, with_constant(model, "e", np.where(np.arange(1000)[:, None] < 256, table, 0))
+
+
+def small_beside_large() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    model = parse(
+        """(float[1,3,16,16] x) => (float[1,6,16,16] y) {
+            boxes = Conv(x, w)  logits = Conv(x, v)  scores = Sigmoid(logits)  y = Concat<axis=1>(boxes, scores)
+        }""",
+        w=weight(4, 3, 1, 1) * np.float32(1e4), v=weight(2, 3, 1, 1),
+    )  # fmt: skip
+    return model, with_constant(model, "v", weight(2, 3, 1, 1) * np.float32(1.001))
+
+
+def all_nan() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    model = parse(
+        "(float[1,3,16,16] x) => (float[1,2,16,16] y) { m = ReduceMin(x)  s = Sqrt(m)  a = Conv(x, w)  y = Div(a, s) }",
+        w=weight(2, 3, 1, 1),
+    )
+    return model, with_constant(model, "w", weight(2, 3, 1, 1, rows=(1,)))
+
+
+def bytes_above_127() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    model = parse(
+        """(uint8[1,3,16,16] x) => (float[1,2,16,16] y) {
+            f = Cast<to=1>(x)  d = Sub(f, k)  r = Relu(d)  h = Conv(r, w)  s = Conv(f, v)  y = Add(h, s)
+        }""",
+        k=bias(127), w=weight(2, 3, 1, 1), v=weight(2, 3, 1, 1, seed=1),
+    )  # fmt: skip
+    return model, with_constant(model, "w", np.zeros((2, 3, 1, 1), np.float32))
+
+
+def clip_never_reached() -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    model = parse(
+        "(float[1,3,16,16] x) => (float[1,2,16,16] y) { h = Conv(x, w)  r = Clip(h, lo, hi)  y = Conv(r, v) }",
+        w=weight(4, 3, 1, 1), lo=np.asarray(-100, np.float32), hi=np.asarray(100, np.float32), v=weight(2, 4, 1, 1),
+    )  # fmt: skip
+    return model, with_constant(model, "hi", np.asarray(1000, np.float32))
+
+
+BLIND: list[Any] = [
+    dead_relu, threshold, embedding, small_beside_large, all_nan, bytes_above_127, clip_never_reached,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", BLIND, ids=lambda pair: pair.__name__)
+def test_what_sleeps_on_inputs_of_the_whole_model_is_seen(pair: Any) -> None:
+    first, second = pair()
+    feed = {"ids": np.zeros((1, 12), np.int64), "x": np.zeros((1, 3, 16, 16), np.float32)}
+    if pair is bytes_above_127:
+        feed["x"] = np.zeros((1, 3, 16, 16), np.uint8)
+    feed = {value.name: feed[value.name] for value in first.graph.input}
+    assert prove_by_names(first, first, feed).complete
+    assert not prove_by_names(first, second, feed).complete

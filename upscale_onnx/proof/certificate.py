@@ -1,0 +1,120 @@
+"""The certificate of a compile: for each value that both models hold, which original channel stands where."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from onnx import ModelProto
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.model.stream import pieces
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+_VERSION = 1
+_JSON = "certificate"
+# No value has more channels, by far; a file that says so is damaged.
+_MOST_CHANNELS = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What the compiled model holds of one value of the original.
+
+    sizes: `(rank,)`, the number of channels along each axis of the original value, 1 along axes that are no channel
+    axes. held: same rank, the flat position in `sizes` of the original channel that now sits there; -1 where nothing
+    is claimed of what sits there. None: every channel, in its original order. constants: of shape `sizes`, the number
+    that a channel of the original always is, NaN where it varies; None where all vary.
+    """
+
+    sizes: tuple[int, ...]
+    held: IntArray | None = None
+    constants: FloatArray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """The claims of one compile by the name of the value. original, compiled: digests of the two models, "" where the
+    models are not bound."""
+
+    claims: Mapping[str, Claim]
+    original: str = ""
+    compiled: str = ""
+
+
+def digest(model: ModelProto) -> str:
+    """A checksum of everything that `model` holds."""
+    checksum = hashlib.sha256()
+    for piece in pieces(model):
+        checksum.update(piece)
+    return checksum.hexdigest()
+
+
+def certificate_bytes(certificate: Certificate) -> bytes:
+    """The certificate as an .npz file, the same bytes for the same certificate: an array of JSON text, and one for each
+    list of channels."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in _arrays(certificate).items():
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            # np.savez would write the time of day.
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue(), zipfile.ZIP_DEFLATED)
+    return file.getvalue()
+
+
+def _arrays(certificate: Certificate) -> dict[str, npt.NDArray[Any]]:
+    values: dict[str, Any] = {}
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for number, (name, claim) in enumerate(certificate.claims.items()):
+        values[name] = {"sizes": list(claim.sizes)}
+        for field, array in (("held", claim.held), ("constants", claim.constants)):
+            if array is not None:
+                values[name][field] = key = f"{field}_{number}"
+                arrays[key] = array
+    content = {
+        "version": _VERSION, "original": certificate.original, "compiled": certificate.compiled, "values": values,
+    }  # fmt: skip
+    text = json.dumps(content, indent=1).encode()
+    return {_JSON: np.frombuffer(text, np.uint8), **arrays}
+
+
+def certificate_of(arrays: Mapping[str, npt.NDArray[Any]], where: str | os.PathLike[str]) -> Certificate:
+    """The certificate that `arrays` hold; `where` begins the message of an error.
+
+    Raises:
+        ArgumentError: they hold none, or a damaged one.
+    """
+    try:
+        content = json.loads(bytes(np.asarray(arrays[_JSON], np.uint8)))
+        if content["version"] != _VERSION:
+            raise ArgumentError(f"{where}: the certificate is of version {content['version']}, not {_VERSION}")
+        claims = {str(name): _claim(value, arrays) for name, value in content["values"].items()}
+        return Certificate(claims, str(content["original"]), str(content["compiled"]))
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ArgumentError(f"{where}: is no certificate, or a damaged one; let a compile write it anew") from error
+
+
+def _claim(value: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Claim:
+    sizes = tuple(int(size) for size in value["sizes"])
+    held = np.asarray(arrays[value["held"]], np.int64) if "held" in value else None
+    constants = np.asarray(arrays[value["constants"]], np.float64) if "constants" in value else None
+    count = float(np.prod(np.asarray(sizes, np.float64)))
+    if any(size < 0 for size in sizes) or count > _MOST_CHANNELS or len(sizes) > 32:
+        raise ValueError("sizes")
+    if held is not None and (held.ndim != len(sizes) or (held.size and not -1 <= held.min() <= held.max() < count)):
+        raise ValueError("held")
+    if constants is not None and constants.shape != sizes:
+        raise ValueError("constants")
+    return Claim(sizes, held, constants)

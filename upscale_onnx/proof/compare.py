@@ -1,0 +1,155 @@
+"""Whether a region of the compiled model makes of its target what the original's region makes, channel by channel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from upscale_onnx.proof.certificate import Claim
+from upscale_onnx.proof.draws import PERTURBATION
+from upscale_onnx.runtime.compare import compare_outputs
+
+Array = npt.NDArray[Any]
+
+# How many units of rounding, relative to how far the region's terms move its result, re-association may cost.
+_ROUNDINGS = 48.0
+# The terms of a single number may cancel by chance. Where a channel has few entries, its terms are taken to be at least
+# this share of what is usual for the value.
+_USUAL_SHARE = 0.25
+FEW_ENTRIES = 64
+# What is smaller is flushed to zero on the way, in one model and not in the other.
+_FLUSHED = 2.0**-110
+# No channel is given more than this of its own scale, however much its region amplifies rounding.
+_LARGEST_TOLERANCE = 1e-2
+# Of results that are no single tensor, relative to their scale.
+_SEQUENCE_TOLERANCE = 1e-5
+
+
+def is_float(value: Any) -> TypeGuard[Array]:
+    """Whether a value is an array of floating-point numbers."""
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def fits(shape: tuple[int, ...], claim: Claim) -> bool:
+    """Whether the claim can be about a value of `shape`."""
+    return len(shape) == len(claim.sizes) and all(
+        size in (1, full) for full, size in zip(shape, claim.sizes, strict=True)
+    )
+
+
+def held_shape(shape: tuple[int, ...], claim: Claim) -> tuple[int, ...]:
+    """The shape that a value of `shape` has in the compiled model."""
+    if claim.held is None:
+        return shape
+    sizes = zip(shape, claim.sizes, claim.held.shape, strict=True)
+    return tuple(kept if size > 1 else full for full, size, kept in sizes)
+
+
+def held_of(value: Array, claim: Claim) -> Array:
+    """What the compiled model holds of `value` by the claim; anything where nothing is claimed.
+
+    Along channel axes, `value` may have size 1.
+    """
+    axes = [axis for axis, size in enumerate(claim.sizes) if size > 1 and value.shape[axis] > 1]
+    if claim.held is None or not axes:
+        return value
+    if claim.held.size == 0:
+        return np.zeros(held_shape(value.shape, claim), value.dtype)
+    places = np.unravel_index(np.maximum(claim.held, 0), claim.sizes)
+    if len(axes) == 1 and claim.held.size == claim.held.shape[axes[0]]:
+        return value.take(places[axes[0]].ravel(), axes[0])
+    index = [
+        places[axis] if axis in axes else np.arange(size).reshape([-1 if a == axis else 1 for a in range(value.ndim)])
+        for axis, size in enumerate(value.shape)
+    ]
+    return np.ascontiguousarray(value[tuple(np.broadcast_arrays(*index))])
+
+
+def fault_of(expected: Any, moved: Sequence[Any], actual: Any, claim: Claim | None) -> str:
+    """What is wrong with `actual`, the compiled model's value, by the claim; "" where nothing is.
+
+    moved: the original's values where the region's inputs moved by `PERTURBATION` of themselves.
+    """
+    if not isinstance(expected, np.ndarray) or not isinstance(actual, np.ndarray):
+        return "" if compare_outputs("", expected, actual).relative <= _SEQUENCE_TOLERANCE else "the results differ"
+    claim = claim or Claim((1,) * expected.ndim)
+    if not fits(expected.shape, claim):
+        return f"a value of shape {expected.shape} has no channels {claim.sizes}"
+    if held_shape(expected.shape, claim) != actual.shape or expected.dtype != actual.dtype:
+        wanted = held_shape(expected.shape, claim)
+        return f"it is {actual.dtype} {actual.shape} instead of {expected.dtype} {wanted}"
+    if not is_float(expected):
+        return "" if np.array_equal(expected, actual) else "the results differ"
+    allowed = tolerance(expected, moved, claim)
+    return _held_fault(expected, actual, allowed, claim) or _constant_fault(expected, allowed, claim)
+
+
+def tolerance(value: Array, moved: Sequence[Array], claim: Claim) -> Array:
+    """How far another evaluation of `value` may lie off, per channel, with size 1 along all other axes.
+
+    How far it went where the region's inputs moved a little shows how large the terms are that were summed up, also
+    where they cancel.
+    """
+    unit = float(np.finfo(value.dtype).eps) / 2
+    axes = tuple(axis for axis, size in enumerate(_channels(value, claim)) if size == 1)
+    largest = _largest(value, axes)
+    with np.errstate(all="ignore"):
+        changes = [_largest(other - value, axes) / PERTURBATION for other in moved]
+    terms = np.maximum.reduce([largest, *changes])
+    if terms.size and value.size < FEW_ENTRIES * terms.size:
+        terms = np.maximum(terms, _USUAL_SHARE * np.median(terms))
+    rounding = _ROUNDINGS * unit
+    limit = np.maximum(_LARGEST_TOLERANCE * largest, rounding * largest.max(initial=0))
+    return np.asarray(np.maximum(np.minimum(rounding * terms, limit), _FLUSHED))
+
+
+def _largest(value: Array, axes: tuple[int, ...]) -> Array:
+    """The largest finite magnitude along `axes`."""
+    size = np.abs(value)
+    largest = size.max(axes, keepdims=True, initial=0)
+    if not np.isfinite(largest).all():
+        largest = np.where(np.isfinite(size), size, 0).max(axes, keepdims=True, initial=0)
+    return np.asarray(largest, np.float64)
+
+
+def wrong(expected: Array, actual: Array, allowed: Array) -> npt.NDArray[np.bool_]:
+    """The entries that differ by more than is allowed; NaN equals NaN, an infinity the same infinity."""
+    with np.errstate(all="ignore"):
+        off = ~(np.abs(actual - expected) <= allowed)
+    if off.any():
+        off &= ~((expected == actual) | (np.isnan(expected) & np.isnan(actual)))
+    return np.asarray(off)
+
+
+def _channels(value: Array, claim: Claim) -> tuple[int, ...]:
+    """Channel counts by axis; where none is claimed, the second axis counts as the channel axis."""
+    if any(size > 1 for size in claim.sizes):
+        return claim.sizes
+    return tuple(size if axis == min(1, value.ndim - 1) else 1 for axis, size in enumerate(value.shape))
+
+
+def _held_fault(expected: Array, actual: Array, allowed: Array, claim: Claim) -> str:
+    """What is wrong with the channels that the compiled model holds."""
+    wanted = held_of(expected, claim)
+    off = wrong(wanted, actual, held_of(allowed, claim))
+    if claim.held is not None:
+        off &= claim.held >= 0
+    if not off.any():
+        return ""
+    with np.errstate(all="ignore"):
+        far = np.abs(np.nan_to_num(wanted.astype(np.float64) - actual, nan=np.inf))
+    place = tuple(int(i) for i in np.unravel_index(np.argmax(np.where(off, far, -1)), off.shape))
+    count = f"{int(off.sum())} of {off.size} entries differ"
+    return f"{count}, the most at {place}: {actual[place]:.6g} instead of {wanted[place]:.6g}"
+
+
+def _constant_fault(expected: Array, allowed: Array, claim: Claim) -> str:
+    """What is wrong with the channels that are claimed to be constant."""
+    if claim.constants is None:
+        return ""
+    known = np.isfinite(claim.constants)
+    off = known & wrong(np.where(known, claim.constants, 0).astype(expected.dtype), expected, allowed)
+    return f"{int(off.sum())} entries are not the constants that are claimed" if off.any() else ""

@@ -1,0 +1,272 @@
+"""The local proof: every region between values that both models hold is shown equal on dense inputs of its own.
+
+By induction over the graph the whole is equal, whatever the model is fed: if what a region reads is as claimed, what it
+makes is as claimed, too. Channels of the original that the compiled model does without are drawn at random, so a
+region that still needed one of them fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TypeProto
+
+from upscale_onnx.errors import ModelError
+from upscale_onnx.model.protos import element_count
+from upscale_onnx.proof.certificate import Claim
+from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, held_of, is_float
+from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_on_a_corner
+from upscale_onnx.proof.draws import Draw
+from upscale_onnx.proof.inputs import graph_input
+from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
+from upscale_onnx.proof.run import region_outputs
+from upscale_onnx.proof.values import floating_values, open_type
+from upscale_onnx.results import LocalProof, Unproven
+from upscale_onnx.worker import beat, in_worker
+
+# Bytes of values and weights that one session holds at most, unless a single region needs more.
+_CHUNK_BYTES = 1 << 28
+# A value with few entries per channel is drawn again, at other scales; one with many holds all scales at once. Its
+# inputs are moved in several ways. Where something of a few entries in all may decide, it is drawn more often.
+_FEW_DRAWS = 2
+_DECIDED_DRAWS = 4
+_MOVES = 2
+# How often a region that made nothing but NaN is drawn without negative numbers.
+_POSITIVE_DRAWS = 3
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What both models made of one region's target from `draw`: the original, the original where its inputs moved a
+    little, the compiled model (or why it failed)."""
+
+    region: Region
+    draw: Draw
+    expected: Any
+    moved: Sequence[Any]
+    actual: Any
+
+
+Watch = Callable[[Outcome], None]
+
+
+@in_worker
+def prove(
+    original: ModelProto,
+    compiled: ModelProto,
+    claims: Mapping[str, Claim],
+    feed: Mapping[str, Any],
+    *,
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> LocalProof:
+    """Whether `compiled` computes what `original` does, region by region, if it holds what `claims` say.
+
+    feed: a value for each graph input; shapes are taken from it, and integers where nothing shows their range. watch:
+    is told of each outcome that is wrong.
+    """
+    proof = Proof(Network(original), Network(compiled), claims, feed, seed, watch)
+    proof.run()
+    return proof.outcome()
+
+
+@dataclass
+class Proof:
+    """A local proof on its way."""
+
+    original: Network
+    compiled: Network
+    claims: Mapping[str, Claim]
+    feed: Mapping[str, Any]
+    seed: int
+    watch: Watch | None = None
+    refuted: dict[str, Unproven] = field(default_factory=dict)
+    unrunnable: dict[str, Unproven] = field(default_factory=dict)
+    proven: set[str] = field(default_factory=set)
+    awake: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        kinds = floating_values(self.original.model, self.feed)
+        shared = self.original.maker.keys() & self.compiled.maker.keys() & kinds.keys()
+        cuts = {name for name in shared if name in self.claims and len(self.claims[name].sizes) == kinds[name].rank}
+        self.regions = cut_regions(self.original, self.compiled, cuts)
+        self.types: dict[str, TypeProto] = {name: open_type(kinds[name]) for name in cuts}
+        self.dtypes = {name: kinds[name].numpy for name in cuts}
+        self.shapes = {name: np.shape(value) for name, value in self.feed.items()}
+        self.shapes |= {name: kinds[name].static for name in cuts if kinds[name].static is not None}
+        self.corner = corner_size(self.original)
+
+    def run(self) -> None:
+        """Prove regions as soon as the shapes of all that they read are known, several in one session."""
+        pending = self.regions
+        while ready := [region for region in pending if region.sources <= self.shapes.keys()]:
+            alike = [replace(region, on_corner=True) for region in ready if self._is_alike(region)]
+            done = {region.target for region in alike}
+            rest = [region for region in ready if region.target not in done]
+            for chunk in (*self._chunks(alike), *self._chunks(rest)):
+                self.prove(chunk)
+            done = {region.target for region in ready}
+            pending = [region for region in pending if region.target not in done]
+        for region in pending:
+            self._give_up(region, "what it reads has no known shape")
+
+    def join(self, names: Set[str]) -> None:
+        """Cut at `names` no more."""
+        for name in names:
+            del self.types[name]
+        cuts = set(self.types)
+        self.regions = cut_regions(self.original, self.compiled, cuts)
+        self.types = {name: self.types[name] for name in cuts}
+
+    def outcome(self) -> LocalProof:
+        """What was proven, and what was not."""
+        return LocalProof(
+            len(self.regions), len(self.proven), tuple(self.refuted.values()), tuple(self.unrunnable.values())
+        )
+
+    def _is_alike(self, region: Region) -> bool:
+        """Whether a corner of each image that the region reads shows all that it does."""
+        names = (*region.sources, region.target)
+        claims = [self.claims[name] for name in names if name in self.types]
+        images = len(names) > 1 and all(len(self.shapes.get(name, ())) == IMAGE_RANK for name in names)
+        images &= all(size == 1 for claim in claims for size in claim.sizes[2:])
+        return (
+            images
+            and works_on_a_corner(self.original, region.original)
+            and works_on_a_corner(self.compiled, region.compiled)
+        )
+
+    def _shape(self, name: str, on_corner: bool) -> tuple[int, ...]:
+        shape = self.shapes.get(name, ())
+        return corner_of(shape, self.corner) if on_corner else shape
+
+    def _chunks(self, regions: Sequence[Region]) -> Iterable[list[Region]]:
+        chunk: list[Region] = []
+        held = 0
+        for region in regions:
+            values = (*region.sources, region.target)
+            size = sum(4 * element_count(self._shape(name, region.on_corner)) for name in values)
+            size += self.original.weight_bytes(region.original) + self.compiled.weight_bytes(region.compiled)
+            if chunk and held + size > _CHUNK_BYTES:
+                yield chunk
+                chunk, held = [], 0
+            chunk.append(region)
+            held += size
+        if chunk:
+            yield chunk
+
+    def prove(self, chunk: Sequence[Region]) -> None:
+        """Prove regions, in one session of each model if they can be run."""
+        beat()
+        decided = [region for region in chunk if self._is_decided(region)]
+        few = [region for region in chunk if region in decided or self._has_few_entries(region)]
+        self._draw([region for region in chunk if region not in few], Draw(self.seed, 0))
+        for number in range(_DECIDED_DRAWS):
+            self._draw(few if number < _FEW_DRAWS else decided, Draw(self.seed, number), _MOVES)
+        for number in range(_DECIDED_DRAWS, _DECIDED_DRAWS + _POSITIVE_DRAWS):
+            self._draw(self._asleep(chunk), Draw(self.seed, number, positive=True), _MOVES)
+        for region in self._asleep(chunk):
+            self._give_up(region, "no values were found for which it is a number")
+        self.proven |= {region.target for region in chunk} - self.refuted.keys() - self.unrunnable.keys()
+
+    def _has_few_entries(self, region: Region) -> bool:
+        claim = self.claims.get(region.target)
+        channels = element_count(claim.sizes) if claim else 1
+        return element_count(self.shapes.get(region.target, ())) < FEW_ENTRIES * max(channels, 1)
+
+    def _is_decided(self, region: Region) -> bool:
+        """Whether something of a few entries in all, such as a threshold, may decide about the target."""
+        return any(element_count(self.shapes[name]) < FEW_ENTRIES for name in region.sources)
+
+    def _asleep(self, chunk: Sequence[Region]) -> list[Region]:
+        """The regions that made no number yet."""
+        known = self.awake | self.refuted.keys() | self.unrunnable.keys()
+        return [region for region in chunk if region.target not in known]
+
+    def _give_up(self, region: Region, why: str) -> None:
+        self.unrunnable[region.target] = Unproven(region.target, why, self._inside(region))
+
+    def _inside(self, region: Region) -> tuple[str, ...]:
+        """The values that the original computes in a region."""
+        return tuple(name for number in sorted(region.original) for name in self.original.nodes[number].output if name)
+
+    def _draw(self, chunk: Sequence[Region], draw: Draw, moves: int = 1) -> None:
+        chunk = [region for region in chunk if region.target not in self.unrunnable]
+        if not chunk:
+            return
+        fed, held = self.drawn(chunk, draw)
+        moved = [
+            {name: draw.moved(name, value, number) if is_float(value) else value for name, value in fed.items()}
+            for number in range(moves)
+        ]
+        self._run(chunk, draw, [fed, *moved], held)
+
+    def drawn(self, chunk: Sequence[Region], draw: Draw) -> tuple[Values, Values]:
+        """What regions read in the original and in the compiled model."""
+        on_corner = chunk[0].on_corner
+        fed, held = dict[str, Any](), dict[str, Any]()
+        for name in sorted(frozenset[str]().union(*(region.sources for region in chunk))):
+            shape = self._shape(name, on_corner)
+            if name in self.original.inputs:
+                fed[name] = held[name] = graph_input(self.original, name, self.feed[name], shape, draw)
+                continue
+            claim, dtype = self.claims[name], self.dtypes[name]
+            if not fits(self.shapes[name], claim):  # which is found where the value is made
+                claim = Claim((1,) * len(shape))
+            fed[name] = draw.value(name, shape, dtype, claim)
+            held[name] = held_of(fed[name], claim)
+            if claim.held is not None and (claim.held < 0).any():
+                np.copyto(held[name], draw.junk(name, held[name].shape, dtype), where=claim.held < 0)
+        return fed, held
+
+    def _run(self, chunk: Sequence[Region], draw: Draw, feeds: Sequence[Values], held: Values) -> None:
+        """Run regions of both models; what fails in the original is run alone, on whole images, then given up."""
+        try:
+            expected, *moved = self._outputs(self.original, chunk, feeds)
+        except ModelError as error:
+            if len(chunk) > 1:
+                for half in (chunk[: len(chunk) // 2], chunk[len(chunk) // 2 :]):
+                    self._run(half, draw, feeds, held)
+            elif chunk[0].on_corner:
+                self._draw([replace(chunk[0], on_corner=False)], draw, len(feeds) - 1)
+            else:
+                self._give_up(chunk[0], str(error))
+            return
+        actual = self._compiled_outputs(chunk, held)
+        for number, region in enumerate(chunk):
+            shifted = [outputs[number] for outputs in moved]
+            self._judge(Outcome(region, draw, expected[number], shifted, actual[number]))
+
+    def _outputs(self, network: Network, chunk: Sequence[Region], feeds: Sequence[Values]) -> list[list[Any]]:
+        parts = (region.original if network is self.original else region.compiled for region in chunk)
+        nodes = frozenset[int]().union(*parts)
+        return region_outputs(cut_model(network, nodes, [region.target for region in chunk], self.types), feeds)
+
+    def _compiled_outputs(self, chunk: Sequence[Region], held: Values) -> list[Any]:
+        """What the compiled model's regions make; the error of each that fails to run."""
+        try:
+            return self._outputs(self.compiled, chunk, [held])[0]
+        except ModelError as error:
+            if len(chunk) == 1:
+                return [error]
+            return [output for region in chunk for output in self._compiled_outputs([region], held)]
+
+    def _judge(self, outcome: Outcome) -> None:
+        target, expected = outcome.region.target, outcome.expected
+        if isinstance(outcome.actual, ModelError):
+            fault = f"the compiled region fails: {outcome.actual}"
+        else:
+            fault = fault_of(expected, outcome.moved, outcome.actual, self.claims.get(target))
+        if fault:
+            self.refuted.setdefault(target, Unproven(target, fault, self._inside(outcome.region)))
+            if self.watch is not None:
+                self.watch(outcome)
+        if isinstance(expected, np.ndarray) and not outcome.region.on_corner:
+            self.shapes[target] = expected.shape
+        if not is_float(expected) or not expected.size or np.isfinite(expected).any():
+            self.awake.add(target)

@@ -1,0 +1,40 @@
+"""Regions in onnxruntime, and by ONNX's reference where it has no kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx
+from onnx import ModelProto
+
+from upscale_onnx.errors import ModelError
+from upscale_onnx.model.protos import one_line
+from upscale_onnx.runtime.sessions import make_session, run
+
+_NO_KERNEL = ("Could not find an implementation", "NOT_IMPLEMENTED")
+
+
+def region_outputs(model: ModelProto, feeds: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """The outputs of `model` for each of `feeds`, which may hold more than it reads.
+
+    Raises:
+        ModelError: it cannot be run.
+    """
+    inputs = {value.name for value in model.graph.input}
+    given = [{name: value for name, value in feed.items() if name in inputs} for feed in feeds]
+    try:
+        session = make_session(model, optimize=False, exact=True)
+        return [run(session, feed) for feed in given]
+    except ModelError as error:
+        if not any(text in str(error) for text in _NO_KERNEL):
+            raise
+    return [_evaluated(model, feed) for feed in given]
+
+
+def _evaluated(model: ModelProto, feed: Mapping[str, Any]) -> list[Any]:
+    """By ONNX's reference evaluator, slowly. Raises `ModelError`."""
+    try:
+        return list(onnx.reference.ReferenceEvaluator(model).run(None, dict(feed)))
+    except Exception as error:  # it raises whatever numpy and its own code raise
+        raise ModelError(f"ONNX's reference cannot run the region: {one_line(error)}") from error

@@ -1,0 +1,60 @@
+"""The floating-point values of a model, with the shapes that they have for one set of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, TensorProto, TypeProto, helper
+
+from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.protos import skeleton
+
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+
+
+@dataclass(frozen=True)
+class FloatingValue:
+    """Element type and rank of a value, and its shape where inference finds it."""
+
+    data_type: int
+    rank: int
+    static: tuple[int, ...] | None
+
+    @property
+    def numpy(self) -> np.dtype[Any]:
+        """The type of its elements in numpy."""
+        return np.dtype(helper.tensor_dtype_to_np_dtype(self.data_type))
+
+
+def floating_values(model: ModelProto, feed: Mapping[str, Any]) -> dict[str, FloatingValue]:
+    """The floating-point values of the main graph, by name, for inputs of the shapes that `feed` has."""
+    found = {}
+    for name, shape in infer_shapes(_with_sizes(model, feed)).items():
+        if shape.dtype in _FLOATS:
+            sizes = tuple(dim for dim in shape.dims if isinstance(dim, int))
+            found[name] = FloatingValue(shape.dtype, shape.rank, sizes if shape.is_static else None)
+    return found
+
+
+def open_type(value: FloatingValue) -> TypeProto:
+    """The type of a value, its size left open along each axis."""
+    return helper.make_tensor_type_proto(value.data_type, [None] * value.rank)
+
+
+def _with_sizes(model: ModelProto, feed: Mapping[str, Any]) -> ModelProto:
+    """The model without large weights, its inputs declared with the sizes that `feed` has."""
+    bare = skeleton(model)
+    for value in bare.graph.input:
+        if value.name in feed and value.type.HasField("tensor_type"):
+            sizes = value.type.tensor_type.shape
+            sizes.Clear()
+            for size in np.shape(feed[value.name]):
+                sizes.dim.add(dim_value=size)
+    del bare.graph.value_info[:]  # it may lie, and what it leaves open is known now
+    for value in bare.graph.output:
+        for dim in value.type.tensor_type.shape.dim:
+            dim.Clear()
+    return bare
