@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.ir.tensor import SparseValues
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import Array, ChannelMap, is_constant
@@ -129,6 +130,8 @@ def _added_vector(result: gs.Tensor, size: int, names: Names) -> tuple[gs.Node, 
     index = 1 - next(i for i, tensor in enumerate(adder.inputs) if tensor is result)
     tensor = adder.inputs[index]
     if not isinstance(tensor, gs.Constant) or isinstance(tensor, HeldConstant):
+        return None
+    if isinstance(tensor._values, SparseValues):
         return None
     if tensor.values.size != size or tensor.values.shape[-1:] != (size,):
         return None

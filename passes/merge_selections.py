@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.ir.tensor import SparseValues
 
 from upscale_onnx.channels.channel_map import Array, Dim
 from upscale_onnx.model import Shape, set_input
@@ -99,7 +100,12 @@ def _is_selection(node: gs.Node) -> bool:
 def _has_constant_parameters(node: gs.Node) -> bool:
     if node.domain not in (None, "", "ai.onnx") or not node.inputs or not isinstance(node.inputs[0], gs.Variable):
         return False
-    return all(isinstance(tensor, gs.Constant) or not tensor.name for tensor in node.inputs[1:])
+    return all(_is_dense(tensor) or not tensor.name for tensor in node.inputs[1:])
+
+
+def _is_dense(tensor: gs.Tensor) -> bool:
+    """Whether it is a constant whose values are there as they are: sparse ones may stand for any number of zeros."""
+    return isinstance(tensor, gs.Constant) and not isinstance(tensor._values, SparseValues)
 
 
 def _values(tensor: gs.Tensor) -> Array:

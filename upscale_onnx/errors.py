@@ -68,3 +68,4 @@ class Reason(enum.Enum):
     WHOLE_AXIS = "reads the whole channel axis"
     MIXED_LAYOUT = "operands whose channels do not line up"
     NOT_SHOWN_EQUAL = "a smaller form was not shown equal"
+    TOO_LARGE = "more channels than are worth tracking"

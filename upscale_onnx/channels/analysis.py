@@ -17,6 +17,7 @@ from upscale_onnx.channels.flow import Even, Flow, Read, Refused, Rule
 from upscale_onnx.channels.malformed import fault_of
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import rule_for
+from upscale_onnx.channels.room import Room
 from upscale_onnx.channels.rules.barrier import BARRIER
 from upscale_onnx.channels.step import Step
 from upscale_onnx.channels.view import node_inputs, opset_of, view
@@ -69,6 +70,7 @@ class _Forward:
     ) -> None:
         self._graph, self._shapes, self._constants, self._alone = graph, shapes, constants, alone
         self._classes = Classes()
+        self._room = Room(constants.weight_bytes)
         self._maps: dict[str, ChannelMap] = {}
         self._steps: list[Step] = []
         self._refusals: list[Refusal] = []
@@ -124,6 +126,7 @@ class _Forward:
         try:
             flow = rule.flow(op, maps, self._classes.fresh)
             _check(op, flow)
+            self._room.take(flow)
             return rule, self._with_parameters(rule, op, maps, flow), False
         except Refused as refused:
             self._refuse(op, refused.reason, refused.detail)

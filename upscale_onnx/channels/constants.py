@@ -7,7 +7,6 @@ is only *known*, and the nodes stay until a pass replaces one of their uses.
 from __future__ import annotations
 
 import contextlib
-import math
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +18,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
 from upscale_onnx.channels.channel_map import Array, Dims
 from upscale_onnx.channels.evaluate import evaluate
+from upscale_onnx.channels.folding import FoldingBudget
 from upscale_onnx.model.constants import HeldConstant
 from upscale_onnx.model.protos import stored_bytes
 from upscale_onnx.model.shape_entries import known_entries
@@ -32,25 +32,16 @@ _FOLDED = frozenset(
     "Tanh Sigmoid Relu Clip Softmax CumSum Trilu GatherND ReduceMean ReduceSum ReduceMin ReduceMax ReduceL1 ReduceL2 "
     "ReduceSumSquare BatchNormalization Conv MatMul Gemm".split()
 )
-# Results that are never larger than the first input.
-_SHRINKING = frozenset(
-    "ScatterND CumSum Trilu Clip Softmax BatchNormalization ReduceProd ReduceMean ReduceSum ReduceMin ReduceMax "  # noqa: SIM905
-    "ReduceL1 ReduceL2 ReduceSumSquare".split()
-)
-_REARRANGING = frozenset(
-    ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Slice", "Split")
-)
-# A folded tensor may not have more elements than this, unless it is made of the elements of weights: then the
-# second limit holds, which no chain of doublings exceeds by much.
-_LARGEST = 1 << 22
-_LARGEST_WEIGHT = 1 << 27
 _KINDS = "fiub"
 # Weights of more bytes stay encoded, or an analysis would need the memory of a second model.
 _LARGEST_HELD = 1 << 16
 
 
 class Constants:
-    """Constant tensors and partly known shape vectors of one graph, by name."""
+    """Constant tensors and partly known shape vectors of one graph, by name.
+
+    weight_bytes: what the constants that the graph itself holds take. budget: what more may be computed of them.
+    """
 
     def __init__(self) -> None:
         self._arrays: dict[str, Array] = {}
@@ -58,6 +49,8 @@ class Constants:
         self._scalars: set[str] = set()
         self._lazy: dict[str, LazyValues] = {}
         self.from_shape: set[str] = set()
+        self.weight_bytes = 0
+        self.budget = FoldingBudget(0)
 
     def __contains__(self, name: str) -> bool:
         return name in self._arrays or name in self._lazy
@@ -89,6 +82,7 @@ def find_constants(graph: gs.Graph, dims: Mapping[str, Dims], opset: int) -> Con
     for tensor in graph.tensors().values():
         if isinstance(tensor, gs.Constant):
             _add_weight(found, tensor)
+    found.budget = FoldingBudget(found.weight_bytes)
     for node in graph.nodes:
         # Attributes that contradict one another get past the checker; nothing is known of such a node.
         with contextlib.suppress(ValueError, IndexError, KeyError, TypeError, ArithmeticError):
@@ -103,7 +97,11 @@ def _add_weight(found: Constants, tensor: gs.Constant) -> None:
         return
     if not isinstance(tensor._values, LazyValues):
         found._arrays[tensor.name] = tensor.values
-    elif stored_bytes(tensor._values.tensor) > _LARGEST_HELD:
+        found.weight_bytes += tensor.values.nbytes
+        return
+    size = stored_bytes(tensor._values.tensor)
+    found.weight_bytes += size
+    if size > _LARGEST_HELD:
         found._lazy[tensor.name] = tensor._values
     else:
         found._arrays[tensor.name] = _decoded(tensor._values)
@@ -148,50 +146,17 @@ def _visit(found: Constants, node: gs.Node, dims: Mapping[str, Dims], opset: int
 
 def _fold(found: Constants, node: gs.Node, inputs: list[str], opset: int) -> None:
     arrays = [None if i == "" else found.array(i) for i in inputs]
-    if _too_large(node.op, node.attrs, arrays):
+    if not found.budget.allows(node.op, node.attrs, arrays):
         return
     outputs = evaluate(node.op, opset, node.attrs, arrays, len(node.outputs))
     if outputs is None or any(value.dtype.kind not in _KINDS for value in outputs):
         return
+    found.budget.take(outputs, arrays)
     derived = any(i in found.from_shape for i in inputs)
     for tensor, value in zip(node.outputs, outputs, strict=True):
         found._arrays[tensor.name] = value
         if derived:
             found.from_shape.add(tensor.name)
-
-
-def _too_large(op_type: str, attrs: Mapping[str, Any], arrays: list[Array | None]) -> bool:
-    """Whether the result may have more elements than are worth holding; whatever only rearranges may not."""
-    first, second = arrays[0], arrays[1] if len(arrays) > 1 else None
-    if first is None or op_type in _REARRANGING:
-        return first is None
-    known = [array for array in arrays if array is not None]
-    if op_type == "Concat":
-        return sum(array.size for array in known) > _LARGEST_WEIGHT
-    if op_type == "ConstantOfShape":
-        return _elements(first) > _LARGEST
-    if op_type == "Range":
-        stop, step = (float(array.ravel()[0]) for array in known[1:3])
-        return step == 0 or abs(stop - float(first.ravel()[0])) / abs(step) > _LARGEST
-    if op_type in ("Expand", "Tile"):
-        return second is None or first.size * _elements(second) > _LARGEST
-    if op_type == "Gather":
-        width = first.size // max(first.shape[int(attrs.get("axis", 0))], 1)
-        return second is None or second.size * width > _LARGEST_WEIGHT
-    if op_type in _SHRINKING:
-        return False
-    if op_type in ("Conv", "MatMul", "Gemm"):
-        width = second.shape[1] if second is not None and op_type == "Conv" else first.shape[-1]
-        return second is None or first.size * second.size // max(width, 1) > _LARGEST
-    if op_type == "GatherND":
-        width = math.prod(first.shape[second.shape[-1] :]) if second is not None else 0
-        return second is None or second.size * width > _LARGEST
-    limit = max(_LARGEST, *(array.size for array in known))
-    return math.prod(np.broadcast_shapes(*(array.shape for array in known))) > limit
-
-
-def _elements(shape: Array) -> float:
-    return float(np.prod(shape.astype(np.float64)))
 
 
 def _add_shape(found: Constants, name: str, entries: Dims, scalar: bool = False, dtype: type = np.int64) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from upscale_onnx.channels.channel_map import VARYING, WILD, BoolArray, ChannelMap, is_wild
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Refused, Resize
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.room import check_pattern_room
 from upscale_onnx.errors import Reason
 
 
@@ -87,4 +88,5 @@ def _carry(weights: ChannelMap, values: ChannelMap, order: tuple[int, int]) -> F
 
 def _per_head(heads: int, width: int) -> BoolArray:
     """`(heads, heads·width)`: which entries belong to a head."""
+    check_pattern_room(heads, heads * width)
     return np.repeat(np.eye(heads, dtype=bool), width, axis=1)

@@ -7,6 +7,7 @@ import numpy as np
 from upscale_onnx.channels.channel_map import ChannelMap, Dims, IntArray
 from upscale_onnx.channels.flow import Even, Fresh, Maps, Read, Refused
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.room import check_pattern_room, check_room
 from upscale_onnx.errors import Reason
 
 
@@ -41,13 +42,14 @@ def operand_dims(op: Op, index: int, rank: int) -> Dims:
 
 
 def common_shape(op: Op, lifted: dict[int, ChannelMap], rank: int) -> tuple[int, ...]:
-    """The map shape of the result: per axis the channel count, 1 where no operand has channels."""
+    """The map shape of the result, for which there is room: per axis the channel count, 1 where there are none."""
     shape = []
     for axis in range(rank):
         sizes = {found.shape[axis] for found in lifted.values()} - {1}
         if len(sizes) > 1:
             raise Refused(Reason.MIXED_LAYOUT, f"operands have {sorted(sizes)} channels on one axis")
         shape.append(sizes.pop() if sizes else 1)
+    check_room(*shape)
     return tuple(shape)
 
 
@@ -81,6 +83,7 @@ def broadcast_operand(
     rows = labels.ravel()[order].reshape(found.labels.size, -1)
     if found.labels.size == 1:
         return Read(index, found.labels.ravel(), labels.ravel()), [], ()
+    check_pattern_room(labels.size, found.labels.size)
     pattern = slots.ravel()[:, None] == np.arange(found.labels.size)
     even = Even((found.labels.reshape(-1, 1), rows))
     read = Read(index, found.labels.ravel(), labels.ravel(), pattern)

@@ -10,6 +10,7 @@ from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Ma
 from upscale_onnx.channels.grid import coordinates, full_emission, is_full, rectangle, rows_along, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.room import check_room
 from upscale_onnx.errors import Reason
 
 
@@ -178,6 +179,7 @@ def _open(
     for a, count in enumerate(wanted):
         if part is not None and count > 1 and (dims is None or dims[a] != count):
             raise Refused(Reason.DYNAMIC_AXIS, "size of an operand along a channel axis is not known")
+    check_room(*wanted)
     labels = fresh(int(np.prod(wanted))).reshape(wanted)
     constant = op.constant(index)
     if part is not None:

@@ -8,6 +8,7 @@ from upscale_onnx.channels.channel_map import VARYING, WILD, Array, ChannelMap, 
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, NewNode, Refused, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 
@@ -30,6 +31,7 @@ class Pad:
         if len(hit) > 1 or len(found.axes) > 1 or mode != "constant" or min(before[hit[0]], after[hit[0]]) < 0:
             raise Refused(Reason.UNSUPPORTED_FORM, "pads channels in another way than by constants")
         axis = hit[0]
+        check_room(before[axis] + found.labels.size + after[axis])
         first, last = fresh(before[axis]), fresh(after[axis])
         labels = np.concatenate([first, found.labels.ravel(), last])
         content = np.concatenate([np.full(first.size, value), state.ravel(), np.full(last.size, value)])

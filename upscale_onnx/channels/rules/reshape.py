@@ -14,6 +14,7 @@ from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Ma
 from upscale_onnx.channels.grid import rectangle
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import only_first_output, source
 from upscale_onnx.channels.rules.layout import holds, layout, new_shape, written_out_sizes
 
@@ -28,6 +29,7 @@ class Reshape:
         found = source(maps)
         dims_in, dims_out, groups = layout(op, found)
         sizes_in, sizes_out = written_out_sizes(found, dims_in, dims_out, groups)
+        check_room(*sizes_in)
         labels = np.broadcast_to(found.labels, sizes_in).reshape(sizes_out)
         state = np.broadcast_to(found.state, sizes_in).reshape(sizes_out)
         out = collapse(labels, state)

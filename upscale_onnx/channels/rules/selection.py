@@ -27,6 +27,7 @@ from upscale_onnx.channels.flow import (
 )
 from upscale_onnx.channels.grid import locate, rows_along, without_axis
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 
@@ -54,6 +55,7 @@ class Selection(ABC):
         axis, picks, dropped = self.channel_picks(op, found)
         if picks is None:
             return Flow((_without(found, axis, dropped),) * len(op.used))
+        check_room(found.labels.size // max(found.shape[axis], 1), sum(pick.size for pick in picks))
         outputs = []
         for pick in picks:
             chosen = ChannelMap(found.labels.take(pick, axis), found.state.take(pick, axis))

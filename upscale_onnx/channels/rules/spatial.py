@@ -11,6 +11,7 @@ from upscale_onnx.channels.channel_map import VARYING, WILD, Array, is_constant,
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Refused, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source
 from upscale_onnx.errors import Reason
 
@@ -169,6 +170,7 @@ class SpaceToDepth:
         area = int(op.attrs["blocksize"]) ** 2
         if not area:
             raise Refused(Reason.UNSUPPORTED_FORM, "blocks of no size")
+        check_room(found.labels.size, area)
         labels, state = np.tile(found.labels.ravel(), area), np.tile(found.state.ravel(), area)
         return Flow((vector_map(labels, state, found.rank, 1),))
 

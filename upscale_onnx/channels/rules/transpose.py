@@ -9,6 +9,7 @@ from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Mi
 from upscale_onnx.channels.grid import is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 
@@ -126,6 +127,7 @@ class Tile:
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found, counts = source(maps), self._counts(op, source(maps))
         reps = [count if found.shape[axis] > 1 else 1 for axis, count in enumerate(counts)]
+        check_room(found.labels.size, *reps)
         return Flow((ChannelMap(np.tile(found.labels, reps), np.tile(found.state, reps)),))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:

@@ -1,0 +1,135 @@
+"""How much may be computed of constants: a file of some kilobytes can ask for terabytes.
+
+Nothing is evaluated whose result might not fit, and all results together may take a few times what the model holds.
+What is not computed is not known, as if it came from an input.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from upscale_onnx.channels.channel_map import Array
+
+# Bytes that any model may fold, and what comes on top for each byte of its weights.
+_ALWAYS_BYTES = 1 << 27
+_TIMES_WEIGHTS = 3
+# Elements of a result that is not made of those of its inputs, and what a convolution writes out on the way to one.
+_LARGEST = 1 << 22
+_WIDEST = 8  # bytes of an element
+# Results that hold the elements of the first input, or some of them.
+_OF_FIRST = frozenset(
+    "Identity Cast Transpose Reshape Squeeze Unsqueeze Flatten Slice Split ScatterND CumSum Trilu Softmax ReduceProd "  # noqa: SIM905
+    "ReduceMean ReduceSum ReduceMin ReduceMax ReduceL1 ReduceL2 ReduceSumSquare".split()
+)
+
+
+class FoldingBudget:
+    """The bytes that results may still take. weight_bytes: what the model itself holds."""
+
+    def __init__(self, weight_bytes: int) -> None:
+        self._left = _ALWAYS_BYTES + _TIMES_WEIGHTS * weight_bytes
+
+    def allows(self, op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Array | None]) -> bool:
+        """Whether an operator may be evaluated on `inputs`, None where one is left out.
+
+        Raises: ValueError, IndexError, KeyError, TypeError or ArithmeticError where attributes contradict the inputs.
+        """
+        arrays = [array for array in inputs if array is not None]
+        if not inputs or inputs[0] is None:
+            return False
+        return most_elements(op_type, attrs, inputs[0], inputs, arrays) * _width(op_type, attrs, arrays) <= self._left
+
+    def take(self, outputs: Sequence[Array], inputs: Sequence[Array | None]) -> None:
+        """Count what is newly held: not what shares the memory of an input."""
+        for value in outputs:
+            if not any(array is not None and np.may_share_memory(value, array) for array in inputs):
+                self._left -= value.nbytes
+
+
+def _width(op_type: str, attrs: Mapping[str, Any], known: Sequence[Array]) -> int:
+    """Bytes of an element of a result."""
+    if op_type == "Cast":
+        return int(helper.tensor_dtype_to_np_dtype(int(attrs["to"])).itemsize)
+    return _WIDEST if op_type == "ConstantOfShape" else max(array.dtype.itemsize for array in known)
+
+
+def most_elements(
+    op_type: str, attrs: Mapping[str, Any], first: Array, inputs: Sequence[Array | None], known: Sequence[Array]
+) -> float:
+    """At least as many elements as an operator's results have together; infinity where that is too many in any case.
+
+    first: the first of the `inputs`, which are `known` but for those left out.
+    """
+    second = inputs[1] if len(inputs) > 1 else None
+    if op_type in _OF_FIRST:
+        return first.size
+    if op_type == "Concat":
+        return sum(array.size for array in known)
+    if op_type == "Gather":
+        return math.inf if second is None else second.size * (first.size // max(first.shape[_axis(attrs)], 1))
+    made = _generated(op_type, attrs, first, second, known)
+    if made is None:
+        made = math.prod(np.broadcast_shapes(*(array.shape for array in known)))
+    return made if made <= max(_LARGEST, *(array.size for array in known)) else math.inf
+
+
+def _axis(attrs: Mapping[str, Any]) -> int:
+    return int(attrs.get("axis", 0))
+
+
+def _generated(
+    op_type: str, attrs: Mapping[str, Any], first: Array, second: Array | None, known: Sequence[Array]
+) -> float | None:
+    """As `most_elements`, of operators that make more elements than their inputs have otherwise than by broadcasting;
+    None for all others."""
+    if op_type == "ConstantOfShape":
+        return _elements(first)
+    if op_type == "Range":
+        stop, step = (float(array.ravel()[0]) for array in known[1:3])
+        return abs(stop - float(first.ravel()[0])) / abs(step) + 1
+    if op_type in ("Expand", "Tile"):
+        return math.inf if second is None else first.size * _elements(second)
+    if op_type == "Conv":
+        return math.inf if second is None else _convolved(attrs, first, second)
+    if op_type == "MatMul":
+        inner = max(first.shape[-1] if first.ndim else 1, 1)
+        return math.inf if second is None else first.size * second.size // inner
+    if op_type == "Gemm":
+        return math.inf if second is None else _multiplied(attrs, first, second, known)
+    if op_type == "GatherND":
+        return math.inf if second is None else second.size * math.prod(first.shape[second.shape[-1] :])
+    if op_type == "BatchNormalization":  # numpy would broadcast vectors that do not fit
+        return first.size if all(array.size == first.shape[1] for array in known[1:]) else math.inf
+    return None
+
+
+def _elements(shape: Array) -> float:
+    return float(np.prod(np.abs(shape.astype(np.float64))))
+
+
+def _multiplied(attrs: Mapping[str, Any], first: Array, second: Array, known: Sequence[Array]) -> float:
+    rows = first.shape[1 if attrs.get("transA", 0) else 0]
+    columns = second.shape[0 if attrs.get("transB", 0) else 1]
+    # numpy would broadcast the product to a third operand, not that to the product alone.
+    return math.prod(np.broadcast_shapes((rows, columns), *(array.shape for array in known[2:])))
+
+
+def _convolved(attrs: Mapping[str, Any], data: Array, weight: Array) -> float:
+    """What a convolution writes out: the padded input, the dilated weight, and a patch for each place of the result."""
+    axes = data.ndim - 2
+    kernel = weight.shape[2:]
+    pads, strides = attrs.get("pads") or (0,) * (2 * axes), attrs.get("strides") or (1,) * axes
+    dilations = attrs.get("dilations") or (1,) * axes
+    spans = [int(d) * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    if attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        pads = [span for span in spans for _ in range(2)]
+    padded = [size + abs(int(pads[axis])) + abs(int(pads[axis + axes])) for axis, size in enumerate(data.shape[2:])]
+    places = math.prod(max(size // abs(int(step)), 1) + 1 for size, step in zip(padded, strides, strict=True))
+    patches = places * data.shape[0] * max(data.shape[1] * math.prod(kernel), weight.shape[0])
+    dilated = weight.shape[0] * weight.shape[1] * math.prod(spans)
+    return float(max(patches, dilated, math.prod(data.shape[:2]) * math.prod(padded)))
