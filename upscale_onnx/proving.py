@@ -15,8 +15,9 @@ from upscale_onnx.proof.local import prove
 from upscale_onnx.proof.observe import prove_by_names
 from upscale_onnx.results import LocalProof, Verification
 from upscale_onnx.runtime.inputs import Inputs, random_inputs
+from upscale_onnx.runtime.interface import interface_difference
 from upscale_onnx.runtime.providers import Device
-from upscale_onnx.runtime.verify import interface_difference, verify
+from upscale_onnx.runtime.verify import verify
 from upscale_onnx.worker import in_worker
 
 
@@ -75,6 +76,8 @@ def _local(
 
 def _with_local(found: Verification, local: LocalProof) -> Verification:
     """`found` with the local proof: it may show that the models differ, and must show all where nothing else does."""
+    if found.undecided and local.complete:
+        return replace(found, equal=True, detail=f"shown by the local proof alone: {found.detail}", local=local)
     equal = found.equal and not local.refuted and (found.trials > 0 or local.complete)
     detail = found.detail
     if found.equal and not equal:

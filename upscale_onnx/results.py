@@ -84,7 +84,8 @@ class OutputError:
 
     max_absolute: largest absolute difference; relative: that over the largest magnitude of the
     original's output; cosine: smallest cosine similarity; argmax_agreement: share of rows with the
-    same largest entry, None where the output is not a classifier's (rank 2, more than one column).
+    same largest entry, None where the output is not a classifier's (rank 2, more than one column);
+    tolerance: the largest relative error at which it is called equal.
     """
 
     output: str
@@ -92,12 +93,18 @@ class OutputError:
     relative: float
     cosine: float
     argmax_agreement: float | None
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome of comparing two models. `equal` is the verdict, of the global check under `tolerance` (relative) and
-    of the local proof, where there is one."""
+    """The outcome of comparing two models. `equal` is the verdict: of the global check, under the tolerance of each
+    output, and of the local proof, where there is one.
+
+    tolerance: the largest of these; activations: how many channels enter activations that clip (Relu, Clip, …);
+    asleep: how many of these were clipped in every trial, so that nothing was seen of what they do;
+    undecided: the models are not shown to be equal, and not to differ either.
+    """
 
     equal: bool
     tolerance: float
@@ -107,6 +114,9 @@ class Verification:
     provider: str
     detail: str = ""
     local: LocalProof | None = None
+    activations: int = 0
+    asleep: int = 0
+    undecided: bool = False
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,11 @@ def test_plain_text_in_full(report: Report) -> None:
         "verify.tolerance          1e-05",
         "verify.trials             4",
         "verify.provider           cpu",
-        "verify.logits             max_absolute 1.19209e-07  relative 0.333333  cosine 1  argmax_agreement 1",
-        "verify.map                max_absolute 0            relative 0         cosine 1  argmax_agreement -",
+        "verify.never_active       125 of 1000 channels behind activations (12.5 %)",
+        "verify.logits             max_absolute 1.19209e-07  relative 0.333333  tolerance 1e-05  cosine 1  "
+        "argmax_agreement 1",
+        "verify.map                max_absolute 0            relative 0         tolerance 1e-06  cosine 1  "
+        "argmax_agreement -",
         "race.winner               upscale",
         "race.provider             cpu",
         "race.threads              1",

@@ -48,8 +48,8 @@ def scaled(model: onnx.ModelProto, index: int, factor: Any) -> onnx.ModelProto:
 def test_a_model_equals_itself_at_two_sizes_of_every_dynamic_dimension() -> None:
     found = verify(cnn(), cnn())
     assert found.equal
-    assert found.trials == 2
-    first, second = (shapes["x"] for shapes in found.shapes)
+    assert found.trials >= 4
+    first, second = (shapes["x"] for shapes in found.shapes[:2])
     assert all(first[axis] != second[axis] for axis in (0, 2, 3))
     assert found.outputs[0].relative == 0
     assert found.provider == "cpu"
@@ -91,11 +91,13 @@ def test_a_wrong_border_is_caught_though_the_middle_agrees() -> None:
 def test_a_difference_in_the_users_inputs_only_is_caught() -> None:
     text = """<ir_version: 8, opset_import: ["" : 17]> g (float[4] x) => (float[4] y)
               <float top = {%s}, float low = {-1000}> { y = Clip (x, low, top) }"""
-    a, b = (onnx.parser.parse_model(text % top) for top in ("50", "60"))
+    a, b = (onnx.parser.parse_model(text % top) for top in ("5000", "6000"))
     assert verify(a, b).equal
-    found = verify(a, b, inputs={"x": np.full(4, 55, np.float32)})
-    assert not found.equal
-    assert found.trials == 3
+    odd = {"x": np.full(4, 5500, np.float32)}
+    for given in ({"inputs": odd}, {"data": [odd]}):
+        found = verify(a, b, trials=2, **given)
+        assert not found.equal
+        assert found.trials == 3
 
 
 def test_the_users_inputs_must_fit() -> None:
@@ -176,10 +178,10 @@ def test_noise_of_the_original_itself_raises_the_tolerance_but_not_without_limit
     found = verify(model, moved)
     assert found.equal, found.detail
     assert tolerance(model) < found.outputs[0].relative <= found.tolerance <= 1e-3
-    assert "the original differs by" in found.detail
     wrong = verify(model, scaled(model, 0, 1.001))
     assert not wrong.equal
     assert wrong.tolerance <= 1e-3
+    assert "rounding alone moves the original by" in wrong.detail
 
 
 @pytest.mark.parametrize(
@@ -198,6 +200,7 @@ def test_contractions_inside_branches_count() -> None:
     flat = tolerance(model)
     branch = helper.make_graph([helper.make_node("MatMul", ["y", "y"], ["b"])], "b", [], [])
     model.graph.node.append(helper.make_node("If", ["c"], ["o"], then_branch=branch, else_branch=branch))
+    model.graph.output[0].name = "o"
     assert tolerance(model) == pytest.approx(flat * np.sqrt(6 / 4))
 
 

@@ -148,6 +148,14 @@ def weighted_pattern(text: str) -> tuple[str, float]:
     return pattern, fraction(amount)
 
 
+def named_size(text: str) -> tuple[str, int]:
+    """The name of a dimension and its size, from NAME=SIZE."""
+    name, equals, size = text.rpartition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"'{text}' is not NAME=SIZE")
+    return name, positive(size)
+
+
 def _integer(text: str, limit: Range) -> int:
     try:
         value = int(text)

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, positive, positive_number
+from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, named_size, positive, positive_number
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError, NotEquivalentError
 
@@ -23,12 +23,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("original", metavar="a.onnx", help="the model that is right")
     parser.add_argument("compiled", metavar="b.onnx", help="the model that is to be equal")
     parser.add_argument("--inputs", metavar="FILE", help=".npz with inputs by name, to compare on beside random ones")
-    parser.add_argument("--trials", type=positive, metavar="N", help="random inputs per shape")
+    parser.add_argument(
+        "--trials", type=positive, metavar="N", help="sets of random inputs (default: 4 to 8, by the model's size)"
+    )
+    parser.add_argument(
+        "--dims",
+        type=named_size,
+        action="append",
+        metavar="NAME=SIZE",
+        help="size of an open dimension in random inputs, by its name; may be given again for another",
+    )
     parser.add_argument(
         "--tolerance",
         type=positive_number,
         metavar="T",
-        help="largest error, relative to each output's own scale (default: from the data type and the depth)",
+        help="largest error, relative to each output's own scale (default: what rounding explains)",
     )
     add_proofs(parser)
     parser.add_argument(
@@ -55,6 +64,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
     given: dict[str, Any] = {
         name: getattr(args, name) for name in ("trials", "tolerance") if getattr(args, name) is not None
     }
+    if args.dims is not None:
+        given["dims"] = dict(args.dims)
     if args.inputs is not None:
         given["inputs"] = load_inputs(args.inputs, original)
     claims = None if args.certificate is None else _claims(args.certificate, original, compiled)

@@ -121,7 +121,9 @@ def refused_nodes_table(refusals: Sequence[Refusal], segments: Sequence[Segment]
 
 def verification_table(verification: Verification) -> Table:
     """One row per output: the largest error over all trials; and the verdict."""
-    rows = tuple((o.output, o.max_absolute, o.relative, o.cosine, o.argmax_agreement) for o in verification.outputs)
+    rows = tuple(
+        (o.output, o.max_absolute, o.relative, o.tolerance, o.cosine, o.argmax_agreement) for o in verification.outputs
+    )
     facts: tuple[tuple[str, Cell], ...] = (
         ("equal", verification.equal),
         ("tolerance", verification.tolerance),
@@ -131,9 +133,13 @@ def verification_table(verification: Verification) -> Table:
     if verification.local is not None:
         local = verification.local
         facts += (("regions_proven", f"{local.proven} of {local.regions}"),)
+    if verification.asleep:
+        share = verification.asleep / verification.activations
+        told = f"{verification.asleep} of {verification.activations} channels behind activations ({100 * share:.1f} %)"
+        facts += (("never_active", told),)
     if verification.detail:
         facts += (("detail", verification.detail),)
-    columns = ("output", "max_absolute", "relative", "cosine", "argmax_agreement")
+    columns = ("output", "max_absolute", "relative", "tolerance", "cosine", "argmax_agreement")
     return Table("verify", "Verification", columns, rows, facts)
 
 

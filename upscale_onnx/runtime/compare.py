@@ -11,6 +11,10 @@ import numpy as np
 from upscale_onnx.results import OutputError
 
 Array = np.ndarray[Any, Any]
+# For each of some axes: an error and a magnitude per index along it.
+Slices = dict[int, tuple[Array, Array]]
+
+_MOST_SLICES = 4096
 
 
 def compare_outputs(name: str, expected: Any, actual: Any) -> OutputError:
@@ -37,6 +41,38 @@ def worst(name: str, errors: Iterable[OutputError]) -> OutputError:
         cosine=min((error.cosine for error in found), default=1.0),
         argmax_agreement=min(agreements, default=None),
     )
+
+
+def slice_errors(expected: Any, actual: Any) -> Slices:
+    """How far apart two outputs are along their second and their last axis, slice by slice.
+
+    Per axis, for each index: the largest difference and the largest magnitude in `expected`, both over the largest
+    magnitude in all of it. Empty where the outputs are no floating-point arrays of one shape and of rank 2 or more.
+    """
+    if not isinstance(expected, np.ndarray) or not isinstance(actual, np.ndarray) or expected.ndim < 2:
+        return {}
+    if expected.shape != actual.shape or expected.dtype != actual.dtype or not expected.size:
+        return {}
+    if not _is_float(expected) or expected.dtype.kind == "c":
+        return {}
+    a, b = (x.astype(np.float32) if x.dtype.itemsize < 4 else x for x in (expected, actual))
+    if not np.isfinite(a).all() or not np.isfinite(b).all():
+        both = np.isfinite(a) & np.isfinite(b)
+        a, b = np.where(both, a, 0), np.where(both, b, 0)
+    magnitude, distance = np.abs(a), np.abs(a - b)
+    scale = float(magnitude.max()) or 1.0
+    found: Slices = {}
+    for axis in {1, expected.ndim - 1}:
+        if 1 < expected.shape[axis] <= _MOST_SLICES:
+            others = tuple(i for i in range(expected.ndim) if i != axis)
+            found[axis] = (distance.max(axis=others) / scale, magnitude.max(axis=others) / scale)
+    return found
+
+
+def says_something(output: Any) -> bool:
+    """Whether an output can tell two models apart: not where it holds nothing but NaN."""
+    pairs = _pairs(output, output) or []
+    return not pairs or any(not _is_float(a) or not a.size or not np.isnan(_reals(a)).all() for a, _ in pairs)
 
 
 def _pairs(expected: Any, actual: Any) -> list[tuple[Array, Array]] | None:

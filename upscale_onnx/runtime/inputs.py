@@ -1,9 +1,9 @@
-"""Seeded random inputs for models, of shapes that the model accepts."""
+"""Seeded random inputs for models, of shapes that the model accepts and of values that it can read."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,28 +12,18 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model import Dim, tensor_shape
+from upscale_onnx.model import Dim, Shape, infer_shapes, tensor_shape
+from upscale_onnx.runtime.budget import check_input_bytes, check_result_bytes
+from upscale_onnx.runtime.draws import Draw, booleans, floats, integers
+from upscale_onnx.runtime.roles import Role, input_roles
+from upscale_onnx.runtime.sizes import Sizes, TensorSpec, candidate_sizes, default_sizes, shape_of
 
 Array = np.ndarray[Any, Any]
 Inputs = dict[str, Array]
 
-# Sizes of dynamic dimensions, in pairs for even and odd trials. Most image models take multiples of 32; audio
-# and text models may insist on a window, which the later pairs try.
-_SPATIAL_SIZES = (
-    (64, 96),
-    (32, 64),
-    (224, 256),
-    (128, 160),
-    (512, 768),
-    (256, 512),
-    (299, 331),
-    (16, 24),
-    (4, 6),
-    (1, 2),
-)
-_BATCH_SIZES = (1, 2, 3)
-_INTEGERS_BELOW = (256, 8)  # indices must stay within an embedding's vocabulary
-_SAMPLE_RATES = (16000, 8000)
+# What integers are drawn from that are neither indices nor sizes, both ends included.
+_RANGES = {Draw.UNIT: (0, 1), Draw.CHANNELS: (-128, 127), Draw.WIDE: (0, 65535), Draw.NEGATIVE: (-32768, 0)}
+_USUAL_RANGE = (0, 255)
 
 
 @dataclass(frozen=True)
@@ -47,27 +37,6 @@ class InputSpec:
     dtype: np.dtype[Any] | None
     dims: tuple[Dim, ...] | None
 
-    @property
-    def dynamic_axes(self) -> tuple[int, ...]:
-        """The axes whose size the caller chooses."""
-        return tuple(axis for axis, dim in enumerate(self.dims or ()) if not isinstance(dim, int))
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """What the dynamic dimensions of one trial measure.
-
-    batch: first axes; spatial: all others, except that with `states` the second axis of a 3-D input with a
-    fixed first axis, (layers, batch, features) of a recurrent state, is a batch too; integer: the value of
-    integer scalars; integers_below: the bound of all other integers.
-    """
-
-    batch: int = 1
-    spatial: int = 64
-    states: bool = True
-    integer: int = 1
-    integers_below: int = _INTEGERS_BELOW[-1]
-
 
 def input_specs(model: ModelProto) -> tuple[InputSpec, ...]:
     """The inputs of `model` that a caller feeds: not those that have an initializer."""
@@ -76,43 +45,105 @@ def input_specs(model: ModelProto) -> tuple[InputSpec, ...]:
     return tuple(_spec(value) for value in graph.input if value.name not in weights)
 
 
+class InputSource:
+    """Random inputs for one model, any number of them.
+
+    dims: sizes for its open dimensions, by their names; shapes: those of its values, where they are at hand.
+    """
+
+    def __init__(
+        self,
+        model: ModelProto,
+        seed: int = 0,
+        dims: Mapping[str, int] | None = None,
+        shapes: Mapping[str, Shape] | None = None,
+    ) -> None:
+        self._model, self._seed = model, seed
+        self._dims = tuple((dims or {}).items())
+        self._specs = tuple(_tensor_spec(spec) for spec in input_specs(model))
+        self._roles = _roles(model, self._specs, shapes)
+        self._good: Sizes | None = None
+
+    def draw(self, trial: int, sizes: Sizes, draw: Draw = Draw.NORMAL) -> Inputs:
+        """Values for every input.
+
+        Raises:
+            ModelError: they, or what the model makes of the sizes among them, would take too much memory.
+        """
+        rng = np.random.default_rng((self._seed, trial))
+        named = dict(sizes.named)
+        shapes = [shape_of(spec, spec.dims, sizes, named) for spec in self._specs]
+        check_input_bytes(self._specs, shapes)
+        inputs: Inputs = {}
+        way = draw
+        for spec, shape in zip(self._specs, shapes, strict=True):
+            role = self._roles.get(spec.name, Role())
+            if role.size is not None:
+                inputs[spec.name] = _sizes(spec, shape, role, sizes, named, trial)
+                continue
+            inputs[spec.name] = _values(rng, way, spec, shape, role, sizes, trial)
+            if trial % 2 == 0:  # the others are states and conditions more often than data
+                way = Draw.NORMAL
+        given = {name: inputs[name] for name, role in self._roles.items() if role.size is not None}
+        check_result_bytes(self._model, inputs, given)
+        return inputs
+
+    def feasible(
+        self, run: Callable[[Inputs], object], trial: int = 0, batch: int | None = None, draw: Draw = Draw.NORMAL
+    ) -> Inputs:
+        """Values on which `run`, a run of the model, raises no ModelError.
+
+        Sizes that differ from trial to trial are tried first; a model that accepts only one gets that one. `batch`
+        fixes the size of dynamic batch axes.
+
+        Raises:
+            ModelError: no size that was tried works; the line holds the first failure.
+        """
+        failure: Exception | None = None
+        candidates = list(candidate_sizes(self._specs, trial, batch, self._dims))
+        if self._good is not None and trial > 1:  # two trials have shown what sizes there are
+            candidates = [self._good, *candidates]
+        for sizes in candidates:
+            try:
+                inputs = self.draw(trial, sizes, draw)
+                run(inputs)
+            except (ModelError, MemoryError) as error:  # a smaller size may need less
+                failure = failure or error
+                continue
+            if self._good is None:
+                self._good = sizes
+            return inputs
+        raise ModelError(
+            f"no input was found on which the model runs; give inputs of your own ({failure})"
+        ) from failure
+
+
 def random_inputs(model: ModelProto, *, seed: int = 0, trial: int = 0, sizes: Sizes | None = None) -> Inputs:
-    """Seeded values for every input, floats from a normal distribution, integers small and not negative.
+    """Seeded values for every input, floats from a normal distribution, integers that are legal for their reader.
 
     A dimension name has one size throughout. Without `sizes`, odd trials use other sizes than even ones.
 
     Raises:
-        ModelError: an input is no tensor of known rank.
+        ModelError: an input is no tensor of known rank, or would take too much memory.
     """
-    chosen = sizes or Sizes(batch=_BATCH_SIZES[trial % 3], spatial=_SPATIAL_SIZES[0][trial % 2])
-    specs = tuple(_tensor_spec(spec) for spec in input_specs(model))
-    rng = np.random.default_rng((seed, trial))
-    named: dict[str, int] = {}
-    return {spec.name: _random(rng, spec, _shape(spec, chosen, named), chosen) for spec in specs}
+    return InputSource(model, seed).draw(trial, sizes or default_sizes(trial))
 
 
 def feasible_inputs(
-    run: Callable[[Inputs], object], model: ModelProto, *, seed: int = 0, trial: int = 0, batch: int | None = None
+    run: Callable[[Inputs], object],
+    model: ModelProto,
+    *,
+    seed: int = 0,
+    trial: int = 0,
+    batch: int | None = None,
+    dims: Mapping[str, int] | None = None,
 ) -> Inputs:
-    """Random inputs on which `run`, a run of `model`, raises no ModelError.
-
-    Sizes that differ from trial to trial are tried first; a model that accepts only one gets that one.
-    `batch` fixes the size of dynamic batch axes.
+    """Random inputs on which `run`, a run of `model`, raises no ModelError: see `InputSource.feasible`.
 
     Raises:
         ModelError: no size that was tried works; the line holds the first failure.
     """
-    failure: ModelError | None = None
-    specs = tuple(_tensor_spec(spec) for spec in input_specs(model))
-    for sizes in _candidates(specs, trial, batch):
-        inputs = random_inputs(model, seed=seed, trial=trial, sizes=sizes)
-        try:
-            run(inputs)
-        except ModelError as error:
-            failure = failure or error
-            continue
-        return inputs
-    raise ModelError(f"no input was found on which the model runs; give inputs of your own ({failure})") from failure
+    return InputSource(model, seed, dims).feasible(run, trial, batch)
 
 
 def _spec(value: onnx.ValueInfoProto) -> InputSpec:
@@ -124,78 +155,71 @@ def _spec(value: onnx.ValueInfoProto) -> InputSpec:
     return InputSpec(value.name, dtype, None if shape is None else shape.dims)
 
 
-@dataclass(frozen=True)
-class _TensorSpec(InputSpec):
-    """An input whose type and rank are known."""
-
-    dtype: np.dtype[Any]
-    dims: tuple[Dim, ...]
-
-
-def _tensor_spec(spec: InputSpec) -> _TensorSpec:
+def _tensor_spec(spec: InputSpec) -> TensorSpec:
     if spec.dtype is None or spec.dims is None:
         raise ModelError(f"input '{spec.name}' is no tensor of known rank, so no values can be made up for it")
-    return _TensorSpec(spec.name, spec.dtype, spec.dims)
+    return TensorSpec(spec.name, spec.dtype, spec.dims)
 
 
-def _candidates(specs: tuple[_TensorSpec, ...], trial: int, batch: int | None) -> Iterator[Sizes]:
-    """Sizes to try, the most varied first; only what the model leaves open is varied."""
-    axes = [(spec, axis) for spec in specs for axis in spec.dynamic_axes]
-    batches = (_BATCH_SIZES[trial % 3], 1) if batch is None else (batch,)
-    bounds = _INTEGERS_BELOW if any(_is_index(spec) for spec in specs) else _INTEGERS_BELOW[-1:]
-    scalars = any(_is_integer_scalar(spec) for spec in specs)
-    rated = any(_is_sample_rate(spec) for spec in specs)
-    integers: tuple[int, ...] = (1 + trial, 1, 0) if scalars else (1,)
-    if rated:
-        integers = tuple(dict.fromkeys((_SAMPLE_RATES[trial % 2], *_SAMPLE_RATES, *integers)))
-    states = (True, False) if any(_is_state(spec, axis) for spec, axis in axes) else (True,)
-    pairs = _SPATIAL_SIZES if any(axis > 0 or len(spec.dims) == 1 for spec, axis in axes) else _SPATIAL_SIZES[:1]
-    for pair in pairs:
-        for integer, state, bound, spatial, size in itertools.product(
-            integers, states, bounds, dict.fromkeys((pair[trial % 2], pair[0])), dict.fromkeys(batches)
-        ):
-            yield Sizes(batch=size, spatial=spatial, states=state, integer=integer, integers_below=bound)
+def _roles(model: ModelProto, specs: tuple[TensorSpec, ...], shapes: Mapping[str, Shape] | None) -> dict[str, Role]:
+    """Roles of the inputs that may be indices or sizes: whole numbers, and floats that are no more than a list."""
+    names = frozenset(s.name for s in specs if s.is_integer or (s.dtype.kind == "f" and len(s.dims) < 2))
+    if not names:
+        return {}
+    return input_roles(model, names, infer_shapes(model) if shapes is None else shapes)
 
 
-def _is_state(spec: _TensorSpec, axis: int) -> bool:
-    return len(spec.dims) == 3 and axis == 1 and isinstance(spec.dims[0], int)
-
-
-def _is_integer_scalar(spec: _TensorSpec) -> bool:
-    return spec.dtype.kind in "iu" and spec.dims in ((), (1,))
-
-
-def _is_index(spec: _TensorSpec) -> bool:
-    return spec.dtype.kind in "iu" and spec.dtype.itemsize > 1 and not _is_integer_scalar(spec)
-
-
-def _is_sample_rate(spec: _TensorSpec) -> bool:
-    return _is_integer_scalar(spec) and (spec.name.lower() == "sr" or "rate" in spec.name.lower())
-
-
-def _shape(spec: _TensorSpec, sizes: Sizes, named: dict[str, int]) -> tuple[int, ...]:
-    shape = []
-    for axis, dim in enumerate(spec.dims):
-        if isinstance(dim, int):
-            shape.append(dim)
-            continue
-        is_batch = (axis == 0 and len(spec.dims) > 1) or (sizes.states and _is_state(spec, axis))
-        size = sizes.batch if is_batch else sizes.spatial
-        shape.append(size if dim is None else named.setdefault(dim, size))
-    return tuple(shape)
-
-
-def _random(rng: np.random.Generator, spec: _TensorSpec, shape: tuple[int, ...], sizes: Sizes) -> Array:
-    dtype = spec.dtype
-    if _is_integer_scalar(spec):
-        return np.full(shape, sizes.integer, dtype)
-    if dtype.kind == "O":
+def _values(
+    rng: np.random.Generator,
+    draw: Draw,
+    spec: TensorSpec,
+    shape: tuple[int, ...],
+    role: Role,
+    sizes: Sizes,
+    trial: int,
+) -> Array:
+    if spec.dtype.kind == "O":
         words: Array = np.array([f"text {value}" for value in rng.integers(0, 100, shape).ravel()], dtype=object)
         return words.reshape(shape)
-    if dtype.kind == "b":
-        return rng.integers(0, 2, shape).astype(bool)
-    if dtype.kind in "iu" and dtype.itemsize == 1:
-        return rng.integers(0, 128, shape).astype(dtype)
-    if dtype.kind in "iu":
-        return rng.integers(0, sizes.integers_below, shape).astype(dtype)
-    return np.asarray(rng.standard_normal(shape)).astype(dtype)
+    if spec.dtype.kind == "b":
+        return booleans(rng, trial, shape)
+    if not spec.is_integer:
+        return floats(rng, draw, shape).astype(spec.dtype)
+    if spec.is_single and role.below is None and spec.dtype.itemsize > 1:
+        return np.full(shape, sizes.integer, spec.dtype)
+    low, high = _range(draw, spec, role, sizes)
+    return integers(rng, draw, shape, low, high).astype(spec.dtype)
+
+
+def _range(draw: Draw, spec: TensorSpec, role: Role, sizes: Sizes) -> tuple[int, int]:
+    """The least and the largest whole number that an input may hold."""
+    legal = np.iinfo(spec.dtype)
+    if role.below is not None:
+        return 0, min(role.below, sizes.integers_below or role.below) - 1
+    if spec.dtype.itemsize == 1:
+        return int(legal.min), int(legal.max)
+    if sizes.integers_below is not None:
+        return 0, sizes.integers_below - 1
+    low, high = _RANGES.get(draw, _USUAL_RANGE)
+    return max(low, int(legal.min)), min(high, int(legal.max))
+
+
+def _sizes(
+    spec: TensorSpec, shape: tuple[int, ...], role: Role, sizes: Sizes, named: dict[str, int], trial: int
+) -> Array:
+    """Sizes that stay near those of the value that they are for, or small."""
+    count = math.prod(shape)
+    enlarged = 2 if trial % 2 == 0 else 1
+    spatial = np.array([enlarged if i > 1 else 1 for i in range(count)])
+    if role.size == "start":
+        values = np.zeros(count)
+    elif role.size == "factor":
+        values = spatial
+    elif role.size == "margin":
+        values = np.array([1 if i % (count // 2 or 1) > 1 else 0 for i in range(count)])
+    elif role.size in ("shape", "extent") and role.like is not None and len(role.like) == count:
+        values = np.array(shape_of(spec, role.like, sizes, named), int)
+        values = values * spatial if role.size == "extent" else values
+    else:
+        values = np.full(count, sizes.integer)
+    return values.reshape(shape).astype(spec.dtype)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from onnx import ModelProto, TensorProto
+from onnx import ModelProto, NodeProto, TensorProto
 
-from upscale_onnx.model.protos import iter_nodes
+from upscale_onnx.model import Shape, infer_shapes
+from upscale_onnx.model.protos import attribute_graphs, iter_nodes
 
 _CONTRACTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN", "Attention"})
+# These round values to a grid. A sum that lies between two steps falls to either side, whatever rounds it last.
+_QUANTISERS = frozenset(("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"))
+_QUANTISED_PREFIX = "QLinear"
 # Unit roundoff: half the distance from 1 to the next number.
 _UNITS: dict[int, float] = {
     TensorProto.DOUBLE: 2.0**-53,
@@ -19,29 +25,106 @@ _UNITS: dict[int, float] = {
 _WIDE_GROWTH = 16.0
 _NARROW_GROWTH = 4.0
 _DEEPEST = 109
+# Noise of the model itself raises a limit up to here, and where it quantises to eight bits, up to some steps.
+_NOISIEST = 1e-3
+_STEP = 1 / 127
+_MOST_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What one output may differ by, relative to its own scale.
+
+    limit: what rounding alone explains; most: the limit where the model itself is noisy; step: one step of the
+    coarsest quantiser that its values pass, 0 where there is none; whole: channels are not judged by themselves.
+    """
+
+    limit: float
+    most: float
+    step: float = 0.0
+    whole: bool = False
 
 
 def tolerance(model: ModelProto) -> float:
-    """The largest difference, relative to an output's own scale, that re-association alone explains.
+    """The largest difference of any output, relative to its own scale, that re-association alone explains."""
+    return max((found.limit for found in tolerances(model)), default=_WIDE_GROWTH * _UNITS[TensorProto.FLOAT])
+
+
+def tolerances(model: ModelProto, shapes: Mapping[str, Shape] | None = None) -> tuple[Tolerance, ...]:
+    """What each output of `model` may differ by.
 
     With unit roundoff u, re-ordering a sum of K terms moves it by about sqrt(K) u of its scale (errors of
     random sign), and L layers one after another add up to sqrt(L) times that. K = 256 stands for the
     blocked sums of the kernels, hence 16 u sqrt(L) in float32 and float64. In half precision the kernels
-    sum in float32 and round each layer's result once, hence 4 u sqrt(L). L is the number of contractions,
-    at least 1 and counted up to 109, so that float32 is never given more than 1e-5.
+    sum in float32 and round each layer's result once, hence 4 u sqrt(L). L is the number of contractions
+    that an output depends on, at least 1 and counted up to 109, so that float32 is never given more than
+    1e-5; u is that of the type which most of them compute in.
 
     Source: Higham, Accuracy and Stability of Numerical Algorithms, sections 2.8 and 4.2 (statistical
     estimates of rounding errors, errors of sums).
     """
-    depth = min(max(sum(node.op_type in _CONTRACTIONS for node in iter_nodes(model.graph)), 1), _DEEPEST)
-    unit = max(_UNITS[data_type] for data_type in _float_types(model))
-    growth = _NARROW_GROWTH if unit > _UNITS[TensorProto.FLOAT] else _WIDE_GROWTH
-    return growth * unit * math.sqrt(depth)
+    types = {name: shape.dtype for name, shape in (infer_shapes(model) if shapes is None else shapes).items()}
+    makers = {name: (i, node) for i, node in enumerate(model.graph.node) for name in node.output}
+    varying = _varying(model)
+    return tuple(_tolerance(value.name, types, makers, varying) for value in model.graph.output)
 
 
-def _float_types(model: ModelProto) -> set[int]:
-    """The floating-point types that the model computes with; float32 where it names none."""
-    graph = model.graph
-    types = {tensor.data_type for tensor in graph.initializer}
-    types |= {value.type.tensor_type.elem_type for value in (*graph.input, *graph.output)}
-    return (types & _UNITS.keys()) or {TensorProto.FLOAT}
+def _tolerance(
+    output: str, types: dict[str, int], makers: dict[str, tuple[int, NodeProto]], varying: frozenset[str]
+) -> Tolerance:
+    nodes = [node for node in _upstream(output, makers) if any(name in varying for name in node.output)]
+    contractions = [inner for node in nodes for inner in _with_inner(node) if inner.op_type in _CONTRACTIONS]
+    depth = math.sqrt(min(max(len(contractions), 1), _DEEPEST))
+    computed = [types.get(name, 0) for node in contractions or nodes for name in node.output]
+    passed = [types.get(name, 0) for node in nodes for name in (*node.input, *node.output) if name in varying]
+    usual = _commonest([kind for kind in computed if kind in _UNITS] or [types.get(output, 0)])
+    narrowest = max((kind for kind in [*passed, usual] if kind in _UNITS), key=_UNITS.__getitem__)
+    limit = _growth(usual) * depth
+    step = _STEP if any(_quantises(inner) for node in nodes for inner in _with_inner(node)) else 0.0
+    return Tolerance(limit, max(_NOISIEST, limit, _growth(narrowest) * depth, _MOST_STEPS * step), step)
+
+
+def _growth(kind: int) -> float:
+    unit = _UNITS[kind]
+    return (_NARROW_GROWTH if unit > _UNITS[TensorProto.FLOAT] else _WIDE_GROWTH) * unit
+
+
+def _commonest(kinds: list[int]) -> int:
+    """The type that occurs most, of several such the narrowest; float32 where none is a floating-point type."""
+    known = [kind for kind in kinds if kind in _UNITS] or [int(TensorProto.FLOAT)]
+    return max(set(known), key=lambda kind: (known.count(kind), _UNITS[kind]))
+
+
+def _quantises(node: NodeProto) -> bool:
+    return node.op_type in _QUANTISERS or node.op_type.startswith(_QUANTISED_PREFIX)
+
+
+def _varying(model: ModelProto) -> frozenset[str]:
+    """The values that depend on what the model is fed."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    found = {value.name for value in model.graph.input} - weights
+    for node in model.graph.node:
+        inner = any(attribute_graphs(attribute) for attribute in node.attribute)  # what it captures may vary
+        if inner or any(name in found for name in node.input):
+            found.update(node.output)
+    return frozenset(found)
+
+
+def _upstream(output: str, makers: dict[str, tuple[int, NodeProto]]) -> list[NodeProto]:
+    """The nodes that `output` is made by."""
+    pending, seen = [output], {output}
+    nodes: dict[int, NodeProto] = {}
+    while pending:
+        index, node = makers.get(pending.pop(), (-1, None))
+        if node is None or index in nodes:
+            continue
+        nodes[index] = node
+        read = {name for inner in _with_inner(node) for name in inner.input} - seen
+        seen |= read
+        pending += read
+    return list(nodes.values())
+
+
+def _with_inner(node: NodeProto) -> list[NodeProto]:
+    graphs = [graph for attribute in node.attribute for graph in attribute_graphs(attribute)]
+    return [node, *(inner for graph in graphs for inner in iter_nodes(graph))]

@@ -68,6 +68,20 @@ def check_inputs(arrays: Mapping[str, Array], model: ModelProto, where: str = "t
             raise ArgumentError(f"{where}: '{name}' has shape {array.shape}, the model takes ({wanted})")
 
 
+def check_dims(dims: Mapping[str, int], model: ModelProto) -> None:
+    """Check that sizes are given to dimensions that `model` leaves open, by their names.
+
+    Raises:
+        ArgumentError: there is no such dimension, or a size is below 1.
+    """
+    names = dict.fromkeys(dim for spec in input_specs(model) for dim in spec.dims or () if isinstance(dim, str))
+    for name, size in dims.items():
+        if name not in names:
+            raise ArgumentError(f"dims: '{name}' is no open dimension; the model's are {_quoted(names) or 'none'}")
+        if size < 1:
+            raise ArgumentError(f"dims: '{name}' is {size}: it must be at least 1")
+
+
 def _fits(shape: tuple[int, ...], dims: tuple[Dim, ...], named: dict[str, int]) -> bool:
     if len(shape) != len(dims):
         return False

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import onnx
-from onnx import ModelProto, ValueInfoProto
+from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model import tensor_shape
-from upscale_onnx.results import OutputError, Verification
-from upscale_onnx.runtime.compare import compare_outputs, worst
-from upscale_onnx.runtime.inputs import Array, Inputs, feasible_inputs, input_specs
+from upscale_onnx.model import Shape, infer_shapes
+from upscale_onnx.model.stats import model_stats
+from upscale_onnx.results import Verification
+from upscale_onnx.runtime.activity import activity
+from upscale_onnx.runtime.draws import Draw
+from upscale_onnx.runtime.evidence import Verdict, is_plain, trials_of, verdict
+from upscale_onnx.runtime.inputs import Array, Inputs, InputSource
+from upscale_onnx.runtime.interface import interface_difference
+from upscale_onnx.runtime.noise import noisy_runs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
-from upscale_onnx.runtime.tolerance import tolerance as derived_tolerance
-from upscale_onnx.runtime.user_inputs import check_inputs
+from upscale_onnx.runtime.tolerance import Tolerance, tolerances
+from upscale_onnx.runtime.user_inputs import check_dims, check_inputs
 from upscale_onnx.worker import in_worker
 
-# A model may amplify rounding by itself (a sharp softmax, a quantiser, a threshold). What onnxruntime's own
-# optimisations move its outputs by is then the yardstick, up to a limit beyond which nothing is called equal.
-_NOISE_FACTOR = 4.0
-_LARGEST_TOLERANCE = 1e-3
+# Large models get fewer trials, so that the check stays as fast as the rest of a compile; in how many of them sleeping
+# channels are looked for comes second. The first trials differ most.
+_EFFORTS = ((30_000_000, (8, 8)), (150_000_000, (6, 6)), (300_000_000, (4, 4)))
+_LEAST_EFFORT = (4, 2)
+_MOST_KEPT_BYTES = 2**30
 
 
 @in_worker
@@ -32,154 +37,138 @@ def verify(
     compiled: ModelProto,
     *,
     inputs: Mapping[str, Array] | None = None,
+    data: Sequence[Mapping[str, Array]] = (),
+    dims: Mapping[str, int] | None = None,
     provider: Device = "cpu",
     seed: int = 0,
-    trials: int = 2,
+    trials: int | None = None,
     tolerance: float | None = None,
     feeds: list[Inputs] | None = None,
 ) -> Verification:
-    """Whether `compiled` computes what `original` does, on `inputs` and on `trials` sets of random inputs.
+    """Whether `compiled` computes what `original` does, on `inputs`, on each of `data` and on random inputs.
 
-    Dynamic dimensions get other sizes in each trial. Floating-point outputs must agree within a tolerance
-    relative to their own scale (`tolerance`, or else derived from the original's depth and types, and
-    raised to four times the noise of the original itself where that is larger); all others exactly.
-    `feeds`, where given, is filled with the inputs that the original ran on.
+    `trials` sets of random inputs are drawn, each in another way (None: four to eight, by the model's size); open
+    dimensions get two sizes, or those in `dims`. Floating-point outputs must agree within a tolerance relative to
+    their own scale, all others exactly. The tolerance is what rounding explains: derived from depth and types, and
+    measured on the original where that is not enough; each channel of an output has its own. With `tolerance`,
+    that alone counts, for each output as a whole. `feeds`, where given, is filled with the inputs of all trials.
 
     Raises:
-        ArgumentError: `inputs` do not fit the original.
+        ArgumentError: `inputs`, `data` or `dims` do not fit the original.
         ModelError: the original does not run in onnxruntime.
     """
-    if inputs is not None:
-        check_inputs(inputs, original)
-    limit = derived_tolerance(original) if tolerance is None else tolerance
-    difference = interface_difference(original, compiled)
-    if difference:
-        return Verification(False, limit, (), 0, (), provider, difference)
-    feeds = [] if feeds is None else feeds
-    expected = _reference(original, inputs, provider, seed, trials, feeds)
-    names = tuple(value.name for value in original.graph.output)
-    shapes = tuple({name: np.shape(array) for name, array in feed.items()} for feed in feeds)
+    given = [dict(feed) for feed in (*([inputs] if inputs is not None else []), *data)]
+    for feed in given:
+        check_inputs(feed, original)
+    check_dims(dims or {}, original)
+    shapes = infer_shapes(original)
+    limits = tolerances(original, shapes)
+    largest = max((limit.limit for limit in limits), default=0.0) if tolerance is None else tolerance
+    if difference := interface_difference(original, compiled):
+        return Verification(False, largest, (), 0, (), provider, difference)
+    reference = _Reference(original, shapes, provider, seed)
+    usual, watched = _effort(original, shapes, limits)
+    reference.collect(given, dims, usual if trials is None else trials)
+    if feeds is not None:
+        feeds.extend(reference.feeds)
+    fed = tuple({name: array.shape for name, array in feed.items()} for feed in reference.feeds)
     try:
-        actual = _outputs(compiled, feeds, provider)
+        session = make_session(compiled, provider=provider, exact=True)
+        actual = [run(session, feed) for feed in reference.feeds]
     except ModelError as error:
-        return Verification(False, limit, (), len(feeds), shapes, provider, f"the compiled model fails: {error}")
-    errors = _compare(names, expected, actual)
-    detail = ""
-    if tolerance is None and not _within(errors, limit):
-        limit, detail = _above_noise(original, names, feeds, expected, provider, limit)
-    failed = [error for error in errors if not error.relative <= limit]
-    if failed:
-        first = failed[0]
-        detail = f"output '{first.output}' differs by {first.relative:.3g} of its scale; " + (
-            detail or f"{limit:.3g} is allowed"
-        )
-    return Verification(not failed, limit, errors, len(feeds), shapes, provider, detail)
-
-
-def interface_difference(original: ModelProto, compiled: ModelProto) -> str:
-    """What callers would notice: names, types and shapes of inputs and outputs, in order."""
-    fed = {spec.name for spec in input_specs(original)}
-    for kind, before, after in (
-        ("input", [v for v in original.graph.input if v.name in fed], _fed_inputs(compiled)),
-        ("output", list(original.graph.output), list(compiled.graph.output)),
-    ):
-        if [value.name for value in before] != [value.name for value in after]:
-            return f"the {kind}s are {_names(after)} instead of {_names(before)}"
-        for a, b in zip(before, after, strict=True):
-            if not _same_type(a, b):
-                return f"{kind} '{a.name}' is declared as {_declared(b)} instead of {_declared(a)}"
-    return ""
-
-
-def _fed_inputs(model: ModelProto) -> list[ValueInfoProto]:
-    weights = {tensor.name for tensor in model.graph.initializer}
-    return [value for value in model.graph.input if value.name not in weights]
-
-
-def _same_type(a: ValueInfoProto, b: ValueInfoProto) -> bool:
-    first, second = tensor_shape(a.type), tensor_shape(b.type)
-    if first is None or second is None:
-        return a.type.WhichOneof("value") == b.type.WhichOneof("value") and (
-            a.type.tensor_type.elem_type == b.type.tensor_type.elem_type
-        )
-    sizes = zip(first.dims, second.dims, strict=False)
-    return (
-        first.dtype == second.dtype
-        and first.rank == second.rank
-        and not any(isinstance(x, int) and isinstance(y, int) and x != y for x, y in sizes)
+        return Verification(False, largest, (), len(fed), fed, provider, f"the compiled model fails: {error}")
+    verdicts = reference.judged(actual, limits, tolerance)
+    errors = tuple(found.error for found in verdicts)
+    silent = [found for found in verdicts if found.silent]
+    loud = [found for found in verdicts if found.detail and not found.silent]
+    detail = next((found.detail for found in (*loud, *silent)), "")
+    seen = activity(original, shapes, reference.feeds[:watched], provider)
+    most = max((error.tolerance for error in errors), default=largest)
+    return Verification(
+        not detail,
+        most,
+        errors,
+        len(fed),
+        fed,
+        provider,
+        detail,
+        activations=seen.channels,
+        asleep=seen.asleep,
+        undecided=bool(silent) and not loud,
     )
 
 
-def _names(values: Sequence[ValueInfoProto]) -> str:
-    return ", ".join(value.name for value in values) or "none"
+def _effort(model: ModelProto, shapes: Mapping[str, Shape], limits: Sequence[Tolerance]) -> tuple[int, int]:
+    """How many trials to run, and in how many of them to look for channels that sleep."""
+    if any(limit.step for limit in limits):  # integer contractions are not counted below
+        return _LEAST_EFFORT
+    macs = model_stats(model, shapes).macs
+    return next((effort for most, effort in _EFFORTS if macs <= most), _LEAST_EFFORT)
 
 
-def _declared(value: ValueInfoProto) -> str:
-    shape = tensor_shape(value.type)
-    if shape is None:
-        return str(value.type.WhichOneof("value"))
-    dims = ", ".join("?" if dim is None else str(dim) for dim in shape.dims)
-    return f"{onnx.TensorProto.DataType.Name(shape.dtype).lower()}({dims})"
+@dataclass(frozen=True)
+class _Kept:
+    feed: Inputs
+    outputs: list[Any]
 
 
-def _reference(
-    original: ModelProto,
-    inputs: Mapping[str, Array] | None,
-    provider: Device,
-    seed: int,
-    trials: int,
-    feeds: list[Inputs],
-) -> list[list[Any]]:
-    """What the original makes of the inputs of every trial, which are added to `feeds`."""
-    session = make_session(original, provider=provider, exact=True)
-    expected: list[list[Any]] = []
+class _Reference:
+    """The original, the inputs of every trial, and what it makes of them."""
 
-    def attempt(feed: Inputs) -> None:
-        expected.append(run(session, feed))
-        feeds.append(feed)
+    def __init__(self, model: ModelProto, shapes: Mapping[str, Shape], provider: Device, seed: int) -> None:
+        self._model, self._shapes, self._provider, self._seed = model, shapes, provider, seed
+        self._session = make_session(model, provider=provider, exact=True)
+        self._kept: list[_Kept] = []
 
-    if inputs is not None:
-        attempt(dict(inputs))
-    try:
-        for trial in range(trials):
-            feasible_inputs(attempt, original, seed=seed, trial=trial)
-    except ModelError:
-        if not feeds:  # the user's own inputs are enough where random ones do not fit
-            raise
-    return expected
+    @property
+    def feeds(self) -> list[Inputs]:
+        """The inputs of every trial."""
+        return [kept.feed for kept in self._kept]
 
+    def collect(self, given: Sequence[Inputs], dims: Mapping[str, int] | None, trials: int) -> None:
+        """Run the original on the inputs that are `given`, then on random ones.
 
-def _outputs(model: ModelProto, feeds: list[Inputs], provider: Device, optimize: bool = True) -> Iterator[list[Any]]:
-    session = make_session(model, provider=provider, exact=True, optimize=optimize)
-    return iter([run(session, feed) for feed in feeds])
+        Raises:
+            ModelError: it runs on none.
+        """
+        for feed in given:
+            self._attempt(feed)
+        draws = tuple(Draw)
+        try:
+            source = InputSource(self._model, self._seed, dims, self._shapes)
+            for trial in range(trials):
+                if trial > 1 and self._bytes() > _MOST_KEPT_BYTES:
+                    return
+                source.feasible(self._attempt, trial, draw=draws[trial % len(draws)])
+        except ModelError:
+            if not self._kept:  # other inputs are enough where random ones do not fit
+                raise
 
+    def judged(
+        self, actual: Sequence[list[Any]], limits: Sequence[Tolerance], fixed: float | None
+    ) -> tuple[Verdict, ...]:
+        """What all trials say of each output, where `actual` holds the compiled model's outputs by trial."""
+        names = [value.name for value in self._model.graph.output]
+        trials = [self._trials(name, i, actual) for i, name in enumerate(names)]
+        if fixed is not None:
+            exact = [Tolerance(fixed, fixed, whole=True)] * len(names)
+            return tuple(verdict(found, (), limit) for found, limit in zip(trials, exact, strict=True))
+        pairs = list(zip(trials, limits, strict=True))
+        if all(is_plain(found, limit) for found, limit in pairs):
+            return tuple(verdict(found, (), limit) for found, limit in pairs)
+        runs = noisy_runs(self._model, lambda feed: run(self._session, feed), self.feeds, self._provider, self._seed)
+        noise: list[list[Any]] = [[] for _ in names]
+        for outputs in runs:
+            for i, name in enumerate(names):
+                noise[i].append(self._trials(name, i, outputs))
+        return tuple(verdict(found, noise[i], limit) for i, (found, limit) in enumerate(pairs))
 
-def _compare(
-    names: Sequence[str], expected: Sequence[list[Any]], actual: Iterator[list[Any]]
-) -> tuple[OutputError, ...]:
-    trials = [
-        [compare_outputs(name, a, b) for name, a, b in zip(names, first, second, strict=True)]
-        for first, second in zip(expected, actual, strict=True)
-    ]
-    return tuple(worst(name, errors) for name, errors in zip(names, zip(*trials, strict=True), strict=True))
+    def _trials(self, name: str, index: int, outputs: Sequence[list[Any]]) -> Any:
+        return trials_of(name, [kept.outputs[index] for kept in self._kept], [found[index] for found in outputs])
 
+    def _attempt(self, feed: Inputs) -> None:
+        self._kept.append(_Kept(feed, run(self._session, feed)))
 
-def _within(errors: Sequence[OutputError], limit: float) -> bool:
-    return all(error.relative <= limit for error in errors)
-
-
-def _above_noise(
-    original: ModelProto,
-    names: Sequence[str],
-    feeds: list[Inputs],
-    expected: Sequence[list[Any]],
-    provider: Device,
-    limit: float,
-) -> tuple[float, str]:
-    """The tolerance raised to the original's own noise, and a sentence saying so."""
-    plain = _compare(names, expected, _outputs(original, feeds, provider, optimize=False))
-    noise = max((error.relative for error in plain), default=0.0)
-    raised = max(limit, min(_NOISE_FACTOR * noise, _LARGEST_TOLERANCE))
-    return raised, (
-        f"{raised:.3g} is allowed: the original differs by {noise:.3g} from itself without onnxruntime's optimisations"
-    )
+    def _bytes(self) -> int:
+        arrays = [*(a for kept in self._kept for a in kept.feed.values()), *(o for k in self._kept for o in k.outputs)]
+        return sum(getattr(array, "nbytes", 0) for array in arrays)

@@ -1,0 +1,141 @@
+"""Which channels enter an activation that clips them in every trial, so that nobody saw what they do."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from upscale_onnx.errors import ModelError
+from upscale_onnx.model import Shape
+from upscale_onnx.model.protos import copy_fields, stored_bytes
+from upscale_onnx.runtime.inputs import Array, Inputs
+from upscale_onnx.runtime.providers import Device
+from upscale_onnx.runtime.sessions import make_session, run
+
+_CLIPPING = frozenset(("Relu", "Clip", "ThresholdedRelu", "HardSigmoid", "HardSwish"))
+_CHANNELS_LAST = frozenset(("MatMul", "Gemm"))
+_PASSED = frozenset(("Add", "BatchNormalization", "Mul", "LayerNormalization"))
+_MOST_BYTES = 2**29
+# A channel is constant where its mean is its largest value but for the rounding of a mean.
+_CONSTANT = 1e-6
+_AXES_AS_INPUT = 18  # the opset from which ReduceMax takes its axes as an input
+
+
+@dataclass(frozen=True)
+class Activity:
+    """How many channels enter activations that clip, and how many of them never did anything."""
+
+    channels: int = 0
+    asleep: int = 0
+
+
+def activity(model: ModelProto, shapes: Mapping[str, Shape], feeds: Sequence[Inputs], provider: Device) -> Activity:
+    """The channels whose activation was constant throughout, although what enters it varied.
+
+    Only the largest value and the mean per channel leave the graph, so that memory stays small; after the first
+    trial only those activations are watched that a channel still sleeps in. Nothing is said of models for which
+    this cannot be computed.
+    """
+    watched = _watched(model, shapes)
+    if not watched or sum(stored_bytes(tensor) for tensor in model.graph.initializer) > _MOST_BYTES:
+        return Activity()
+    try:
+        first = _extremes(model, [(entry.leaving, entry) for entry in watched], feeds[:1], provider)
+        channels = sum(constant.size for constant in first)
+        drowsy = [entry for entry, constant in zip(watched, first, strict=True) if constant.any()]
+        if not drowsy:
+            return Activity(channels)
+        values = [(name, entry) for entry in drowsy for name in (entry.entering, entry.leaving)]
+        constant = _extremes(model, values, feeds, provider)
+    except ModelError:
+        return Activity()
+    pairs = zip(constant[::2], constant[1::2], strict=True)
+    return Activity(channels, sum(int((leaving & ~entering).sum()) for entering, leaving in pairs))
+
+
+def _extremes(
+    model: ModelProto, values: Sequence[tuple[str, _Watched]], feeds: Sequence[Inputs], provider: Device
+) -> list[Array]:
+    """For each value, which of its channels are constant over all `feeds`."""
+    session = make_session(_with_extremes(model, values), provider=provider)
+    runs = [run(session, feed) for feed in feeds]
+    found = []
+    for i, (_, entry) in enumerate(values):
+        batches = [(0, *range(2, entry.rank)) if entry.pools else () for _ in runs]
+        highest = np.maximum.reduce([np.max(r[2 * i], axis=b) for r, b in zip(runs, batches, strict=True)])
+        lowest = np.minimum.reduce([np.min(r[2 * i + 1], axis=b) for r, b in zip(runs, batches, strict=True)])
+        found.append(highest - lowest <= _CONSTANT * np.maximum(np.abs(highest), np.abs(lowest)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """The value that enters an activation, the one that leaves it, and where their channels are."""
+
+    entering: str
+    leaving: str
+    rank: int
+    axis: int
+
+    @property
+    def pools(self) -> bool:
+        """Whether onnxruntime has a fast kernel for its extremes: pooling over all of a picture."""
+        return self.rank == 4 and self.axis == 1
+
+
+def _watched(model: ModelProto, shapes: Mapping[str, Shape]) -> list[_Watched]:
+    makers = {name: node for node in model.graph.node for name in node.output}
+    found = []
+    for node in model.graph.node:
+        if node.op_type not in _CLIPPING or node.domain not in ("", "ai.onnx"):
+            continue
+        shape = shapes.get(node.output[0])
+        axis = None if shape is None else _channel_axis(node, shape, makers)
+        if shape is not None and axis is not None and shape.dtype == TensorProto.FLOAT:
+            found.append(_Watched(node.input[0], node.output[0], shape.rank, axis))
+    return found
+
+
+def _channel_axis(node: NodeProto, shape: Shape, makers: Mapping[str, NodeProto]) -> int | None:
+    """The axis of the channels, which is the last one behind a MatMul, else the second; None if its size is open."""
+    if shape.rank < 2:
+        return None
+    name = node.input[0]
+    while (maker := makers.get(name)) is not None and maker.op_type in _PASSED:
+        name = next((read for read in maker.input if read in makers), "")
+    last = maker is not None and maker.op_type in _CHANNELS_LAST
+    axis = shape.rank - 1 if last else 1
+    return axis if isinstance(shape.dims[axis], int) else None
+
+
+def _with_extremes(model: ModelProto, values: Sequence[tuple[str, _Watched]]) -> ModelProto:
+    """A model whose outputs are the largest value and the mean per channel of each of `values`."""
+    result = ModelProto()
+    copy_fields(model, result, skip=("graph", "training_info"))
+    copy_fields(model.graph, result.graph, skip=("node", "output", "value_info"))
+    added: defaultdict[str, list[NodeProto]] = defaultdict(list)
+    version = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    for number, (value, entry) in enumerate(values):
+        for pooled, reduced in (("GlobalMaxPool", "ReduceMax"), ("GlobalAveragePool", "ReduceMean")):
+            name = f"{reduced}/{number}/{value}"
+            node = helper.make_node(pooled if entry.pools else reduced, [value], [name])
+            if not entry.pools:
+                others = [axis for axis in range(entry.rank) if axis != entry.axis]
+                node.attribute.append(helper.make_attribute("keepdims", 0))
+                if version >= _AXES_AS_INPUT:
+                    node.input.append(f"{name}/axes")
+                    result.graph.initializer.append(numpy_helper.from_array(np.array(others), f"{name}/axes"))
+                else:
+                    node.attribute.append(helper.make_attribute("axes", others))
+            added[value].append(node)
+            result.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    # Each stands right behind what it reads, so that no value is kept for longer than in the model itself.
+    for node in model.graph.node:
+        result.graph.node.add().CopyFrom(node)
+        for name in node.output:
+            result.graph.node.extend(added[name])
+    return result

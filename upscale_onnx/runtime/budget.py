@@ -1,0 +1,57 @@
+"""How much memory made-up inputs, and what a model makes of them, may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import ModelProto, numpy_helper
+
+from upscale_onnx.errors import ModelError
+from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.protos import element_count, skeleton
+from upscale_onnx.runtime.sizes import TensorSpec
+
+Array = np.ndarray[Any, Any]
+
+_MOST_BYTES = 2**30
+# Where the size is ours to choose, a network that reads much makes much more of it.
+_MOST_CHOSEN_BYTES = 2**27
+
+
+def check_input_bytes(specs: Sequence[TensorSpec], shapes: Sequence[tuple[int, ...]]) -> None:
+    """Check that inputs of these shapes can be made up.
+
+    Raises:
+        ModelError: they would take too much memory.
+    """
+    total = 0
+    for spec, shape in zip(specs, shapes, strict=True):
+        size = element_count(shape) * max(spec.dtype.itemsize, 8)  # values are drawn in double precision
+        total += size
+        if total > _MOST_BYTES or (spec.open_axes and size > _MOST_CHOSEN_BYTES):
+            raise ModelError(f"input '{spec.name}' of shape {list(shape)} would take {total / 2**30:.1f} GB")
+
+
+def check_result_bytes(model: ModelProto, inputs: Mapping[str, Array], sizes: Mapping[str, Array]) -> None:
+    """Check that no value of `model` is large on `inputs`, of which `sizes` say how large results are.
+
+    Raises:
+        ModelError: one would take too much memory.
+    """
+    if not sizes:
+        return
+    bare = skeleton(model)
+    for value in bare.graph.input:
+        if value.name in inputs:
+            for dim, size in zip(value.type.tensor_type.shape.dim, inputs[value.name].shape, strict=True):
+                dim.dim_value = size
+    kept = [value for value in bare.graph.input if value.name not in sizes]
+    del bare.graph.input[:]
+    bare.graph.input.extend(kept)
+    bare.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in sizes.items())
+    for name, shape in infer_shapes(bare).items():
+        total = 4 * element_count([dim if isinstance(dim, int) else 1 for dim in shape.dims])
+        if total > _MOST_BYTES:
+            raise ModelError(f"'{name}' would take {total / 2**30:.1f} GB")

@@ -1,0 +1,143 @@
+"""What trials say about two models: outputs that agree, that differ, or that say nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from upscale_onnx.results import OutputError
+from upscale_onnx.runtime.compare import Array, Slices, compare_outputs, says_something, slice_errors, worst
+from upscale_onnx.runtime.tolerance import Tolerance
+
+# A model may amplify rounding by itself (a sharp softmax, a quantiser, a threshold). How far it is from itself, when
+# nothing but rounding has changed, is then the yardstick, up to a limit beyond which nothing is called equal.
+_NOISE_FACTOR = 4.0
+# A few runs may show little of the noise of one trial. It is called at most this many times as noisy as they show.
+_LUCK_FACTOR = 16.0
+
+
+@dataclass(frozen=True)
+class Trial:
+    """How far one output was off in one trial, and whether the original said anything there (not only NaN)."""
+
+    error: OutputError
+    slices: Slices
+    speaks: bool
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What all trials say of one output: `detail` is empty where it is shown to be equal; `silent`: they say nothing."""
+
+    error: OutputError
+    detail: str
+    silent: bool = False
+
+
+def trials_of(name: str, expected: Iterable[Any], actual: Iterable[Any]) -> tuple[Trial, ...]:
+    """The trials of output `name`, from its values in each."""
+    return tuple(
+        Trial(compare_outputs(name, a, b), slice_errors(a, b), says_something(a))
+        for a, b in zip(expected, actual, strict=True)
+    )
+
+
+def is_plain(trials: Sequence[Trial], tolerance: Tolerance) -> bool:
+    """Whether rounding alone explains all differences, so that noise need not be measured."""
+    return all(trial.error.relative <= tolerance.limit for trial in trials) and not _odd_slice(trials, (), tolerance)
+
+
+def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance) -> Verdict:
+    """What `trials` say of one output, where `noise` holds trials of the original against itself, run by run.
+
+    A trial in which the original is further from itself than may be called equal is set aside, unless the models
+    are further apart still. A slice of an output, a channel of it, is judged at its own scale.
+    """
+    name = trials[0].error.output
+    speaking = [i for i, trial in enumerate(trials) if trial.speaks]
+    if not speaking:
+        detail = (
+            "" if is_plain(trials, tolerance) else _differs(name, max(map(_relative, trials)), tolerance.limit, None)
+        )
+        silence = f"output '{name}' was NaN throughout, so it shows nothing"
+        return _no(trials, tolerance.limit, detail or silence, silent=not detail)
+    noises = [max((_relative(run[i]) for run in noise), default=0.0) for i in range(len(trials))]
+    calm = [i for i in speaking if _NOISE_FACTOR * noises[i] <= tolerance.most]
+    floor, loudest = max(tolerance.limit, tolerance.step), max((noises[i] for i in calm), default=0.0)
+    limits = [max(floor, _NOISE_FACTOR * noises[i]) for i in range(len(trials))]
+    for i in calm:
+        limits[i] = max(floor, min(_NOISE_FACTOR * loudest, _LUCK_FACTOR * noises[i]))
+    allowed = max((limits[i] for i in calm), default=floor)
+    for trial, limit, moved in zip(trials, limits, noises, strict=True):
+        if not _relative(trial) <= limit:
+            return _no(trials, allowed, _differs(name, _relative(trial), limit, moved if noise else None))
+    used = [i for i in speaking if i in calm or _relative(trials[i]) <= floor]
+    if not used:
+        least = min(noises[i] for i in speaking)
+        return _no(
+            trials,
+            allowed,
+            f"output '{name}' cannot be compared: rounding alone moves the original by {least:.3g} of its scale",
+            silent=True,
+        )
+    odd = _odd_slice([trials[i] for i in used], [[run[i] for i in used] for run in noise], tolerance)
+    if odd is not None:
+        axis, index, error, scale = odd
+        return _no(
+            trials,
+            allowed,
+            f"output '{name}' differs by {error:.3g} of its scale at index {index} of axis {axis}, "
+            f"whose own scale is {scale:.3g} of that",
+        )
+    return Verdict(replace(worst(name, [trials[i].error for i in used]), tolerance=allowed), "")
+
+
+def _relative(trial: Trial) -> float:
+    return trial.error.relative
+
+
+def _no(trials: Sequence[Trial], allowed: float, detail: str, silent: bool = False) -> Verdict:
+    error = worst(trials[0].error.output, [trial.error for trial in trials])
+    return Verdict(replace(error, tolerance=allowed), detail, silent)
+
+
+def _differs(name: str, error: float, allowed: float, noise: float | None) -> str:
+    told = f"output '{name}' differs by {error:.3g} of its scale; {allowed:.3g} is allowed"
+    return told if noise is None else f"{told}: rounding alone moves the original by {noise:.3g}"
+
+
+def _odd_slice(
+    trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance
+) -> tuple[int, int, float, float] | None:
+    """The axis, index, error and scale of the slice that is most too far off; None where there is none.
+
+    A small slice may be a difference of large values, which carry rounding of their own scale: it is allowed the
+    geometric mean of what its own scale and that of the whole output would allow. Steps of a quantiser are those of
+    the whole value, so where there is one, slices are not told apart.
+    """
+    if tolerance.step or tolerance.whole:
+        return None
+    odd, worst_ratio = None, 1.0
+    for axis in sorted({axis for trial in trials for axis in trial.slices}):
+        sizes = {trial.slices[axis][0].size if axis in trial.slices else 0 for trial in trials}
+        if len(sizes) > 1:  # an axis that the model leaves open holds no channels
+            continue
+        errors, scales = (_largest(trials, axis, which) for which in (0, 1))
+        moved = np.zeros_like(errors)
+        for run in noise:
+            if all(axis in trial.slices and trial.slices[axis][0].size == errors.size for trial in run):
+                moved = np.maximum(moved, _largest(run, axis, 0))
+        allowed = np.maximum(tolerance.limit * np.sqrt(scales), _NOISE_FACTOR * moved)
+        ratios = np.divide(errors, allowed, out=np.where(errors > 0, math.inf, 0.0), where=allowed > 0)
+        index = int(ratios.argmax())
+        if ratios[index] > worst_ratio:
+            odd, worst_ratio = (axis, index, float(errors[index]), float(scales[index])), float(ratios[index])
+    return odd
+
+
+def _largest(trials: Sequence[Trial], axis: int, which: int) -> Array:
+    return np.asarray(np.maximum.reduce([trial.slices[axis][which] for trial in trials]))
