@@ -31,7 +31,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What all trials say of one output: `detail` is empty where it is shown to be equal; `silent`: they say nothing."""
+    """What all trials say of one output: `detail` is empty where it is shown equal; `silent`: they say nothing."""
 
     error: OutputError
     detail: str
