@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap, IntArray
+from upscale_onnx.channels.flow import Refused, Resize
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.rules.concat import Concat
 from upscale_onnx.channels.rules.selection import Selection, selection_node
@@ -43,11 +44,17 @@ class SelectChannels:
     def __call__(self, graph: gs.Graph) -> int:
         """Edit `graph`; returns how many selections were put in."""
         work = _Insertion(self.analysis, self.shapes, Names(graph), _count_readers(graph), self.narrowed)
+        count = 0
         for item in self.selected:
             step = self.analysis.steps[item.step]
+            try:
+                resize = work.resize(step, item.input, item.axis, item.positions)
+            except Refused:
+                continue  # the node reads the value as it is
             tensor = work.narrowed(step.node.inputs[item.input].name, item.axis, item.positions, step.node)
-            work.shrink(step, item.input, item.axis, item.positions)
+            apply_resize(step.node, resize, work.names)
             step.node.inputs[item.input] = tensor
+            count += 1
         nodes: list[gs.Node] = []
         for node in graph.nodes:
             nodes.extend(work.before.get(id(node), ()))
@@ -55,7 +62,7 @@ class SelectChannels:
         graph.nodes = nodes
         # A selection stands in front of the first consumer that asked for it; another one may run earlier.
         sort_nodes(graph)
-        return len(self.selected)
+        return count
 
 
 @dataclass
@@ -90,8 +97,8 @@ class _Insertion:
             return self._parts(step, name, axis, positions)
         return self._picked(name, axis, positions, user)
 
-    def shrink(self, step: Step, index: int, axis: int, positions: IntArray) -> None:
-        """Narrow the weights of `step` for an input that holds `positions` only."""
+    def resize(self, step: Step, index: int, axis: int, positions: IntArray) -> Resize:
+        """How the weights of `step` narrow for an input that holds `positions` only. Raises `Refused`."""
         maps = list(step.maps)
         found = self.analysis.maps[step.inputs[index]]
         dims = step.op.in_dims[index]
@@ -105,8 +112,7 @@ class _Insertion:
         outputs = step.flow.outputs
         if step.flow.outputs[0] is not None and not step.flow.creates:
             outputs = (maps[index], *step.flow.outputs[1:])
-        resize = step.rule.resize(step.op, tuple(maps), tuple(given), outputs, Rows())
-        apply_resize(step.node, resize, self.names)
+        return step.rule.resize(step.op, tuple(maps), tuple(given), outputs, Rows())
 
     def _bypassed(self, step: Step, name: str, axis: int) -> IntArray | None:
         """The indices a selection along `axis` picks, where `step` is one."""
@@ -120,7 +126,7 @@ class _Insertion:
     def _through(self, step: Step, name: str, axis: int, positions: IntArray) -> gs.Tensor:
         index = next(i for i, found in enumerate(step.maps) if found is not None)
         source = self.narrowed(step.inputs[index], axis, positions, step.node)
-        self.shrink(step, index, axis, positions)
+        apply_resize(step.node, self.resize(step, index, axis, positions), self.names)
         step.node.inputs[index] = source
         self._resized(name, axis, positions)
         return step.node.outputs[0]

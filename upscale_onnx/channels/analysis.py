@@ -245,6 +245,8 @@ _SHAPE: Rule = _ShapeOf()  # type: ignore[assignment]
 def _check(op: Op, flow: Flow) -> None:
     """Guard against a rule and shape inference that disagree."""
     for found, dims in zip(flow.outputs, op.out_dims, strict=True):
+        if found is not None and 0 in found.shape:
+            raise Refused(Reason.UNSUPPORTED_FORM, "a result without elements")
         if found is None or dims is None:
             continue
         fits = found.rank == len(dims) and all(

@@ -9,7 +9,7 @@ import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import BoolArray, IntArray
-from upscale_onnx.channels.flow import Misaligned, Resize
+from upscale_onnx.channels.flow import Misaligned, Refused, Resize
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.errors import InternalError
 from upscale_onnx.plan.emitted import Emitted, emitted_classes
@@ -132,6 +132,11 @@ def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser) -> Plan:
         except Misaligned as joined:
             joined.node = f"{step.op.op_type} {step.op.name}"
             raise
+        except Refused as refused:
+            # The rule looked through the node, but not after what was selected in front of it: that stays whole.
+            stuck = Misaligned(*(found.labels for found in (*step.maps, *step.flow.outputs) if found is not None))
+            stuck.node = f"{step.op.op_type} {step.op.name}"
+            raise stuck from refused
         for name, found, emission in zip(step.outputs, step.flow.outputs, resize.outputs, strict=True):
             if name and found is not None:
                 emissions[name] = emission

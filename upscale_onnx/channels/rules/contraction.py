@@ -61,6 +61,11 @@ class Contraction(ABC):
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         kernel = self.kernel(op, maps)
         labels, state = _read_axis(kernel, maps)
+        dims = op.in_dims[kernel.input] if kernel.input < len(op.in_dims) else None
+        size = None if dims is None else dims[kernel.in_axis]
+        if isinstance(size, int) and size != kernel.channels_in:
+            # Shape inference is wrong of some operators (STFT of real signals); the weight is right where it runs.
+            raise Refused(Reason.UNSUPPORTED_FORM, f"the weight reads {kernel.channels_in} of {size} inferred channels")
         out_dims = op.out_dims[0] if op.out_dims else None
         rank = len(out_dims) if out_dims is not None else _known(maps[kernel.input]).rank
         if kernel.depthwise:

@@ -8,7 +8,7 @@ import numpy as np
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, IntArray, is_constant, is_wild
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Refused, Resize
-from upscale_onnx.channels.grid import is_full, take
+from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source
@@ -58,7 +58,7 @@ class BatchNormalization:
 
 
 class InstanceNormalization:
-    """scale, B: `(C,)`; a constant channel has no deviation and becomes B."""
+    """scale, B: `(C,)`. Channels behind axis 1 (a GroupNorm, reshaped) are normalised over: a group goes whole."""
 
     data_inputs: int | None = 1
 
@@ -67,27 +67,45 @@ class InstanceNormalization:
         scale, bias = _constant_vectors(op, 2)
         if found.rank < 3:
             raise Refused(Reason.UNSUPPORTED_FORM, "input without spatial axes")
-        wild = is_wild(found.state).any() or not (np.isfinite(scale).all() and np.isfinite(bias).all())
-        behind = [axis for axis in found.axes if axis > 1]
-        if behind:
-            # Statistics are taken over channels: all of them are read, in any order.
-            labels = found.labels.ravel()
-            state = np.full(found.shape, WILD if wild else VARYING)
-            return Flow((found.with_state(state),), reads=(Read(0, labels, labels),), fixed=(labels,))
         if 0 in found.axes or found.shape[1] not in (1, scale.size):
             raise Refused(Reason.MIXED_LAYOUT, "channels lie beside axis 1")
+        finite = np.isfinite(scale).all() and np.isfinite(bias).all()
+        wild = is_wild(found.state).any() or not finite
+        behind = any(axis > 1 for axis in found.axes)
+        reads: tuple[Read, ...] = ()
+        if behind:
+            groups = found.labels.reshape(found.shape[1], -1)
+            reads = tuple(Read(0, row, row) for row in groups)
         if found.shape[1] == 1:
-            return Flow((found.with_state(np.full(found.shape, WILD if wild else VARYING)),))
-        state = found.state.ravel()
-        known = np.where(is_constant(state) | (scale == 0), bias.astype(np.float64), VARYING)
-        out = found.with_state(np.where(wild, WILD, known).reshape(found.shape))
+            content = found.with_state(np.full(found.shape, WILD if wild else VARYING))
+            return Flow((content,), reads=reads, fixed=(found.labels,) if behind else ())
+        # A constant channel other than zero would become B too, but for noise: its mean is rounded, and what is left
+        # of it is divided by a deviation of nearly nothing.
+        state = np.where(scale == 0, bias.astype(np.float64), VARYING).reshape(1, -1, *(1,) * (found.rank - 2))
+        state = np.broadcast_to(state, found.shape)
+        if not behind:
+            state = np.where(found.state == 0, bias.astype(np.float64).reshape(found.shape), state)
+        out = found.with_state(np.where(wild, WILD, state))
         # Without an epsilon a constant channel is divided by zero.
-        return Flow((out,), fragile=(found.labels,) if not op.attrs.get("epsilon", 1e-5) else ())
+        fragile = (found.labels,) if not op.attrs.get("epsilon", 1e-5) else ()
+        return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=fragile)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        if any(axis > 1 for axis in source(maps).axes):
-            return pass_on(op, maps, emissions)
-        return pass_on(op, maps, emissions, {1: 1, 2: 1})
+        found, emission = source(maps), emissions[0]
+        if emission is None:
+            raise Misaligned(found.labels)
+        if found.shape[1] == 1 or is_full(emission, found.shape):
+            return Resize((emission,))
+        groups = _common_groups(found, emission)
+        return Resize((emission,), {index: vector[groups] for index, vector in enumerate(_constant_vectors(op, 2), 1)})
+
+
+def _common_groups(found: ChannelMap, emission: IntArray) -> IntArray:
+    """Which entries of axis 1 are left. Raises `Misaligned` where they differ behind it."""
+    try:
+        return axis_positions(emission, found.shape, 1)
+    except ValueError:
+        raise Misaligned(found.labels) from None
 
 
 class LayerNormalization:
@@ -143,7 +161,8 @@ class GroupNormalization:
             raise Refused(Reason.MIXED_LAYOUT, "channels do not fill the groups")
         grid = found.labels.reshape(groups, -1)
         wild = is_wild(found.state).any() or not (np.isfinite(scale).all() and np.isfinite(bias).all())
-        state = np.full(found.shape, WILD if wild else VARYING)
+        settled = np.where(scale == 0, bias.astype(np.float64), VARYING).reshape(found.shape)
+        state = np.where(wild, WILD, settled)
         reads = tuple(Read(0, row, row) for row in grid)
         return Flow((found.with_state(state),), reads=reads, evens=(Even((grid,)),), fixed=(grid,))
 
@@ -154,8 +173,9 @@ class GroupNormalization:
         if is_full(emission, found.shape):
             return Resize((emission,))
         width = found.shape[1] // int(op.attrs["num_groups"])
-        used: IntArray = np.unique(emission.ravel() // width)
-        if not np.array_equal(emission.ravel(), (used[:, None] * width + np.arange(width)).ravel()):
+        # Of a group that nobody reads a part may be left, as padding, if every group has as many channels left.
+        used, counts = np.unique(emission.ravel() // width, return_counts=True)
+        if (counts != counts[0]).any() or (np.diff(emission.ravel()) <= 0).any():
             raise Misaligned(found.labels)
         constants = {}
         for index in (1, 2):
