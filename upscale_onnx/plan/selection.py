@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import BoolArray, IntArray
-from upscale_onnx.channels.demand import demanded_positions
+from upscale_onnx.channels.demand import demand, demanded_positions
 from upscale_onnx.channels.flow import Read
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.elementwise import Elementwise
@@ -41,6 +41,7 @@ class Demand:
 def demands(analysis: Analysis) -> tuple[Demand, ...]:
     """The demand of every needed consumer that a selection could be put in front of."""
     found = []
+    analysis = _with_fragile(analysis)
     # Grids that must stay rectangular bring dead channels back: these are present too.
     kept = emitted_classes(analysis).kept
     for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True)):
@@ -50,6 +51,19 @@ def demands(analysis: Analysis) -> tuple[Demand, ...]:
         if read.axis is not None:
             found.append(_demand(analysis, kept, number, step, read, read.axis))
     return tuple(found)
+
+
+def _with_fragile(analysis: Analysis) -> Analysis:
+    """The analysis with all classes demanded that an operator may turn into NaN or infinity. A selection takes from a
+    dead channel what it is computed of; its zeros would then run through that operator before the channel goes."""
+    fragile = np.zeros(analysis.live.size, bool)
+    for step in analysis.steps:
+        for labels in step.flow.fragile:
+            fragile[labels] = True
+    if not (fragile & ~analysis.live).any():
+        return analysis
+    live, kept, needed = demand(analysis.steps, analysis.live | fragile, analysis.kept, analysis.outputs)
+    return replace(analysis, live=live, kept=kept, needed=tuple(needed))
 
 
 def _demand(analysis: Analysis, kept: BoolArray, number: int, step: Step, read: Read, axis: int) -> Demand:

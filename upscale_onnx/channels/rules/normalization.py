@@ -78,7 +78,8 @@ class InstanceNormalization:
             reads = tuple(Read(0, row, row) for row in groups)
         if found.shape[1] == 1:
             content = found.with_state(np.full(found.shape, WILD if wild else VARYING))
-            return Flow((content,), reads=reads, fixed=(found.labels,) if behind else ())
+            fixed = (found.labels,) if behind else ()
+            return Flow((content,), reads=reads, fixed=fixed, fragile=_divided(op, found))
         # A constant channel other than zero would become B too, but for noise: its mean is rounded, and what is left
         # of it is divided by a deviation of nearly nothing.
         state = np.where(scale == 0, bias.astype(np.float64), VARYING).reshape(1, -1, *(1,) * (found.rank - 2))
@@ -86,9 +87,7 @@ class InstanceNormalization:
         if not behind:
             state = np.where(found.state == 0, bias.astype(np.float64).reshape(found.shape), state)
         out = found.with_state(np.where(wild, WILD, state))
-        # Without an epsilon a constant channel is divided by zero.
-        fragile = (found.labels,) if not op.attrs.get("epsilon", 1e-5) else ()
-        return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=fragile)
+        return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=_divided(op, found))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         found, emission = source(maps), emissions[0]
@@ -98,6 +97,11 @@ class InstanceNormalization:
             return Resize((emission,))
         groups = _common_groups(found, emission)
         return Resize((emission,), {index: vector[groups] for index, vector in enumerate(_constant_vectors(op, 2), 1)})
+
+
+def _divided(op: Op, found: ChannelMap) -> tuple[IntArray, ...]:
+    """The classes that are divided by a deviation of zero where they are constant: those without an epsilon."""
+    return () if op.attrs.get("epsilon", 1e-5) else (found.labels,)
 
 
 def _common_groups(found: ChannelMap, emission: IntArray) -> IntArray:
@@ -126,7 +130,7 @@ class LayerNormalization:
         content = found.with_state(np.full(found.shape, WILD if wild else VARYING))
         labels = found.labels.ravel()
         if all(axis < first for axis in found.axes):
-            return Flow((content, *_nothing(op)))
+            return Flow((content, *_nothing(op)), fragile=_divided(op, found))
         if any(axis < first for axis in found.axes):
             raise Refused(Reason.MIXED_LAYOUT, "channels on normalised and other axes at once")
         return Flow((content, *_nothing(op)), reads=(Read(0, labels, labels),))
@@ -164,7 +168,8 @@ class GroupNormalization:
         settled = np.where(scale == 0, bias.astype(np.float64), VARYING).reshape(found.shape)
         state = np.where(wild, WILD, settled)
         reads = tuple(Read(0, row, row) for row in grid)
-        return Flow((found.with_state(state),), reads=reads, evens=(Even((grid,)),), fixed=(grid,))
+        out = found.with_state(state)
+        return Flow((out,), reads=reads, evens=(Even((grid,)),), fixed=(grid,), fragile=_divided(op, found))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         found, emission = source(maps), emissions[0]
