@@ -5,24 +5,24 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
-
-from upscale_onnx.errors import (
-    ArgumentError,
-    InternalError,
-    ModelError,
-    NotEquivalentError,
-    ProviderError,
-    Reason,
-    UnchangedError,
-    UpscaleError,
-)
-from upscale_onnx.options import Options
-from upscale_onnx.results import Report, Result
 
 if TYPE_CHECKING:
     from upscale_onnx.compat import MaskingManager, PruningManager
+    from upscale_onnx.errors import (
+        ArgumentError,
+        InternalError,
+        ModelError,
+        NotEquivalentError,
+        ProviderError,
+        Reason,
+        UnchangedError,
+        UpscaleError,
+    )
+    from upscale_onnx.options import Options
     from upscale_onnx.pipeline import compile
+    from upscale_onnx.results import Report, Result
 
 __version__ = "0.1.0"
 
@@ -44,14 +44,24 @@ __all__ = [
 ]
 
 
+# The modules of the names that are no errors.
+_HOMES = {
+    "MaskingManager": "compat",
+    "Options": "options",
+    "PruningManager": "compat",
+    "Report": "results",
+    "Result": "results",
+    "compile": "pipeline",
+}
+
+
 def __getattr__(name: str) -> Any:
-    """The names whose import is slow (onnxruntime takes a third of a second), loaded on first use."""
-    if name == "compile":
-        from upscale_onnx.pipeline import compile
+    """A public name, loaded on first use: onnxruntime takes a third of a second."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
 
-        return compile
-    if name in ("MaskingManager", "PruningManager"):
-        from upscale_onnx import compat
 
-        return getattr(compat, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    """The public names."""
+    return [*__all__, "__version__"]

@@ -276,6 +276,31 @@ def test_interrupted_while_it_reads(folder: Path) -> None:
 
 
 @posix
+@pytest.mark.parametrize("library", ["argparse", "numpy", "scipy", "rich"])
+def test_interrupted_while_it_is_imported(folder: Path, library: str) -> None:
+    """A library that takes long to load, and like some turns whatever happens meanwhile into an error of its own."""
+    slow = "import os, time\ntry:\n    os.write(1, b'loading')\n    time.sleep(60)\n"
+    slow += "except BaseException:\n    raise ImportError\n"
+    (folder / "slow").mkdir()
+    (folder / "slow" / f"{library}.py").write_text(slow, encoding="utf-8")
+    command = [sys.executable, "-m", "upscale_onnx", "in.onnx", "out.onnx"]
+    with subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment(PYTHONPATH=f"{folder / 'slow'}{os.pathsep}{ROOT}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(7) == "loading"
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "upscale_onnx: interrupted\n")
+
+
+@posix
 def test_a_reader_that_went_away_changes_nothing(folder: Path) -> None:
     command = [sys.executable, "-m", "upscale_onnx", "in.onnx", "out.onnx", "--no-race"]
     with subprocess.Popen(
