@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +15,6 @@ import upscale_onnx
 from upscale_onnx.checking import check_options, with_overrides
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options
-from upscale_onnx.overrides import Overrides
 
 ROOT = Path(__file__).resolve().parents[1]
 MODEL = ROOT / "models" / "digits_inception_masked.onnx"
@@ -71,10 +70,6 @@ def test_defaults_and_numbers_of_numpy_are_taken() -> None:
 
 def test_paths_become_text() -> None:
     assert with_overrides(Options(), {"calibration": Path("a.npz")}).calibration == "a.npz"
-
-
-def test_every_option_is_an_argument_of_compile() -> None:
-    assert get_type_hints(Overrides) == get_type_hints(Options)
 
 
 @pytest.mark.slow

@@ -9,8 +9,12 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
+
+from upscale_onnx.options import Options
+from upscale_onnx.overrides import Overrides
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 300
@@ -143,6 +147,10 @@ def test_orders_and_criteria_know_arrays_only() -> None:
 @pytest.mark.parametrize("name", sorted(modules()))
 def test_no_module_is_long(name: str) -> None:
     assert len(modules()[name].read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_every_option_is_an_argument_of_compile() -> None:
+    assert get_type_hints(Overrides) == get_type_hints(Options)
 
 
 def test_importing_the_package_loads_no_runtime() -> None:

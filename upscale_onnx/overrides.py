@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from upscale_onnx.options import Export, Masks, Method, Prefer, Provider, Repair, Schedule, Scope, Side
+from upscale_onnx.options import Export, Masks, Method, Prefer, Proof, Provider, Repair, Schedule, Scope, Side
 
 
 class Overrides(TypedDict, total=False):
@@ -44,3 +44,4 @@ class Overrides(TypedDict, total=False):
     steps: int
     schedule: Schedule
     fail_if_unchanged: bool
+    proofs: tuple[Proof, ...]
