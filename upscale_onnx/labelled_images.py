@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.runtime.naming import SAMPLES, labels_in, samples_in
-from upscale_onnx.runtime.user_inputs import read_arrays
 
 Array = NDArray[Any]
 

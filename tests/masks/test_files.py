@@ -133,14 +133,14 @@ def test_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04 cut short"])
 def test_files_that_are_no_npz_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "m.npz").write_bytes(content)
-    with pytest.raises(ArgumentError, match="npz archive"):
+    with pytest.raises(ArgumentError, match=r"cannot be read as \.npz"):
         read_masks(tmp_path / "m.npz")
 
 
 def test_a_single_array_is_no_npz(tmp_path: Path) -> None:
     with (tmp_path / "m.npz").open("wb") as file:
         np.save(file, np.ones(3))
-    with pytest.raises(ArgumentError, match=r"not an \.npz archive"):
+    with pytest.raises(ArgumentError, match="holds one array"):
         read_masks(tmp_path / "m.npz")
 
 
@@ -151,7 +151,7 @@ def test_missing_folder_and_suffix(tmp_path: Path) -> None:
         read_masks(tmp_path / "mask.txt")
     with pytest.raises(ArgumentError, match=r"ends in \.npz or \.json"):
         write_masks(tmp_path / "mask.txt", ())
-    with pytest.raises(ArgumentError, match="cannot write"):
+    with pytest.raises(ArgumentError, match="does not exist"):
         write_masks(tmp_path / "none" / "mask.json", ())
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(ArgumentError, match="cannot read"):

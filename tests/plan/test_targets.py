@@ -46,7 +46,7 @@ def test_file_overrides_its_base(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("{", "cannot be read as JSON"),
+        ("{", "is not JSON"),
         ("[1]", "must be a JSON object"),
         ('{"base": "abacus"}', "base 'abacus'"),
         ('{"colour": 1}', "unknown field 'colour'"),
@@ -58,6 +58,14 @@ def test_file_overrides_its_base(tmp_path: Path) -> None:
         ('{"free_slices": 1}', "free_slices must be true or false"),
         ('{"engine": "steam"}', "engine 'steam'"),
         ('{"name": ""}', "name must be text"),
+        ('{"base": ["cpu"]}', "base ['cpu'] is none of"),
+        ('{"base": {}}', "base {} is none of"),
+        ('{"engine": ["any"]}', "engine ['any'] is none of"),
+        ('{"align": 1e400}', "align is inf"),
+        ('{"align": 70000}', "align is 70000; it must be a whole number from 1 to 65536"),
+        ('{"launch_ms": 1' + "0" * 400 + "}", "launch_ms is 1000"),
+        ('{"launch_ms": ' + "9" * 5000 + "}", "is not JSON"),
+        ('{"launch_ms": {"a": "' + "b" * 5000 + '"}}', "..."),
     ],
 )
 def test_bad_file_is_one_clear_line(tmp_path: Path, content: str, said: str) -> None:

@@ -105,7 +105,7 @@ def norm(text: str) -> float:
 
 
 def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Pruned:
-    from upscale_onnx.runtime.user_inputs import read_arrays
+    from upscale_onnx.files.arrays import read_arrays
     from upscale_onnx.unstructured.sparsify import Pruning, apply_masks, sparsify
 
     if args.mask is not None:

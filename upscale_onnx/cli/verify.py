@@ -82,8 +82,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 def _claims(path: str, original: ModelProto, compiled: ModelProto) -> Mapping[str, Claim]:
     """The claims of the certificate at `path`, which must be of these two models."""
+    from upscale_onnx.files.arrays import read_arrays
     from upscale_onnx.proof.certificate import certificate_of, digest
-    from upscale_onnx.runtime.user_inputs import read_arrays
 
     certificate = certificate_of(read_arrays(path), path)
     if certificate.original != digest(original):

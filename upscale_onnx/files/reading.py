@@ -57,6 +57,12 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{key!r} stands there twice")
+            raise ValueError(f"{shortened(key)} stands there twice")
         found[key] = value
     return found
+
+
+def shortened(value: object, limit: int = 60) -> str:
+    """`value` as errors show it, on one line: what a file holds may be a million characters long."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

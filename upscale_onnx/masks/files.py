@@ -11,7 +11,7 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,10 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import read_arrays
+from upscale_onnx.files.publish import write_whole
+from upscale_onnx.files.reading import read_json, shortened
 from upscale_onnx.options import Side
 
 _SIDES = ("input", "output")
-_ZIP_MAGIC = (b"PK\x03\x04", b"PK\x05\x06")  # the second starts an archive of nothing
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,9 @@ def read_masks(path: str | os.PathLike[str]) -> tuple[ChannelMask, ...]:
     reader = {".npz": _read_npz, ".json": _read_json}.get(file.suffix.lower())
     if reader is None:
         raise ArgumentError(f"{file}: a mask file ends in .npz or .json")
+    masks = reader(file)
     try:
-        return reader(file)
-    except OSError as error:
-        raise ArgumentError(f"{file}: cannot read the mask file: {error.strerror or error}") from error
+        return tuple(masks)
     except ArgumentError as error:
         raise ArgumentError(f"{file}: {error}") from error
 
@@ -79,24 +80,15 @@ def write_masks(path: str | os.PathLike[str], masks: Iterable[ChannelMask]) -> N
     .npz is asked to hold indices, for which the number of channels is needed.
     """
     file = Path(path)
-    writer = {".npz": _write_npz, ".json": _write_json}.get(file.suffix.lower())
+    writer = {".npz": _npz_bytes, ".json": _json_bytes}.get(file.suffix.lower())
     if writer is None:
         raise ArgumentError(f"{file}: a mask file ends in .npz or .json")
-    try:
-        writer(file, tuple(masks))
-    except OSError as error:
-        raise ArgumentError(f"{file}: cannot write the mask file: {error.strerror or error}") from error
+    write_whole(writer(file, tuple(masks)), file)
 
 
-def _read_npz(file: Path) -> tuple[ChannelMask, ...]:
-    content = file.read_bytes()  # numpy.load would leave the file open where the archive is broken
-    if not content.startswith(_ZIP_MAGIC):
-        raise ArgumentError("not an .npz archive")
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return tuple(_from_array(key, archive[key]) for key in archive.files)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ArgumentError("not an .npz archive of plain arrays") from error
+def _read_npz(file: Path) -> Iterator[ChannelMask]:
+    arrays = read_arrays(file)
+    return (_from_array(key, array) for key, array in arrays.items())
 
 
 def _from_array(key: str, array: NDArray[Any]) -> ChannelMask:
@@ -106,22 +98,11 @@ def _from_array(key: str, array: NDArray[Any]) -> ChannelMask:
     return ChannelMask(weight, kept=tuple(array.astype(bool).tolist()), side=side)
 
 
-def _read_json(file: Path) -> tuple[ChannelMask, ...]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"), object_pairs_hook=_unique_keys)
-    except (ValueError, RecursionError) as error:
-        raise ArgumentError(f"not JSON: {error}") from error
+def _read_json(file: Path) -> Iterator[ChannelMask]:
+    content = read_json(file, "mask file")
     if not isinstance(content, dict):
-        raise ArgumentError("not a JSON object of weight names")
-    return tuple(_from_json(key, value) for key, value in content.items())
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    keys = [key for key, _ in pairs]
-    repeated = next((key for key in keys if keys.count(key) > 1), None)
-    if repeated is not None:
-        raise ArgumentError(f"{repeated!r} stands there twice")
-    return dict(pairs)
+        raise ArgumentError(f"{file}: not a JSON object of weight names")
+    return (_from_json(key, value) for key, value in content.items())
 
 
 def _from_json(key: str, value: object) -> ChannelMask:
@@ -134,7 +115,7 @@ def _from_json(key: str, value: object) -> ChannelMask:
         raise ArgumentError(f"{key!r} needs one of 'kept' and 'pruned'")
     stated = value.get("side", side)
     if stated not in (None, *_SIDES) or side not in (None, stated):
-        raise ArgumentError(f"{key!r} has side {stated!r}: use 'input' or 'output', once")
+        raise ArgumentError(f"{key!r} has side {shortened(stated)}: use 'input' or 'output', once")
     side = cast("Side | None", stated)
     if "kept" in value:
         return ChannelMask(weight, kept=_entries(key, value["kept"]), side=side)
@@ -163,19 +144,22 @@ def _key(mask: ChannelMask) -> str:
     return mask.weight if mask.side is None else f"{mask.weight}@{mask.side}"
 
 
-def _write_npz(file: Path, masks: tuple[ChannelMask, ...]) -> None:
+def _npz_bytes(file: Path, masks: tuple[ChannelMask, ...]) -> bytes:
     listed = next((mask.weight for mask in masks if mask.kept is None), None)
     if listed is not None:
         raise ArgumentError(f"{file}: the mask of {listed!r} is a list of indices: write a .json")
+    content = io.BytesIO()
     # numpy.savez takes names as keywords and so trips over a weight that is called "file".
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for mask in masks:
             with archive.open(f"{_key(mask)}.npy", "w") as member:
                 np.lib.format.write_array(member, np.array(mask.kept, dtype=np.bool_))
+    return content.getvalue()
 
 
-def _write_json(file: Path, masks: tuple[ChannelMask, ...]) -> None:
+def _json_bytes(file: Path, masks: tuple[ChannelMask, ...]) -> bytes:
+    del file
     content: Mapping[str, object] = {
         _key(m): list(map(int, m.kept)) if m.kept is not None else {"pruned": list(m.pruned or ())} for m in masks
     }
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return (json.dumps(content, indent=1) + "\n").encode()

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
+from upscale_onnx.files.reading import read_json, shortened
 from upscale_onnx.results import KeptChannels
 
 _SLOPES = {"increasing": 1.0, "decreasing": -1.0}
@@ -73,12 +74,7 @@ def read_profile(path: str | os.PathLike[str]) -> Mapping[str, float] | tuple[tu
     Raises: ArgumentError where the file is missing or holds no shares.
     """
     file = Path(path)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ArgumentError(f"{file}: cannot read the profile: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise ArgumentError(f"{file}: not JSON: {error}") from error
+    content = read_json(file, "profile")
     if isinstance(content, dict) and isinstance(content.get("layers"), list):
         return tuple(_entry(file, position, entry) for position, entry in enumerate(content["layers"]))
     if isinstance(content, list):
@@ -97,7 +93,8 @@ def profile_text(layers: Iterable[KeptChannels]) -> str:
 def _of_file(path: str, layers: Sequence[str]) -> dict[str, float]:
     found = read_profile(path)
     if isinstance(found, Mapping):
-        unknown = next((name for name in found if name not in layers), None)
+        known = set(layers)
+        unknown = next((name for name in found if name not in known), None)
         if unknown is not None:
             raise ArgumentError(f"{path}: no layer that can be pruned has a weight {unknown!r}")
         return {weight: found.get(weight, 1.0) for weight in layers}
@@ -138,5 +135,5 @@ def _entry(file: Path, position: int, entry: Any) -> tuple[str | None, float]:
 
 def _share(file: Path, where: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ArgumentError(f"{file}: {where} keeps {value!r}: it is a share from 0 to 1")
+        raise ArgumentError(f"{file}: {where} keeps {shortened(value)}: it is a share from 0 to 1")
     return float(value)

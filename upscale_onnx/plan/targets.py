@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
+from upscale_onnx.files.reading import read_json, shortened
 from upscale_onnx.plan.costs import PresetCosts
 
 _ENGINES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "openvino", "any")
@@ -63,6 +64,7 @@ PRESETS: Mapping[str, Target] = {
     )
 }
 _WIDE_BLOCK = 16
+_WIDEST_BLOCK = 2**16
 
 
 def target(name: str, cpu_block: int = _WIDE_BLOCK) -> Target:
@@ -91,10 +93,7 @@ def target(name: str, cpu_block: int = _WIDE_BLOCK) -> Target:
 
 
 def _from_file(path: Path) -> Target:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ArgumentError(f"target {path}: cannot be read as JSON: {' '.join(str(error).split())[:200]}") from None
+    data = read_json(path, "target")
     if not isinstance(data, dict):
         raise ArgumentError(f'target {path}: must be a JSON object, such as {{"base": "cpu-avx2"}}')
     return _from_fields(str(path), data)
@@ -102,15 +101,15 @@ def _from_file(path: Path) -> Target:
 
 def _from_fields(path: str, data: dict[str, Any]) -> Target:
     base_name = data.pop("base", "generic")
-    if base_name not in PRESETS:
-        raise ArgumentError(f"target {path}: base {base_name!r} is none of {', '.join(PRESETS)}")
+    if not isinstance(base_name, str) or base_name not in PRESETS:
+        raise ArgumentError(f"target {path}: base {shortened(base_name)} is none of {', '.join(PRESETS)}")
     base = PRESETS[base_name]
     numbers = {f.name for f in fields(PresetCosts)} - {"align", "free_slices"}
     known = numbers | {"name", "engine", "align", "grouped_speed", "free_slices"}
     for key in data:
         if key not in known:
             raise ArgumentError(
-                f"target {path}: unknown field {key!r}; the fields are base, {', '.join(sorted(known))}"
+                f"target {path}: unknown field {shortened(key)}; the fields are base, {', '.join(sorted(known))}"
             )
     align = _align(path, data["align"]) if "align" in data else base.align
     preset = replace(base.preset, align=align.get("float32", align.get("", 1)))
@@ -122,7 +121,7 @@ def _from_fields(path: str, data: dict[str, Any]) -> Target:
         preset = replace(preset, free_slices=data["free_slices"])
     engine = data.get("engine", base.engine)
     if engine not in _ENGINES:
-        raise ArgumentError(f"target {path}: engine {engine!r} is none of {', '.join(_ENGINES)}")
+        raise ArgumentError(f"target {path}: engine {shortened(engine)} is none of {', '.join(_ENGINES)}")
     name = data.get("name", Path(path).stem)
     if not isinstance(name, str) or not name:
         raise ArgumentError(f"target {path}: name must be text")
@@ -134,13 +133,15 @@ def _align(path: str, value: object) -> Mapping[str, int]:
     """The channel blocks by dtype: one number for all, or an object."""
     blocks: dict[Any, Any] = value if isinstance(value, dict) else {"": value}
     for dtype, block in blocks.items():
-        if isinstance(block, bool) or not isinstance(block, int) or block < 1:
+        if isinstance(block, bool) or not isinstance(block, int) or not 1 <= block <= _WIDEST_BLOCK:
             of = f" of {dtype}" if dtype else ""
-            raise ArgumentError(f"target {path}: align{of} is {block!r}; it must be a whole number of at least 1")
+            raise ArgumentError(
+                f"target {path}: align{of} is {shortened(block)}; it must be a whole number from 1 to {_WIDEST_BLOCK}"
+            )
     return {str(dtype): int(block) for dtype, block in blocks.items()}
 
 
 def _positive(path: str, key: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ArgumentError(f"target {path}: {key} is {value!r}; it must be a number above 0")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= sys.float_info.max:
+        raise ArgumentError(f"target {path}: {key} is {shortened(value)}; it must be a number above 0")
     return float(value)

@@ -14,6 +14,7 @@ from onnx import numpy_helper
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.masks.activations import Gauge, observed
 from upscale_onnx.masks.bn_scales import bn_scores
 from upscale_onnx.masks.checks import knows_target
@@ -36,7 +37,7 @@ from upscale_onnx.repair.turn import turned
 from upscale_onnx.runtime.activations import batch_size, batches_of, has_fixed_batch, sample_count, value_batches
 from upscale_onnx.runtime.inputs import Array, Inputs, input_specs
 from upscale_onnx.runtime.naming import labels_in, samples_in
-from upscale_onnx.runtime.user_inputs import check_inputs, read_arrays
+from upscale_onnx.runtime.user_inputs import check_inputs
 
 Progress = Callable[[str, float], None]
 Scores = Mapping[str, NDArray[np.float64]]
@@ -57,6 +58,7 @@ def load_calibration(path: str, model: onnx.ModelProto) -> tuple[Inputs, ...]:
         ArgumentError: the file cannot be read, or its arrays do not fit the model's inputs.
     """
     arrays = samples_in(read_arrays(path), _input_names(model))
+    _check_finite(arrays, path)
     size = batch_size(model, arrays)
     batches = batches_of(arrays, size)
     fixed = has_fixed_batch(model)
@@ -66,6 +68,13 @@ def load_calibration(path: str, model: onnx.ModelProto) -> tuple[Inputs, ...]:
     for batch in whole[:1] + whole[-1:]:
         check_inputs(batch, model, path)
     return whole
+
+
+def _check_finite(arrays: Inputs, path: str) -> None:
+    """One sample that is not a number would make every statistic, and so every weight that is re-fitted, none."""
+    for name, array in arrays.items():
+        if array.dtype.kind in "fc" and not np.isfinite(array).all():
+            raise ArgumentError(f"{path}: {name!r} holds NaN or infinity; calibration needs finite numbers")
 
 
 def load_labels(path: str, model: onnx.ModelProto, samples: int) -> Labels | None:

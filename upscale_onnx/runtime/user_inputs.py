@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.model import Dim
 from upscale_onnx.runtime.inputs import Array, Inputs, input_specs
 from upscale_onnx.runtime.naming import samples_in
@@ -25,24 +24,6 @@ def load_inputs(path: str | os.PathLike[str], model: ModelProto) -> Inputs:
     arrays = samples_in(read_arrays(path), [spec.name for spec in input_specs(model)])
     check_inputs(arrays, model, str(path))
     return arrays
-
-
-def read_arrays(path: str | os.PathLike[str]) -> Inputs:
-    """The arrays of an .npz file, by name.
-
-    Raises:
-        ArgumentError: the file cannot be read.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise ArgumentError(f"{path}: holds one array; give an .npz with one array for each input")
-            return {name: archive[name] for name in archive.files}
-    except FileNotFoundError as error:
-        raise ArgumentError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ArgumentError(f"{path}: cannot be read as .npz: {' '.join(str(error).split())}") from error
 
 
 def check_inputs(arrays: Mapping[str, Array], model: ModelProto, where: str = "the given inputs") -> None:
