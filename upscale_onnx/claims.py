@@ -1,65 +1,33 @@
-"""What an export claims of the values that it shares with the model it was made from."""
+"""What a compile claims of the values that the model and its compiled form both hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-
-from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import FloatArray, IntArray, is_constant
-from upscale_onnx.channels.grid import coordinates, is_full
-from upscale_onnx.plan.plan import Plan
-from upscale_onnx.proof.certificate import Claim
+import numpy.typing as npt
 
 
-@dataclass
-class Trace:
-    """What passes did to values before channels were removed from them.
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """What the compiled model holds of one value of the original.
 
-    constants: the content of each channel, by value, before any selection. narrowed: the axis along which a value was
-    cut down, its size before, and the positions that it still holds. replaced: values that hold something else now.
+    sizes: `(rank,)`, the number of channels along each axis of the original value, 1 along axes that are no channel
+    axes. held: same rank, the flat position in `sizes` of the original channel that now sits there; -1 where nothing
+    is claimed of what sits there. None: every channel, in its original order. constants: of shape `sizes`, the number
+    that a channel of the original always is, NaN where it varies; None where all vary.
     """
 
-    constants: dict[str, FloatArray] = field(default_factory=dict)
-    narrowed: dict[str, tuple[int, int, IntArray]] = field(default_factory=dict)
-    replaced: set[str] = field(default_factory=set)
-
-    def know(self, analysis: Analysis) -> None:
-        """Take over what `analysis` knows to be constant."""
-        self.constants = {name: found.state for name, found in analysis.maps.items() if is_constant(found.state).any()}
+    sizes: tuple[int, ...]
+    held: npt.NDArray[np.int64] | None = None
+    constants: npt.NDArray[np.float64] | None = None
 
 
-def plan_claims(plan: Plan, trace: Trace) -> Mapping[str, Claim]:
-    """The claims of an export whose channels were removed as `plan` says, by value."""
-    claims: dict[str, Claim] = {}
-    for name, emission in plan.emissions.items():
-        found = plan.analysis.maps.get(name)
-        if found is None or name in trace.replaced:
-            continue
-        live = plan.emitted.live[found.labels.ravel()[emission]]
-        sizes, held = _original(emission, found.shape, trace.narrowed.get(name))
-        whole = live.all() and is_full(held, sizes)
-        claims[name] = Claim(sizes, None if whole else np.where(live, held, -1), _constants(trace, name, sizes))
-    return claims
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """The claims of one compile by the name of the value. original, compiled: digests of the two models."""
 
-
-def _original(
-    emission: IntArray, shape: tuple[int, ...], cut: tuple[int, int, IntArray] | None
-) -> tuple[tuple[int, ...], IntArray]:
-    """Channel counts of the original value, and the flat positions among them that `emission` means."""
-    if cut is None:
-        return shape, emission
-    axis, size, positions = cut
-    sizes = tuple(size if a == axis else n for a, n in enumerate(shape))
-    index = list(coordinates(emission, shape))
-    index[axis] = positions[index[axis]]
-    return sizes, np.asarray(np.ravel_multi_index(index, sizes), np.int64)
-
-
-def _constants(trace: Trace, name: str, sizes: tuple[int, ...]) -> FloatArray | None:
-    state = trace.constants.get(name)
-    if state is None or state.shape != sizes:
-        return None
-    return np.where(is_constant(state), state, np.nan)
+    claims: Mapping[str, Claim]
+    original: str
+    compiled: str

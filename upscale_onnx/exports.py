@@ -14,7 +14,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.channels.channel_map import IntArray
-from upscale_onnx.claims import Trace, plan_claims
+from upscale_onnx.claims import Claim
 from upscale_onnx.drafts import Draft
 from upscale_onnx.model import Shape, cleanup, export_graph
 from upscale_onnx.model.stream import file_bytes
@@ -28,6 +28,7 @@ from upscale_onnx.passes.select_channels import SelectChannels
 from upscale_onnx.passes.split_producers import SplitProducers
 from upscale_onnx.passes.store_weights import StoreWeights
 from upscale_onnx.plan.arrange import arrange
+from upscale_onnx.plan.claims import Trace, plan_claims
 from upscale_onnx.plan.costs import Costs, PresetCosts
 from upscale_onnx.plan.growth import StoredWeight, outgrown
 from upscale_onnx.plan.narrowing import narrowings
@@ -36,7 +37,6 @@ from upscale_onnx.plan.planner import ValuePlan, plan_selections, selected
 from upscale_onnx.plan.selection import Demand, partial_demands
 from upscale_onnx.plan.splitting import Split, plan_splits
 from upscale_onnx.plan.standing import Standing, standing
-from upscale_onnx.proof.certificate import Claim
 
 _MOST_FOLDS = 8
 _MOST_HOLDS = 3

@@ -31,6 +31,7 @@ class Options:
     race, verify: whether the interleaved race and the equivalence proof run.
     proofs: what shows that the result is equal: "local" proves it region by region, whatever the model is fed, "global"
         compares whole models on inputs; both by default.
+    save_reproducer: folder for what shows that a region differs, where one does: it is left alone then.
     inputs: path of an .npz with the user's own inputs (name -> array), used beside random ones.
     amount: fraction of each consumer's (or producer's) channels to prune first, 0 <= amount < 1;
         None is the lossless compile of the model as it is.
@@ -78,6 +79,7 @@ class Options:
     race: bool = True
     verify: bool = True
     proofs: tuple[Proof, ...] = ("local", "global")
+    save_reproducer: str | None = None
     inputs: str | None = None
     provider: Provider = "auto"
     amount: Annotated[float, FRACTION] | None = None

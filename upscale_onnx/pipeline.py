@@ -13,7 +13,6 @@ import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.checking import with_overrides
-from upscale_onnx.errors import NotEquivalentError
 from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.masks.criteria import CRITERIA
 from upscale_onnx.masks.kept import kept_channels
@@ -21,9 +20,10 @@ from upscale_onnx.model import import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
+from upscale_onnx.proven import proven
 from upscale_onnx.pruning.masking import masked_model
 from upscale_onnx.pruning.pruned import Pruned
-from upscale_onnx.results import ModelStats, Refusal, Report, Result, Segment, Verification
+from upscale_onnx.results import ModelStats, Refusal, Report, Result, Segment
 from upscale_onnx.segments import find_segments
 from upscale_onnx.settling import Subject, settled
 from upscale_onnx.target_costs import tune
@@ -74,14 +74,14 @@ def compile(
         found = settled(subject, pruned, original, wanted)
         masked, outcome = found.model, found.outcome
     with clock.stage("verify", 0.7):
-        verification = _verified(masked, outcome.model, wanted)
+        shown = proven(masked, outcome, wanted)
     report = Report(
         export=outcome.name,
         before=model_stats(original, found.subject.shapes),
-        after=model_stats(outcome.model),
+        after=model_stats(shown.model),
         segments=found.subject.segments,
-        refusals=found.subject.refusals,
-        verification=verification,
+        refusals=(*found.subject.refusals, *shown.refusals),
+        verification=shown.verification,
         race=outcome.race,
         masked_channels=found.count,
         seconds=clock.seconds,
@@ -91,7 +91,7 @@ def compile(
         notes=found.notes,
     )
     clock.done()
-    return Result(outcome.model, report)
+    return Result(shown.model, report, masked, shown.claims)
 
 
 def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
@@ -122,22 +122,6 @@ def _pruned(model: onnx.ModelProto, options: Options, progress: Progress | None)
 
 def _analysed(model: onnx.ModelProto) -> Analysis:
     return analyse(import_graph(model), infer_shapes(model))
-
-
-def _verified(original: onnx.ModelProto, compiled: onnx.ModelProto, options: Options) -> Verification | None:
-    """The proof that both compute the same. Raises `NotEquivalentError` where they do not."""
-    if not options.verify:
-        return None
-    from upscale_onnx.runtime.providers import resolve_provider
-    from upscale_onnx.runtime.user_inputs import load_inputs
-    from upscale_onnx.runtime.verify import verify
-
-    inputs = None if options.inputs is None else load_inputs(options.inputs, original)
-    provider = resolve_provider(options.provider)
-    outcome = verify(original, compiled, inputs=inputs, provider=provider, seed=options.seed)
-    if not outcome.equal:
-        raise NotEquivalentError(f"the compiled model is not equal to its input, nothing is written: {outcome.detail}")
-    return outcome
 
 
 class _Clock:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onnx import ModelProto
 
+from upscale_onnx.claims import Claim
 from upscale_onnx.errors import ModelError
 from upscale_onnx.options import Proof
-from upscale_onnx.proof.certificate import Claim
-from upscale_onnx.proof.local import prove
-from upscale_onnx.proof.observe import prove_by_names
+from upscale_onnx.proof.by_claims import prove
+from upscale_onnx.proof.by_names import prove_by_names
 from upscale_onnx.results import LocalProof, Verification
 from upscale_onnx.runtime.inputs import Inputs, random_inputs
 from upscale_onnx.runtime.interface import interface_difference
@@ -30,33 +30,36 @@ def compare_models(
     proofs: Collection[Proof] = ("local", "global"),
     provider: Device = "cpu",
     seed: int = 0,
+    reproducers: str | None = None,
     **checks: Any,
 ) -> Verification:
     """Whether `compiled` computes what `original` does, by each of `proofs`.
 
     claims: what the compiled model holds of the original's values; without them, models are cut where values have one
-    name. checks: further arguments of the global check, `runtime.verify.verify`.
+    name. reproducers: folder in which regions that differ are written. checks: further arguments of the global check,
+    `runtime.verify.verify`.
 
     Raises:
         ArgumentError: inputs that were given do not fit. ModelError: the original does not run.
     """
     feeds: list[Inputs] = []
+    local = _Local(original, compiled, claims, seed, reproducers)
     if "local" not in proofs:
         return verify(original, compiled, provider=provider, seed=seed, **checks)
     if "global" not in proofs:
         found = _unchecked(original, compiled, provider)
-        return found if found.detail else _with_local(found, _local(original, compiled, claims, None, seed))
+        return found if found.detail else _with_local(found, local.proof(None))
     try:
         found = verify(original, compiled, provider=provider, seed=seed, feeds=feeds, **checks)
     except ModelError as error:
-        local = _local(original, compiled, claims, None, seed)
-        if not local.complete:
+        proof = local.proof(None)
+        if not proof.complete:
             raise
         detail = f"shown by the local proof alone: {error}"
-        return replace(_unchecked(original, compiled, provider), equal=True, detail=detail, local=local)
+        return replace(_unchecked(original, compiled, provider), equal=True, detail=detail, local=proof)
     if not feeds:  # the models differ in what callers see
         return found
-    return _with_local(found, _local(original, compiled, claims, feeds[0], seed))
+    return _with_local(found, local.proof(feeds[0]))
 
 
 def _unchecked(original: ModelProto, compiled: ModelProto, provider: Device) -> Verification:
@@ -65,13 +68,22 @@ def _unchecked(original: ModelProto, compiled: ModelProto, provider: Device) -> 
     return Verification(not detail, 0.0, (), 0, (), provider, detail)
 
 
-def _local(
-    original: ModelProto, compiled: ModelProto, claims: Mapping[str, Claim] | None, feed: Inputs | None, seed: int
-) -> LocalProof:
-    feed = random_inputs(original, seed=seed) if feed is None else feed
-    if claims is None:
-        return prove_by_names(original, compiled, feed, seed=seed)
-    return prove(original, compiled, claims, feed, seed=seed)
+@dataclass(frozen=True, eq=False)
+class _Local:
+    """A local proof to be made."""
+
+    original: ModelProto
+    compiled: ModelProto
+    claims: Mapping[str, Claim] | None
+    seed: int
+    reproducers: str | None
+
+    def proof(self, feed: Inputs | None) -> LocalProof:
+        """Whether all regions are equal; `feed` gives the shapes of the model's inputs, made-up ones do without."""
+        feed = random_inputs(self.original, seed=self.seed) if feed is None else feed
+        if self.claims is None:
+            return prove_by_names(self.original, self.compiled, feed, seed=self.seed)
+        return prove(self.original, self.compiled, self.claims, feed, seed=self.seed, reproducers=self.reproducers)
 
 
 def _with_local(found: Verification, local: LocalProof) -> Verification:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from upscale_onnx.claims import Claim
 from upscale_onnx.errors import Reason
 
 if TYPE_CHECKING:
@@ -260,10 +261,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Result:
-    """A compiled model, its report and the segments of the input."""
+    """A compiled model, its report and the segments of the input. masked: the model that it was shown equal to, the
+    input where nothing was pruned. claims: what it holds of the values of that one, by name."""
 
     model: onnx.ModelProto
     report: Report
+    masked: onnx.ModelProto
+    claims: Mapping[str, Claim]
 
     @property
     def segments(self) -> tuple[Segment, ...]:

@@ -71,7 +71,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         progress("load", 0.0)
         progress("plan", 0.5)
         progress("plan", 0.6)
-        return Result(_model(), _report())
+        return Result(_model(), _report(), _model(), {})
 
     def inspect(model: str, *, progress: Callable[[str, float], None]) -> Any:
         stand_in.asked.append(model)

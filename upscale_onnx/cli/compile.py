@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from upscale_onnx.cli.arguments import add_common, add_session, positive, positive_number
+from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, positive, positive_number
 from upscale_onnx.cli.output import Output
 from upscale_onnx.cli.pruning import add_pruning, pruning_from
 from upscale_onnx.errors import ArgumentError
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_pruning(parser)
     _add_proof(parser)
     parser.add_argument("--write-profile", metavar="FILE", help="also write which share each layer keeps, as JSON")
+    parser.add_argument("--write-masked", metavar="FILE", help="also write the pruned model as it was before compiling")
     parser.add_argument("--json", metavar="FILE", help="also write the report as JSON")
     add_common(parser)
 
@@ -31,10 +32,15 @@ def run(args: argparse.Namespace, output: Output) -> int:
     options = options_from(args)
     if args.write_profile is not None and not options.prunes:
         raise ArgumentError("--write-profile has no effect without --amount: say how much to prune, or leave it out")
+    if args.write_masked is not None and not options.prunes:
+        raise ArgumentError("--write-masked has no effect without --amount: nothing is masked")
+    if args.certificate is not None and not (options.verify and "local" in options.proofs):
+        raise ArgumentError("--certificate needs the local proof: leave out --no-verify and --proof global")
     from upscale_onnx import pipeline
     from upscale_onnx.files.publish import write_whole
     from upscale_onnx.masks.profiles import profile_text
     from upscale_onnx.model import save_model
+    from upscale_onnx.proof.certificate import certificate_bytes, certify
     from upscale_onnx.report.json import write_json
     from upscale_onnx.report.rows import report_tables
 
@@ -45,6 +51,10 @@ def run(args: argparse.Namespace, output: Output) -> int:
             write_json(result.report, args.json, files)
         if args.write_profile is not None:
             write_whole(profile_text(result.report.profile).encode(), args.write_profile, files)
+        if args.certificate is not None:
+            write_whole(certificate_bytes(certify(result)), args.certificate, files)
+        if args.write_masked is not None:
+            save_model(result.masked, args.write_masked, files=files)
         save_model(result.model, args.output, files=files)
     output.tables(report_tables(result.report, verbose=output.verbose))
     output.written(args.output)
@@ -62,6 +72,8 @@ def options_from(args: argparse.Namespace) -> Options:
         align=args.align,
         race=args.race,
         verify=args.verify,
+        proofs=args.proofs,
+        save_reproducer=args.save_reproducer,
         inputs=args.inputs,
         provider=args.provider,
         seed=args.seed,
@@ -133,5 +145,16 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
 def _add_proof(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the proof")
     group.add_argument("--no-verify", dest="verify", action="store_false", help="write without comparing")
+    add_proofs(group)
+    group.add_argument(
+        "--certificate",
+        metavar="FILE",
+        help="also write what is claimed of each value, so that `verify` can prove it again",
+    )
+    group.add_argument(
+        "--save-reproducer",
+        metavar="DIR",
+        help="where a region is not shown equal, which is then left alone: write it there, and inputs that show it",
+    )
     group.add_argument("--inputs", metavar="FILE", help=".npz with inputs by name, to compare on beside random ones")
     add_session(group)

@@ -13,7 +13,7 @@ from upscale_onnx.errors import ArgumentError, NotEquivalentError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from upscale_onnx.proof.certificate import Claim
+    from upscale_onnx.claims import Claim
 
 SUMMARY = "compare what two models compute"
 

@@ -1,4 +1,4 @@
-"""The certificate of a compile: for each value that both models hold, which original channel stands where."""
+"""Certificates in files: what a compile claims, bound to the two models that it is about."""
 
 from __future__ import annotations
 
@@ -8,49 +8,21 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
+from upscale_onnx.claims import Certificate, Claim
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model.stream import pieces
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from upscale_onnx.results import Result
 
 _VERSION = 1
 _JSON = "certificate"
 # No value has more channels, by far; a file that says so is damaged.
 _MOST_CHANNELS = 1 << 24
-
-
-@dataclass(frozen=True, eq=False)
-class Claim:
-    """What the compiled model holds of one value of the original.
-
-    sizes: `(rank,)`, the number of channels along each axis of the original value, 1 along axes that are no channel
-    axes. held: same rank, the flat position in `sizes` of the original channel that now sits there; -1 where nothing
-    is claimed of what sits there. None: every channel, in its original order. constants: of shape `sizes`, the number
-    that a channel of the original always is, NaN where it varies; None where all vary.
-    """
-
-    sizes: tuple[int, ...]
-    held: IntArray | None = None
-    constants: FloatArray | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Certificate:
-    """The claims of one compile by the name of the value. original, compiled: digests of the two models, "" where the
-    models are not bound."""
-
-    claims: Mapping[str, Claim]
-    original: str = ""
-    compiled: str = ""
 
 
 def digest(model: ModelProto) -> str:
@@ -61,12 +33,21 @@ def digest(model: ModelProto) -> str:
     return checksum.hexdigest()
 
 
+def certify(result: Result) -> Certificate:
+    """The certificate of a compile, bound to what it wrote and to what that was shown equal to."""
+    return Certificate(result.claims, digest(result.masked), digest(result.model))
+
+
 def certificate_bytes(certificate: Certificate) -> bytes:
-    """The certificate as an .npz file, the same bytes for the same certificate: an array of JSON text, and one for each
-    list of channels."""
+    """The certificate as an .npz file: an array of JSON text, and one for each list of channels."""
+    return archive_bytes(_arrays(certificate))
+
+
+def archive_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """An .npz file of `arrays`, the same bytes for the same arrays."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in _arrays(certificate).items():
+        for name, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, array, allow_pickle=False)
             # np.savez would write the time of day.

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto, TypeProto
+from onnx import TypeProto
 
+from upscale_onnx.claims import Claim
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.protos import element_count
-from upscale_onnx.proof.certificate import Claim
 from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, held_of, is_float
 from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_on_a_corner
 from upscale_onnx.proof.draws import Draw
@@ -25,7 +25,7 @@ from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
 from upscale_onnx.proof.run import region_outputs
 from upscale_onnx.proof.values import floating_values, open_type
 from upscale_onnx.results import LocalProof, Unproven
-from upscale_onnx.worker import beat, in_worker
+from upscale_onnx.worker import beat
 
 # Bytes of values and weights that one session holds at most, unless a single region needs more.
 _CHUNK_BYTES = 1 << 28
@@ -52,27 +52,7 @@ class Outcome:
     actual: Any
 
 
-Watch = Callable[[Outcome], None]
-
-
-@in_worker
-def prove(
-    original: ModelProto,
-    compiled: ModelProto,
-    claims: Mapping[str, Claim],
-    feed: Mapping[str, Any],
-    *,
-    seed: int = 0,
-    watch: Watch | None = None,
-) -> LocalProof:
-    """Whether `compiled` computes what `original` does, region by region, if it holds what `claims` say.
-
-    feed: a value for each graph input; shapes are taken from it, and integers where nothing shows their range. watch:
-    is told of each outcome that is wrong.
-    """
-    proof = Proof(Network(original), Network(compiled), claims, feed, seed, watch)
-    proof.run()
-    return proof.outcome()
+Watch = Callable[[Outcome], object]
 
 
 @dataclass

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from onnx import ModelProto
 
-from upscale_onnx.proof.certificate import BoolArray, Claim, IntArray
+from upscale_onnx.claims import Claim
 from upscale_onnx.proof.compare import Array, is_float, tolerance, wrong
 from upscale_onnx.proof.local import Outcome, Proof
 from upscale_onnx.proof.regions import Network
@@ -84,7 +85,7 @@ def _along(outcomes: Sequence[Outcome], axis: int) -> Claim:
     return Claim(sizes, held.reshape(shape), settled.reshape(sizes))
 
 
-def _places(expected: Array, actual: Array, allowed: Array, settled: BoolArray) -> IntArray:
+def _places(expected: Array, actual: Array, allowed: Array, settled: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """Per row of `actual` the row of `expected` that it is, -1 where it is none: its own where that is right, and of
     several that are one constant any, but no other row twice."""
     found = np.full(len(actual), -1)

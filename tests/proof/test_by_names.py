@@ -10,8 +10,8 @@ import pytest
 from onnx import numpy_helper
 
 from tests.graphs import Array, bias, parse, weight
-from tests.proof.test_local import EXPORTS, FEED, MODEL, exported
-from upscale_onnx.proof.observe import prove_by_names
+from tests.proof.test_by_claims import EXPORTS, FEED, MODEL, exported
+from upscale_onnx.proof.by_names import prove_by_names
 
 IMAGE = {"x": np.zeros((1, 3, 16, 16), np.float32)}
 

@@ -10,11 +10,11 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests.graphs import Array, bias, indices, parse, weight
+from upscale_onnx.claims import Claim
 from upscale_onnx.drafts import Draft
 from upscale_onnx.exports import Exported, export, recipes
 from upscale_onnx.model import infer_shapes
-from upscale_onnx.proof.certificate import Claim
-from upscale_onnx.proof.local import prove
+from upscale_onnx.proof.by_claims import prove
 
 # Two branches read one value, each some of its channels; a third of the channels is dead, one is a constant.
 MODEL = parse(

@@ -1,0 +1,109 @@
+"""Compiles with a fault planted in one pass: the region is left alone, the rest is compiled, and all of it is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from tests.proof.test_by_claims import MODEL
+from upscale_onnx import compile
+from upscale_onnx.cli.main import main
+from upscale_onnx.errors import NotEquivalentError, Reason
+from upscale_onnx.passes import remove_channels, select_channels
+
+
+def plant(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
+    """Let the passes that cut weights lose one of the nodes that make `values`."""
+    right = remove_channels.apply_resize
+
+    def wrong(node: Any, resize: Any, names: Any) -> bool:
+        changed = right(node, resize, names)
+        if node.outputs[0].name in values and 1 in resize.constants:
+            node.inputs[1].values[0] = 0
+        return changed
+
+    for module in (remove_channels, select_channels):
+        monkeypatch.setattr(module, "apply_resize", wrong)
+
+
+def shape_of(model: onnx.ModelProto, value: str) -> list[int]:
+    """The shape of the weight with which `value` is made."""
+    node = next(node for node in model.graph.node if value in node.output)
+    return next(list(tensor.dims) for tensor in model.graph.initializer if tensor.name == node.input[1])
+
+
+def test_a_region_that_differs_is_left_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    plant(monkeypatch, "left")
+    result = compile(MODEL, export="gather", race=False, save_reproducer=str(tmp_path))
+    report = result.report
+    assert report.verification is not None
+    assert report.verification.equal
+    assert report.verification.local is not None
+    assert report.verification.local.complete
+    assert [(item.node, item.reason) for item in report.refusals] == [("left", Reason.NOT_SHOWN_EQUAL)]
+    assert shape_of(result.model, "left") == [4, 9, 3, 3]
+    assert shape_of(result.model, "right") == [4, 4, 1, 1]
+    (folder,) = tmp_path.iterdir()
+    made = []
+    for name in ("original", "compiled"):
+        session = ort.InferenceSession(folder / f"{name}.onnx", providers=["CPUExecutionProvider"])
+        with np.load(folder / f"{name}.npz") as inputs:
+            made += session.run(None, dict(inputs))
+    assert made[0].shape == made[1].shape
+    assert not np.allclose(made[0], made[1])
+
+
+def test_what_is_wrong_everywhere_is_not_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [name for node in MODEL.graph.node for name in node.output]
+    plant(monkeypatch, *values)
+    right = remove_channels.RemoveChannels.__call__
+
+    def always_wrong(self: Any, graph: Any) -> int:
+        changed = right(self, graph)
+        next(node for node in graph.nodes if node.op == "Gemm").inputs[2].values[:] = 7
+        return changed
+
+    monkeypatch.setattr(remove_channels.RemoveChannels, "__call__", always_wrong)
+    with pytest.raises(NotEquivalentError, match="scores"):
+        compile(MODEL, export="gather", race=False)
+
+
+def test_the_proof_sees_a_fault_that_the_global_check_sleeps_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleepy = onnx.ModelProto()
+    sleepy.CopyFrom(MODEL)
+    bias = next(tensor for tensor in sleepy.graph.initializer if tensor.name == "b")
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.full(9, -1e6, np.float32), "b"))
+    plant(monkeypatch, "left")
+    assert compile(sleepy, export="gather", race=False, proofs=("global",)).report.refusals == ()
+    assert [item.node for item in compile(sleepy, export="gather", race=False).report.refusals] == ["left"]
+
+
+def test_a_certificate_is_proven_again_without_the_compiler(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, out, certificate = (str(tmp_path / name) for name in ("in.onnx", "out.onnx", "c.npz"))
+    onnx.save(MODEL, model)
+    assert main([model, out, "--no-race", "--export", "upscale", "--certificate", certificate, "-q"]) == 0
+    first = Path(certificate).read_bytes()
+    assert main([model, out, "--no-race", "--export", "upscale", "--certificate", certificate, "-q"]) == 0
+    assert Path(certificate).read_bytes() == first
+    assert main(["verify", model, out, "--certificate", certificate]) == 0
+    assert "regions_proven  8 of 8" in capsys.readouterr().out
+    assert main(["verify", model, model, "--certificate", certificate]) == 2
+    assert "another compiled model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--certificate", "c.npz", "--no-verify"], ["--certificate", "c.npz", "--proof", "global"],
+              ["--write-masked", "m.onnx"], ["--proof", "lokal"]],
+)  # fmt: skip
+def test_options_of_the_proof_that_would_do_nothing_are_refused(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    onnx.save(MODEL, "in.onnx")
+    assert main(["in.onnx", "out.onnx", *words]) == 2
+    assert not (tmp_path / "out.onnx").exists()

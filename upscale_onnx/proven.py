@@ -1,0 +1,87 @@
+"""An export and its proof. Nodes of a region that is not shown equal are left alone, and the rest is compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import onnx
+
+from upscale_onnx.channels.analysis import analyse
+from upscale_onnx.claims import Claim
+from upscale_onnx.contest import Making, Outcome
+from upscale_onnx.drafts import Draft
+from upscale_onnx.errors import NotEquivalentError, Reason
+from upscale_onnx.exports import export
+from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.options import Options
+from upscale_onnx.results import Refusal, Verification
+
+# Regions that are left alone give their neighbours other things to do.
+_MOST_ROUNDS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Proven:
+    """What is written, how it was shown equal, what it claims, and the nodes that were left alone for it."""
+
+    model: onnx.ModelProto
+    verification: Verification | None
+    claims: Mapping[str, Claim]
+    refusals: tuple[Refusal, ...] = ()
+
+
+def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Proven:
+    """The winner of a contest, shown to compute what `original` does.
+
+    Raises:
+        NotEquivalentError: it could not be shown equal. ModelError: `original` cannot be run.
+    """
+    if not options.verify:
+        return Proven(outcome.model, None, {})
+    if outcome.making is None:
+        whole = replace(options, proofs=("global",))
+        return Proven(outcome.model, _verified(original, outcome.model, {}, whole), {})
+    shapes = infer_shapes(original)
+    alone: frozenset[str] = frozenset()
+    for _ in range(_MOST_ROUNDS):
+        model, claims = _exported(original, outcome.making, alone)
+        verification = _verified(original, model, claims, options)
+        refuted = verification.local.refuted if verification.local is not None else ()
+        if not refuted:
+            break
+        alone |= {value for region in refuted for value in region.inside}
+    if not verification.equal:
+        raise NotEquivalentError(
+            f"the compiled model is not equal to its input, nothing is written: {verification.detail}"
+        )
+    found = analyse(import_graph(original), shapes, alone).refusals if alone else ()
+    return Proven(model, verification, claims, tuple(item for item in found if item.reason is Reason.NOT_SHOWN_EQUAL))
+
+
+def _exported(
+    original: onnx.ModelProto, making: Making, alone: frozenset[str]
+) -> tuple[onnx.ModelProto, Mapping[str, Claim]]:
+    """The export that won, made once more to know what it claims."""
+    shapes = infer_shapes(original)
+    draft = Draft(original, shapes, alone=alone)
+    return export(making.recipe, original, shapes, making.costs, making.without, draft)
+
+
+def _verified(
+    original: onnx.ModelProto, compiled: onnx.ModelProto, claims: Mapping[str, Claim], options: Options
+) -> Verification:
+    from upscale_onnx.proving import compare_models
+    from upscale_onnx.runtime.providers import resolve_provider
+    from upscale_onnx.runtime.user_inputs import load_inputs
+
+    return compare_models(
+        original,
+        compiled,
+        claims,
+        proofs=options.proofs,
+        provider=resolve_provider(options.provider),
+        seed=options.seed,
+        reproducers=options.save_reproducer,
+        inputs=None if options.inputs is None else load_inputs(options.inputs, original),
+    )
