@@ -45,3 +45,4 @@ class Overrides(TypedDict, total=False):
     schedule: Schedule
     fail_if_unchanged: bool
     proofs: tuple[Proof, ...]
+    save_reproducer: str | None
