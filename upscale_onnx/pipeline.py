@@ -13,6 +13,7 @@ import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.checking import with_overrides
+from upscale_onnx.faults import blames_the_model
 from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.masks.criteria import CRITERIA
 from upscale_onnx.masks.kept import kept_channels
@@ -46,6 +47,7 @@ class Inspection:
     stats: ModelStats
 
 
+@blames_the_model
 def compile(
     model: Model, options: Options | None = None, *, progress: Progress | None = None, **overrides: Unpack[Overrides]
 ) -> Result:
@@ -94,6 +96,7 @@ def compile(
     return Result(shown.model, report, masked, shown.claims)
 
 
+@blames_the_model
 def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
     """The segments of `model`, its demands, constants and refusals.
 

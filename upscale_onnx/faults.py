@@ -1,0 +1,50 @@
+"""Whose fault a failure is: the compiler's, unless onnxruntime cannot run the model either."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import onnx
+
+from upscale_onnx.errors import InternalError, ModelError, UpscaleError
+from upscale_onnx.model import load_model
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Model = str | os.PathLike[str] | onnx.ModelProto
+
+
+def blames_the_model(function: Callable[P, R]) -> Callable[P, R]:
+    """`function`, whose first argument is a `model`; where it fails unexpectedly on one that nobody can run, a
+    ModelError says so."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            if isinstance(error, UpscaleError) and not isinstance(error, InternalError):
+                raise
+            model: Any = args[0] if args else kwargs.get("model")
+            fault = "there is not enough memory for it" if isinstance(error, MemoryError) else _fault(model)
+            if fault:
+                raise ModelError(f"the model cannot be used: {fault}") from error
+            raise
+
+    return call
+
+
+def _fault(model: Model) -> str:
+    """Why onnxruntime cannot run the model, or nothing."""
+    from upscale_onnx.runtime import feasible_inputs, make_session, run
+
+    try:
+        loaded = load_model(model)
+        session = make_session(loaded)
+        feasible_inputs(lambda inputs: run(session, inputs), loaded)
+    except ModelError as error:
+        return str(error)
+    return ""
