@@ -1,0 +1,1 @@
+"""A seeded mutation fuzzer: `python -m tests.fuzz --help`."""
