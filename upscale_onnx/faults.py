@@ -39,12 +39,9 @@ def blames_the_model(function: Callable[P, R]) -> Callable[P, R]:
 
 def _fault(model: Model) -> str:
     """Why onnxruntime cannot run the model, or nothing."""
-    from upscale_onnx.runtime import feasible_inputs, make_session, run
+    from upscale_onnx.runtime.soundness import why_it_does_not_run
 
     try:
-        loaded = load_model(model)
-        session = make_session(loaded)
-        feasible_inputs(lambda inputs: run(session, inputs), loaded)
+        return why_it_does_not_run(load_model(model))
     except ModelError as error:
         return str(error)
-    return ""
