@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
+from tests.channels.case import check
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.model import cleanup, export_graph, import_graph, infer_shapes
 from upscale_onnx.passes.remove_channels import RemoveChannels
@@ -38,5 +39,5 @@ def compiled(model: onnx.ModelProto, align: int = 1, order: np.random.Generator 
     RemoveChannels(plan)(graph)
     cleanup(graph)
     small = export_graph(graph, model, plan.changed)
-    onnx.checker.check_model(small, full_check=True)
+    check(small)
     return Compiled(small, analysis, plan)

@@ -13,6 +13,7 @@ from upscale_onnx.errors import ModelError
 from upscale_onnx.files.reading import TooLarge, read_bounded
 from upscale_onnx.model.external import load_external, refuse_external
 from upscale_onnx.model.protos import one_line, skeleton
+from upscale_onnx.model.runtime_operators import set_apart
 from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
 from upscale_onnx.model.wellformed import check_wellformed
 from upscale_onnx.model.windows import window_problem
@@ -95,7 +96,7 @@ def check_model(model: ModelProto, where: str) -> None:
         for tensor in model_tensors(model):
             _check_size(tensor, where)
         _check_windows(model, where)
-        fault = check(_with_ranks(skeleton(model)).SerializeToString())
+        fault = check(set_apart(_with_ranks(skeleton(model))).SerializeToString())
     except (DecodeError, EncodeError, ValueError, TypeError) as error:
         fault = str(error)
     if fault is not None:

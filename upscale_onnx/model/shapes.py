@@ -9,6 +9,7 @@ from google.protobuf.message import EncodeError
 from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
 from upscale_onnx.model.protos import skeleton
+from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows
 from upscale_onnx.model.shape_entries import Dim
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
 from upscale_onnx.worker.checks import infer
@@ -50,7 +51,7 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
     as a whole, only what the model itself declares is returned.
     """
     bare = skeleton(model)
-    _simplify(bare.graph)
+    _simplify(bare)
     declared = _take_declared(bare.graph)
     for number in range(_MOST_ROUNDS):
         graph, inferred = _inferred(bare)
@@ -103,7 +104,7 @@ def _is_complete(graph: GraphProto, shapes: dict[str, Shape]) -> bool:
 
 def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int) -> bool:
     """Put into the graph what its computed shapes are, where inference did not follow; whether that is news."""
-    opset = next((entry.version for entry in bare.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    opset = default_opset(bare)
     dims = {name: shape.dims for name, shape in shapes.items()}
     known = known_values(bare.graph, dims, opset)
     found = list(computed_shapes(bare.graph, dims, {name: shape.dtype for name, shape in shapes.items()}, known))
@@ -127,12 +128,14 @@ def _inferred(bare: ModelProto) -> tuple[GraphProto, bool]:
     return (bare.graph, False) if isinstance(found, str) else (found.graph, True)
 
 
-def _simplify(graph: GraphProto) -> None:
+def _simplify(bare: ModelProto) -> None:
     """Let an Identity stand for every operator that merely keeps a shape and is not known to do so."""
-    for node in graph.node:
-        if node.op_type in _SHAPE_PRESERVING and node.domain in ("", "ai.onnx"):
+    opset = default_opset(bare)
+    for node in bare.graph.node:
+        preserving = node.op_type in _SHAPE_PRESERVING and node.domain in ("", "ai.onnx")
+        if preserving or only_runtime_knows(node, opset):
             node.op_type = "Identity"
-            del node.input[1:], node.attribute[:]
+            del node.input[1:], node.output[1:], node.attribute[:]
 
 
 def tensor_shape(value_type: TypeProto) -> Shape | None:

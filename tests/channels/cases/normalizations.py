@@ -57,6 +57,8 @@ def _normalizations() -> list[Case]:
         _norm("LayerNormalization", Tracked((2, 6, 4), (1,)), _v(6, 4), _v(6, 4), note="channels and space", axis=1),
         _norm("LayerNormalization", _GRID, _v(4), _v(4), note="part of a grid", refused=True),
         _norm("RMSNormalization", _TOKENS, scale, note="channels", opset=23),
+        _norm("SimplifiedLayerNormalization", _TOKENS, scale, note="channels"),
+        _norm("LayerNormalization", _TOKENS, scale, _v(6), note="before onnx had it", opset=11),
         _norm("GroupNormalization", _X, scale, _v(6), note="per channel", num_groups=3, whole=True),
         _norm("GroupNormalization", _X, scale, _v(6), note="one group", num_groups=1, whole=True),
         _norm(

@@ -196,5 +196,6 @@ def _nothing(op: Op) -> tuple[ChannelMap | None, ...]:
 
 register(BatchNormalization(), "BatchNormalization", since=7)
 register(InstanceNormalization(), "InstanceNormalization")
-register(LayerNormalization(), "LayerNormalization", "RMSNormalization")
+# The last is what onnxruntime calls an RMSNormalization when it optimises a model.
+register(LayerNormalization(), "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
 register(GroupNormalization(), "GroupNormalization", since=21)
