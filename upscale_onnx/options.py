@@ -25,7 +25,7 @@ class Options:
     """What a compile is asked to do.
 
     export: how selections are made real; "auto" races the exports and takes the fastest.
-    prefer: what "auto" looks for; "size" takes the fewest parameters and runs no race.
+    prefer: what "auto" looks for; "size" takes the smallest file and runs no race.
     align: what emitted channel counts are rounded up to; None is the block of the machine for
         "keep" and 1 (no rounding) for "upscale" and "gather".
     race, verify: whether the interleaved race and the equivalence proof run.

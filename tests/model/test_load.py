@@ -8,6 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.graphs import parse
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import load_model
 
@@ -171,3 +172,49 @@ def test_every_model_of_the_corpus_loads(corpus: Path) -> None:
     assert paths
     for path in paths:
         assert load_model(path).graph.node
+
+
+def test_nodes_out_of_order_are_put_in_order(tmp_path: Path) -> None:
+    ordered = parse(
+        """(float[1,4] x, bool c) => (float[1,4] y) {
+            a = Relu(x)
+            b = Neg(a)
+            y = If(c) <
+                then_branch = t () => (float[1,4] p) { p = Abs(b) },
+                else_branch = e () => (float[1,4] q) { q = Exp(a) }
+            >
+        }"""
+    )
+    model = onnx.ModelProto.FromString(ordered.SerializeToString())
+    nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(model.graph.node)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    before = model.SerializeToString()
+    assert load_model(model) == ordered
+    assert model.SerializeToString() == before
+    assert load_model(ordered) is ordered
+    onnx.save(model, tmp_path / "m.onnx")
+    assert load_model(tmp_path / "m.onnx") == ordered
+
+
+def test_a_circle_of_nodes_is_refused_in_one_line() -> None:
+    model = parse("(float[1,4] x) => (float[1,4] y) { a = Relu(x) y = Neg(a) }")
+    model.graph.node[0].input[0] = "y"
+    with pytest.raises(ModelError, match="topologically sorted") as caught:
+        load_model(model)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("operator", "opset"), [("SimplifiedLayerNormalization", 17), ("LayerNormalization", 11)])
+def test_operators_that_only_onnxruntime_knows_are_read(operator: str, opset: int) -> None:
+    node = helper.make_node(operator, ["x", "s"], ["y"], axis=-1)
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 8]) for name in "xy")
+    graph = helper.make_graph([node], "g", [x], [y], [numpy_helper.from_array(np.ones(8, np.float32), "s")])
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", opset)])
+    before = model.SerializeToString()
+    assert load_model(model) is model
+    assert model.SerializeToString() == before
+    node.op_type = "NoSuchNormalization"
+    unknown = helper.make_model(helper.make_graph([node], "g", [x], [y], graph.initializer))
+    with pytest.raises(ModelError, match="NoSuchNormalization"):
+        load_model(unknown)

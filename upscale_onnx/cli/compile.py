@@ -100,7 +100,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "--prefer",
         choices=get_args(Prefer),
         default=Options.prefer,
-        help="what auto looks for (default: %(default)s)",
+        help="what auto looks for; size is bytes of the file (default: %(default)s)",
     )
     group.add_argument(
         "--align",

@@ -6,13 +6,13 @@ graphsurgeon's own compare nodes by all they hold, and its sort recurses once pe
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import onnx_graphsurgeon as gs
-from onnx import GraphProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto
 
 from upscale_onnx.errors import InternalError
-from upscale_onnx.model.protos import attribute_graphs
+from upscale_onnx.model.protos import attribute_graphs, copy_fields
 
 
 def cleanup(graph: gs.Graph) -> int:
@@ -49,11 +49,34 @@ def sort_nodes(graph: gs.Graph) -> None:
     Raises:
         InternalError: the graph has a cycle.
     """
-    producers = {value.name: index for index, node in enumerate(graph.nodes) for value in node.outputs if value.name}
-    readers: list[list[int]] = [[] for _ in graph.nodes]
-    waits = [0] * len(graph.nodes)
-    for index, node in enumerate(graph.nodes):
-        for producer in {producers[name] for name in _reads(node) if name in producers}:
+    reads = [_reads(node) for node in graph.nodes]
+    order = _sorted([[value.name for value in node.outputs] for node in graph.nodes], reads)
+    if order is None:
+        raise InternalError(f"graph '{graph.name}' has a cycle")
+    graph.nodes = [graph.nodes[index] for index in order]
+
+
+def sorted_model(model: ModelProto) -> ModelProto:
+    """`model` with the nodes of its main graph in an order in which they can run; itself where they are, or where
+    there is no such order. onnxruntime finds one by itself."""
+    nodes = model.graph.node
+    order = _sorted([list(node.output) for node in nodes], [[*node.input, *captured_names([node])] for node in nodes])
+    if order is None or order == list(range(len(nodes))):
+        return model
+    result = ModelProto()
+    copy_fields(model, result, skip=("graph",))
+    copy_fields(model.graph, result.graph, skip=("node",))
+    result.graph.node.extend(nodes[index] for index in order)
+    return result
+
+
+def _sorted(made: Sequence[Sequence[str]], reads: Sequence[Sequence[str]]) -> list[int] | None:
+    """The order of nodes, given what each makes and reads, that is nearest to the present one; None in a cycle."""
+    producers = {name: index for index, names in enumerate(made) for name in names if name}
+    readers: list[list[int]] = [[] for _ in made]
+    waits = [0] * len(made)
+    for index, names in enumerate(reads):
+        for producer in {producers[name] for name in names if name in producers}:
             readers[producer].append(index)
             waits[index] += 1
     ready = [index for index, count in enumerate(waits) if not count]
@@ -65,9 +88,7 @@ def sort_nodes(graph: gs.Graph) -> None:
             waits[reader] -= 1
             if not waits[reader]:
                 heapq.heappush(ready, reader)
-    if len(order) != len(graph.nodes):
-        raise InternalError(f"graph '{graph.name}' has a cycle")
-    graph.nodes = [graph.nodes[index] for index in order]
+    return order if len(order) == len(made) else None
 
 
 def captured_names(nodes: Iterable[NodeProto]) -> set[str]:

@@ -11,6 +11,7 @@ from onnx import ModelProto, TensorProto
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.files.reading import TooLarge, read_bounded
+from upscale_onnx.model.edit import sorted_model
 from upscale_onnx.model.external import load_external, refuse_external
 from upscale_onnx.model.protos import one_line, skeleton
 from upscale_onnx.model.runtime_operators import set_apart
@@ -24,18 +25,20 @@ _MAX_PROTOBUF_BYTES = 2**31 - 1
 
 
 def load_model(path_or_proto: str | os.PathLike[str] | ModelProto) -> ModelProto:
-    """The model at a path, checked, external data included; or the given model itself, checked.
+    """The model at a path, checked, external data included; or the given model itself, checked. Where nodes stand in
+    front of what they read, the result is a copy in which they do not.
 
     Raises:
         ModelError: the file cannot be read, is not a valid ONNX model, is newer than the installed onnx
             understands, or lacks part of its data.
     """
     if isinstance(path_or_proto, ModelProto):
-        where = "the given model"
-        check_model(path_or_proto, where)
-        return path_or_proto
-    model = read_model(path_or_proto)
-    check_model(model, str(path_or_proto))
+        model, where = path_or_proto, "the given model"
+    else:
+        model, where = read_model(path_or_proto), str(path_or_proto)
+    check_wellformed(model, where)
+    model = sorted_model(model)
+    check_model(model, where)
     return model
 
 

@@ -1,0 +1,58 @@
+"""Sizes are bytes of the file: nothing larger than the input is written, and constants count whatever their type."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+import upscale_onnx
+from tests.graphs import parse, weight
+from upscale_onnx.model import save_model
+from upscale_onnx.model.stats import model_stats
+
+
+def forked() -> onnx.ModelProto:
+    """Two layers that read different halves of a value, of so little that a selection takes more bytes than it saves."""
+    return parse(
+        """(float[1,1,2,2] x) => (float[1,1,2,2] y, float[1,1,2,2] z) {
+            a = Conv(x, w)
+            y = Conv(a, u)
+            z = Conv(a, v)
+        }""",
+        w=weight(4, 1, 1, 1),
+        u=weight(1, 4, 1, 1, columns=[0, 1]),
+        v=weight(1, 4, 1, 1, columns=[2, 3]),
+    )
+
+
+@pytest.mark.parametrize("options", [{"export": "gather"}, {"export": "upscale"}, {"prefer": "size"}])
+def test_the_input_is_written_where_exports_are_larger(options: dict[str, str]) -> None:
+    model = forked()
+    result = upscale_onnx.compile(model, align=1, race=False, **options)
+    assert result.report.after.bytes <= result.report.before.bytes
+    if "export" in options:
+        assert result.report.export == "input"
+        assert any("more bytes" in note for note in result.report.notes)
+
+
+def test_bytes_are_those_of_the_file(tmp_path: Path) -> None:
+    model = forked()
+    save_model(model, tmp_path / "m.onnx")
+    assert model_stats(model).bytes == (tmp_path / "m.onnx").stat().st_size
+
+
+def test_constants_count_whatever_their_type_and_place() -> None:
+    model = parse(
+        "(float[2,3] x) => (float[2,3] y) { a = Add(x, f) b = Cast<to=1>(i) c = Add(a, b) y = Add(c, n) }",
+        f=np.ones(3, np.float32),
+        i=np.ones((2, 3), np.int8),
+        n=np.ones(1, np.float32),
+    )
+    inside = numpy_helper.from_array(np.ones(1, np.float32))
+    del model.graph.initializer[2]
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["n"], value=inside))
+    assert model_stats(model).parameters == 3 + 6 + 1
