@@ -16,7 +16,7 @@ from upscale_onnx.model.stats import model_stats
 
 
 def forked() -> onnx.ModelProto:
-    """Two layers that read different halves of a value, of so little that a selection takes more bytes than it saves."""
+    """Two layers that read different halves of a value, so little of it that a selection takes more than it saves."""
     return parse(
         """(float[1,1,2,2] x) => (float[1,1,2,2] y, float[1,1,2,2] z) {
             a = Conv(x, w)

@@ -1,4 +1,4 @@
-"""Operators that onnxruntime has in the default domain and onnx has not, or not yet: models that it optimised hold them.
+"""Operators that onnxruntime has in the default domain and onnx has not, or not yet: optimised models hold them.
 
 onnx's checker refuses a model for them, and its shape inference stops there.
 """
