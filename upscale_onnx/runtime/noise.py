@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import ModelProto
@@ -13,20 +13,23 @@ from upscale_onnx.runtime.inputs import Array, Inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
 
+if TYPE_CHECKING:
+    import onnxruntime as ort
+
 _NUDGES = 3
 
 
 def noisy_runs(
-    model: ModelProto, run_again: Callable[[Inputs], list[Any]], feeds: Sequence[Inputs], provider: Device, seed: int
+    model: ModelProto, session: ort.InferenceSession, feeds: Sequence[Inputs], provider: Device, seed: int
 ) -> Iterator[list[list[Any]]]:
     """The outputs of every trial, once for each way in which rounding may change.
 
-    These are: without onnxruntime's optimisations, and with `run_again`, as before, on inputs that are moved by one
-    unit in the last place.
+    These are: without onnxruntime's optimisations, and in `session`, as before, on inputs that are moved by one unit
+    in the last place.
     """
     try:
-        session = make_session(model, provider=provider, exact=True, optimize=False)
-        yield [run(session, feed) for feed in feeds]
+        plain = make_session(model, provider=provider, exact=True, optimize=False)
+        yield [run(plain, feed) for feed in feeds]
     except ModelError:
         pass  # a model that runs only when it is optimised has other ways to show its noise
     if not any(_is_float(array) for feed in feeds for array in feed.values()):
@@ -34,7 +37,7 @@ def noisy_runs(
     for number in range(_NUDGES):
         rng = np.random.default_rng((seed, number))
         try:
-            yield [run_again({name: _nudged(rng, array) for name, array in feed.items()}) for feed in feeds]
+            yield [run(session, {name: _nudged(rng, array) for name, array in feed.items()}) for feed in feeds]
         except ModelError:
             continue
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from onnx import ModelProto
@@ -12,9 +12,9 @@ from upscale_onnx.errors import ModelError
 from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.results import Verification
-from upscale_onnx.runtime.activity import activity
+from upscale_onnx.runtime.activity import Activity, activity
 from upscale_onnx.runtime.draws import Draw
-from upscale_onnx.runtime.evidence import Verdict, is_plain, trials_of, verdict
+from upscale_onnx.runtime.evidence import Trial, Verdict, is_plain, trials_of, verdict
 from upscale_onnx.runtime.inputs import Array, Inputs, InputSource
 from upscale_onnx.runtime.interface import interface_difference
 from upscale_onnx.runtime.noise import noisy_runs
@@ -61,49 +61,14 @@ def verify(
     for feed in given:
         check_inputs(feed, original)
     check_dims(dims or {}, original)
-    shapes = infer_shapes(original)
-    limits = tolerances(original, shapes)
-    largest = max((limit.limit for limit in limits), default=0.0) if tolerance is None else tolerance
     if difference := interface_difference(original, compiled):
-        return Verification(False, largest, (), 0, (), provider, difference)
-    reference = _Reference(original, shapes, provider, seed)
-    usual, watched = _effort(original, shapes, limits)
-    reference.collect(given, dims, usual if trials is None else trials)
+        return Verification(False, tolerance or 0.0, (), 0, (), provider, difference)
+    reference = Reference(original, given, dims=dims, provider=provider, seed=seed, trials=trials, tolerance=tolerance)
     if feeds is not None:
         feeds.extend(reference.feeds)
-    fed = tuple({name: array.shape for name, array in feed.items()} for feed in reference.feeds)
-    try:
-        session = make_session(compiled, provider=provider, exact=True)
-        actual = [run(session, feed) for feed in reference.feeds]
-    except ModelError as error:
-        return Verification(False, largest, (), len(fed), fed, provider, f"the compiled model fails: {error}")
-    verdicts = reference.judged(actual, limits, tolerance)
-    errors = tuple(found.error for found in verdicts)
-    silent = [found for found in verdicts if found.silent]
-    loud = [found for found in verdicts if found.detail and not found.silent]
-    detail = next((found.detail for found in (*loud, *silent)), "")
-    seen = activity(original, shapes, reference.feeds[:watched], provider)
-    most = max((error.tolerance for error in errors), default=largest)
-    return Verification(
-        not detail,
-        most,
-        errors,
-        len(fed),
-        fed,
-        provider,
-        detail,
-        activations=seen.channels,
-        asleep=seen.asleep,
-        undecided=bool(silent) and not loud,
-    )
-
-
-def _effort(model: ModelProto, shapes: Mapping[str, Shape], limits: Sequence[Tolerance]) -> tuple[int, int]:
-    """How many trials to run, and in how many of them to look for channels that sleep."""
-    if any(limit.step for limit in limits):  # integer contractions are not counted below
-        return _LEAST_EFFORT
-    macs = model_stats(model, shapes).macs
-    return next((effort for most, effort in _EFFORTS if macs <= most), _LEAST_EFFORT)
+    found = reference.compare(compiled)
+    seen = reference.activity()
+    return replace(found, activations=seen.channels, asleep=seen.asleep)
 
 
 @dataclass(frozen=True)
@@ -112,25 +77,65 @@ class _Kept:
     outputs: list[Any]
 
 
-class _Reference:
-    """The original, the inputs of every trial, and what it makes of them."""
+class Reference:
+    """A model, inputs for it and what it makes of them: any number of others can be compared with it."""
 
-    def __init__(self, model: ModelProto, shapes: Mapping[str, Shape], provider: Device, seed: int) -> None:
-        self._model, self._shapes, self._provider, self._seed = model, shapes, provider, seed
+    def __init__(
+        self,
+        model: ModelProto,
+        given: Sequence[Inputs] = (),
+        *,
+        dims: Mapping[str, int] | None = None,
+        provider: Device = "cpu",
+        seed: int = 0,
+        trials: int | None = None,
+        tolerance: float | None = None,
+    ) -> None:
+        """Run `model` on the inputs that are `given`, then on random ones.
+
+        Raises:
+            ModelError: it runs on none.
+        """
+        self._model, self._provider, self._seed = model, provider, seed
+        self._shapes = infer_shapes(model)
+        self._limits = tolerances(model, self._shapes)
+        if tolerance is not None:
+            self._limits = (Tolerance(tolerance, tolerance, whole=True),) * len(self._limits)
         self._session = make_session(model, provider=provider, exact=True)
         self._kept: list[_Kept] = []
+        self._noise: list[list[list[Any]]] | None = None
+        usual, self._watched = _effort(model, self._shapes, self._limits)
+        self._collect(given, dims, usual if trials is None else trials)
 
     @property
     def feeds(self) -> list[Inputs]:
         """The inputs of every trial."""
         return [kept.feed for kept in self._kept]
 
-    def collect(self, given: Sequence[Inputs], dims: Mapping[str, int] | None, trials: int) -> None:
-        """Run the original on the inputs that are `given`, then on random ones.
+    def activity(self) -> Activity:
+        """The channels that no trial woke."""
+        return activity(self._model, self._shapes, self.feeds[: self._watched], self._provider)
 
-        Raises:
-            ModelError: it runs on none.
-        """
+    def compare(self, compiled: ModelProto) -> Verification:
+        """Whether `compiled`, which has the same inputs and outputs, computes the same in all trials."""
+        feeds, largest = self.feeds, max((limit.limit for limit in self._limits), default=0.0)
+        fed = tuple({name: array.shape for name, array in feed.items()} for feed in feeds)
+        try:
+            session = make_session(compiled, provider=self._provider, exact=True)
+            actual = [run(session, feed) for feed in feeds]
+        except ModelError as error:
+            failure = f"the compiled model fails: {error}"
+            return Verification(False, largest, (), len(feeds), fed, self._provider, failure)
+        verdicts = self._judged(actual)
+        errors = tuple(found.error for found in verdicts)
+        silent = [found for found in verdicts if found.silent]
+        loud = [found for found in verdicts if found.detail and not found.silent]
+        detail = next((found.detail for found in (*loud, *silent)), "")
+        most = max((error.tolerance for error in errors), default=largest)
+        undecided = bool(silent) and not loud
+        return Verification(not detail, most, errors, len(feeds), fed, self._provider, detail, undecided=undecided)
+
+    def _collect(self, given: Sequence[Inputs], dims: Mapping[str, int] | None, trials: int) -> None:
         for feed in given:
             self._attempt(feed)
         draws = tuple(Draw)
@@ -144,26 +149,20 @@ class _Reference:
             if not self._kept:  # other inputs are enough where random ones do not fit
                 raise
 
-    def judged(
-        self, actual: Sequence[list[Any]], limits: Sequence[Tolerance], fixed: float | None
-    ) -> tuple[Verdict, ...]:
+    def _judged(self, actual: Sequence[list[Any]]) -> tuple[Verdict, ...]:
         """What all trials say of each output, where `actual` holds the compiled model's outputs by trial."""
         names = [value.name for value in self._model.graph.output]
         trials = [self._trials(name, i, actual) for i, name in enumerate(names)]
-        if fixed is not None:
-            exact = [Tolerance(fixed, fixed, whole=True)] * len(names)
-            return tuple(verdict(found, (), limit) for found, limit in zip(trials, exact, strict=True))
-        pairs = list(zip(trials, limits, strict=True))
-        if all(is_plain(found, limit) for found, limit in pairs):
+        pairs = list(zip(trials, self._limits, strict=True))
+        if all(limit.whole or is_plain(found, limit) for found, limit in pairs):
             return tuple(verdict(found, (), limit) for found, limit in pairs)
-        runs = noisy_runs(self._model, lambda feed: run(self._session, feed), self.feeds, self._provider, self._seed)
-        noise: list[list[Any]] = [[] for _ in names]
-        for outputs in runs:
-            for i, name in enumerate(names):
-                noise[i].append(self._trials(name, i, outputs))
+        if self._noise is None:
+            again = noisy_runs(self._model, self._session, self.feeds, self._provider, self._seed)
+            self._noise = list(again)
+        noise = [[self._trials(name, i, outputs) for outputs in self._noise] for i, name in enumerate(names)]
         return tuple(verdict(found, noise[i], limit) for i, (found, limit) in enumerate(pairs))
 
-    def _trials(self, name: str, index: int, outputs: Sequence[list[Any]]) -> Any:
+    def _trials(self, name: str, index: int, outputs: Sequence[list[Any]]) -> tuple[Trial, ...]:
         return trials_of(name, [kept.outputs[index] for kept in self._kept], [found[index] for found in outputs])
 
     def _attempt(self, feed: Inputs) -> None:
@@ -172,3 +171,11 @@ class _Reference:
     def _bytes(self) -> int:
         arrays = [*(a for kept in self._kept for a in kept.feed.values()), *(o for k in self._kept for o in k.outputs)]
         return sum(getattr(array, "nbytes", 0) for array in arrays)
+
+
+def _effort(model: ModelProto, shapes: Mapping[str, Shape], limits: Sequence[Tolerance]) -> tuple[int, int]:
+    """How many trials to run, and in how many of them to look for channels that sleep."""
+    if any(limit.step for limit in limits):  # integer contractions are not counted below
+        return _LEAST_EFFORT
+    macs = model_stats(model, shapes).macs
+    return next((effort for most, effort in _EFFORTS if macs <= most), _LEAST_EFFORT)
