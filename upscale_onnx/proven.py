@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import onnx
 
 from upscale_onnx.channels.analysis import analyse
@@ -19,6 +21,8 @@ from upscale_onnx.results import Refusal, Verification
 
 # Regions that are left alone give their neighbours other things to do.
 _MOST_ROUNDS = 4
+# Of calibration data, this many are compared on.
+_SAMPLES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,4 +88,18 @@ def _verified(
         seed=options.seed,
         reproducers=options.save_reproducer,
         inputs=None if options.inputs is None else load_inputs(options.inputs, original),
+        data=_samples(original, options),
     )
+
+
+def _samples(model: onnx.ModelProto, options: Options) -> list[Mapping[str, np.ndarray[Any, Any]]]:
+    """The first samples of the calibration data, where there is some: inputs as the model gets them."""
+    if options.calibration is None:
+        return []
+    from upscale_onnx.pruning.calibration_data import load_calibration
+    from upscale_onnx.runtime.activations import has_fixed_batch
+
+    first = load_calibration(options.calibration, model)[0]
+    if has_fixed_batch(model):
+        return [first]
+    return [{name: array[:_SAMPLES] if array.ndim else array for name, array in first.items()}]

@@ -27,7 +27,7 @@ from upscale_onnx.exports import export, recipes
 from upscale_onnx.files.publish import write_whole
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.options import Options
-from upscale_onnx.proof.local import prove
+from upscale_onnx.proof.by_claims import prove
 from upscale_onnx.pruning.masking import masked_model
 from upscale_onnx.runtime.compare import compare_outputs
 from upscale_onnx.runtime.inputs import Inputs

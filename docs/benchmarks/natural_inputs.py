@@ -28,7 +28,7 @@ def natural_inputs(model: Any, usual: Inputs, images: Sequence[Path], count: int
     """
     name, array = next(iter(usual.items()))
     if array.ndim == 4 and array.dtype.kind in "fu" and (array.shape[1] in _CHANNELS or array.shape[3] in _CHANNELS):
-        for picture in _pictures(array.shape, images, count):
+        for picture in _pictures(name, array.shape, images, count):
             yield usual | {name: picture.astype(array.dtype)}
     elif array.dtype.kind == "f" and array.ndim in (2, 3):
         for sound in _sounds(array.shape, count):
@@ -41,15 +41,15 @@ def natural_inputs(model: Any, usual: Inputs, images: Sequence[Path], count: int
             yield drawn
 
 
-def _pictures(shape: tuple[int, ...], images: Sequence[Path], count: int) -> Iterator[Array]:
+def _pictures(name: str, shape: tuple[int, ...], images: Sequence[Path], count: int) -> Iterator[Array]:
     """Pictures of `shape`, (1, C, H, W) or (1, H, W, C): of 0 to 255, 0 to 1, -1 to 1, and standardised."""
     first = shape[1] in _CHANNELS
     height, width, channels = (shape[2], shape[3], shape[1]) if first else (shape[1], shape[2], shape[3])
     for path in images:
-        opened = open_images(path, (height, width))
+        opened = open_images(path, (height, width), name)
         for i in np.linspace(0, opened.labels.size - 1, count).astype(int):
             pixels = np.asarray(opened.read(int(i), int(i) + 1), float)
-            if pixels.shape[1:3] != (height, width):
+            if pixels.shape[1:3] != (height, width):  # arrays of another size, which nobody resizes
                 continue
             colours = pixels if pixels.shape[3] == channels else np.repeat(pixels.mean(3, keepdims=True), channels, 3)
             standard = (colours / 255 - _MEAN[:channels]) / _DEVIATION[:channels]

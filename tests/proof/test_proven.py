@@ -107,3 +107,16 @@ def test_options_of_the_proof_that_would_do_nothing_are_refused(
     onnx.save(MODEL, "in.onnx")
     assert main(["in.onnx", "out.onnx", *words]) == 2
     assert not (tmp_path / "out.onnx").exists()
+
+
+def test_calibration_data_are_inputs_of_the_global_check_too(tmp_path: Path) -> None:
+    shape = [dim.dim_value or 4 for dim in MODEL.graph.input[0].type.tensor_type.shape.dim]
+    samples = np.random.default_rng(0).standard_normal([6, *shape[1:]]).astype(np.float32)
+    np.savez(tmp_path / "c.npz", **{MODEL.graph.input[0].name: samples})
+    settings = {"export": "gather", "race": False, "proofs": ("global",)}
+    trials = []
+    for given in ({}, {"calibration": str(tmp_path / "c.npz")}):
+        verification = compile(MODEL, **settings, **given).report.verification
+        assert verification is not None
+        trials.append(verification.trials)
+    assert trials[1] == trials[0] + 1
