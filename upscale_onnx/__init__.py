@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from upscale_onnx.errors import (
         ArgumentError,
         InternalError,
+        LossError,
         ModelError,
         NotEquivalentError,
         ProviderError,
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "ArgumentError",
     "InternalError",
+    "LossError",
     "MaskingManager",
     "ModelError",
     "NotEquivalentError",

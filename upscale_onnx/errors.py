@@ -37,6 +37,12 @@ class ProviderError(UpscaleError):
     exit_code = 4
 
 
+class LossError(UpscaleError):
+    """Pruning costs more than is allowed, or what it costs could not be measured."""
+
+    exit_code = 5
+
+
 class UnchangedError(UpscaleError):
     """Nothing became smaller or faster, and that was to be an error."""
 

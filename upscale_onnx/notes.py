@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from upscale_onnx.effect import PruningEffect
+from upscale_onnx.options import Options
 from upscale_onnx.plan.targets import Target
 from upscale_onnx.results import Refusal
 
@@ -53,6 +55,23 @@ def nothing_freed(refusals: Sequence[Refusal]) -> str:
     """Why a pruned model is no smaller, and what to try."""
     what = "nothing was pruned, as what would be is needed all the same"
     return f"{what}: {_left_alone(refusals)}" if refusals else f"{what}: try a larger amount, or --method constrained"
+
+
+def unrepaired(options: Options) -> tuple[str, ...]:
+    """A line where a model was pruned and nothing makes up for it."""
+    if options.repair is not None:
+        return ()
+    return (f"pruned without repair, which usually gives most of the lost accuracy back: add {_repair(options)}",)
+
+
+def too_much_lost(found: PruningEffect, most: float, options: Options) -> str:
+    """That pruning costs more than is allowed, and what to try."""
+    more = "" if options.repair is not None else f", or add {_repair(options)}"
+    return f"{found.text}; {most:g} may be lost, so nothing is written: prune less{more}"
+
+
+def _repair(options: Options) -> str:
+    return "--repair lsq" if options.calibration is not None else "--calibration FILE --repair lsq"
 
 
 def _left_alone(refusals: Sequence[Refusal]) -> str:

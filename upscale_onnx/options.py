@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from upscale_onnx.ranges import FACTOR, FRACTION, NATURAL, POSITIVE, SECONDS, SHARE
+from upscale_onnx.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, SECONDS, SHARE
 
 Export = Literal["auto", "planned", "upscale", "gather", "keep"]
 Prefer = Literal["speed", "size"]
@@ -68,6 +68,8 @@ class Options:
     steps: in how many rounds to prune; the channels that are left are scored anew in each.
     schedule: whether every round prunes the same share of what is left ("geometric") or of all ("linear").
     threads: intra-op threads of the sessions that are timed.
+    max_loss: the largest loss of pruning that is not an error: of top-1 accuracy, a share of 1, where the calibration
+        data has labels, else the distance of the outputs relative to their own size; None is any.
     fail_if_unchanged: whether a compile that would write the model as it was is an error.
     batch: what a first axis that the model leaves open is taken to be where latency counts, 1 where it is
         None; the result takes any.
@@ -108,6 +110,7 @@ class Options:
     steps: Annotated[int, POSITIVE] = 1
     schedule: Schedule = "geometric"
     fail_if_unchanged: bool = False
+    max_loss: Annotated[float, LOSS] | None = None
 
     @property
     def prunes(self) -> bool:

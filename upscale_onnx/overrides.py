@@ -46,3 +46,4 @@ class Overrides(TypedDict, total=False):
     fail_if_unchanged: bool
     proofs: tuple[Proof, ...]
     save_reproducer: str | None
+    max_loss: float | None

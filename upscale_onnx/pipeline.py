@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from upscale_onnx import notes
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.checking import with_overrides
+from upscale_onnx.effect import PruningEffect
+from upscale_onnx.errors import LossError
 from upscale_onnx.faults import blames_the_model
 from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.masks.criteria import CRITERIA
@@ -59,6 +62,7 @@ def compile(
         ArgumentError: an option cannot be used. ModelError: the model cannot be read.
         NotEquivalentError: the result could not be shown equal. ProviderError: no such device.
         UnchangedError: nothing became smaller or faster, and that was to be an error.
+        LossError: pruning costs more than `max_loss`.
     """
     wanted = with_overrides(options or Options(), overrides)
     check_masks(wanted)
@@ -77,6 +81,8 @@ def compile(
         masked, outcome = found.model, found.outcome
     with clock.stage("verify", 0.7):
         shown = proven(masked, outcome, wanted)
+    with clock.stage("effect", 0.9):
+        effect = _effect(original, shown.model, wanted) if found.count else None
     report = Report(
         export=outcome.name,
         before=model_stats(original, found.subject.shapes),
@@ -90,7 +96,8 @@ def compile(
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
         profile=kept_channels(masked, wanted.side) if wanted.prunes else (),
-        notes=found.notes,
+        notes=(*found.notes, *(notes.unrepaired(wanted) if found.count else ())),
+        effect=effect,
     )
     clock.done()
     return Result(shown.model, report, masked, shown.claims)
@@ -125,6 +132,18 @@ def _pruned(model: onnx.ModelProto, options: Options, progress: Progress | None)
 
 def _analysed(model: onnx.ModelProto) -> Analysis:
     return analyse(import_graph(model), infer_shapes(model))
+
+
+def _effect(original: onnx.ModelProto, compiled: onnx.ModelProto, options: Options) -> PruningEffect:
+    """How far pruning moved the outputs. Raises `LossError` where that is more than is allowed."""
+    if not options.verify:
+        return PruningEffect(detail="not measured: nothing is compared")
+    from upscale_onnx.sensitivity.effect import pruning_effect
+
+    found = pruning_effect(original, compiled, options)
+    if options.max_loss is not None and (found.loss is None or not found.loss <= options.max_loss):
+        raise LossError(notes.too_much_lost(found, options.max_loss, options))
+    return found
 
 
 class _Clock:

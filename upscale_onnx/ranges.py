@@ -21,4 +21,5 @@ FRACTION = Range("a fraction from 0 up to, not including, 1", lambda value: 0 <=
 SHARE = Range("a share above 0 and below 1", lambda value: 0 < value < 1)
 FACTOR = Range("a number above 1", lambda value: 1 < value < math.inf)
 POSITIVE_NUMBER = Range("a number above 0", lambda value: 0 < value < math.inf)
+LOSS = Range("a number of at least 0", lambda value: 0 <= value < math.inf)
 SECONDS = Range("a number of seconds, at least 0", lambda value: 0 <= value < math.inf)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from upscale_onnx.claims import Claim
+from upscale_onnx.effect import PruningEffect
 from upscale_onnx.errors import Reason
 
 if TYPE_CHECKING:
@@ -241,8 +242,8 @@ class KeptChannels:
 @dataclass(frozen=True)
 class Report:
     """All that is told about one compile. profile: what the layers that may be pruned keep, where anything is
-    pruned first. notes: one line each, where something was not done that might have been expected: why, and what
-    to try."""
+    pruned first. effect: what that did to the outputs, None where nothing is. notes: one line each, where something was
+    not done that might have been expected: why, and what to try."""
 
     export: str
     before: ModelStats
@@ -257,6 +258,7 @@ class Report:
     bound_ratio: float | None = None
     profile: tuple[KeptChannels, ...] = ()
     notes: tuple[str, ...] = ()
+    effect: PruningEffect | None = None
 
 
 @dataclass(frozen=True)

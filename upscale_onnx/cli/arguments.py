@@ -14,7 +14,7 @@ import upscale_onnx
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.criteria import base_name
 from upscale_onnx.options import Options, Proof, Provider
-from upscale_onnx.ranges import FACTOR, FRACTION, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
+from upscale_onnx.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
 
 
 class Parser(argparse.ArgumentParser):
@@ -133,6 +133,11 @@ def ratio(text: str) -> float:
 def factor(text: str) -> float:
     """A finite number above 1."""
     return _number(text, FACTOR)
+
+
+def loss(text: str) -> float:
+    """A finite number of at least 0."""
+    return _number(text, LOSS)
 
 
 def positive_number(text: str) -> float:

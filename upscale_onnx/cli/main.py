@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command that `argv` (by default the process's own arguments) asks for; the exit code.
 
     0 done, 1 a bug of ours, 2 arguments or a model that cannot be used, 3 models that are not equal, 4 a provider
-    that is not available, 6 nothing changed where that was to be an error, 130 interrupted, 143 terminated.
+    that is not available, 5 pruning costs more than is allowed, 6 nothing changed where that was to be an error, 130
+    interrupted, 143 terminated.
     """
     with terminations_raise():
         return _main(argv)

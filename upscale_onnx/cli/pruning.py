@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import Any, get_args
 
-from upscale_onnx.cli.arguments import criterion_name, factor, fraction, positive, ratio, weighted_pattern
+from upscale_onnx.cli.arguments import criterion_name, factor, fraction, loss, positive, ratio, weighted_pattern
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import NAMES
 from upscale_onnx.options import Masks, Method, Options, Repair, Schedule, Scope, Side
 
 _GOALS = ("amount", "latency", "params", "macs", "compression", "profile")
 # What a mask file leaves open.
-_WITH_MASK = ("side",)
+_WITH_MASK = ("side", "max_loss")
 _CHOICES = (
     "criterion",
     "masks",
@@ -24,6 +24,7 @@ _CHOICES = (
     "mask_align",
     "steps",
     "schedule",
+    "max_loss",
 )
 
 
@@ -97,13 +98,21 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
         "--calibration",
         metavar="FILE",
         help=".npz with inputs by name (or x), samples along the first axis: for hrank, apoz, mean-activation, wanda, "
-        "obs, taylor, tvs, --repair, and to judge masks by; labels (y or labels) are for taylor and tvs alone",
+        "obs, taylor, tvs, --repair, to judge masks by, and to say what pruning did; labels (y or labels) are for "
+        "taylor, tvs, and the accuracy before and after",
     )
     group.add_argument(
         "--repair",
         choices=get_args(Repair),
         help="without labels: match each channel's mean and variance, re-fit each layer by least squares, or then all "
         "layers together (minutes; needs PyTorch)",
+    )
+    group.add_argument(
+        "--max-loss",
+        type=loss,
+        metavar="X",
+        help="write nothing, and exit with 5, where pruning loses more: of top-1 accuracy, a share of 1 (0.01 is one "
+        "point), where the calibration data has labels; else by how much outputs move, as a share of their size",
     )
     group.add_argument("--steps", type=positive, metavar="N", help="prune in N rounds, and score what is left anew")
     group.add_argument(

@@ -48,6 +48,10 @@ def _check_goals(options: Options) -> None:
 
 def _check_effects(options: Options) -> None:
     """What would be passed over in silence."""
+    if options.max_loss is not None and not options.prunes:
+        raise ArgumentError("max_loss has no effect where nothing is pruned: give an amount")
+    if options.max_loss is not None and not options.verify:
+        raise ArgumentError("max_loss is about what is measured: leave --no-verify out")
     if options.scores_channels:
         return
     for name in ("scope", "ignore", "min_channels", "mask_align", "steps"):

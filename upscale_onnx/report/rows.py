@@ -34,9 +34,25 @@ def summary_table(report: Report) -> Table:
     facts: list[tuple[str, Cell]] = [("export", report.export), ("masked_channels", report.masked_channels)]
     if report.bound_ratio is not None:
         facts.append(("bound_ratio", report.bound_ratio))
+    if report.effect is not None:
+        facts += [("compiled", _equality(report.verification)), ("pruned", report.effect.text)]
     facts += [(f"seconds.{stage}", spent) for stage, spent in report.seconds.items()]
     facts += [("note", note) for note in report.notes]
     return Table("compile", "Compile", facts=tuple(facts))
+
+
+def _equality(verification: Verification | None) -> str:
+    """That the compiled model is the pruned one, and how that was shown."""
+    if verification is None:
+        return "was not compared with the pruned model"
+    shown = []
+    if verification.local is not None:
+        shown.append(f"{verification.local.proven} of {verification.local.regions} regions, each by itself")
+    if verification.trials:
+        shown.append(
+            f"{verification.trials} runs of all, within {verification.tolerance:.2g} of the size of each output"
+        )
+    return f"equals the pruned model: shown in {' and '.join(shown)}"
 
 
 def stats_table(before: ModelStats, after: ModelStats) -> Table:
