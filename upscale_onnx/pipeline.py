@@ -25,7 +25,7 @@ from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
 from upscale_onnx.proven import proven
-from upscale_onnx.pruning.masking import masked_model
+from upscale_onnx.pruning.masking import pruned_model
 from upscale_onnx.pruning.pruned import Pruned
 from upscale_onnx.results import ModelStats, Refusal, Report, Result, Segment
 from upscale_onnx.segments import find_segments
@@ -124,7 +124,7 @@ def _pruned(model: onnx.ModelProto, options: Options, progress: Progress | None)
     """The model with the channels that the options prune zeroed, and how it is repaired."""
     calibrated = options.calibration is not None or options.repair is not None
     if not calibrated and (callable(options.criterion) or options.criterion in CRITERIA):
-        return Pruned(*masked_model(model, options), model)
+        return pruned_model(model, options)
     from upscale_onnx.pruning.calibration_data import pruned_with_data
 
     return pruned_with_data(model, options, progress)

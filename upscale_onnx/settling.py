@@ -17,6 +17,7 @@ from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.form import has_same_form
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
+from upscale_onnx.pruning.alignment import filled_masks
 from upscale_onnx.pruning.pruned import Masks, Pruned, is_exact, kept_masks, with_standing
 from upscale_onnx.results import Refusal, Segment
 from upscale_onnx.segments import find_segments
@@ -73,9 +74,7 @@ def settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, options
 
 def _settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options) -> Settled:
     if not pruned.count:
-        layers = len(kept_channels(original, options.side))
-        said = (notes.nothing_chosen(layers, subject.refusals),) if options.prunes else ()
-        return _unpruned(subject, original, options, said)
+        return _unpruned(subject, original, options, _nothing_chosen(subject, original, options))
     outcome = _contest(subject, original, options)
     found = _without_waste(subject, pruned, outcome, options)
     if found is not None and not has_same_form(found.outcome.model, original):
@@ -84,6 +83,12 @@ def _settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, option
     said = (notes.PRUNED_NOT_FASTER if raced else notes.nothing_freed(subject.refusals),)
     plain = _unpruned(Subject.of(original), original, options, said)
     return replace(plain, outcome=replace(plain.outcome, race=plain.outcome.race or outcome.race))
+
+
+def _nothing_chosen(subject: Subject, original: onnx.ModelProto, options: Options) -> tuple[str, ...]:
+    if not options.prunes:
+        return ()
+    return (notes.nothing_chosen(len(kept_channels(original, options.side)), subject.refusals),)
 
 
 def _contest(subject: Subject, original: onnx.ModelProto, options: Options) -> Outcome:
@@ -107,11 +112,15 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
         return None
     if is_exact(options):
         return Settled(subject, outcome, pruned.model, pruned.count, outcome.notes)
-    first = kept_masks(pruned.model, pruned.dense, options.side)
-    kept, masked = _grown(first, pruned, making, subject.shapes, options)
-    exported = outcome.model if masked is pruned.model else _made(making, masked)
-    if _is_larger(exported, outcome.model):
-        kept, masked, exported = first, pruned.model, outcome.model
+    kept = kept_masks(pruned.model, pruned.dense, options.side)
+    masked, exported = pruned.model, outcome.model
+    for start in (_filled(kept, pruned, making, options), kept):
+        more = _grown(start, pruned, making, subject.shapes, options)
+        other = masked if _same(more, kept) else write_masks(pruned.dense, more, options.side)[0]
+        made = exported if other is masked else _made(making, other)
+        if not _is_larger(made, outcome.model):
+            kept, masked, exported = more, other, made
+            break
     count = sum(int((~mask).sum()) for mask in kept.values())
     if not count:
         return None
@@ -121,18 +130,27 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
     return Settled(subject, replace(outcome, model=exported), masked, count, outcome.notes)
 
 
-def _grown(
-    kept: Masks, pruned: Pruned, making: Making, shapes: dict[str, Shape], options: Options
-) -> tuple[Masks, onnx.ModelProto]:
-    """`kept` with the channels that stay in place, and the model so masked."""
-    masked = pruned.model
+def _filled(kept: Masks, pruned: Pruned, making: Making, options: Options) -> Masks:
+    """`kept` with the best of those channels that will be padding of blocks."""
+    if making.recipe.align == 1:
+        return kept
+    return filled_masks(pruned.dense, kept, pruned.scores, making.recipe.align, options.side)
+
+
+def _grown(kept: Masks, pruned: Pruned, making: Making, shapes: dict[str, Shape], options: Options) -> Masks:
+    """`kept` with the channels that stay in place."""
     for _ in range(_MOST_ROUNDS):
+        masked = write_masks(pruned.dense, kept, options.side)[0]
         left = standing_channels(making.recipe, masked, shapes, making.costs, making.without)
         more = with_standing(kept, masked, left, options.side)
-        if all((more[weight] == mask).all() for weight, mask in kept.items()):
+        if _same(more, kept):
             break
-        kept, masked = more, write_masks(pruned.dense, more, options.side)[0]
-    return kept, masked
+        kept = more
+    return kept
+
+
+def _same(one: Masks, other: Masks) -> bool:
+    return all((mask == other[weight]).all() for weight, mask in one.items())
 
 
 def _made(making: Making, model: onnx.ModelProto) -> onnx.ModelProto:

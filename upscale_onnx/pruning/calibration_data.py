@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import onnx
@@ -27,7 +26,7 @@ from upscale_onnx.options import Options
 from upscale_onnx.pruning.class_scores import Labels, taylor_scores, tvs_scores
 from upscale_onnx.pruning.hybrid import Judge
 from upscale_onnx.pruning.judging import harm_on, outputs_judge
-from upscale_onnx.pruning.masking import masked_model
+from upscale_onnx.pruning.masking import pruned_model
 from upscale_onnx.pruning.pruned import Pruned, is_exact
 from upscale_onnx.repair.choose import obs_choice, obs_scores
 from upscale_onnx.repair.costs import obs_costs
@@ -105,10 +104,10 @@ def calibrated_model(
     Raises:
         ArgumentError: there is nothing to repair, no calibration data where it is needed, or it does not fit.
     """
-    dense, masked, count, batches = _masked(model, options)
+    pruned, batches = _pruned(model, options)
     if options.repair is None:
-        return masked, count
-    return _repaired(dense, masked, options, batches, progress), count
+        return pruned.model, pruned.count
+    return _repaired(pruned.dense, pruned.model, options, batches, progress), pruned.count
 
 
 def pruned_with_data(model: onnx.ModelProto, options: Options, progress: Progress | None = None) -> Pruned:
@@ -118,30 +117,23 @@ def pruned_with_data(model: onnx.ModelProto, options: Options, progress: Progres
     Raises:
         ArgumentError: as `calibrated_model`.
     """
-    dense, masked, count, batches = _masked(model, options)
+    pruned, batches = _pruned(model, options)
+    dense = pruned.dense
     if options.repair is None:
-        return Pruned(masked, count, dense)
+        return pruned
     if is_exact(options):
-        return Pruned(_repaired(dense, masked, options, batches, progress), count, dense)
+        return replace(pruned, model=_repaired(dense, pruned.model, options, batches, progress))
     if _chooses_anew(options):
-        masked = _repaired(dense, masked, _quick(options), batches, progress)
+        pruned = replace(pruned, model=_repaired(dense, pruned.model, _quick(options), batches, progress))
 
     def finished(chosen: onnx.ModelProto) -> onnx.ModelProto:
         return _repaired(dense, chosen, options, batches, progress, anew=False)
 
-    return Pruned(masked, count, dense, finished)
+    return replace(pruned, finished=finished)
 
 
-class _Masked(NamedTuple):
-    """A model in whose form channels are pruned, the same with channels zeroed, how many, and the inputs that told."""
-
-    dense: onnx.ModelProto
-    model: onnx.ModelProto
-    pruned: int
-    batches: Sequence[Inputs]
-
-
-def _masked(model: onnx.ModelProto, options: Options) -> _Masked:
+def _pruned(model: onnx.ModelProto, options: Options) -> tuple[Pruned, Sequence[Inputs]]:
+    """The model pruned but not repaired, and the inputs that told."""
     if options.repair is not None and not options.prunes:
         raise ArgumentError("repair is against the model as it was before pruning: say how much to prune")
     batches = () if options.calibration is None else load_calibration(options.calibration, model)
@@ -151,8 +143,7 @@ def _masked(model: onnx.ModelProto, options: Options) -> _Masked:
         model = turned(model, batches, options.amount or _USUAL_AMOUNT, options.threads)
     several = options.method == "hybrid" or knows_target(options)
     judge = _judge(model, options, batches) if several and batches else None
-    masked, count = masked_model(model, options, lambda pruned: _scores(pruned, options, batches), judge)
-    return _Masked(model, masked, count, batches)
+    return pruned_model(model, options, lambda pruned: _scores(pruned, options, batches), judge), batches
 
 
 def _quick(options: Options) -> Options:

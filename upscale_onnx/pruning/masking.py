@@ -18,12 +18,10 @@ from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.alignment import filled_masks
 from upscale_onnx.pruning.choosing import Scorer, chosen_masks
 from upscale_onnx.pruning.hybrid import Judge, hybrid_masks
 from upscale_onnx.pruning.measuring import measured_share
-from upscale_onnx.pruning.pruned import is_exact
-from upscale_onnx.pruning.sizes import size_goal
+from upscale_onnx.pruning.pruned import Pruned, is_exact
 from upscale_onnx.target_costs import chosen_costs, chosen_target, is_at_hand
 
 # Of the time that masks of an amount are to save: less, where outputs show that accuracy would go with it.
@@ -42,14 +40,25 @@ def masked_model(
         ArgumentError: options that do not go together, or a latency or size that pruning cannot reach.
         ModelError: the model cannot be read or run.
     """
+    pruned = pruned_model(model, options, scorer, judge)
+    return pruned.model, pruned.count
+
+
+def pruned_model(
+    model: onnx.ModelProto, options: Options, scorer: Scorer | None = None, judge: Judge | None = None
+) -> Pruned:
+    """As `masked_model`, with what is needed to prune less.
+
+    Raises:
+        ArgumentError: as `masked_model`. ModelError: the model cannot be read or run.
+    """
     if not options.scores_channels:
-        return mask_model(model, options)
+        return Pruned(*mask_model(model, options), model)
     known = None if scorer is None else _remembering(scorer, model)
-    masks = _chosen(model, options, known, judge)
-    if not is_exact(options):
-        scores = channel_scores(model, options, _asked(known, model))
-        masks = filled_masks(model, masks, scores, _block(options), options.side)
-    return write_masks(model, masks, options.side)
+    masked, count = write_masks(model, _chosen(model, options, known, judge), options.side)
+    if is_exact(options) or not count:
+        return Pruned(masked, count, model)
+    return Pruned(masked, count, model, channel_scores(model, options, _asked(known, model)))
 
 
 def _chosen(model: onnx.ModelProto, options: Options, scorer: Scorer | None, judge: Judge | None) -> Masks:
@@ -58,14 +67,6 @@ def _chosen(model: onnx.ModelProto, options: Options, scorer: Scorer | None, jud
     if knows_target(options):
         return _for_target(model, options, _asked(scorer, model), judge)
     return chosen_masks(model, options, scorer)
-
-
-def _block(options: Options) -> int:
-    """What emitted channel counts will be a multiple of."""
-    if options.align is not None:
-        return options.align
-    sized = options.prefer == "size" or size_goal(options) is not None
-    return 1 if sized or options.export in ("upscale", "gather") else chosen_target(options).block()
 
 
 def _remembering(scorer: Scorer, model: onnx.ModelProto) -> Scorer:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets, weight_uses
 from upscale_onnx.options import Options, Side
 from upscale_onnx.plan.standing import Standing
@@ -22,13 +23,14 @@ class Pruned:
     """A model with channels zeroed.
 
     model: the masked model. count: how many channels masks prune. dense: the model before it was masked, whose weights
-    can come back. finished: what makes up for the pruned channels in a masked copy of `dense`, where `model` is
-    masked alone.
+    can come back. scores: by weight, what tells which had better. finished: what makes up for the pruned channels in a
+    masked copy of `dense`, where `model` is masked alone.
     """
 
     model: onnx.ModelProto
     count: int
     dense: onnx.ModelProto
+    scores: Scores = field(default_factory=dict)
     finished: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
 
 
