@@ -57,8 +57,8 @@ class Options:
         of the same structure ("isomorphic").
     amounts: (pattern, amount) pairs; the first shell-style pattern that a layer's node or weight name matches gives
         its amount in place of `amount`, which is 0 where it is left out.
-    profile: share of its channels that each layer keeps: "equal", "increasing:SLOPE" or "decreasing:SLOPE" around
-        what `amount` leaves, "random", or the path of a .json file.
+    profile: share of its channels that each layer keeps, or all together that must agree: "equal", "increasing:SLOPE"
+        (less towards the end) or "decreasing:SLOPE" around what `amount` leaves, "random", or the path of a .json file.
     ignore: shell-style patterns of node or weight names; the layers they match are not pruned.
     min_channels: the fewest channels that a layer keeps, where it has as many.
     mask_align: what kept channel counts are rounded up to a multiple of.

@@ -95,7 +95,7 @@ def compile(
         seconds=clock.seconds,
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
-        profile=kept_channels(masked, wanted.side) if wanted.prunes else (),
+        profile=kept_channels(masked, wanted.side, wanted.method) if wanted.prunes else (),
         notes=(*found.notes, *(notes.unrepaired(wanted) if found.count else ())),
         effect=effect,
     )

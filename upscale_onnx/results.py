@@ -230,13 +230,17 @@ class Decision:
 
 @dataclass(frozen=True)
 class KeptChannels:
-    """How many of a layer's channels its masked weight uses, on the side that is pruned; keep_ratio: of all."""
+    """How many channels a decision leaves in use, on the side that is pruned; keep_ratio: of all.
+
+    weights: those it is about, one layer's, or all that lose their channels together; weight, node: the first of them.
+    """
 
     weight: str
     node: str
     channels: int
     kept: int
     keep_ratio: float
+    weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def test_the_profile_that_is_written_prunes_alike(tmp_path: Path, monkeypatch: p
     onnx.save(network(dead=()), "in.onnx")
     quick = ["--no-race", "--quiet", "--export", "gather"]
     assert main(["in.onnx", "a.onnx", "--params", "0.6", "--write-profile", "a.json", "--json", "r.json", *quick]) == 0
-    (layer,) = json.loads(Path("a.json").read_text())["layers"]
+    (layer,) = json.loads(Path("a.json").read_text())["decisions"]
     assert layer == json.loads(Path("r.json").read_text())["profile"][0]
     assert (layer["weight"], layer["channels"]) == ("second", 16)
     assert 8 < layer["kept"] < 16

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.profiles import is_relative, keep_ratios, profile_text
+from upscale_onnx.masks.groups import decisions
+from upscale_onnx.masks.profile_files import profile_text
+from upscale_onnx.masks.profiles import is_relative, keep_ratios
 from upscale_onnx.results import KeptChannels
 
 LAYERS = [f"w{number}" for number in range(5)]
+SINGLE = [(layer,) for layer in LAYERS]
 
 
 def ratios(profile: str | Path, amount: float = 0.0, seed: int = 0) -> list[float]:
-    return list(keep_ratios(str(profile), LAYERS, amount, seed).values())
+    return list(keep_ratios(str(profile), SINGLE, amount, seed).values())
 
 
 def test_equal_keeps_what_the_amount_leaves() -> None:
@@ -24,20 +28,23 @@ def test_equal_keeps_what_the_amount_leaves() -> None:
 
 
 def test_slopes_are_even_and_keep_the_mean() -> None:
-    np.testing.assert_allclose(ratios("increasing:0.4", 0.3), [0.5, 0.6, 0.7, 0.8, 0.9], atol=1e-12)
-    np.testing.assert_allclose(ratios("decreasing:0.4", 0.3), [0.9, 0.8, 0.7, 0.6, 0.5], atol=1e-12)
-    np.testing.assert_allclose(ratios("increasing", 0.5), [0.4, 0.45, 0.5, 0.55, 0.6], atol=1e-12)
+    np.testing.assert_allclose(ratios("decreasing:0.4", 0.3), [0.5, 0.6, 0.7, 0.8, 0.9], atol=1e-12)
+    np.testing.assert_allclose(ratios("decreasing", 0.5), [0.4, 0.45, 0.5, 0.55, 0.6], atol=1e-12)
+
+
+def test_increasing_profiles_prune_more_towards_the_end() -> None:
+    np.testing.assert_allclose(ratios("increasing:0.4", 0.3), [0.9, 0.8, 0.7, 0.6, 0.5], atol=1e-12)
 
 
 def test_where_a_slope_leads_above_all_the_other_layers_keep_less() -> None:
-    kept = ratios("increasing:1", 0.2)
+    kept = ratios("decreasing:1", 0.2)
     assert max(kept) == 1.0
     assert np.mean(kept) == pytest.approx(0.8)
     assert np.all(np.diff(kept[:3]) == pytest.approx(0.25))
 
 
 def test_random_is_within_its_bounds_and_follows_the_seed() -> None:
-    kept = keep_ratios("random", [str(n) for n in range(2000)], 0.0, 1)
+    kept = keep_ratios("random", [(str(n),) for n in range(2000)], 0.0, 1)
     values = np.array(list(kept.values()))
     assert values.min() >= 0.3
     assert values.max() <= 0.9
@@ -55,11 +62,64 @@ def test_files_by_weight_and_by_position(tmp_path: Path) -> None:
 
 def test_what_is_written_fits_by_weight_and_elsewhere_by_position(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
-    found = [KeptChannels(name, "n", 7, kept, kept / 7) for kept, name in enumerate(reversed(LAYERS), 1)]
-    file.write_text(profile_text(found))
+    found = [KeptChannels(name, "n", 7, kept, kept / 7, (name,)) for kept, name in enumerate(reversed(LAYERS), 1)]
+    file.write_text(profile_text(found, "input", "hybrid"))
     assert ratios(file) == [5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7]
-    other = keep_ratios(str(file), ["a", "b", "c", "d", "e"], 0.0)
+    other = keep_ratios(str(file), [(name,) for name in "abcde"], 0.0)
     assert list(other.values()) == [1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7]
+
+
+@pytest.mark.parametrize(("side", "method"), [("output", "constrained"), ("input", "unconstrained")])
+def test_what_is_written_is_refused_on_another_side_or_method(tmp_path: Path, side: Any, method: Any) -> None:
+    file = tmp_path / "p.json"
+    file.write_text(profile_text([KeptChannels("w0", "n", 8, 4, 0.5, ("w0", "w1"))], "input", "constrained"))
+    assert keep_ratios(str(file), [("w0", "w1")], 0.0, 0, "input", "constrained") == {"w0": 0.5, "w1": 0.5}
+    with pytest.raises(ArgumentError, match=r"p\.json: the profile is of (side|method) .* and does not hold for"):
+        keep_ratios(str(file), [("w0", "w1")], 0.0, 0, side, method)
+
+
+TIED = [("w0", "w2"), ("w1",), ("w3", "w4")]
+
+
+def test_a_decision_is_drawn_once_for_all_it_is_about() -> None:
+    kept = keep_ratios("random", TIED, 0.0, 1)
+    assert kept["w0"] == kept["w2"] != kept["w1"]
+    assert kept["w3"] == kept["w4"]
+    assert [kept["w0"], kept["w1"], kept["w3"]] == list(keep_ratios("random", ["a", "b", "c"], 0.0, 1).values())
+    kept = keep_ratios("increasing:0.2", TIED, 0.5)
+    np.testing.assert_allclose([kept[name] for name in LAYERS], [0.6, 0.5, 0.6, 0.4, 0.4])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"w2": 0.25, "w4": 0.75},
+        {"w0": 0.25, "w2": 0.25, "w3": 0.75},
+        [0.25, 1, 0.75],
+        {"decisions": [{"weights": ["x", "y"], "keep_ratio": n} for n in (0.25, 1, 0.75)]},
+        {"layers": [{"weight": w, "keep_ratio": n} for w, n in zip(LAYERS, (0.25, 1, 0.25, 0.75, 0.75), strict=True)]},
+    ],
+    ids=["one name each", "names that agree", "by position", "of another network", "of an earlier version"],
+)
+def test_files_name_a_decision_once(tmp_path: Path, content: object) -> None:
+    file = tmp_path / "p.json"
+    file.write_text(json.dumps(content))
+    kept = keep_ratios(str(file), TIED, 0.0)
+    assert [kept[name] for name in LAYERS] == [0.25, 1, 0.25, 0.75, 0.75]
+
+
+def test_a_file_whose_names_disagree_about_a_decision_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "p.json"
+    file.write_text('{"w0": 0.25, "w2": 0.5}')
+    with pytest.raises(ArgumentError, match="lose their channels together, but keep"):
+        keep_ratios(str(file), TIED, 0.0)
+
+
+def test_decisions_are_in_graph_order() -> None:
+    ids = np.arange(3)
+    groups = [[("w3", ids), ("w4", ids), ("no layer", ids)], [("w0", ids), ("w3", ids), ("w2", ids)]]
+    assert decisions(LAYERS, groups) == (("w0", "w2"), ("w1",), ("w3", "w4"))
+    assert decisions(LAYERS, ()) == tuple(SINGLE)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +130,9 @@ def test_what_is_written_fits_by_weight_and_elsewhere_by_position(tmp_path: Path
         ('{"w9": 0.5}', "no layer that can be pruned has a weight 'w9'"),
         ('{"w1": 1.5}', "'w1' keeps 1.5"),
         ('{"w1": true}', "'w1' keeps True"),
-        ("[0.5, 0.5]", "has 2 layers, the model 5"),
-        ('{"layers": [{"weight": 3, "keep_ratio": 1}]}', "layer 0 is no object"),
-        ('{"layers": [{"weight": "w1"}]}', "layer 0 keeps None"),
+        ("[0.5, 0.5]", "has 2 decisions, the model 5"),
+        ('{"layers": [{"weight": 3, "keep_ratio": 1}]}', "layers[0] is no object"),
+        ('{"layers": [{"weight": "w1"}]}', "layers[0] keeps None"),
     ],
 )
 def test_files_that_do_not_fit_say_where(tmp_path: Path, content: str, complaint: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.checks import check_masks, knows_target
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.masks.pools import Scores
+from upscale_onnx.masks.profile_files import profile_text
 from upscale_onnx.masks.rescore import without_idle
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options, Side
@@ -185,6 +187,28 @@ def test_rows_that_nobody_reads_do_not_score() -> None:
     back, _ = masked_model(network(), Options(amount=0.5, side="output"))
     arrays = {t.name: numpy_helper.to_array(t) for t in without_idle(back, "output").graph.initializer}
     np.testing.assert_array_equal(~arrays["second"].any((0, 2, 3)), ~arrays["first"].any((1, 2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("side", "tied"),
+    [
+        ("input", [("first", "third", "fc"), ("second",), ("fourth",)]),
+        ("output", [("stem", "second", "fourth"), ("first",), ("third",)]),
+    ],
+)
+def test_layers_that_lose_channels_together_are_one_entry_of_a_profile(
+    tmp_path: Path, side: Side, tied: list[tuple[str, ...]]
+) -> None:
+    wanted = Options(side=side, method="constrained", masks="flat", race=False, verify=False)
+    done = compile(network(), replace(wanted, profile="random")).report.profile
+    assert [decision.weights for decision in done] == tied
+    drawn = np.random.default_rng(0).uniform(0.3, 0.9, 3)
+    assert [d.kept for d in done] == [d.channels - int((1 - s) * d.channels) for d, s in zip(done, drawn, strict=True)]
+    file = tmp_path / "p.json"
+    file.write_text(profile_text(done, side, "constrained"))
+    assert compile(network(3), replace(wanted, profile=str(file))).report.profile == done
+    with pytest.raises(ArgumentError, match="the profile is of method 'constrained'"):
+        compile(network(), replace(wanted, profile=str(file), method="unconstrained"))
 
 
 def test_a_profile_found_on_one_network_prunes_another(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from upscale_onnx import Options, compile
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.evaluate import evaluate
-from upscale_onnx.report.json import write_json
+from upscale_onnx.masks.profile_files import profile_text
 from upscale_onnx.sensitivity.data import labelled, unlabelled
 from upscale_onnx.sensitivity.scan import Sensitivity, profile, scan, tolerated_steps
 
@@ -185,8 +185,8 @@ def test_a_profile_prunes_what_was_tolerated(tmp_path: Path) -> None:
         assert all(loss <= found.tolerated for loss in layer.losses[:steps])
         assert not any(loss <= found.tolerated for loss in layer.losses[steps : steps + 1])
         assert layer.keep_ratio == 1 - int(layer.largest_amount * layer.channels) / layer.channels
-    write_json(profile(found), tmp_path / "p.json")
-    report = compile(model, profile=str(tmp_path / "p.json"), race=False).report
+    (tmp_path / "p.json").write_text(profile_text(profile(found), "input", "unconstrained"))
+    report = compile(model, profile=str(tmp_path / "p.json"), masks="flat", race=False).report
     assert {kept.weight: kept.keep_ratio for kept in report.profile} == {
         layer.weight: layer.keep_ratio for layer in found.layers
     }
@@ -233,7 +233,7 @@ def test_the_command_with_labels_and_every_report(tmp_path: Path, capsys: pytest
     assert [float(row["top1"]) for row in rows] == [v for layer in content["layers"] for v in layer["values"]]
     drawn = files["plot"].read_text()
     assert "<svg" in drawn
-    kept = {layer["weight"]: layer["keep_ratio"] for layer in json.loads(files["profile"].read_text())["layers"]}
+    kept = {layer["weight"]: layer["keep_ratio"] for layer in json.loads(files["profile"].read_text())["decisions"]}
     assert kept == {layer["weight"]: layer["keep_ratio"] for layer in content["layers"]}
 
 

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         raise ArgumentError("--certificate needs the local proof: leave out --no-verify and --proof global")
     from upscale_onnx import pipeline
     from upscale_onnx.files.publish import write_whole
-    from upscale_onnx.masks.profiles import profile_text
+    from upscale_onnx.masks.profile_files import profile_text
     from upscale_onnx.model import save_model
     from upscale_onnx.proof.certificate import certificate_bytes, certify
     from upscale_onnx.report.json import write_json
@@ -50,7 +50,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
         if args.json is not None:
             write_json(result.report, args.json, files)
         if args.write_profile is not None:
-            write_whole(profile_text(result.report.profile).encode(), args.write_profile, files)
+            write_whole(
+                profile_text(result.report.profile, options.side, options.method).encode(), args.write_profile, files
+            )
         if args.certificate is not None:
             write_whole(certificate_bytes(certify(result)), args.certificate, files)
         if args.write_masked is not None:

@@ -148,8 +148,9 @@ def _add_layers(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--profile",
         metavar="NAME|FILE",
-        help="what each layer keeps: equal, increasing:SLOPE or decreasing:SLOPE around what --amount leaves, random, "
-        "or a .json file, such as --write-profile writes",
+        help="what each layer keeps, or all together that must agree: equal; increasing:SLOPE, which prunes SLOPE more "
+        "of the last than of the first, or decreasing:SLOPE, both around --amount; random; or a .json file, such as "
+        "--write-profile writes",
     )
     group.add_argument(
         "--ignore", action="append", metavar="PATTERN", help="prune no layer that is called like it; may be repeated"

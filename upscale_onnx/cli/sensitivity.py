@@ -147,6 +147,8 @@ def _measure(model: onnx.ModelProto, args: argparse.Namespace) -> Measure:
 
 
 def _write(args: argparse.Namespace, found: Sensitivity, files: NewFiles) -> None:
+    from upscale_onnx.files.publish import write_whole
+    from upscale_onnx.masks.profile_files import profile_text
     from upscale_onnx.report.csv import write_rows
     from upscale_onnx.report.curves import Curve, write_curves
     from upscale_onnx.report.json import write_json
@@ -155,7 +157,8 @@ def _write(args: argparse.Namespace, found: Sensitivity, files: NewFiles) -> Non
     if args.json is not None:
         write_json(found, args.json, files)
     if args.profile is not None:
-        write_json(profile(found), args.profile, files)
+        text = profile_text(profile(found), args.side, "unconstrained")
+        write_whole(text.encode(), args.profile, files)
     if args.csv is not None:
         columns = ("weight", "node", "op_type", "channels", "amount", "kept", found.measure, "loss")
         rows = [

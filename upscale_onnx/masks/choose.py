@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.masks.criteria import OBS, TAYLOR, lamp
+from upscale_onnx.masks.groups import decisions
 from upscale_onnx.masks.patterns import matching, own_amounts
 from upscale_onnx.masks.pools import Groups, Pool, Scores, pools
 from upscale_onnx.masks.profiles import is_relative, keep_ratios
@@ -80,7 +81,9 @@ class Chooser:
         profile = self.options.profile
         if profile is None:
             return own_amounts(self.targets, self.options.amounts)
-        ratios = keep_ratios(profile, self.layers, amount if is_relative(profile) else 0.0, self.options.seed)
+        tied = decisions(self.layers, self.groups)
+        wanted, options = amount if is_relative(profile) else 0.0, self.options
+        ratios = keep_ratios(profile, tied, wanted, options.seed, options.side, options.method)
         return {weight: 1.0 - ratio for weight, ratio in ratios.items()}
 
 

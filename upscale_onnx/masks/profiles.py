@@ -1,28 +1,26 @@
-"""Layer-wise profiles: which share of its channels each layer keeps.
+"""Layer-wise profiles: which share of its channels each decision keeps.
 
-By name they follow from one number; in a .json file they are an object of weight names, a list by position, or
-what `write_profile` wrote, which fits by name where all names are there and by position otherwise: a profile found
-on one network can so be applied to another of the same architecture.
+A *decision* is made once: by a layer that chooses for itself, or by all layers whose channels can only go together.
+By name, profiles follow from one number; others stand in a file (`profile_files`).
+
+Source: Venkatesan et al., "Out-of-the-box Channel Pruned Networks", 2020, sec. 3, for equal, increasing, decreasing and
+random profiles: increasing ones have "less pruning on initial layers and more pruning on final layers".
 """
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
-from upscale_onnx.files.reading import read_json, shortened
-from upscale_onnx.results import KeptChannels
+from upscale_onnx.masks.profile_files import ratios_of_file
+from upscale_onnx.options import Method, Side
 
-_SLOPES = {"increasing": 1.0, "decreasing": -1.0}
+# Of what is kept, from the first decision to the last.
+_SLOPES = {"increasing": -1.0, "decreasing": 1.0}
 _DEFAULT_SLOPE = 0.2
 _RANDOM = (0.3, 0.9)
 _HALVINGS = 60
@@ -47,63 +45,33 @@ def is_relative(profile: str) -> bool:
     )
 
 
-def keep_ratios(profile: str, layers: Sequence[str], amount: float, seed: int = 0) -> dict[str, float]:
-    """By weight, the share of its channels that each of `layers` (in graph order) keeps.
+def keep_ratios(
+    profile: str,
+    decisions: Sequence[Sequence[str]],
+    amount: float,
+    seed: int = 0,
+    side: Side = "input",
+    method: Method = "unconstrained",
+) -> dict[str, float]:
+    """By weight, the share of its channels that each of `decisions` (in graph order, each the weights it is about)
+    keeps.
 
-    "equal" is 1 - amount everywhere. "increasing:SLOPE" rises by SLOPE from the first layer to the last, at even
-    steps around 1 - amount, "decreasing:SLOPE" falls; where a layer would keep more than all or less than nothing,
-    the others make up for it. "random" draws each from U(0.3, 0.9) with `seed`; the others are a file's.
+    "equal" is 1 - amount everywhere. "increasing:SLOPE" prunes SLOPE more of the last than of the first, at even steps
+    around `amount`, "decreasing:SLOPE" less; where more than all or less than nothing would be kept, the others make up
+    for it. "random" draws each from U(0.3, 0.9) with `seed`; the others are a file's, of this `side` and `method`.
 
     Raises: ArgumentError where the profile or its file cannot be used.
     """
     name, _, slope = profile.partition(":")
     if not is_relative(profile):
         if profile != "random":
-            return _of_file(profile, layers)
-        values = np.random.default_rng(seed).uniform(*_RANDOM, len(layers))
+            return ratios_of_file(profile, decisions, side, method)
+        values = np.random.default_rng(seed).uniform(*_RANDOM, len(decisions))
     elif name == "equal":
-        values = np.full(len(layers), 1.0 - amount)
+        values = np.full(len(decisions), 1.0 - amount)
     else:
-        values = _sloped(1.0 - amount, _SLOPES[name] * _slope(profile, slope or str(_DEFAULT_SLOPE)), len(layers))
-    return dict(zip(layers, values.tolist(), strict=True))
-
-
-def read_profile(path: str | os.PathLike[str]) -> Mapping[str, float] | tuple[tuple[str | None, float], ...]:
-    """What the file at `path` says: shares by weight, or by position with the weight each was found on, if known.
-
-    Raises: ArgumentError where the file is missing or holds no shares.
-    """
-    file = Path(path)
-    content = read_json(file, "profile")
-    if isinstance(content, dict) and isinstance(content.get("layers"), list):
-        return tuple(_entry(file, position, entry) for position, entry in enumerate(content["layers"]))
-    if isinstance(content, list):
-        return tuple((None, _share(file, f"layer {position}", value)) for position, value in enumerate(content))
-    if isinstance(content, dict):
-        return {name: _share(file, repr(name), value) for name, value in content.items()}
-    raise ArgumentError(f"{file}: a profile is an object of weight names or a list of shares")
-
-
-def profile_text(layers: Iterable[KeptChannels]) -> str:
-    """The layers as JSON that `read_profile` reads."""
-    entries = [dataclasses.asdict(layer) for layer in layers]
-    return json.dumps({"layers": entries}, indent=1) + "\n"
-
-
-def _of_file(path: str, layers: Sequence[str]) -> dict[str, float]:
-    found = read_profile(path)
-    if isinstance(found, Mapping):
-        known = set(layers)
-        unknown = next((name for name in found if name not in known), None)
-        if unknown is not None:
-            raise ArgumentError(f"{path}: no layer that can be pruned has a weight {unknown!r}")
-        return {weight: found.get(weight, 1.0) for weight in layers}
-    named = {name: share for name, share in found if name is not None}
-    if found and named.keys() <= set(layers) and len(named) == len(found):
-        return {weight: named.get(weight, 1.0) for weight in layers}
-    if len(found) != len(layers):
-        raise ArgumentError(f"{path}: the profile has {len(found)} layers, the model {len(layers)} that can be pruned")
-    return {weight: share for weight, (_, share) in zip(layers, found, strict=True)}
+        values = _sloped(1.0 - amount, _SLOPES[name] * _slope(profile, slope or str(_DEFAULT_SLOPE)), len(decisions))
+    return {weight: share for tied, share in zip(decisions, values.tolist(), strict=True) for weight in tied}
 
 
 def _sloped(mean: float, slope: float, count: int) -> NDArray[np.float64]:
@@ -125,15 +93,3 @@ def _slope(profile: str, text: str) -> float:
     if not 0 <= value < math.inf:
         raise ArgumentError(f"profile {profile!r}: the slope is a number of at least 0, as in increasing:0.2")
     return value
-
-
-def _entry(file: Path, position: int, entry: Any) -> tuple[str | None, float]:
-    if not isinstance(entry, dict) or not isinstance(entry.get("weight", ""), str):
-        raise ArgumentError(f"{file}: layer {position} is no object with 'weight' and 'keep_ratio'")
-    return entry.get("weight"), _share(file, f"layer {position}", entry.get("keep_ratio"))
-
-
-def _share(file: Path, where: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ArgumentError(f"{file}: {where} keeps {shortened(value)}: it is a share from 0 to 1")
-    return float(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
@@ -69,6 +71,6 @@ def _with_accuracy(
     return PruningEffect(found.data, found.samples, found.distance, top1.baseline, top1.value(compiled))
 
 
-def _labelled(batches: tuple[Inputs, ...], labels: NDArray[np.int64]) -> list[tuple[Inputs, NDArray[np.int64]]]:
+def _labelled(batches: Sequence[Inputs], labels: NDArray[np.int64]) -> list[tuple[Inputs, NDArray[np.int64]]]:
     ends = np.cumsum([sample_count([batch]) for batch in batches])
     return list(zip(batches, np.split(labels, ends[:-1]), strict=True))

@@ -21,6 +21,7 @@ from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.calibration_data import calibrated_model
+from upscale_onnx.results import KeptChannels
 from upscale_onnx.sensitivity.measures import Measure
 
 Progress = Callable[[str, float], None]
@@ -58,24 +59,6 @@ class Sensitivity:
     criterion: str
     amounts: tuple[float, ...]
     layers: tuple[LayerSensitivity, ...]
-
-
-@dataclass(frozen=True)
-class LayerProfile:
-    """How many channels a layer keeps."""
-
-    weight: str
-    node: str
-    channels: int
-    kept: int
-    keep_ratio: float
-
-
-@dataclass(frozen=True)
-class Profile:
-    """How many channels each layer keeps, in graph order."""
-
-    layers: tuple[LayerProfile, ...]
 
 
 def scan(
@@ -134,16 +117,14 @@ def scan(
     )
 
 
-def profile(found: Sensitivity) -> Profile:
+def profile(found: Sensitivity) -> tuple[KeptChannels, ...]:
     """What each layer keeps when it is pruned by the largest amount that is tolerated of it alone."""
-    return Profile(
-        tuple(
-            LayerProfile(
-                layer.weight, layer.node, layer.channels, round(layer.keep_ratio * layer.channels), layer.keep_ratio
-            )
-            for layer in found.layers
-        )
-    )
+    return tuple(_kept_of(layer) for layer in found.layers)
+
+
+def _kept_of(layer: LayerSensitivity) -> KeptChannels:
+    kept = round(layer.keep_ratio * layer.channels)
+    return KeptChannels(layer.weight, layer.node, layer.channels, kept, layer.keep_ratio, (layer.weight,))
 
 
 def tolerated_steps(losses: Sequence[float], tolerated: float) -> int:
