@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.graphs import Array, bias, parse, weight
+from tests.graphs import Array, bias, indices, parse, weight
 from tests.proof.test_by_claims import EXPORTS, FEED, MODEL, exported
 from upscale_onnx.proof.by_names import prove_by_names
 
@@ -137,3 +137,23 @@ def test_what_sleeps_on_inputs_of_the_whole_model_is_seen(pair: Any) -> None:
     feed = {value.name: feed[value.name] for value in first.graph.input}
     assert prove_by_names(first, first, feed).complete
     assert not prove_by_names(first, second, feed).complete
+
+
+def test_dead_channels_are_followed_through_a_channel_shuffle() -> None:
+    model = parse(
+        """(float[1,3,8,8] x) => (float[1,4,8,8] y) {
+            a = Conv(x, wa)  b = Conv(x, wb)  c = Concat<axis=1>(a, b)
+            grid = Reshape(c, apart)  turned = Transpose<perm=[0,2,1,3,4]>(grid)  d = Reshape(turned, together)
+            y = Conv(d, v)
+        }""",
+        wa=weight(4, 3, 1, 1), wb=weight(4, 3, 1, 1, seed=1), v=weight(4, 8, 1, 1, columns=(2, 5)),
+        apart=indices(1, 2, 4, 8, 8), together=indices(1, 8, 8, 8),
+    )  # fmt: skip
+    other = weight(4, 3, 1, 1)
+    other[1] = 9  # channel 2 behind the shuffle, which nobody reads
+    feed = {"x": np.zeros((1, 3, 8, 8), np.float32)}
+    proof = prove_by_names(model, with_constant(model, "wa", other), feed)
+    assert proof.complete
+    assert proof.regions == 7
+    other[0] = 9
+    assert not prove_by_names(model, with_constant(model, "wa", other), feed).complete

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,9 @@ from upscale_onnx.worker import in_worker
 
 # Where so many values of one name have nothing in common, the names do not mean the same in both models.
 _MOST_STRANGERS = 32
+# Channels along two axes leave at most this share of what channels along one leave unexplained.
+_CLEARLY_LESS = 0.75
+_MOST_CHANNELS = 1 << 16
 
 
 @in_worker
@@ -61,27 +66,44 @@ def _recognised(outcomes: Sequence[Outcome]) -> Claim | None:
     expected, actual = outcomes[0].expected, outcomes[0].actual
     if not is_float(expected) or not is_float(actual) or expected.ndim != actual.ndim:
         return None
-    differ = [axis for axis in range(expected.ndim) if expected.shape[axis] != actual.shape[axis]]
-    axes = differ or [axis for axis, size in enumerate(expected.shape) if size > 1]
-    found = max((_along(outcomes, axis) for axis in axes if len(differ) <= 1), key=_share, default=None)
-    return found if found is not None and _share(found) > 0 else None
+    open_axes = [axis for axis, size in enumerate(expected.shape) if max(size, actual.shape[axis]) > 1]
+    differ = {axis for axis in open_axes if expected.shape[axis] != actual.shape[axis]}
+    best: Claim | None = None
+    for count in (1, 2):  # channels that were reshaped lie along two axes
+        for axes in combinations(open_axes, count):
+            if differ <= set(axes) and math.prod(expected.shape[axis] for axis in axes) <= _MOST_CHANNELS:
+                best = _better(best, _along(outcomes, axes))
+    return best if best is not None and _missing(best) < 1 else None
 
 
-def _share(claim: Claim) -> float:
-    """The share of the compiled value's channels of which something is claimed."""
-    return 0.0 if claim.held is None or not claim.held.size else float((claim.held >= 0).mean())
+def _better(best: Claim | None, other: Claim) -> Claim:
+    """The claim that says more; along more axes, some entries always happen to be the same."""
+    if best is None:
+        return other
+    share = 1.0 if _axes(other) == _axes(best) else _CLEARLY_LESS
+    return other if _missing(other) < share * _missing(best) else best
 
 
-def _along(outcomes: Sequence[Outcome], axis: int) -> Claim:
-    """The claim that channels lie along `axis`."""
+def _axes(claim: Claim) -> int:
+    return sum(size > 1 for size in claim.sizes)
+
+
+def _missing(claim: Claim) -> float:
+    """The share of the compiled value's channels of which nothing is claimed."""
+    return 1.0 if claim.held is None or not claim.held.size else float((claim.held < 0).mean())
+
+
+def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> Claim:
+    """The claim that channels lie along `axes`."""
     alike = [outcome for outcome in outcomes if outcome.expected.shape == outcomes[0].expected.shape]
-    sizes = tuple(size if a == axis else 1 for a, size in enumerate(outcomes[0].expected.shape))
-    expected = np.hstack([_rows(outcome.expected, axis) for outcome in alike])
-    actual = np.hstack([_rows(outcome.actual, axis) for outcome in alike])
-    allowed = np.hstack([_allowed(outcome, sizes, axis) for outcome in alike])
+    before, after = outcomes[0].expected.shape, outcomes[0].actual.shape
+    sizes = tuple(size if axis in axes else 1 for axis, size in enumerate(before))
+    expected = np.hstack([_rows(outcome.expected, axes) for outcome in alike])
+    actual = np.hstack([_rows(outcome.actual, axes) for outcome in alike])
+    allowed = np.hstack([_allowed(outcome, sizes, axes) for outcome in alike])
     settled = np.where((expected == expected[:, :1]).all(1), expected[:, 0], np.nan).astype(np.float64)
     held = _places(expected, actual, allowed, np.isfinite(settled))
-    shape = tuple(len(actual) if a == axis else 1 for a in range(len(sizes)))
+    shape = tuple(size if axis in axes else 1 for axis, size in enumerate(after))
     return Claim(sizes, held.reshape(shape), settled.reshape(sizes))
 
 
@@ -106,11 +128,13 @@ def _places(expected: Array, actual: Array, allowed: Array, settled: npt.NDArray
     return found
 
 
-def _allowed(outcome: Outcome, sizes: tuple[int, ...], axis: int) -> Array:
+def _allowed(outcome: Outcome, sizes: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     per_channel = tolerance(outcome.expected, outcome.moved, Claim(sizes)).ravel()
-    rows = _rows(outcome.expected, axis)
+    rows = _rows(outcome.expected, axes)
     return np.broadcast_to(per_channel[:, None] if per_channel.size == len(rows) else per_channel.min(), rows.shape)
 
 
-def _rows(value: Array, axis: int) -> Array:
-    return np.moveaxis(value, axis, 0).reshape(value.shape[axis], -1)
+def _rows(value: Array, axes: tuple[int, ...]) -> Array:
+    """One row per channel, of which `axes` are the axes."""
+    first = np.moveaxis(value, axes, range(len(axes)))
+    return first.reshape(math.prod(first.shape[: len(axes)]), -1)
