@@ -250,6 +250,14 @@ def test_offset_and_length_may_be_left_out(tmp_path: Path, offset: int | None) -
     assert model.graph.initializer[0].raw_data == VALUES.tobytes()
 
 
+def test_a_location_that_is_no_text_is_refused(path: Path) -> None:
+    model = _initializer(reference(location="DATA.bin"))
+    spoilt = ModelProto.FromString(model.SerializeToString().replace(b"DATA.bin", b"\xff\xfeTA.bin"))
+    assert external_files(spoilt, path) == ()
+    with pytest.raises(ModelError, match="is not in the folder"):
+        load_external(spoilt, path)
+
+
 def _holes(folder: Path) -> Iterator[TensorProto]:
     with (folder / "data.bin").open("wb") as file:
         file.truncate(2**40)

@@ -106,7 +106,8 @@ def _reference(tensor: TensorProto, path: Path) -> _Reference:
 
 
 def _entries(tensor: TensorProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in tensor.external_data}
+    # Text that is not UTF-8 comes as bytes; no file is meant by it.
+    return {entry.key: entry.value for entry in tensor.external_data if isinstance(entry.value, str)}
 
 
 def _count(text: str) -> int | None:

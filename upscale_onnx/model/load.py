@@ -13,6 +13,7 @@ from upscale_onnx.errors import ModelError
 from upscale_onnx.files.reading import TooLarge, read_bounded
 from upscale_onnx.model.edit import sorted_model
 from upscale_onnx.model.external import load_external, refuse_external
+from upscale_onnx.model.functions import check_functions
 from upscale_onnx.model.protos import one_line, skeleton
 from upscale_onnx.model.runtime_operators import set_apart
 from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
@@ -94,6 +95,7 @@ def check_model(model: ModelProto, where: str) -> None:
     """
     _check_versions(model, where)
     check_wellformed(model, where)
+    check_functions(model, where)
     refuse_external(model, where)
     try:
         for tensor in model_tensors(model):
