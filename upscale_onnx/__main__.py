@@ -7,26 +7,27 @@ import signal
 import sys
 from types import FrameType
 
-INTERRUPTED = 130
+_ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def main() -> int:
-    """Run the command line; the exit code. An interrupt ends it in one line, also while its modules still load."""
-    raises = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if raises:  # libraries turn an exception amid their own imports into others
-        signal.signal(signal.SIGINT, _quit)
+    """Run the command line; the exit code. A signal ends it in one line, also while its modules still load."""
+    usual = (signal.SIG_DFL, signal.default_int_handler)
+    handlers = {n: handler for n in _ENDING if (handler := signal.getsignal(n)) in usual}
+    for number in handlers:  # libraries turn an exception amid their own imports into others
+        signal.signal(number, _quit)
     from upscale_onnx.cli import main
 
-    if raises:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     return main()
 
 
 def _quit(number: int, frame: FrameType | None) -> None:
     """End the process at once: nothing is begun yet that would have to be cleaned up."""
-    del number, frame
-    os.write(2, b"upscale_onnx: interrupted\n")
-    os._exit(INTERRUPTED)
+    del frame
+    os.write(2, b"upscale_onnx: interrupted\n" if number == signal.SIGINT else b"upscale_onnx: terminated\n")
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":

@@ -276,8 +276,15 @@ def test_interrupted_while_it_reads(folder: Path) -> None:
 
 
 @posix
-@pytest.mark.parametrize("library", ["argparse", "numpy", "scipy", "rich"])
-def test_interrupted_while_it_is_imported(folder: Path, library: str) -> None:
+@pytest.mark.parametrize(
+    ("library", "number", "said"),
+    [
+        *((library, signal.SIGINT, "interrupted") for library in ("argparse", "numpy", "scipy", "rich")),
+        ("numpy", signal.SIGTERM, "terminated"),
+        ("numpy", signal.SIGHUP, "terminated"),
+    ],
+)
+def test_ended_while_it_is_imported(folder: Path, library: str, number: signal.Signals, said: str) -> None:
     """A library that takes long to load, and like some turns whatever happens meanwhile into an error of its own."""
     slow = "import os, time\ntry:\n    os.write(1, b'loading')\n    time.sleep(60)\n"
     slow += "except BaseException:\n    raise ImportError\n"
@@ -291,13 +298,13 @@ def test_interrupted_while_it_is_imported(folder: Path, library: str) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         assert process.stdout.read(7) == "loading"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "upscale_onnx: interrupted\n")
+    assert (process.returncode, err) == (128 + number, f"upscale_onnx: {said}\n")
 
 
 @posix

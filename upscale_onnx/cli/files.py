@@ -12,6 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from upscale_onnx.errors import ArgumentError, ModelError
+from upscale_onnx.files.publish import resolved
 
 _EXTERNAL_KEY = b"\x0a\x08location"  # how an entry of external data begins in a file
 
@@ -164,7 +165,7 @@ def _check_apart(written: _File, other: _File) -> None:
 
 def _is_same(a: Path, b: Path) -> bool:
     """Whether both are one file by whatever names: through links, and where case does not count, in any case."""
-    first, second = Path(os.path.realpath(a)), Path(os.path.realpath(b))
+    first, second = resolved(a), resolved(b)
     if first == second:
         return True
     try:
@@ -178,5 +179,5 @@ def _folded(name: str) -> str:
 
 
 def _is_inside(file: Path, folder: Path, *, deep: bool) -> bool:
-    inner, outer = Path(os.path.realpath(file)), Path(os.path.realpath(folder))
+    inner, outer = resolved(file), resolved(folder)
     return outer in (inner.parents[1:] if deep else inner.parents)

@@ -57,7 +57,7 @@ class NewFiles:
         Raises:
             ArgumentError: a file cannot be written there.
         """
-        target = Path(os.path.realpath(path))
+        target = resolved(path)
         problem = unwritable(target)
         if problem:
             raise ArgumentError(f"{path}: {problem}")
@@ -144,6 +144,16 @@ def write_whole(data: bytes, path: Name, files: NewFiles | None = None) -> None:
         return
     with new_files() as own:
         own.write(path, [data])
+
+
+def resolved(path: Name) -> Path:
+    """Where a file called `path` goes, links resolved.
+
+    Raises:
+        ArgumentError: the working directory is gone, so that no relative path leads anywhere.
+    """
+    with write_errors(path):
+        return Path(os.path.realpath(path))
 
 
 def unwritable(target: Path) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from pathlib import Path
 
 import onnx
 from google.protobuf.message import EncodeError
 from onnx import ModelProto, TensorProto
 
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.files.publish import NewFiles, data_file, new_files, unwritable, write_errors
+from upscale_onnx.files.publish import NewFiles, data_file, new_files, resolved, unwritable, write_errors
 from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.protos import copy_fields, one_line, stored_bytes
 from upscale_onnx.model.stream import pieces
@@ -60,7 +59,7 @@ def check_output(path: str | os.PathLike[str]) -> None:
     Raises:
         ArgumentError: it cannot.
     """
-    problem = unwritable(Path(os.path.realpath(path)))
+    problem = unwritable(resolved(path))
     if problem:
         raise ArgumentError(f"{path}: {problem}")
 
@@ -69,7 +68,7 @@ def _write(files: NewFiles, model: ModelProto, path: str | os.PathLike[str], ext
     if sum(stored_bytes(tensor) for tensor in model.graph.initializer) <= external_over:
         files.write(path, pieces(model))
         return
-    target = Path(os.path.realpath(path))
+    target = resolved(path)
     outer, digest = _write_external(files, model, path)
     data = data_file(target, digest)
     for stub in outer.graph.initializer:

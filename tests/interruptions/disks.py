@@ -1,0 +1,78 @@
+"""Folders that are full, read-only, or gone."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.interruptions.subject import Subject
+
+_LONGEST_S = 300
+
+
+def full(subject: Subject, folder: Path, bytes_left: int) -> str:
+    """What is wrong after a run that may write files of at most `bytes_left` bytes; nothing if all is well."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, bytes_left))
+
+    return _refused(subject, folder, lambda: None, preexec_fn=limit)
+
+
+def on_a_small_disk(subject: Subject, folder: Path, kilobytes: int) -> str:
+    """The same on a disk of that size, which takes an administrator to make."""
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "none", str(folder)]
+    subprocess.run(mount, check=True)
+    try:
+        return _refused(subject, folder, lambda: None)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def read_only(subject: Subject, folder: Path) -> str:
+    """The same in a folder that nobody may write to."""
+
+    def give_up_rights() -> None:
+        if os.geteuid() == 0:
+            os.setgid(65534)
+            os.setuid(65534)
+
+    def forbid() -> None:
+        for path in folder.iterdir():
+            path.chmod(0o444)
+        folder.chmod(0o555)
+
+    try:
+        return _refused(subject, folder, forbid, preexec_fn=give_up_rights)
+    finally:
+        folder.chmod(0o755)
+
+
+def vanishing(subject: Subject, folder: Path, seed: int, seconds: float) -> str:
+    """What is wrong after a run whose folder is removed at a random moment."""
+    subject.prepare(folder)
+    with subject.start(folder) as process:
+        time.sleep(random.Random(seed).uniform(0, seconds))
+        shutil.rmtree(folder)
+        out, err = process.communicate("\n", timeout=_LONGEST_S)
+    well = process.returncode in (0, 2) and len(err.splitlines()) <= 1 and out == "" and not folder.exists()
+    return "" if well else f"exit {process.returncode}, {err[-300:]!r}"
+
+
+def _refused(subject: Subject, folder: Path, before: Callable[[], None], **how: Any) -> str:
+    subject.prepare(folder)
+    before()
+    old = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with subject.start(folder, **how) as process:
+        out, err = process.communicate("\n", timeout=_LONGEST_S)
+    now = {path.name: path.read_bytes() for path in folder.iterdir()}
+    if process.returncode == 2 and now == old and out == "" and len(err.splitlines()) == 1:
+        return ""
+    return f"exit {process.returncode}, {sorted(now)}, {err[-300:]!r}"

@@ -1,0 +1,38 @@
+"""A short run of the measurement."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.interruptions.moments import interrupt
+from tests.interruptions.subject import Subject, compiling, saving
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("subject", "moments"),
+    [(saving(256), 3), pytest.param(compiling(), 4, marks=pytest.mark.slow)],
+    ids=["saving", "compiling"],
+)
+def test_the_old_or_the_new_file_stands_there_whole(
+    tmp_path: Path, subject: Subject, moments: int, number: signal.Signals
+) -> None:
+    found = interrupt(subject, tmp_path, number, moments, seed=1)
+    assert not found.faults
+    assert not found.stray
+    assert sum(found.codes.values()) == moments
+
+
+def test_a_full_disk_and_a_folder_that_vanishes(tmp_path: Path) -> None:
+    from tests.interruptions.disks import full, vanishing
+
+    (tmp_path / "full").mkdir()
+    (tmp_path / "gone").mkdir()
+    assert full(compiling(), tmp_path / "full", 5000) == ""
+    assert vanishing(compiling(), tmp_path / "gone", 0, 0.0) == ""
