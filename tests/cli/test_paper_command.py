@@ -133,6 +133,21 @@ def test_top1_is_that_of_the_masked_model(folder: Path) -> None:
     assert float(row["top1"]) == (scores.argmax(axis=1) == y).mean()
 
 
+def test_sizes_do_not_depend_on_whether_models_are_timed(folder: Path) -> None:
+    words = ("--amount", "0.3", "--method", "unconstrained", "-q")
+    assert paper(*words) == 0
+    (untimed,) = table()
+    Path("out/results.csv").unlink()
+    assert paper(*words, "--latency", "--budget", "0.05") == 0
+    (timed,) = table()
+    assert float(timed["latency_ms"]) > 0
+    for name in ("channels", "parameters", "macs"):
+        assert timed[name] == untimed[name], name
+    assert int(timed["parameters"]) < sum(
+        t.size for t in map(onnx.numpy_helper.to_array, classifier().graph.initializer)
+    )
+
+
 def test_an_interrupted_run_goes_on_where_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ("--amount", "0.2,0.5", "--criterion", "l1,l2", "--method", "unconstrained", "-q")
     with monkeypatch.context() as patch:

@@ -88,7 +88,9 @@ def test_weights_of_layers_can_be_read_written_and_masked() -> None:
     manager = MaskingManager(model)
     segment = next(s for s in manager.segments() if {x.name for x in s.layers} == {"c", "d"})
     layer = next(x for x in segment.layers if x.name == "c")
-    weight = layer.weight
+    with pytest.raises(ValueError, match="read-only"):
+        layer.weight[:, 5] = 0
+    weight = layer.weight.copy()
     weight[:, 5] = 0
     assert columns(model, "wc") == []
     layer.weight = weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `torch`", exc_type=ImportError)
@@ -16,6 +17,7 @@ from models.networks import NETWORKS  # noqa: E402
 from tests.compat.networks import assert_same, columns, infer  # noqa: E402
 from upscale_onnx import MaskingManager, PruningManager  # noqa: E402
 from upscale_onnx.compat import LAMP  # noqa: E402
+from upscale_onnx.compat.arrays import to_array  # noqa: E402
 from upscale_onnx.errors import ArgumentError, ModelError  # noqa: E402
 
 
@@ -31,6 +33,11 @@ class Tiny(nn.Module):
         """(N, 3, H, W) to (N, positions, 9)."""
         y = self.second(torch.relu(self.norm(self.first(x))))
         return self.mix(y.flatten(2).transpose(1, 2))
+
+
+def input_type(model: onnx.ModelProto) -> np.dtype:  # type: ignore[type-arg]
+    """The type of the first input."""
+    return onnx.helper.tensor_dtype_to_np_dtype(model.graph.input[0].type.tensor_type.elem_type)
 
 
 def output(module: nn.Module, x: torch.Tensor) -> np.ndarray:  # type: ignore[type-arg]
@@ -63,6 +70,40 @@ def test_a_module_is_masked_in_place_and_pruned_to_the_same() -> None:
         net.second.weight[:, 4] = 0
     assert 4 in columns(single, "second.weight")
     assert_same([output(net, x)], infer(single, x.numpy()))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "input_dtype"),
+    [
+        (torch.float64, torch.float64),
+        (torch.float64, torch.float32),
+        (torch.float16, torch.float32),
+        (torch.bfloat16, torch.bfloat16),
+    ],
+)
+def test_modules_of_other_precisions(dtype: torch.dtype, input_dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    net, x = Tiny().to(dtype), torch.randn(2, 3, 6, 6, dtype=input_dtype)
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    MaskingManager(net, inputs=[x]).importance(LAMP()).mask(0.25)
+    for name, weight in net.state_dict().items():
+        left = weight != 0
+        assert weight.dtype == before[name].dtype
+        assert torch.equal(weight[left], before[name][left]), "what is not masked keeps its precision"
+    assert int((net.second.weight == 0).all(dim=(0, 2, 3)).sum()) == 3
+    manager = PruningManager(net).compute([x])
+    mock = manager.get_mock_model()
+    y = output(net.double(), x.double())
+    bound = 1e-5 if dtype == torch.float64 else 0.05
+    np.testing.assert_allclose(infer(mock, to_array(x).astype(input_type(mock)))[0], y, atol=bound * np.abs(y).max())
+    result = manager.prune(export="upscale")
+    assert result.report.after.parameters < result.report.before.parameters
+
+
+def test_a_double_module_needs_no_inputs() -> None:
+    net = Tiny().double()
+    MaskingManager(net).importance(LAMP()).mask(0.25)
+    assert int((net.second.weight == 0).all(dim=(0, 2, 3)).sum()) == 3
 
 
 class Packed(nn.Module):
@@ -104,7 +145,7 @@ def test_layers_write_to_the_module() -> None:
     net, x = Tiny(), torch.randn(1, 3, 6, 6)
     segments = MaskingManager(net, inputs=[x]).segments()
     layer = next(found for s in segments for found in s.layers if found.parameter == "second.weight")
-    weight = layer.weight
+    weight = layer.weight.copy()
     weight[:, 3] = 0
     layer.weight = weight
     assert not net.second.weight[:, 3].any()

@@ -6,6 +6,7 @@ import dataclasses
 import io
 from collections.abc import Iterable
 
+import pytest
 from rich.console import Console
 
 from upscale_onnx.report import rows
@@ -17,9 +18,36 @@ from upscale_onnx.results import ModelStats, Report
 def _rich(tables: Iterable[Table], *, color: bool = False, width: int = 200) -> str:
     stream = io.StringIO()
     Console(file=stream, force_terminal=color, color_system="truecolor" if color else None, width=width).print(
-        rich_tables(tables)
+        rich_tables(tables, width)
     )
     return stream.getvalue()
+
+
+NARROW = Table(
+    "race",
+    "Race",
+    ("layer", "op_type", "channels", "median_ms", "ratio", "ratio_low", "ratio_high"),
+    tuple((f"encoder.layers.{index}.conv.weight", "Conv", 1000 * index, 1.234, 0.987, 0.9, 0.999) for index in (1, 2)),
+)
+
+
+@pytest.mark.parametrize("width", [100, 80, 60, 50, 40, 20])
+def test_narrow_screens_lose_nothing(width: int) -> None:
+    shown = _rich([NARROW], width=width)
+    assert max(map(len, shown.splitlines())) <= width
+    if width >= 60:
+        words = shown.split()
+        assert {"layer", "1,000", "2,000", "1.234", "0.987", "0.999", "Conv"} <= set(words)
+        starts = [word for word in words if word.startswith("encoder.laye")]
+        assert len(starts) == 2, "the names in the first column begin on lines of their own"
+    together = "".join(shown.split())
+    for text in ("1.234", "0.987", "0.999", "median", "high"):
+        assert text in together
+
+
+def test_headings_are_broken_only_where_that_is_needed() -> None:
+    assert "median ms" in _rich([NARROW], width=100)
+    assert "median ms" not in _rich([NARROW], width=62)
 
 
 def test_stats_hold_the_ratio() -> None:

@@ -54,7 +54,7 @@ class Output:
             return
         console = Console(file=sys.stdout)
         with console.capture() as captured:  # printing directly, rich would exit on a closed pipe
-            console.print(rich_tables(tables))
+            console.print(rich_tables(tables, console.width))
         self.text(captured.get())
 
     def written(self, path: str) -> None:

@@ -22,7 +22,8 @@ Inputs = dict[str, Array]
 def to_array(value: Any) -> Array:
     """`value` as an array; tensors of torch are taken from wherever they are."""
     if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
+        value = value.detach().cpu()
+        value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()  # numpy has no bfloat16
     return np.asarray(value)
 
 

@@ -30,7 +30,7 @@ class Layer:
 
     @property
     def weight(self) -> Array:
-        """A copy of the weight. Assigning another array of the same shape changes the model.
+        """The weight, read-only: edit a copy of it. Assigning an array of the same shape changes the model.
 
         Raises: ArgumentError where the node has no constant weight.
         """

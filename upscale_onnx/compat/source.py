@@ -63,13 +63,13 @@ class Source:
             return
         tensors, before = constant_tensors(masked), parameter_arrays(self.module)
         fresh = {name: h.turned(numpy_helper.to_array(tensors[h.initializer])) for name, h in self.holders.items()}
-        # What no mask touched is not written: a parameter may be held in another precision than it is used in.
-        changed = {name: array for name, array in fresh.items() if not np.array_equal(array, before[name])}
-        write_parameters(self.module, changed)
+        write_parameters(self.module, {name: _changed(before[name], array) for name, array in fresh.items()})
 
     def read(self, weight: str) -> Array:
-        """A copy of the initializer called `weight`."""
-        return np.array(numpy_helper.to_array(constant_tensors(self.model)[weight]))
+        """A copy of the initializer called `weight`; it is read-only, so that no edit of it is lost in silence."""
+        array = np.array(numpy_helper.to_array(constant_tensors(self.model)[weight]))
+        array.setflags(write=False)
+        return array
 
     def write(self, weight: str, array: Array) -> None:
         """Put `array` in place of the initializer called `weight`.
@@ -84,6 +84,13 @@ class Source:
         if self.module is not None:
             held = {name: h.turned(array) for name, h in self.holders.items() if h.initializer == weight}
             write_parameters(self.module, held)
+
+
+def _changed(before: Array, after: Array) -> Array:
+    """`before` with what `after` has other values for: a parameter may be held in another precision than it is used in,
+    and what no mask touched keeps its own."""
+    same = before.astype(after.dtype) == after
+    return np.where(same, before, after).astype(before.dtype)
 
 
 def open_source(model: Model, inputs: Sequence[Any] | None = None) -> Source:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import sys
@@ -14,6 +15,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from upscale_onnx.compat.arrays import to_array
 from upscale_onnx.errors import ArgumentError, ModelError
 
 OPSET = 18
@@ -44,7 +46,8 @@ def is_module(value: object) -> bool:
 
 
 def export_module(module: Any, inputs: Sequence[Any], *, dynamic_batch: bool = False) -> Exported:
-    """`module` as it infers, on inputs of the shapes of `inputs`; it is left in the mode it was in.
+    """`module` as it infers, on inputs of the shapes of `inputs`; it is left in the mode it was in. One of float64 or
+    bfloat16, for which onnxruntime has no convolutions, is exported in float32; inputs take the module's precision.
 
     inputs: tensors or arrays, as the module is called with. dynamic_batch: whether the first axis of each may have
     any size.
@@ -52,8 +55,11 @@ def export_module(module: Any, inputs: Sequence[Any], *, dynamic_batch: bool = F
     Raises: ArgumentError where onnxscript, which torch exports with, is missing. ModelError where it fails.
     """
     torch, optimizer = _torch(), _optimizer()
+    module = _runnable(module)
     device = next((tensor.device for tensor in (*module.parameters(), *module.buffers())), torch.device("cpu"))
+    dtype = _precision(module)
     tensors = tuple(torch.as_tensor(value).to(device) for value in inputs)
+    tensors = tuple(t.to(dtype) if dtype is not None and t.is_floating_point() else t for t in tensors)
     shapes = None
     if dynamic_batch:  # an axis of size 1 is taken for a constant
         tensors = tuple(t.repeat(2, *(1,) * (t.dim() - 1)) if t.shape[0] == 1 else t for t in tensors)
@@ -80,6 +86,18 @@ def export_module(module: Any, inputs: Sequence[Any], *, dynamic_batch: bool = F
     return Exported(model, holders)
 
 
+def _precision(module: Any) -> Any:
+    """The type of all floating-point parameters of `module`; None where it has several or none."""
+    dtypes = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
+    return dtypes.pop() if len(dtypes) == 1 else None
+
+
+def _runnable(module: Any) -> Any:
+    """`module`, or a copy of it in float32 where onnxruntime lacks operators of its precision."""
+    torch = _torch()
+    return copy.deepcopy(module).float() if _precision(module) in (torch.float64, torch.bfloat16) else module
+
+
 def write_parameters(module: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write `arrays`, by parameter name, into the parameters of `module`."""
     torch = _torch()
@@ -91,7 +109,7 @@ def write_parameters(module: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def parameter_arrays(module: Any) -> dict[str, NDArray[Any]]:
     """The parameters of `module`, by name."""
-    return {name: parameter.detach().cpu().numpy() for name, parameter in module.named_parameters()}
+    return {name: to_array(parameter) for name, parameter in module.named_parameters()}
 
 
 def zeros(module: Any, shape: tuple[int, ...]) -> Any:

@@ -36,7 +36,8 @@ class Setting:
 class Row(Setting):
     """A trial and its outcome; None is what was not asked for.
 
-    channels: pruned ones. parameters, macs: of the compiled model, by the winning `export`. top1, top5: shares of
+    channels: pruned ones. parameters, macs: of the export that is asked for, of the paper's where that is the fastest,
+    whether models are timed or not. export: of the model that is timed, if one is. top1, top5: shares of
     `images`. distance: of the outputs from those of the unpruned model, relative to these. latency_ms,
     baseline_ms, unpruned_ms: medians of the compiled model, of the same masks exported by gathering, and of the
     model as it was, measured in turns. ratio: latency over baseline, with its 95 % interval.

@@ -84,7 +84,7 @@ def write_latency_plot(
         times.plot(baseline.amounts, baseline.values, linestyle="--", marker=".", color=color, alpha=0.6)
         times.plot(pruned.amounts, pruned.values, marker="o", color=color, label=literal(pruned.label))
         ratios.errorbar(ratio.amounts, ratio.values, _whiskers(ratio), marker="o", capsize=2, color=color)
-    times.plot([], [], linestyle="--", marker=".", color="black", label="baseline exports (dashed)")
+    times.plot([], [], linestyle="--", color="black", label="baseline exports (dashed)")
     times.set_ylim(bottom=0)
     times.set_ylabel("latency (ms)")
     ratios.set_ylabel("latency over the baseline export's")
@@ -112,7 +112,8 @@ def _amounts(axes: Axes, lines: Sequence[Line]) -> None:
 
 
 def _legend(axes: Axes, entries: int) -> None:
-    axes.legend(fontsize="x-small", ncols=1 + entries // _MANY)
+    # At the usual length, a dash and a half, a dashed line looks like a short one.
+    axes.legend(fontsize="x-small", ncols=1 + entries // _MANY, handlelength=4)
 
 
 def _write(figure: Figure, title: str, path: str | os.PathLike[str]) -> None:

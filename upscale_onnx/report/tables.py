@@ -12,11 +12,14 @@ from rich.text import Text
 from upscale_onnx.report.rows import Cell, Table
 
 _LONGEST_KEY = 48
+# Names may be folded down to this many characters, but no further: then a table is too wide for the screen.
+_LEAST_NAME = 12
+_GAP = 2
 
 
-def rich_tables(tables: Iterable[Table]) -> RenderableType:
-    """`tables` for a rich console."""
-    return Group(*(_rich_table(table) for table in tables if table.rows or table.facts))
+def rich_tables(tables: Iterable[Table], width: int) -> RenderableType:
+    """`tables` for a rich console of `width` columns; those that do not fit are lines, as in `plain_text`."""
+    return Group(*(_rich_table(table, width) for table in tables if table.rows or table.facts))
 
 
 def plain_text(tables: Iterable[Table]) -> str:
@@ -36,20 +39,43 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
-def _rich_table(table: Table) -> RenderableType:
+def _rich_table(table: Table, width: int) -> RenderableType:
     if not table.rows:
         return _rich_facts(table)
+    roomy, least = (_least_widths(table, broken=broken) for broken in (False, True))
+    if sum(least) + _GAP * len(least) > width:
+        return Text(plain_text([table]))
+    is_roomy = sum(roomy) + _GAP * len(roomy) <= width
     facts = "   ".join(f"{name} {_grouped(value)}" for name, value in table.facts)
     drawn = _drawing(table.title)
     drawn.caption = Text(facts) if facts else None
     for index, column in enumerate(table.columns):
-        numeric = any(isinstance(row[index], (int, float)) for row in table.rows)
+        numeric = _is_numeric(table, index)
         drawn.add_column(
-            Text(_heading(column)), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
+            Text(_heading(column) if is_roomy else _heading(column).replace(" ", "\n")),
+            justify="right" if numeric else "left",
+            overflow="fold",
+            no_wrap=numeric,
+            min_width=(roomy if is_roomy else least)[index],
         )
     for row in table.rows:
         drawn.add_row(*(Text(_grouped(cell)) for cell in row))
     return drawn
+
+
+def _is_numeric(table: Table, index: int) -> bool:
+    return any(isinstance(row[index], (int, float)) for row in table.rows)
+
+
+def _least_widths(table: Table, *, broken: bool) -> list[int]:
+    """The characters that each column needs: for all of its numbers, for the start of its names, and for its heading,
+    or the longest word of that where it is broken into lines."""
+    found = []
+    for index, column in enumerate(table.columns):
+        cells = max(len(_grouped(row[index])) for row in table.rows)
+        words = _heading(column).split() if broken else [_heading(column)]
+        found.append(max(cells if _is_numeric(table, index) else min(cells, _LEAST_NAME), *map(len, words), 0))
+    return found
 
 
 def _rich_facts(table: Table) -> RenderableType:
