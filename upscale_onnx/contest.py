@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import onnx
@@ -29,6 +29,10 @@ _REVERT_SECONDS = 3.0
 _CLEARLY_FASTER = 0.97
 _FINAL_ROUNDS = 61
 _FINAL_SECONDS = 5.0
+# The share of a contest's time that its first race takes.
+_FIRST_RACE = 0.6
+
+Told = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -62,15 +66,17 @@ def contest(
     segments: tuple[Segment, ...],
     options: Options,
     original: onnx.ModelProto | None = None,
+    told: Told | None = None,
 ) -> Outcome:
     """The best export of `model` by what `options` ask for; `draft` is of this model. original: what `model` was before
     it was pruned, `model` itself where it was not. This is the input that exports are compared with.
+    told: called with the share, 0 to 1, of the contest that is over.
 
     Raises:
         ArgumentError: there is no such target, or no export reaches the size that is asked for.
         ModelError: onnxruntime cannot run the model. ProviderError: no such device.
     """
-    field = _Field(model, shapes, draft, model if original is None else original, options, chosen_target(options))
+    field = _Field(model, shapes, draft, model if original is None else original, options, chosen_target(options), told)
     if _races(field.target, options):
         return _raced(field, segments)
     known = _recipes(field.target, options)
@@ -96,6 +102,7 @@ class _Field:
     original: onnx.ModelProto
     options: Options
     target: Target
+    told: Told | None
 
     def make(self, recipe: Recipe, costs: Costs | None) -> onnx.ModelProto:
         """The export by `recipe`."""
@@ -122,7 +129,7 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
         return Outcome(INPUT, original, notes=(notes.NONE_SMALLER,))
     outcome = race(
         {INPUT: original, **made}, provider=place.provider, threads=place.threads, batch=place.batch,
-        seed=options.seed, eliminate=True,
+        seed=options.seed, eliminate=True, told=_part(field.told, 0.0, _FIRST_RACE),
     )  # fmt: skip
     bound = latency_bound(analysis, costs, outcome.timings[0].median_ms).ratio
     goal = size_goal(options)
@@ -131,7 +138,7 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
         return Outcome(INPUT, original, outcome, (), bound, notes=(notes.NONE_FASTER,))
     if name != "planned":
         won = Outcome(name, made[name], outcome, (), bound, Making(known[name], costs))
-        return won if goal else confirmed(won, original, options)
+        return won if goal else confirmed(won, original, options, _part(field.told, _FIRST_RACE, 1.0))
     best, recipe = in_pieces(model, shapes, known["planned"], costs, made["planned"], place)
     best, without = revert(model, shapes, recipe, costs, best, place, _REVERT_SECONDS)
     too_large = not no_larger({name: best}, original)
@@ -139,10 +146,10 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
         best, recipe, without = made["planned"], known["planned"], frozenset()
     choices = decided(model, shapes, costs, best, recipe, without, segments, place)
     won = Outcome("planned", best, outcome, choices, bound, Making(recipe, costs, without))
-    return won if goal else confirmed(won, original, options)
+    return won if goal else confirmed(won, original, options, _part(field.told, _FIRST_RACE, 1.0))
 
 
-def confirmed(won: Outcome, model: onnx.ModelProto, options: Options) -> Outcome:
+def confirmed(won: Outcome, model: onnx.ModelProto, options: Options, told: Told | None = None) -> Outcome:
     """`won`, or the input where its lead was small and a longer race against the input alone does not show it again."""
     from upscale_onnx.runtime.bench import race
     from upscale_onnx.runtime.providers import resolve_provider
@@ -159,10 +166,16 @@ def confirmed(won: Outcome, model: onnx.ModelProto, options: Options) -> Outcome
         rounds=_FINAL_ROUNDS,
         budget_s=_FINAL_SECONDS,
         seed=options.seed,
+        told=told,
     )
     if final.winner == won.name:
         return won
     return Outcome(INPUT, model, final, (), won.bound_ratio, notes=(notes.NONE_FASTER,))
+
+
+def _part(told: Told | None, start: float, end: float) -> Told | None:
+    """What is told of a part of the work, which reaches from `start` to `end` of it."""
+    return None if told is None else lambda share: told(start + share * (end - start))
 
 
 def _small_enough(

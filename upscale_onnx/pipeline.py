@@ -77,7 +77,7 @@ def compile(
         pruned = _pruned(original, wanted, progress)
         subject = Subject.of(pruned.model)
     with clock.stage("contest", 0.2):
-        found = settled(subject, pruned, original, wanted)
+        found = settled(subject, pruned, original, wanted, clock.part("contest", 0.2, 0.7))
         masked, outcome = found.model, found.outcome
     with clock.stage("verify", 0.7):
         shown = proven(masked, outcome, wanted)
@@ -159,6 +159,10 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
+
+    def part(self, name: str, start: float, end: float) -> Callable[[float], None]:
+        """What is called with the share, 0 to 1, of a stage that is over, where that reaches from `start` to `end`."""
+        return lambda share: self._tell(name, start + share * (end - start))
 
     def done(self) -> None:
         self._tell("done", 1.0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import onnx
 
 from upscale_onnx import notes
-from upscale_onnx.contest import INPUT, Making, Outcome, contest
+from upscale_onnx.contest import INPUT, Making, Outcome, Told, contest
 from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import ArgumentError, UnchangedError
 from upscale_onnx.exports import make, standing_channels
@@ -57,7 +57,9 @@ class Settled:
     notes: tuple[str, ...]
 
 
-def settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options) -> Settled:
+def settled(
+    subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options, told: Told | None = None
+) -> Settled:
     """The best export of `pruned`, which `subject` is about, with the weights back that it leaves in place anyway; of
     `original` where pruning wins nothing.
 
@@ -66,22 +68,24 @@ def settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, options
         UnchangedError: nothing changed, and that is to be an error. ModelError: onnxruntime cannot run the model.
         ProviderError: no such device.
     """
-    found = _settled(subject, pruned, original, options)
+    found = _settled(subject, pruned, original, options, told)
     if options.fail_if_unchanged and has_same_form(found.outcome.model, original):
         raise UnchangedError(f"the model would stay as it is, nothing is written: {found.notes[0]}")
     return found
 
 
-def _settled(subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options) -> Settled:
+def _settled(
+    subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options, told: Told | None
+) -> Settled:
     if not pruned.count:
-        return _unpruned(subject, original, options, _nothing_chosen(subject, original, options))
-    outcome = _contest(subject, original, options)
+        return _unpruned(subject, original, options, _nothing_chosen(subject, original, options), told)
+    outcome = _contest(subject, original, options, told)
     found = _without_waste(subject, pruned, outcome, options)
     if found is not None and not has_same_form(found.outcome.model, original):
         return found
     raced = outcome.making is None and outcome.race is not None
     said = (notes.PRUNED_NOT_FASTER if raced else notes.nothing_freed(subject.refusals),)
-    plain = _unpruned(Subject.of(original), original, options, said)
+    plain = _unpruned(Subject.of(original), original, options, said, told)
     return replace(plain, outcome=replace(plain.outcome, race=plain.outcome.race or outcome.race))
 
 
@@ -91,18 +95,20 @@ def _nothing_chosen(subject: Subject, original: onnx.ModelProto, options: Option
     return (notes.nothing_chosen(len(kept_channels(original, options.side)), subject.refusals),)
 
 
-def _contest(subject: Subject, original: onnx.ModelProto, options: Options) -> Outcome:
-    outcome = contest(subject.model, subject.shapes, subject.draft, subject.segments, options, original)
+def _contest(subject: Subject, original: onnx.ModelProto, options: Options, told: Told | None) -> Outcome:
+    outcome = contest(subject.model, subject.shapes, subject.draft, subject.segments, options, original, told)
     return replace(outcome, notes=(*outcome.notes, *_missed_latency(outcome, options)))
 
 
-def _unpruned(subject: Subject, original: onnx.ModelProto, options: Options, said: tuple[str, ...]) -> Settled:
+def _unpruned(
+    subject: Subject, original: onnx.ModelProto, options: Options, said: tuple[str, ...], told: Told | None
+) -> Settled:
     """The best export of `original`, which `subject` is about; `said` of why it is not pruned."""
-    outcome = _contest(subject, original, options)
-    told = (*said, *outcome.notes)
-    if not told and has_same_form(outcome.model, original):
-        told = (notes.nothing_removed(subject.refusals),)
-    return Settled(subject, outcome, original, 0, told)
+    outcome = _contest(subject, original, options, told)
+    lines = (*said, *outcome.notes)
+    if not lines and has_same_form(outcome.model, original):
+        lines = (notes.nothing_removed(subject.refusals),)
+    return Settled(subject, outcome, original, 0, lines)
 
 
 def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: Options) -> Settled | None:

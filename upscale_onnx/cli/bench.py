@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import add_common, add_session, positive, positive_number
@@ -85,9 +85,13 @@ def run(args: argparse.Namespace, output: Output) -> int:
     settings = [(batch, threads) for batch in args.batch or (None,) for threads in args.threads]
     with output.progress() as progress:
         for done, (batch, threads) in enumerate(settings):
-            progress(_setting(batch, threads), done / len(settings))
+
+            def told(share: float, name: str = _setting(batch, threads), done: int = done) -> None:
+                progress(name, (done + share) / len(settings))
+
+            told(0.0)
             fitting = _fitting(models, batch, skipped)
-            race = _race(fitting, args, provider, batch, threads, skipped)
+            race = _race(fitting, args, provider, batch, threads, skipped, told)
             if race is None:
                 continue
             races.append(race)
@@ -128,6 +132,7 @@ def _race(
     batch: int | None,
     threads: int,
     skipped: list[str],
+    told: Callable[[float], None],
 ) -> Race | None:
     """The race of `models`, less those that cannot be run; None where the first cannot: all are compared with it."""
     from upscale_onnx.runtime import race
@@ -146,6 +151,7 @@ def _race(
             seed=args.seed,
             batch=batch,
             skip=lambda name, error: skipped.append(f"{name}: {where}{_reason(name, error)}"),
+            told=told,
         )
     except ModelError as error:
         skipped.append(f"{first}: {where}{_reason(first, error)}")

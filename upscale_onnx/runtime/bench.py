@@ -59,6 +59,7 @@ def race(
     batch: int | None = None,
     eliminate: bool = False,
     skip: Callable[[str, ModelError], None] | None = None,
+    told: Callable[[float], None] | None = None,
 ) -> Race:
     """Latencies of models that take the same inputs, measured in interleaved rounds.
 
@@ -69,6 +70,7 @@ def race(
     With `eliminate`, runners that after 3 rounds are more than 25 % slower than the best run no further; the
     first always stays. Where `skip` is given, it is told of runners other than the first that cannot be run,
     and the race goes on without them. Where another runtime takes part, all run in this process.
+    `told` is called with the share, 0 to 1, of the race that is over.
 
     Raises:
         ArgumentError: there is nothing to race.
@@ -78,7 +80,7 @@ def race(
         raise ArgumentError("nothing to race: give at least one model")
     engines = any(callable(runner) for runner in runners.values())
     held = on_runtime_thread(_race) if engines else _race
-    return held(runners, provider, threads, rounds, warmup, seed, budget_s, inputs, batch, eliminate, skip)
+    return held(runners, provider, threads, rounds, warmup, seed, budget_s, inputs, batch, eliminate, skip, told)
 
 
 @in_worker
@@ -94,6 +96,7 @@ def _race(
     batch: int | None,
     eliminate: bool,
     skip: Callable[[str, ModelError], None] | None,
+    told: Callable[[float], None] | None,
 ) -> Race:
     feed = dict(inputs) if inputs is not None else _random_feed(next(iter(runners.values())), provider, seed, batch)
     entries: list[_Runner] = []
@@ -107,12 +110,14 @@ def _race(
     with _no_garbage_collection():
         for runner in entries:
             runner.iterations = _iterations(runner.infer, warmup)
-        done = _run_rounds(entries, rounds, budget_s, eliminate)
+        done = _run_rounds(entries, rounds, budget_s, eliminate, told)
     timings = tuple(_timing(runner, entries[0]) for runner in entries)
     return Race(timings, min(timings, key=lambda timing: timing.ratio).name, provider, threads, done, batch)
 
 
-def _run_rounds(runners: list[_Runner], rounds: int, budget_s: float, eliminate: bool) -> int:
+def _run_rounds(
+    runners: list[_Runner], rounds: int, budget_s: float, eliminate: bool, told: Callable[[float], None] | None
+) -> int:
     active = list(runners)
     started = time.perf_counter()
     index = 0
@@ -127,6 +132,8 @@ def _run_rounds(runners: list[_Runner], rounds: int, budget_s: float, eliminate:
             best = min(median(runner.seconds) for runner in active)
             active = [r for r in active if r is runners[0] or median(r.seconds) <= _HOPELESS * best]
         spent = time.perf_counter() - started
+        if told is not None:
+            told(min(max(index / rounds, spent / budget_s), 1.0))
         if index >= MIN_ROUNDS and spent + spent / index > budget_s:
             break
     return index
