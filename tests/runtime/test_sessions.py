@@ -64,3 +64,20 @@ def test_inputs_that_do_not_fit_give_one_line(inputs: dict[str, object], capfd: 
         run(session, inputs)
     assert "\n" not in str(caught.value)
     assert capfd.readouterr().err == ""
+
+
+def test_the_cause_of_a_failure_is_told_and_not_where_in_the_source_it_is() -> None:
+    model = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[n] x, int64[2] s) => (y) { y = Reshape (x, s) }'
+    )
+    with pytest.raises(ModelError) as caught:
+        run(make_session(model), {"x": np.ones(8, np.float32), "s": np.array([3, 5])})
+    assert str(caught.value).endswith("Input shape:{8}, requested shape:{3,5}")
+    assert ".h:" not in str(caught.value)
+    assert "::" not in str(caught.value)
+
+
+def test_a_long_signature_does_not_hide_the_cause() -> None:
+    empty = onnx.helper.make_graph([], "g", [], [])
+    with pytest.raises(ModelError, match="OrtValue indexes should have been populated"):
+        make_session(onnx.helper.make_model(empty, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8))

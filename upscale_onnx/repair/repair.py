@@ -107,6 +107,9 @@ def _repair_layer(
     alive, outputs = support
     tail, carries = goal.tail(layer.group)
     start = _matrix(layer, constant_tensors(model))
+    if not fit.x.shape[1]:  # one row for all inputs: there is nothing to judge a fit by
+        error = _error(held, goal, tail, start)
+        return LayerRepair(layer.weight, error, error)
     chosen = None if choose is None else choose(layer, fit, held, tail, start)
     if chosen is not None:
         alive = alive & chosen

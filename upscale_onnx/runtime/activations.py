@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from onnx import ModelProto, NodeProto, TypeProto
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.protos import element_count, skeleton
-from upscale_onnx.runtime.inputs import Array, Inputs
+from upscale_onnx.runtime.inputs import Array, Inputs, input_specs
 from upscale_onnx.runtime.sessions import input_names, make_session, run
 
 _SPILL_BYTES = 2**29
@@ -34,7 +35,8 @@ def batches_of(inputs: Mapping[str, Array], size: int) -> tuple[Inputs, ...]:
 
 def has_fixed_batch(model: ModelProto) -> bool:
     """Whether any input of `model` fixes its first axis, so that batches cannot be cut."""
-    shapes = [value.type.tensor_type.shape.dim for value in model.graph.input]
+    fed = {spec.name for spec in input_specs(model)}
+    shapes = [value.type.tensor_type.shape.dim for value in model.graph.input if value.name in fed]
     return any(bool(dims) and dims[0].dim_value > 0 for dims in shapes)
 
 
@@ -56,7 +58,7 @@ def value_batches(
     Raises:
         ModelError: onnxruntime cannot run the model on a batch.
     """
-    inputs = {value.name for value in model.graph.input}
+    inputs = {spec.name for spec in input_specs(model)}
     wanted = [name for name in dict.fromkeys(names) if name not in inputs]
     session, taken = None, tuple[str, ...]()
     if wanted:
@@ -177,24 +179,35 @@ class Walk:
         everything = self._model.graph.node
         nodes = [everything[i] for i in range(self._done, position) if i not in self._constants]
         made = [name for node in nodes for name in node.output if name and self._is_live(name, position)]
+        self._done = position
+        if not made:  # constants alone, or what nobody reads: onnxruntime takes no graph without outputs
+            for held in self._held:
+                self._forget(held, position)
+            return
         constants = [everything[i] for i in sorted(self._constants)]
         piece = _part(self._model, [*constants, *nodes], self._held[0].keys(), made, self._types)
         session = make_session(piece, threads=self._threads)
         taken = input_names(session)
         for held in self._held:
-            found = run(session, {name: held[name] for name in taken}, made) if made else []
-            for name in [name for name in held if not self._is_live(name, position)]:
-                self._store.release(held.pop(name))
+            found = run(session, {name: held[name] for name in taken}, made)
+            self._forget(held, position)
             held.update((name, self._store.hold(array)) for name, array in zip(made, found, strict=True))
-        self._done = position
 
     def release(self, name: str) -> None:
         """Hold the value `name` no longer than nodes read it."""
         self._keep.discard(name)
 
     def values(self, name: str) -> Iterator[Array]:
-        """The held value `name`, batch by batch."""
-        return (held[name] for held in self._held)
+        """The value `name`, batch by batch: a held one, or one that does not depend on the inputs."""
+        if all(name in held for held in self._held):
+            return (held[name] for held in self._held)
+        constant = next(value_batches(self._model, [name], [{}], self._threads))[name]
+        return repeat(constant, len(self._held))
+
+    def _forget(self, held: dict[str, Array], position: int) -> None:
+        """Let go of what no node from `position` on reads."""
+        for name in [name for name in held if not self._is_live(name, position)]:
+            self._store.release(held.pop(name))
 
     def _is_live(self, name: str, position: int) -> bool:
         return name in self._keep or self._last_read.get(name, -1) >= position

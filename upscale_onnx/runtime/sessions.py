@@ -32,6 +32,9 @@ _QUIET = 4
 _SERIALIZABLE_BYTES = 2**31 - 2**26
 _NO_MEMORY = re.compile("bad_alloc|bad allocation|failed to allocate|out of memory", re.IGNORECASE)
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+# A place in onnxruntime's source, and the signature of the function there: the cause stands behind them.
+_PLACE = re.compile(r"\S+\.(?:cc|h|cu|cpp):\d+ (?:\S[^()]*::[^()]*\(.*?\)(?: const)? )?")
+_LONGEST = 600
 
 
 @in_worker
@@ -108,7 +111,8 @@ def ort_errors(doing: str) -> Iterator[None]:
     except _exceptions() as error:
         if _NO_MEMORY.search(str(error)):
             raise MemoryError(f"{doing}: there is not enough memory") from error
-        raise ModelError(f"{doing}: {_CODE.sub('', one_line(error))}") from error
+        said = _PLACE.sub("", _CODE.sub("", " ".join(str(error).split())))
+        raise ModelError(f"{doing}: {one_line(said, _LONGEST)}") from error
 
 
 @functools.cache
