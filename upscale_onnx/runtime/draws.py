@@ -9,16 +9,18 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-_BLOCK = 8
+_BLOCKS = ((32, 0.4), (8, 0.3), (2, 0.2), (1, 0.1))  # lengths, and how much of the values is the same along them
+_HARMONICS, _PERIODIC = 12, 512  # of waves, and the window that their pitches are for
 _SHORTEST_BLOCKED = 16  # axes below this length are channels more often than space or time
 
 
 class Draw(Enum):
-    """A way to draw values. The first four differ most, so that few trials see much."""
+    """A way to draw values. The first ones differ most, so that few trials see much."""
 
     NORMAL = "normal"
     PIXELS = "pixels"  # 0 to 255, neighbours alike
     UNIT = "unit"  # 0 to 1
+    WAVES = "waves"  # harmonics along the long axes, as in sounds, at a low level
     CHANNELS = "channels"  # each channel with a scale and a mean of its own
     BLOCKS = "blocks"  # both signs, neighbours alike
     WIDE = "wide"  # thirty times the normal ones
@@ -32,6 +34,8 @@ def floats(rng: np.random.Generator, draw: Draw, shape: tuple[int, ...]) -> Arra
         return np.asarray(np.floor(256 * _alike(rng, rng.random, shape)))
     if draw is Draw.UNIT:
         return np.asarray(rng.random(shape))
+    if draw is Draw.WAVES:
+        return _waves(rng, shape)
     if draw is Draw.CHANNELS:
         scales = _per_channel(shape)
         values = rng.standard_normal(shape) + rng.standard_normal(scales)
@@ -65,12 +69,27 @@ def booleans(rng: np.random.Generator, trial: int, shape: tuple[int, ...]) -> Ar
 
 
 def _alike(rng: np.random.Generator, draw: Any, shape: tuple[int, ...]) -> Array:
-    """Values in [0, 1) that are nearly the same along blocks of the long axes, as in pictures and sounds."""
-    repeats = [_BLOCK if size >= _SHORTEST_BLOCKED else 1 for size in shape]
-    coarse = np.asarray(draw([-(-size // repeat) for size, repeat in zip(shape, repeats, strict=True)]))
-    for axis, repeat in enumerate(repeats):
-        coarse = np.repeat(coarse, repeat, axis)
-    return 0.8 * coarse[tuple(slice(size) for size in shape)] + 0.2 * np.asarray(draw(shape))
+    """Values in [0, 1) that resemble their neighbours along long axes at several distances, as pictures and sounds do."""
+    total: Array = np.zeros(shape)
+    for block, share in _BLOCKS:
+        repeats = [block if size >= _SHORTEST_BLOCKED else 1 for size in shape]
+        coarse = np.asarray(draw([-(-size // repeat) for size, repeat in zip(shape, repeats, strict=True)]))
+        for axis, repeat in enumerate(repeats):
+            coarse = np.repeat(coarse, repeat, axis) if repeat > 1 else coarse
+        total += share * coarse[tuple(slice(size) for size in shape)]
+    return total
+
+
+def _waves(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    """Harmonics of a random pitch and phase along every long axis, and a little noise."""
+    total = 0.001 * rng.standard_normal(shape)
+    for axis, size in enumerate(shape):
+        if size < _SHORTEST_BLOCKED:
+            continue
+        turns = 2 * np.pi * rng.uniform(2, 12) * np.arange(size) / min(size, _PERIODIC)
+        wave = sum(np.sin(k * turns + rng.uniform(0, 2 * np.pi)) / k for k in range(1, _HARMONICS))
+        total = total + 0.01 * np.reshape(wave, [size if i == axis else 1 for i in range(len(shape))])
+    return np.asarray(total)
 
 
 def _per_channel(shape: tuple[int, ...]) -> tuple[int, ...]:
