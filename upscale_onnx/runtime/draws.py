@@ -69,7 +69,7 @@ def booleans(rng: np.random.Generator, trial: int, shape: tuple[int, ...]) -> Ar
 
 
 def _alike(rng: np.random.Generator, draw: Any, shape: tuple[int, ...]) -> Array:
-    """Values in [0, 1) that resemble their neighbours along long axes at several distances, as pictures and sounds do."""
+    """Values in [0, 1) that resemble their neighbours along long axes, at several distances, as pictures do."""
     total: Array = np.zeros(shape)
     for block, share in _BLOCKS:
         repeats = [block if size >= _SHORTEST_BLOCKED else 1 for size in shape]
