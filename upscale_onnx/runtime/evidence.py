@@ -48,7 +48,9 @@ def trials_of(name: str, expected: Iterable[Any], actual: Iterable[Any]) -> tupl
 
 def is_plain(trials: Sequence[Trial], tolerance: Tolerance) -> bool:
     """Whether rounding alone explains all differences, so that noise need not be measured."""
-    return all(trial.error.relative <= tolerance.limit for trial in trials) and not _odd_slice(trials, (), tolerance)
+    return all(trial.error.relative <= tolerance.limit for trial in trials) and not _odd_slice(
+        trials, (), tolerance, tolerance.limit
+    )
 
 
 def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance) -> Verdict:
@@ -84,7 +86,7 @@ def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance
             f"output '{name}' cannot be compared: rounding alone moves the original by {least:.3g} of its scale",
             silent=True,
         )
-    odd = _odd_slice([trials[i] for i in used], [[run[i] for i in used] for run in noise], tolerance)
+    odd = _odd_slice([trials[i] for i in used], [[run[i] for i in used] for run in noise], tolerance, allowed)
     if odd is not None:
         axis, index, error, scale = odd
         return _no(
@@ -111,12 +113,12 @@ def _differs(name: str, error: float, allowed: float, noise: float | None) -> st
 
 
 def _odd_slice(
-    trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance
+    trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance, limit: float
 ) -> tuple[int, int, float, float] | None:
     """The axis, index, error and scale of the slice that is most too far off; None where there is none.
 
     A small slice may be a difference of large values, which carry rounding of their own scale: it is allowed the
-    geometric mean of what its own scale and that of the whole output would allow. Steps of a quantiser are those of
+    geometric mean of what `limit` is at its own scale and at that of the whole output. Steps of a quantiser are those of
     the whole value, so where there is one, slices are not told apart.
     """
     if tolerance.step or tolerance.whole:
@@ -131,7 +133,7 @@ def _odd_slice(
         for run in noise:
             if all(axis in trial.slices and trial.slices[axis][0].size == errors.size for trial in run):
                 moved = np.maximum(moved, _largest(run, axis, 0))
-        allowed = np.maximum(tolerance.limit * np.sqrt(scales), _NOISE_FACTOR * moved)
+        allowed = np.maximum(limit * np.sqrt(scales), _NOISE_FACTOR * moved)
         ratios = np.divide(errors, allowed, out=np.where(errors > 0, math.inf, 0.0), where=allowed > 0)
         index = int(ratios.argmax())
         if ratios[index] > worst_ratio:
