@@ -118,8 +118,8 @@ def _odd_slice(
     """The axis, index, error and scale of the slice that is most too far off; None where there is none.
 
     A small slice may be a difference of large values, which carry rounding of their own scale: it is allowed the
-    geometric mean of what `limit` is at its own scale and at that of the whole output. Steps of a quantiser are those of
-    the whole value, so where there is one, slices are not told apart.
+    geometric mean of what `limit` is at its own scale and at that of the whole output. Steps of a quantiser are those
+    of the whole value, so where there is one, slices are not told apart.
     """
     if tolerance.step or tolerance.whole:
         return None
