@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import NodeProto, helper
-from onnx.reference import ReferenceEvaluator
+
+if TYPE_CHECKING:
+    from onnx.reference import ReferenceEvaluator
 
 Array = npt.NDArray[Any]
 
@@ -46,6 +48,8 @@ def _element_type(value: Array) -> int | None:
 
 @functools.lru_cache(maxsize=512)
 def _evaluator(node: bytes, opset: int, types: tuple[int, ...]) -> ReferenceEvaluator:
+    from onnx.reference import ReferenceEvaluator  # slow to import, and the worker does without
+
     proto = NodeProto.FromString(node)
     inputs = [helper.make_tensor_value_info(n, t, None) for n, t in zip(proto.input, types, strict=True) if n]
     outputs = [onnx.ValueInfoProto(name=name) for name in proto.output]
