@@ -1,7 +1,7 @@
 """A seeded mutation fuzzer; it saves as it goes, and goes on where it stopped.
 
 python -m tests.fuzz --count 100000 --folder FOLDER          # through the Python API, in one process
-python -m tests.fuzz --count 1000 --folder FOLDER --cli      # through the command line
+python -m tests.fuzz --count 1000 --folder FOLDER --cli      # through the command line, one in 50 as a process
 python -m tests.fuzz --folder FOLDER --show 1234             # the mutant of that number, as a file
 """
 
@@ -54,12 +54,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=100_000, help="mutants in all")
     parser.add_argument("--seed", type=int, default=0, help="seed of the mutants")
     parser.add_argument("--folder", type=Path, required=True, help="where to keep the state and the finds")
-    parser.add_argument("--cli", action="store_true", help="through the command line, a process each")
+    parser.add_argument("--cli", action="store_true", help="through the command line")
+    parser.add_argument("--more", type=Path, metavar="DIR", help="a folder with more models to make mutants of")
     parser.add_argument("--show", type=int, metavar="N", help="only write mutant N into the folder")
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     if args.show is not None:
-        (args.folder / f"{args.show}.onnx").write_bytes(mutant(seeds(), args.show, args.seed))
+        (args.folder / f"{args.show}.onnx").write_bytes(mutant(seeds(args.more), args.show, args.seed))
         return 0
     path = args.folder / ("cli.json" if args.cli else "api.json")
     state = State(**json.loads(path.read_text())) if path.exists() else State(args.seed)
@@ -70,7 +71,7 @@ def main() -> int:
         for number, kind, detail in _campaign(state.done, args):
             state.add(number, kind, detail)
             if kind not in GOOD:
-                (args.folder / f"{number}.onnx").write_bytes(mutant(seeds(), number, args.seed))
+                (args.folder / f"{number}.onnx").write_bytes(mutant(seeds(args.more), number, args.seed))
             state.seconds = before + time.monotonic() - begun
             if time.monotonic() - saved > _SAVE_SECONDS:
                 saved = time.monotonic()
@@ -85,6 +86,7 @@ def main() -> int:
 def _campaign(start: int, args: argparse.Namespace) -> Iterator[tuple[int, str, str]]:
     """Number, kind and detail of mutants until the process ends, which is a find unless it means to."""
     words = [str(start), str(args.count), str(args.seed), *(["--cli"] if args.cli else [])]
+    words += ["--more", str(args.more)] if args.more is not None else []
     command = [sys.executable, "-m", "tests.fuzz.campaign", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

@@ -35,9 +35,10 @@ twice (p) => (q) { q = Add (p, p) }
 """
 
 
-def seeds() -> list[bytes]:
-    """All seeds, in an order that is the same everywhere."""
-    return [*_operators(), onnx.parser.parse_model(_CONTROL).SerializeToString(), _quantised(), *_files()]
+def seeds(more: Path | None = None) -> list[bytes]:
+    """The project's own seeds and those in the folder `more`, in an order that is the same everywhere."""
+    own = (onnx.parser.parse_model(_CONTROL).SerializeToString(), _quantised(), *_files(ROOT / "models"))
+    return [*_operators(), *own, *(_files(more) if more is not None else ())]
 
 
 def _operators() -> Iterator[bytes]:
@@ -75,9 +76,8 @@ def _quantised() -> bytes:
     )
 
 
-def _files() -> Iterator[bytes]:
-    """Small models beside the project, where there are any."""
-    for folder in (ROOT / "models", ROOT.parent / "shared" / "cases"):
-        for path in sorted(folder.rglob("*.onnx")):
-            if path.stat().st_size <= _LARGEST_FILE:
-                yield path.read_bytes()
+def _files(folder: Path) -> Iterator[bytes]:
+    """Its small models."""
+    for path in sorted(folder.glob("*.onnx")):
+        if path.stat().st_size <= _LARGEST_FILE:
+            yield path.read_bytes()

@@ -125,10 +125,11 @@ def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert state.done == sum(state.kinds.values()) == 5
 
 
-def test_the_command_line_is_watched_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("alone", [False, True])
+def test_the_command_line_is_watched_too(tmp_path: Path, alone: bool) -> None:
     sound = onnx.parser.parse_model(MODEL).SerializeToString()
-    assert trial.by_command_line(tmp_path, sound) == trial.Found("same")
+    assert trial.by_command_line(tmp_path, sound, alone=alone) == trial.Found("same")
     (tmp_path / "out.onnx").unlink()
-    outcome = trial.by_command_line(tmp_path, sound[:-9])
+    outcome = trial.by_command_line(tmp_path, sound[:-9], alone=alone)
     assert outcome.kind == "refused"
     assert {path.name for path in tmp_path.iterdir()} - set(trial._NOT_OURS) == {"in.onnx"}

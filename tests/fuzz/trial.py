@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import random
 import resource
+import select
 import signal
 import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import upscale_onnx
+from upscale_onnx.cli.main import main
 from upscale_onnx.errors import UpscaleError
 from upscale_onnx.model import save_model
 
 # What a trial may end in without being a find.
 GOOD = ("same", "unjudged", "refused", "unequal")
 _SECONDS = 60
+_JUDGE_SECONDS = 30
 _MOST_BYTES = 2 * 2**30
 _NOT_OURS = (".ses",)  # onnxruntime's own
+_MOST_CODE = 5
 _EXPORTS = ("keep", "gather", "planned", "upscale")
 
 
@@ -108,14 +113,16 @@ class _Judge:
         try:
             process.stdin.write(f"{before}\t{after}\n")
             process.stdin.flush()
-            line = process.stdout.readline()
+            # A session may take longer than anybody would wait, and its answer is none to the next question.
+            ready = select.select([process.stdout], [], [], _JUDGE_SECONDS)[0]
+            line = process.stdout.readline() if ready else ""
         except BrokenPipeError:
             line = ""
         if line:
             return line.strip()
         self.close()
         self._process = self._start()
-        return "unjudged: onnxruntime crashed"
+        return "unjudged: onnxruntime crashed, or takes too long"
 
     def close(self) -> None:
         process = self._process
@@ -134,7 +141,7 @@ class _Judge:
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True, cwd=root)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _alarm(seconds: int) -> Iterator[None]:
     def ring(number: int, frame: object) -> None:
         raise Hang
@@ -148,23 +155,37 @@ def _alarm(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def by_command_line(folder: Path, data: bytes) -> Found:
-    """One mutant through `python -m upscale_onnx`."""
+def by_command_line(folder: Path, data: bytes, *, alone: bool = False) -> Found:
+    """One mutant through the command line: a process of its own where it is `alone`, else this one's `main`."""
     before, after = folder / "in.onnx", folder / "out.onnx"
     before.write_bytes(data)
     after.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "upscale_onnx", str(before), str(after), "--no-race", "-q"]
-    variables = {**os.environ, "TMPDIR": str(folder)}
+    words = [str(before), str(after), "--no-race", "-q"]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=4 * _SECONDS, env=variables)
-    except subprocess.TimeoutExpired:
-        return Found("hang", f"longer than {4 * _SECONDS} s")
-    said = done.stderr.decode(errors="replace")
+        with _alarm(_SECONDS):
+            code, said = _process(words, folder) if alone else _main(words)
+    except Hang:
+        return Found("hang", f"longer than {_SECONDS} s")
     left = {path.name for path in folder.iterdir()} - {before.name, *_NOT_OURS}
-    if done.returncode < 0 or done.returncode not in (0, 1, 2, 3, 4):
-        return Found("abort", f"exit code {done.returncode}: {said[-300:]}")
-    if done.returncode == 1 or "Traceback" in said or len(said.splitlines()) > 1:
+    if code < 0 or code > _MOST_CODE:
+        return Found("abort", f"exit code {code}: {said[-300:]}")
+    if code == 1 or "Traceback" in said or len(said.splitlines()) > 1:
         return Found("bug", said[-300:])
-    if left != ({after.name} if done.returncode == 0 else set()):
+    if left != ({after.name} if code == 0 else set()):
         return Found("files", ", ".join(sorted(left)))
-    return Found(("same", "", "refused", "unequal", "refused")[done.returncode], said.strip())
+    kind = {0: "same", 3: "unequal"}.get(code, "refused")
+    return Found(kind, said.strip())
+
+
+def _process(words: list[str], folder: Path) -> tuple[int, str]:
+    variables = {**os.environ, "TMPDIR": str(folder)}
+    command = [sys.executable, "-m", "upscale_onnx", *words]
+    done = subprocess.run(command, capture_output=True, env=variables, cwd=Path(__file__).parents[2])
+    return done.returncode, done.stderr.decode(errors="replace")
+
+
+def _main(words: list[str]) -> tuple[int, str]:
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        code = main(words)
+    return code, said.getvalue()

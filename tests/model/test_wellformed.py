@@ -89,6 +89,12 @@ def test_what_a_model_says_wrongly_of_its_values_does_not_count(value: str, dims
         assert compiled.report.after.parameters == compiled.report.before.parameters // 2
 
 
+def test_an_input_that_leaves_the_graph_again_has_its_own_shape() -> None:
+    model = two_convs()
+    model.graph.output.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 5, 6]))
+    assert infer_shapes(model)["x"].dims == (1, 3, 8, 8)
+
+
 def test_what_only_the_model_says_counts() -> None:
     nodes = [helper.make_node("Odd", ["x"], ["c"], domain="own"), helper.make_node("Relu", ["c"], ["y"])]
     dims = ["n", 8, 4, 4]

@@ -35,13 +35,15 @@ def test_a_session_is_made_of_anything_that_holds_a_model(
     assert captured.err == "", "a weight listed as input made onnxruntime talk"
 
 
-def test_a_model_too_large_for_a_protobuf_goes_through_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("serializable", [1000, 10**6])
+def test_a_large_model_goes_through_a_file(monkeypatch: pytest.MonkeyPatch, serializable: int) -> None:
     weight = onnx.numpy_helper.from_array(np.arange(1024, dtype=np.float32), "big")
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]> g (float[1024] x) => (float[1024] y) { y = Add (x, big) }'
     )
     model.graph.initializer.append(weight)
-    monkeypatch.setattr(sessions, "_SERIALIZABLE_BYTES", 1000)
+    monkeypatch.setattr(sessions, "_IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr(sessions, "_SERIALIZABLE_BYTES", serializable)
     monkeypatch.setattr(sessions, "save_model", lambda m, p: save_model(m, p, external_over=1000))
     with in_process():
         (y,) = run(make_session(model), {"x": np.zeros(1024, np.float32)})

@@ -56,7 +56,8 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
     for number in range(_MOST_ROUNDS):
         graph, inferred = _inferred(bare)
         shapes = _initializer_shapes(bare.graph) | _initializer_shapes(model.graph)
-        for value in (*graph.value_info, *graph.output, *graph.input):
+        # An output that is an input as well has the shape of that.
+        for value in (*graph.value_info, *graph.input, *graph.output):
             shape = tensor_shape(value.type)
             if shape is not None and value.name not in shapes:
                 shapes[value.name] = shape

@@ -19,6 +19,7 @@ from upscale_onnx.model import save_model
 from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.load import read_model
 from upscale_onnx.model.protos import one_line, stored_bytes
+from upscale_onnx.model.stream import pieces
 from upscale_onnx.runtime.providers import Device, quiet_runtime
 from upscale_onnx.worker import beat, in_worker
 
@@ -30,6 +31,7 @@ Values = Mapping[str, Any]
 
 _QUIET = 4
 _SERIALIZABLE_BYTES = 2**31 - 2**26
+_IN_MEMORY_BYTES = 2**26
 _NO_MEMORY = re.compile("bad_alloc|bad allocation|failed to allocate|out of memory", re.IGNORECASE)
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 # A place in onnxruntime's source, and the signature of the function there: the cause stands behind them.
@@ -142,13 +144,19 @@ def _loadable(model: Model) -> Iterator[bytes | str]:
     elif not isinstance(model, ModelProto):
         model = read_model(model)
     refuse_external(model, "the model")
-    if sum(stored_bytes(tensor) for tensor in model.graph.initializer) <= _SERIALIZABLE_BYTES:
+    stored = sum(stored_bytes(tensor) for tensor in model.graph.initializer)
+    if stored <= _IN_MEMORY_BYTES:
         yield model.SerializeToString()
-    else:
-        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-            path = Path(folder) / "model.onnx"
+        return
+    # As bytes its weights would be held once more, for as long as the session takes to load.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "model.onnx"
+        if stored <= _SERIALIZABLE_BYTES:
+            with path.open("wb") as file:
+                file.writelines(pieces(model))
+        else:
             save_model(model, path)
-            yield str(path)
+        yield str(path)
 
 
 def _parsed(data: bytes) -> ModelProto:
