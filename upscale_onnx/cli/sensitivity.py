@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from upscale_onnx.cli.arguments import add_common, add_session, criterion_name, fraction, positive
@@ -88,7 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reports.add_argument("--csv", metavar="FILE", help="the result as CSV, one line per layer and amount")
     reports.add_argument("--plot", metavar="FILE", help="curves, as .png, .svg or .pdf")
     reports.add_argument(
-        "--profile", metavar="FILE", help="what each layer keeps when it loses what is tolerated, for --profile FILE"
+        "--profile",
+        metavar="FILE",
+        help="what each layer keeps where all together lose what is tolerated: the largest amount of each alone, all "
+        "scaled by one factor; for --profile FILE of compile",
     )
     add_common(parser)
 
@@ -98,6 +102,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     _check(args)
     from upscale_onnx.model import load_model
     from upscale_onnx.sensitivity.scan import scan
+    from upscale_onnx.sensitivity.together import pruned_together
 
     model = load_model(args.model)
     options = Options(criterion=args.criterion, side=args.side, calibration=args.calibration, seed=args.seed)
@@ -106,6 +111,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         measure = _measure(model, args)
         tolerated = _TOLERATED[measure.name] if args.tolerate is None else args.tolerate
         found = scan(model, measure, args.amounts, options, tolerated=tolerated, layers=args.layers, progress=progress)
+        found = replace(found, together=pruned_together(model, measure, found, options, progress))
     with output.publishing() as files:
         _write(args, found, files)
     output.tables([_table(found)])
@@ -152,12 +158,11 @@ def _write(args: argparse.Namespace, found: Sensitivity, files: NewFiles) -> Non
     from upscale_onnx.report.csv import write_rows
     from upscale_onnx.report.curves import Curve, write_curves
     from upscale_onnx.report.json import write_json
-    from upscale_onnx.sensitivity.scan import profile
 
     if args.json is not None:
         write_json(found, args.json, files)
-    if args.profile is not None:
-        text = profile_text(profile(found), args.side, "unconstrained")
+    if args.profile is not None and found.together is not None:
+        text = profile_text(found.together.profile, args.side, "unconstrained")
         write_whole(text.encode(), args.profile, files)
     if args.csv is not None:
         columns = ("weight", "node", "op_type", "channels", "amount", "kept", found.measure, "loss")
@@ -190,10 +195,16 @@ def _table(found: Sensitivity) -> Table:
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (layer.weight, layer.channels, *layer.values, layer.largest_amount) for layer in found.layers
     )
-    facts = (
+    facts: tuple[tuple[str, Cell], ...] = (
         ("measure", found.measure),
         ("baseline", found.baseline),
         ("tolerated_loss", found.tolerated),
         ("samples", found.samples),
     )
+    if found.together is not None:
+        facts += (
+            ("loss_of_all_together", found.together.unscaled_loss),
+            ("profile.factor", found.together.factor),
+            ("profile.loss", found.together.loss),
+        )
     return Table("sensitivity", "Sensitivity", columns, rows, facts)

@@ -48,8 +48,22 @@ class LayerSensitivity:
 
 
 @dataclass(frozen=True)
+class Together:
+    """What layers keep where they are pruned together, each by `factor` times the largest amount of it alone.
+
+    unscaled_loss: what all lose together at these amounts themselves; loss: at the scaled ones.
+    """
+
+    factor: float
+    unscaled_loss: float
+    loss: float
+    profile: tuple[KeptChannels, ...]
+
+
+@dataclass(frozen=True)
 class Sensitivity:
-    """A scan. measure: what `values` and `baseline` are, "top1" or "distance"; tolerated: the loss that is."""
+    """A scan. measure: what `values` and `baseline` are, "top1" or "distance"; tolerated: the loss that is; together:
+    what layers may lose at once, where that was measured."""
 
     measure: str
     samples: int
@@ -59,6 +73,7 @@ class Sensitivity:
     criterion: str
     amounts: tuple[float, ...]
     layers: tuple[LayerSensitivity, ...]
+    together: Together | None = None
 
 
 def scan(
@@ -115,16 +130,6 @@ def scan(
             for target, results in zip(targets, found, strict=True)
         ),
     )
-
-
-def profile(found: Sensitivity) -> tuple[KeptChannels, ...]:
-    """What each layer keeps when it is pruned by the largest amount that is tolerated of it alone."""
-    return tuple(_kept_of(layer) for layer in found.layers)
-
-
-def _kept_of(layer: LayerSensitivity) -> KeptChannels:
-    kept = round(layer.keep_ratio * layer.channels)
-    return KeptChannels(layer.weight, layer.node, layer.channels, kept, layer.keep_ratio, (layer.weight,))
 
 
 def tolerated_steps(losses: Sequence[float], tolerated: float) -> int:

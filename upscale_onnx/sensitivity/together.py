@@ -1,0 +1,66 @@
+"""A profile of what layers may lose together.
+
+What a scan finds is of one layer alone. Losses of several layers add up, and more than that: so each layer's amount is
+scaled by one factor, the largest that is found by halving under which the loss of all together is tolerated.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable
+from dataclasses import replace
+
+from onnx import ModelProto
+
+from upscale_onnx.masks.kept import kept_channels
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.calibration_data import calibrated_model
+from upscale_onnx.results import KeptChannels
+from upscale_onnx.sensitivity.measures import Measure
+from upscale_onnx.sensitivity.scan import Sensitivity, Together
+
+Progress = Callable[[str, float], None]
+
+_HALVINGS = 6
+
+
+def pruned_together(
+    model: ModelProto,
+    measure: Measure,
+    found: Sensitivity,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Together:
+    """What the layers of `found`, a scan of `model`, keep where the loss of pruning all of them is tolerated.
+
+    Raises: ArgumentError where the criterion lacks its data.
+    """
+    wanted = options or Options()
+    tell = progress or (lambda stage, fraction: None)
+    scanned = {layer.weight for layer in found.layers}
+    known: dict[tuple[int, ...], float] = {}
+
+    def pruned(factor: float) -> tuple[tuple[KeptChannels, ...], float]:
+        amounts = tuple((glob.escape(layer.weight), factor * layer.largest_amount) for layer in found.layers)
+        masked, _ = calibrated_model(model, replace(wanted, amount=None, amounts=amounts, masks="flat"))
+        profile = tuple(kept for kept in kept_channels(masked, wanted.side) if kept.weight in scanned)
+        counts = tuple(kept.kept for kept in profile)
+        if counts not in known:
+            known[counts] = measure.loss(measure.value(masked))
+        return profile, known[counts]
+
+    tell("all layers together", 0.0)
+    profile, alone = pruned(1.0)
+    if alone <= found.tolerated:
+        return Together(1.0, alone, alone, profile)
+    profile, loss = pruned(0.0)
+    low, high = 0.0, 1.0
+    for step in range(_HALVINGS):
+        tell("all layers together", (step + 1) / (_HALVINGS + 1))
+        middle = (low + high) / 2
+        trial, lost = pruned(middle)
+        if lost <= found.tolerated:
+            low, profile, loss = middle, trial, lost
+        else:
+            high = middle
+    return Together(low, alone, loss, profile)
