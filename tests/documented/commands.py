@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 PROGRAMS = re.compile(r"([\w./-]*/)?(make|pip|python3?|upscale-onnx)$")
+VARIABLE = re.compile(r"[A-Z_]+=")
 ELLIPSES = ("…", "...")
 
 
@@ -58,6 +60,7 @@ def _command(line: str) -> str | None:
     except ValueError:  # an apostrophe: prose, or a formula
         return None
     words = [word for word in words if word not in ELLIPSES]
-    if len(words) < 2 or not PROGRAMS.match(words[0]) or words[1:] == ["-m", "upscale_onnx"]:
+    told = list(itertools.dropwhile(VARIABLE.match, words))
+    if len(told) < 2 or not PROGRAMS.match(told[0]) or told[1:] == ["-m", "upscale_onnx"]:
         return None
     return shlex.join(words).replace("'&&'", "&&")

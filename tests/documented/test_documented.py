@@ -26,7 +26,7 @@ Say `python -m upscale_onnx bench a.onnx b.onnx …`, or `make test`; `python -m
     load → verify, don't count
 
 ```sh
-python -m venv there && there/bin/pip install "it>=0.8"
+CUDA_VISIBLE_DEVICES= python -m venv there && there/bin/pip install "it>=0.8"
 ```
 
 | command | |
@@ -45,7 +45,7 @@ def test_commands_are_found_wherever_they_stand(tmp_path: Path) -> None:
         "python -m upscale_onnx bench a.onnx b.onnx",
         "make test",
         "python -m upscale_onnx in.onnx 'out put.onnx'",
-        "python -m venv there && there/bin/pip install 'it>=0.8'",
+        "CUDA_VISIBLE_DEVICES= python -m venv there && there/bin/pip install 'it>=0.8'",
         "upscale-onnx inspect --side 'input|output'",
         "from upscale_onnx import compile\ncompile(model)\n",
     ]
