@@ -14,7 +14,7 @@ from upscale_onnx.options import Proof
 from upscale_onnx.proof.by_claims import prove
 from upscale_onnx.proof.by_names import prove_by_names
 from upscale_onnx.results import LocalProof, Verification
-from upscale_onnx.runtime.inputs import Inputs, random_inputs
+from upscale_onnx.runtime.inputs import Inputs, feasible_inputs
 from upscale_onnx.runtime.interface import interface_difference
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.verify import verify
@@ -48,11 +48,11 @@ def compare_models(
         return verify(original, compiled, provider=provider, seed=seed, **checks)
     if "global" not in proofs:
         found = _unchecked(original, compiled, provider)
-        return found if found.detail else _with_local(found, local.proof(None))
+        return found if found.detail else _with_local(found, local.wherever_it_runs())
     try:
         found = verify(original, compiled, provider=provider, seed=seed, feeds=feeds, **checks)
     except ModelError as error:
-        proof = local.proof(None)
+        proof = local.wherever_it_runs()
         if not proof.complete:
             raise
         detail = f"shown by the local proof alone: {error}"
@@ -78,9 +78,28 @@ class _Local:
     seed: int
     reproducers: str | None
 
-    def proof(self, feed: Inputs | None) -> LocalProof:
-        """Whether all regions are equal; `feed` gives the shapes of the model's inputs, made-up ones do without."""
-        feed = random_inputs(self.original, seed=self.seed) if feed is None else feed
+    def wherever_it_runs(self) -> LocalProof:
+        """The proof for inputs of sizes for which most regions can be run; the whole model need not.
+
+        Raises:
+            ModelError: no values can be made up for the inputs.
+        """
+        found: list[LocalProof] = []
+
+        def attempt(feed: Inputs) -> None:
+            found.append(self.proof(feed))
+            if found[-1].unrunnable and not found[-1].refuted:
+                raise ModelError(found[-1].unrunnable[0].detail)
+
+        try:
+            feasible_inputs(attempt, self.original, seed=self.seed)
+        except ModelError:
+            if not found:
+                raise
+        return min(found, key=lambda proof: len(proof.unrunnable))
+
+    def proof(self, feed: Inputs) -> LocalProof:
+        """Whether all regions are equal; `feed` gives the shapes of the model's inputs."""
         if self.claims is None:
             return prove_by_names(self.original, self.compiled, feed, seed=self.seed)
         return prove(self.original, self.compiled, self.claims, feed, seed=self.seed, reproducers=self.reproducers)

@@ -120,3 +120,20 @@ def test_calibration_data_are_inputs_of_the_global_check_too(tmp_path: Path) -> 
         assert verification is not None
         trials.append(verification.trials)
     assert trials[1] == trials[0] + 1
+
+
+def test_what_onnxruntime_cannot_run_is_proven_by_the_reference(tmp_path: Path) -> None:
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> g (double[1,2,5,5] x) => (double[1,2,5,5] y) {
+            c = Conv(x, w)  r = Relu(c)  y = Conv(r, v)
+        }"""
+    )
+    for name, shape in (("w", (3, 2, 1, 1)), ("v", (2, 3, 1, 1))):
+        values = np.arange(1.0, 7.0).reshape(shape)
+        values[1 if name == "w" else slice(None)] *= 0 if name == "w" else 1
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    result = compile(model, export="gather", race=False)
+    assert shape_of(result.model, "c") == [2, 2, 1, 1]
+    assert result.report.verification is not None
+    assert result.report.verification.equal
+    assert "by the local proof alone" in result.report.verification.detail

@@ -15,7 +15,7 @@ from upscale_onnx.claims import Claim
 from upscale_onnx.proof.compare import Array, is_float, tolerance, wrong
 from upscale_onnx.proof.local import Outcome, Proof
 from upscale_onnx.proof.regions import Network
-from upscale_onnx.proof.values import floating_values
+from upscale_onnx.proof.values import fed_shapes, floating_values
 from upscale_onnx.results import LocalProof
 from upscale_onnx.worker import in_worker
 
@@ -33,7 +33,7 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
     Channels are recognised by their values, also where some are missing or the order is another one. A channel that
     differs in the two is from there on drawn for each by itself: the proof holds only if nobody reads it.
     """
-    kinds = floating_values(a, feed)
+    kinds = floating_values(fed_shapes(a, feed))
     claims = {name: Claim((1,) * kind.rank) for name, kind in kinds.items()}
     wrong_ones: list[Outcome] = []
     proof = Proof(Network(a), Network(b), claims, feed, seed, wrong_ones.append)

@@ -23,8 +23,9 @@ from upscale_onnx.proof.draws import Draw
 from upscale_onnx.proof.inputs import graph_input
 from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
 from upscale_onnx.proof.run import region_outputs
-from upscale_onnx.proof.values import floating_values, open_type
+from upscale_onnx.proof.values import fed_shapes, floating_values, open_type
 from upscale_onnx.results import LocalProof, Unproven
+from upscale_onnx.runtime.roles import Role, input_roles
 from upscale_onnx.worker import beat
 
 # Bytes of values and weights that one session holds at most, unless a single region needs more.
@@ -71,7 +72,9 @@ class Proof:
     awake: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        kinds = floating_values(self.original.model, self.feed)
+        shapes = fed_shapes(self.original.model, self.feed)
+        kinds = floating_values(shapes)
+        self.roles = input_roles(self.original.model, frozenset(self.original.inputs), shapes)
         shared = self.original.maker.keys() & self.compiled.maker.keys() & kinds.keys()
         cuts = {name for name in shared if name in self.claims and len(self.claims[name].sizes) == kinds[name].rank}
         self.regions = cut_regions(self.original, self.compiled, cuts)
@@ -193,7 +196,7 @@ class Proof:
         for name in sorted(frozenset[str]().union(*(region.sources for region in chunk))):
             shape = self._shape(name, on_corner)
             if name in self.original.inputs:
-                fed[name] = held[name] = graph_input(self.original, name, self.feed[name], shape, draw)
+                fed[name] = held[name] = graph_input(name, self.feed[name], shape, self.roles.get(name, Role()), draw)
                 continue
             claim, dtype = self.claims[name], self.dtypes[name]
             if not fits(self.shapes[name], claim):  # which is found where the value is made

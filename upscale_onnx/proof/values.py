@@ -1,4 +1,4 @@
-"""The floating-point values of a model, with the shapes that they have for one set of inputs."""
+"""The values of a model, with the shapes that they have for one set of inputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto, TensorProto, TypeProto, helper
 
-from upscale_onnx.model import infer_shapes
+from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.protos import skeleton
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
@@ -29,10 +29,15 @@ class FloatingValue:
         return np.dtype(helper.tensor_dtype_to_np_dtype(self.data_type))
 
 
-def floating_values(model: ModelProto, feed: Mapping[str, Any]) -> dict[str, FloatingValue]:
-    """The floating-point values of the main graph, by name, for inputs of the shapes that `feed` has."""
+def fed_shapes(model: ModelProto, feed: Mapping[str, Any]) -> dict[str, Shape]:
+    """The shapes of the main graph's values, by name, for inputs of the shapes that `feed` has."""
+    return infer_shapes(_with_sizes(model, feed))
+
+
+def floating_values(shapes: Mapping[str, Shape]) -> dict[str, FloatingValue]:
+    """The values among `shapes` that are floating-point numbers."""
     found = {}
-    for name, shape in infer_shapes(_with_sizes(model, feed)).items():
+    for name, shape in shapes.items():
         if shape.dtype in _FLOATS:
             sizes = tuple(dim for dim in shape.dims if isinstance(dim, int))
             found[name] = FloatingValue(shape.dtype, shape.rank, sizes if shape.is_static else None)
