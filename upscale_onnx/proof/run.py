@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import onnx
 from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
@@ -34,7 +33,9 @@ def region_outputs(model: ModelProto, feeds: Sequence[Mapping[str, Any]]) -> lis
 
 def _evaluated(model: ModelProto, feed: Mapping[str, Any]) -> list[Any]:
     """By ONNX's reference evaluator, slowly. Raises `ModelError`."""
+    from onnx.reference import ReferenceEvaluator  # hardly ever needed, and long to load
+
     try:
-        return list(onnx.reference.ReferenceEvaluator(model).run(None, dict(feed)))
+        return list(ReferenceEvaluator(model).run(None, dict(feed)))
     except Exception as error:  # it raises whatever numpy and its own code raise
         raise ModelError(f"ONNX's reference cannot run the region: {one_line(error)}") from error
