@@ -8,19 +8,26 @@ from dataclasses import dataclass
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.model.constants import HeldConstant
-from upscale_onnx.passes.editing import replace_uses
+from upscale_onnx.passes.editing import pinned_names, replace_uses
 
 
 @dataclass(frozen=True)
 class HoldWeights:
-    """Holds the initializers and the values of Constant nodes called `names`."""
+    """Holds the initializers and the values of Constant nodes called `names`, but those that graph outputs or subgraphs
+    refer to."""
 
     names: Collection[str]
 
     def __call__(self, graph: gs.Graph) -> int:
         """Edit `graph`, which nobody has analysed; returns how many weights are held."""
-        held = [tensor for name, tensor in graph.tensors().items() if name in self.names]
+        if not self.names:
+            return 0
+        pinned = pinned_names(graph)
+        held = [tensor for name, tensor in graph.tensors().items() if name in self.names and name not in pinned]
+        nodes = {id(node) for tensor in held for node in tensor.inputs}
         for tensor in held:
             weight = tensor if isinstance(tensor, gs.Constant) else tensor.inputs[0].attrs["value"]
             replace_uses(tensor, HeldConstant(tensor.name, weight._values))
+            tensor.inputs.clear()
+        graph.nodes = [node for node in graph.nodes if id(node) not in nodes]
         return len(held)

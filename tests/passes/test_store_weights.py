@@ -73,6 +73,19 @@ def test_a_weight_stays_whole_where_its_cuts_take_more() -> None:
     )
 
 
+def test_the_value_of_a_constant_node_stays_whole_too(capfd: pytest.CaptureFixture[str]) -> None:
+    model = two_cuts(6)
+    value = onnx.TensorProto.FromString(model.graph.initializer[0].SerializeToString())
+    del model.graph.initializer[0]
+    nodes = [onnx.helper.make_node("Constant", [], ["w"], "w", value=value), *model.graph.node]
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+    after = exported(model, "keep")
+    assert [(t.name, tuple(t.dims)) for t in after.graph.initializer if t.name == "w"] == [("w", (8, 64, 1, 1))]
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_shared_bias_does_not_keep_weights_whole() -> None:
     model = parse(
         """(float[1,4,2,2] x) => (float[1,1,2,2] y, float[1,1,2,2] v) {
