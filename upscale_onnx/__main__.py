@@ -20,7 +20,10 @@ def main() -> int:
 
     for number, handler in handlers.items():
         signal.signal(number, handler)
-    return main()
+    code = main()
+    for number in handlers:  # the code says what is written; nothing that comes while the process ends changes it
+        signal.signal(number, signal.SIG_IGN)
+    return code
 
 
 def _quit(number: int, frame: FrameType | None) -> None:

@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 
 from upscale_onnx.channels.grid import (
     axis_positions,
+    coordinates,
     even_out,
     full_emission,
     is_full,
@@ -125,3 +126,12 @@ def test_grids_along_an_axis() -> None:
     assert rows_along(labels, 1).shape == (2, 3, 4)
     assert rows_along(labels, 2).shape == (6, 4)
     assert without_axis(labels[:, :1], 1).shape == (2, 4)
+
+
+@pytest.mark.parametrize("shape", [(20000,), (20000, 1), (1, 20000, 1), (2, 10000), (10000, 2)])
+def test_coordinates_of_many_entries_are_right(shape: tuple[int, ...]) -> None:
+    """numpy's own go wrong beyond its buffer of 8192 entries where the array has an axis of size 1 behind."""
+    places = np.arange(20000).reshape(shape)
+    found = coordinates(places, shape)
+    assert all(index.shape == shape for index in found)
+    np.testing.assert_array_equal(np.ravel_multi_index(tuple(i.ravel() for i in found), shape), places.ravel())

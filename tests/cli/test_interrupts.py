@@ -99,3 +99,13 @@ def test_standard_output_that_fails_after_the_files_are_written_changes_nothing(
     (line,) = run.stderr.splitlines()
     assert "standard output cannot be written to" in line
     assert (tmp_path / "out").read_bytes() == b"new"
+
+
+def test_a_signal_while_the_process_ends_does_not_change_the_code(tmp_path: Path) -> None:
+    program = (
+        "import atexit, os, signal, sys; from upscale_onnx.__main__ import main; sys.argv = ['it', '--version']\n"
+        "atexit.register(lambda: [os.kill(os.getpid(), n) for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)])\n"
+        "sys.exit(main())"
+    )
+    run = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (run.returncode, run.stderr) == (0, "")

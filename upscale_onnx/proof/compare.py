@@ -58,7 +58,9 @@ def held_of(value: Array, claim: Claim) -> Array:
         return value
     if claim.held.size == 0:
         return np.zeros(held_shape(value.shape, claim), value.dtype)
-    places = np.unravel_index(np.maximum(claim.held, 0), claim.sizes)
+    held = np.maximum(claim.held, 0)
+    # As a vector: of several axes numpy's own comes out wrong from the 8192nd entry on (seen in 2.4).
+    places = tuple(index.reshape(held.shape) for index in np.unravel_index(held.ravel(), claim.sizes))
     if len(axes) == 1 and claim.held.size == claim.held.shape[axes[0]]:
         return value.take(places[axes[0]].ravel(), axes[0])
     index = [

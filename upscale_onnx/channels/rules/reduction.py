@@ -6,6 +6,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, IntArray, is_constant, is_wild
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Refused, Resize
+from upscale_onnx.channels.grid import coordinates
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import pass_on, source
@@ -89,7 +90,7 @@ def _fold_rows(found: ChannelMap, hit: list[int], axes: list[int], keep: bool) -
 
 
 def _folded_emission(found: ChannelMap, emission: IntArray, hit: list[int]) -> IntArray:
-    where = [np.asarray(c) for c in np.unravel_index(emission, found.shape)]
+    where = list(coordinates(emission, found.shape))
     for axis in hit:
         if emission.shape[axis] != found.shape[axis]:
             raise Misaligned(found.labels)

@@ -11,7 +11,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, IntArray, collapse
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Resize
-from upscale_onnx.channels.grid import rectangle
+from upscale_onnx.channels.grid import coordinates, rectangle
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
@@ -84,7 +84,7 @@ def _with_axes(op: Op, given: IntArray) -> Resize:
 
 def _written_out(found: ChannelMap, emission: IntArray, sizes: list[int]) -> IntArray:
     """The flat original position of every element of the groups with channels, as they lie now."""
-    where = np.unravel_index(emission, found.shape)
+    where = coordinates(emission, found.shape)
     index = []
     for axis, size in enumerate(sizes):
         if found.shape[axis] > 1 or size == 1:

@@ -25,7 +25,7 @@ from upscale_onnx.channels.flow import (
     Refused,
     Resize,
 )
-from upscale_onnx.channels.grid import locate, rows_along, without_axis
+from upscale_onnx.channels.grid import coordinates, locate, rows_along, without_axis
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import source
@@ -221,7 +221,7 @@ def _choose(
 def _rows(found: ChannelMap, emission: IntArray, axis: int, pick: IntArray) -> tuple[IntArray, IntArray]:
     """With several channel axes: what the input still holds of the pick, and where; it must lie at the
     same indices in every row."""
-    where = [np.asarray(c, np.int64) for c in np.unravel_index(emission, found.shape)]
+    where = list(coordinates(emission, found.shape))
     rows = np.moveaxis(where[axis], axis, -1).reshape(-1, emission.shape[axis])
     located = np.stack([locate(pick, row) for row in rows]) if rows.size else np.zeros((1, 0), np.int64)
     present = located >= 0

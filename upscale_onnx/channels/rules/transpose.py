@@ -6,7 +6,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import WILD, Array, ChannelMap
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Refused, Resize
-from upscale_onnx.channels.grid import is_full
+from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
@@ -29,7 +29,7 @@ class Transpose:
         if emission is None:
             raise Misaligned(found.labels)
         perm = self._perm(op, found)
-        where = np.unravel_index(emission.transpose(perm), found.shape)
+        where = coordinates(emission.transpose(perm), found.shape)
         shape = tuple(found.shape[axis] for axis in perm)
         given = np.ravel_multi_index(tuple(where[axis] for axis in perm), shape)
         return Resize((np.asarray(given, np.int64),))
@@ -136,7 +136,7 @@ class Tile:
             raise Misaligned(found.labels)
         counts = self._counts(op, found)
         reps = [count if found.shape[axis] > 1 else 1 for axis, count in enumerate(counts)]
-        where = [np.tile(c, reps) for c in np.unravel_index(emission, found.shape)]
+        where = [np.tile(c, reps) for c in coordinates(emission, found.shape)]
         for axis, count in enumerate(reps):
             copy = np.arange(emission.shape[axis] * count) // max(emission.shape[axis], 1) * found.shape[axis]
             where[axis] = where[axis] + copy.reshape([-1 if a == axis else 1 for a in range(found.rank)])
