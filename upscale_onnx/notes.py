@@ -23,9 +23,9 @@ PRUNED_NOT_FASTER = (
 )
 
 
-def latency_missed(wanted: float, ratio: float) -> str:
-    """That the latency is above what was asked for, within what races are exact to."""
-    return f"latency {wanted:g} was missed by little: the race says {ratio:.3f}, which may be its noise"
+def latency_missed(wanted: float, ratio: float, least: float) -> str:
+    """That the latency is measured above what was asked for, by no more than races are exact to."""
+    return f"latency {wanted:g} may be missed: the race says {ratio:.3f}, {least:.3f} at best; ask for less to be sure"
 
 
 def not_at_hand(target: Target) -> str:

@@ -184,4 +184,4 @@ def _missed_latency(outcome: Outcome, options: Options) -> tuple[str, ...]:
             f"latency {options.latency:g} was not reached: the fastest export takes {timing.ratio:.2f} of the input's "
             "time; ask for less, or give --calibration and --repair"
         )
-    return (notes.latency_missed(options.latency, timing.ratio),)
+    return (notes.latency_missed(options.latency, timing.ratio, least),)
