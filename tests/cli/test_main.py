@@ -284,6 +284,7 @@ def test_bench_races_a_model_with_itself(
 
     def race(runners: dict[str, onnx.ModelProto], **given: Any) -> Race:
         assert callable(given.pop("skip"))
+        assert callable(given.pop("told"))
         asked.append(given)
         return Race(tuple(Timing(name, 1.0, 0.9, 1.1, 1.0) for name in runners), paths[0], "cpu", given["threads"], 5)
 

@@ -116,7 +116,11 @@ def _race(
 
 
 def _run_rounds(
-    runners: list[_Runner], rounds: int, budget_s: float, eliminate: bool, told: Callable[[float], None] | None
+    runners: list[_Runner],
+    rounds: int,
+    budget_s: float,
+    eliminate: bool,
+    told: Callable[[float], None] | None = None,
 ) -> int:
     active = list(runners)
     started = time.perf_counter()
