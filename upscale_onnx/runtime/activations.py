@@ -155,6 +155,8 @@ class Walk:
         self._threads = threads
         self._types = _types(model)
         self._constants = constant_nodes(model)
+        self._constant_values = {tensor.name for tensor in model.graph.initializer}
+        self._constant_values.update(name for i in self._constants for name in model.graph.node[i].output)
         self._keep = set(keep)
         self._done = 0
         self._held: list[dict[str, Array]] = [dict(batch) for batch in batches]
@@ -199,7 +201,7 @@ class Walk:
 
     def values(self, name: str) -> Iterator[Array]:
         """The value `name`, batch by batch: a held one, or one that does not depend on the inputs."""
-        if all(name in held for held in self._held):
+        if name not in self._constant_values:
             return (held[name] for held in self._held)
         constant = next(value_batches(self._model, [name], [{}], self._threads))[name]
         return repeat(constant, len(self._held))
