@@ -36,6 +36,7 @@ ADDED = {
     "python docs/accuracy.py grid": f"{_GRID} --out grid.csv",
     "python docs/accuracy.py latency": f"{_GRID} --budget 0.2 --rounds 2 --out race.csv",
     "python docs/benchmarks/aware_masks.py accuracy": "--amounts 0.3",
+    "python docs/benchmarks/mutation_score.py": "--mutants 2",
     "python docs/benchmarks/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2",
 }
 PRELUDE = "import numpy, onnx\nmodel, x = onnx.load('in.onnx'), numpy.zeros((1, 3, 16, 16), numpy.float32)\n"

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("compiled", metavar="b.onnx", help="the model that is to be equal")
     parser.add_argument("--inputs", metavar="FILE", help=".npz with inputs by name, to compare on beside random ones")
     parser.add_argument(
-        "--trials", type=positive, metavar="N", help="sets of random inputs (default: 4 to 8, by the model's size)"
+        "--trials", type=positive, metavar="N", help="sets of random inputs (default: 5 to 18, by the model's size)"
     )
     parser.add_argument(
         "--dims",

@@ -26,7 +26,7 @@ from upscale_onnx.worker import in_worker
 
 # Large models get fewer trials, so that the check stays as fast as the rest of a compile; in how many of them sleeping
 # channels are looked for comes second. The first trials differ most.
-_EFFORTS = ((30_000_000, (9, 9)), (150_000_000, (6, 6)), (300_000_000, (5, 5)))
+_EFFORTS = ((5_000_000, (18, 18)), (30_000_000, (9, 9)), (150_000_000, (6, 6)), (300_000_000, (5, 5)))
 _LEAST_EFFORT = (5, 2)
 _MOST_KEPT_BYTES = 2**30
 
@@ -47,7 +47,7 @@ def verify(
 ) -> Verification:
     """Whether `compiled` computes what `original` does, on `inputs`, on each of `data` and on random inputs.
 
-    `trials` sets of random inputs are drawn, each in another way (None: five to nine, by the model's size); open
+    `trials` sets of random inputs are drawn, each in another way (None: five to eighteen, by the model's size); open
     dimensions get two sizes, or those in `dims`. Floating-point outputs must agree within a tolerance relative to
     their own scale, all others exactly. The tolerance is what rounding explains: derived from depth and types, and
     measured on the original where that is not enough; each channel of an output has its own. With `tolerance`,
