@@ -87,7 +87,7 @@ def candidate_sizes(
     batches = (_batch(trial), _SINGLE) if batch is None else (batch,)
     several = any(spec.is_integer and not spec.is_single for spec in specs)
     scalars = any(spec.is_integer and spec.is_single for spec in specs)
-    integers: tuple[int, ...] = (1 + trial, 1, 0) if scalars else (1,)
+    integers: tuple[int, ...] = (1 + trial % 8, 1, 0) if scalars else (1,)
     if any(_is_sample_rate(spec) for spec in specs):
         integers = tuple(dict.fromkeys((_SAMPLE_RATES[trial % 2], *_SAMPLE_RATES, *integers)))
     states = (True, False) if any(_is_state(spec, axis) for spec, axis in axes) else (True,)
