@@ -25,7 +25,7 @@ PRUNED_NOT_FASTER = (
 
 def latency_missed(wanted: float, ratio: float, least: float) -> str:
     """That the latency is measured above what was asked for, by no more than races are exact to."""
-    return f"latency {wanted:g} may be missed: the race says {ratio:.3f}, {least:.3f} at best; ask for less to be sure"
+    return f"latency {wanted:g} may be missed: the race says {ratio:.3f}, {least:.3f} at best; a smaller share is surer"
 
 
 def not_at_hand(target: Target) -> str:

@@ -182,6 +182,6 @@ def _missed_latency(outcome: Outcome, options: Options) -> tuple[str, ...]:
     if outcome.name == INPUT or least > _NEARLY * options.latency:
         raise ArgumentError(
             f"latency {options.latency:g} was not reached: the fastest export takes {timing.ratio:.2f} of the input's "
-            "time; ask for less, or give --calibration and --repair"
+            "time; ask for a larger share"
         )
     return (notes.latency_missed(options.latency, timing.ratio, least),)

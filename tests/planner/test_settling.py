@@ -228,7 +228,7 @@ def test_a_latency_that_races_do_not_confirm(monkeypatch: pytest.MonkeyPatch, lo
     options = Options(latency=0.5, provider="cpu", verify=False)
     if reached:
         report = compile_model(chain(), options).report
-        said = "latency 0.5 may be missed: the race says 0.580, 0.510 at best; ask for less to be sure"
+        said = "latency 0.5 may be missed: the race says 0.580, 0.510 at best; a smaller share is surer"
         assert report.notes[0] == said
         return
     with pytest.raises(ArgumentError, match=r"latency 0\.5 was not reached: .* 0\.58 of the input's"):
