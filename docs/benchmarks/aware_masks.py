@@ -95,7 +95,7 @@ def _masked(model: onnx.ModelProto, amount: float, kind: str) -> tuple[onnx.Mode
 
 def _accuracy(model: onnx.ModelProto, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:
     session = make_session(model)
-    name = session.get_inputs()[0].name
+    name = model.graph.input[0].name
     parts = [run(session, {name: x[start : start + _BATCH]})[0] for start in range(0, y.size, _BATCH)]
     answers = np.concatenate([part.reshape(len(part), -1).argmax(1) for part in parts])
     return float((answers == y).mean() * 100)
