@@ -66,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     found = tables(content["results"])
     if args.markdown is not None:
         write_whole(markdown(found).encode(), args.markdown)
-    Console(width=None if sys.stdout.isatty() else _FILE_WIDTH).print(rich_tables(found))
+    console = Console(width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    console.print(rich_tables(found, console.width))
     return ModelError.exit_code if left_out else 0
 
 
