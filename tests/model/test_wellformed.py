@@ -92,7 +92,9 @@ def test_what_a_model_says_wrongly_of_its_values_does_not_count(value: str, dims
 def test_an_input_that_leaves_the_graph_again_has_its_own_shape() -> None:
     model = two_convs()
     model.graph.output.append(helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 5, 6]))
-    assert infer_shapes(model)["x"].dims == (1, 3, 8, 8)
+    shapes = infer_shapes(model)
+    assert shapes["x"].dims == (1, 3, 8, 8)
+    assert shapes["h"].dims == (1, 8, 8, 8), "what is computed of it goes by its own shape too"
 
 
 def test_what_only_the_model_says_counts() -> None:

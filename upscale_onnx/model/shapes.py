@@ -73,8 +73,9 @@ def _take_declared(graph: GraphProto) -> list[ValueInfoProto]:
     made = {name for node in graph.node for name in node.output}
     declared = [ValueInfoProto.FromString(v.SerializeToString()) for v in (*graph.output, *graph.value_info)]
     del graph.value_info[:]
+    known = made | {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     for value in graph.output:
-        if value.name in made:
+        if value.name in known:
             value.ClearField("type")
     return [value for value in declared if value.name in made]
 
