@@ -183,12 +183,19 @@ def test_a_worker_that_cannot_start_is_a_fault_of_ours(worker: Worker, monkeypat
         ask(worker, "process")
 
 
-def test_the_worker_ends_with_its_parent() -> None:
+@pytest.mark.parametrize(
+    "call",
+    ["'victims', 'busy', (60.0, 1), {}", "'re', 'match', ('(a+)+$', 'a' * 40 + 'b'), {}"],
+    ids=["python", "native code that keeps every thread waiting"],
+)
+def test_the_worker_ends_with_its_parent(call: str) -> None:
+    if sys.platform != "linux" and "re" in call:
+        pytest.skip("only Linux tells a process of a closed pipe")
     script = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"
         "from upscale_onnx.worker.client import WORKER\n"
         "print(WORKER.call('victims', 'process', (), {}), flush=True)\n"
-        "WORKER.call('victims', 'busy', (60.0, 1), {})\n"
+        f"WORKER.call({call})\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -19,8 +20,8 @@ from upscale_onnx.worker.messages import Channel, Handle
 # The first line of its input says where modules are, since the worker is to find those that we found, and which of
 # them it will need.
 _MAIN = (
-    "import json, sys; sys.path[:], modules = json.loads(open(0, 'rb', 0, closefd=False).readline()); "
-    "from upscale_onnx.worker.server import main; main(modules)"
+    "import json, sys; sys.path[:], modules, life = json.loads(open(0, 'rb', 0, closefd=False).readline()); "
+    "from upscale_onnx.worker.server import main; main(modules, life)"
 )
 _WATCH_SECONDS = 0.1
 _LAST_WORDS = 160
@@ -34,13 +35,18 @@ class Process:
         self.in_sync = True
         self.released: list[int] = []
         self._words: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115
+        # Nothing is ever written to this pipe: the system closes our end when we end, however that is.
+        life, held = os.pipe()
+        self._life = os.fdopen(held, "wb", 0)
         self._popen = subprocess.Popen(
             [sys.executable, "-c", _MAIN],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
             start_new_session=True,  # an interrupt at the terminal is for us to answer
+            pass_fds=() if sys.platform == "win32" else (life,),
         )
+        os.close(life)
         assert self._popen.stdin is not None
         assert self._popen.stdout is not None
         reader, writer = self._popen.stdout, self._popen.stdin
@@ -51,7 +57,7 @@ class Process:
         self._stopped_for = ""
         self._busy, self._gone = threading.Event(), False
         threading.Thread(target=self._watch, name="upscale_onnx-watch", daemon=True).start()
-        writer.write(json.dumps([sys.path, list(modules)]).encode() + b"\n")
+        writer.write(json.dumps([sys.path, list(modules), life]).encode() + b"\n")
         writer.flush()
 
     def work(self) -> None:
@@ -76,6 +82,7 @@ class Process:
         status = self._popen.wait()
         self.channel.close()
         self._words.close()
+        self._life.close()
         return status
 
     def abandon(self) -> None:

@@ -9,6 +9,7 @@ import os
 import pickle
 import select
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -23,11 +24,16 @@ _PARENT_SECONDS = 1.0
 _SESSIONS = "onnxruntime"
 
 
-def main(modules: Sequence[str] = ()) -> None:
-    """Serve the parent, which is at the other end of standard input and output; import `modules` until it calls."""
+def main(modules: Sequence[str] = (), life: int | None = None) -> None:
+    """Serve the parent, which is at the other end of standard input and output; import `modules` until it calls.
+
+    life: a pipe whose other end the parent holds open as long as it lives.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
     writer = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is none of our messages
+    if life is not None:
+        _end_with(life)
     threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
     reader = open(0, "rb", 0, closefd=False)  # noqa: SIM115
     server = _Server(reader, writer)
@@ -130,6 +136,18 @@ def _import(modules: Sequence[str]) -> None:
             importlib.import_module(module)
         except (OSError, ImportError):  # this system cannot look ahead, or whoever needs the module will be told
             return
+
+
+def _end_with(life: int) -> None:
+    """End when the other end of a pipe is closed, also where native code lets no thread of Python run: the system then
+    sends a signal whose default is to end the process."""
+    if sys.platform != "linux":
+        return
+    import fcntl
+
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(life, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(life, fcntl.F_SETFL, fcntl.fcntl(life, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _watch_parent(parent: int) -> None:
