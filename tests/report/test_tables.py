@@ -12,7 +12,7 @@ from rich.console import Console
 from upscale_onnx.report import rows
 from upscale_onnx.report.rows import Table
 from upscale_onnx.report.tables import plain_text, printable, rich_tables
-from upscale_onnx.results import ModelStats, Report
+from upscale_onnx.results import LocalProof, ModelStats, Report, Unproven
 
 
 def _rich(tables: Iterable[Table], *, color: bool = False, width: int = 200) -> str:
@@ -183,3 +183,15 @@ def test_names_cannot_write_markup_or_escapes() -> None:
 def test_printable_keeps_letters_and_escapes_control_characters() -> None:
     assert printable("Größe 层/conv") == "Größe 层/conv"
     assert printable("a\nb\tc\x1b[0m\u202e") == "a\\nb\\tc\\x1b[0m\\u202e"
+
+
+def test_the_local_proof_is_told_with_what_it_covers(report: Report) -> None:
+    assert report.verification is not None
+    local = LocalProof(5, 5)
+    facts = dict(rows.verification_table(dataclasses.replace(report.verification, local=local)).facts)
+    assert facts["regions_proven"] == "5 of 5"
+    assert str(facts["never_active"]).endswith("; the local proof covers them")
+    local = LocalProof(5, 4, unrunnable=(Unproven("x", "cannot be run"),))
+    facts = dict(rows.verification_table(dataclasses.replace(report.verification, local=local)).facts)
+    assert facts["regions_proven"] == "4 of 5"
+    assert "covers" not in str(facts["never_active"])

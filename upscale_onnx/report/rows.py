@@ -152,7 +152,8 @@ def verification_table(verification: Verification) -> Table:
     if verification.asleep:
         share = verification.asleep / verification.activations
         told = f"{verification.asleep} of {verification.activations} channels behind activations ({100 * share:.1f} %)"
-        facts += (("never_active", told),)
+        covered = verification.local is not None and verification.local.complete
+        facts += (("never_active", f"{told}; the local proof covers them" if covered else told),)
     if verification.detail:
         facts += (("detail", verification.detail),)
     columns = ("output", "max_absolute", "relative", "tolerance", "cosine", "argmax_agreement")
