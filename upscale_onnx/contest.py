@@ -89,6 +89,8 @@ def contest(
     name = min(made, key=lambda name: _size(made[name])) if len(made) > 1 else next(iter(made))
     unmeasured = options.race and not is_at_hand(field.target, options) and (_wants_speed(options) or options.tune > 0)
     said = (notes.not_at_hand(field.target),) if unmeasured else ()
+    if not no_larger({name: made[name]}, field.original):
+        said = (*said, notes.LARGER)
     return Outcome(name, made[name], making=Making(known[name], costs), notes=said)
 
 
@@ -185,7 +187,8 @@ def _small_enough(
     made. One that only its padding makes too large is made without."""
     goal = size_goal(field.options)
     if goal is None:
-        return no_larger(made, field.original), known
+        # An export that is asked for by its name is made, whatever it takes.
+        return (no_larger(made, field.original) if field.options.export == "auto" else made), known
     shares: dict[str, float] = {}
     for name, recipe in known.items():
         shares[name] = size_share(made[name], field.original, goal)

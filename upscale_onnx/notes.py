@@ -17,6 +17,11 @@ NONE_FASTER = (
 
 NONE_SMALLER = "every export takes more bytes than the input, which is written as it is"
 
+LARGER = (
+    "the file is larger than the input, since what the selections take is more than what the channels took: "
+    "--prefer size writes the smaller one"
+)
+
 PRUNED_NOT_FASTER = (
     "no export of the pruned model was faster than the input, so nothing was pruned: try a larger --amount; "
     "--prefer size prunes to make it smaller"

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 
 from upscale_onnx.channels.analysis import analyse
+from upscale_onnx.channels.rules.elementwise import FRAGILE
 from upscale_onnx.claims import Claim
 from upscale_onnx.contest import Making, Outcome
 from upscale_onnx.drafts import Draft
@@ -51,16 +52,25 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
     for _ in range(_MOST_ROUNDS):
         model, claims = _exported(original, outcome.making, alone)
         verification = _verified(original, model, claims, options)
-        refuted = verification.local.refuted if verification.local is not None else ()
-        if not refuted:
+        suspects = frozenset[str]() if verification.equal else _suspects(original, verification)
+        if suspects <= alone:
             break
-        alone |= {value for region in refuted for value in region.inside}
+        alone |= suspects
     if not verification.equal:
         raise NotEquivalentError(
             f"the compiled model is not equal to its input, nothing is written: {verification.detail}"
         )
     found = analyse(import_graph(original), shapes, alone).refusals if alone else ()
     return Proven(model, verification, claims, tuple(item for item in found if item.reason is Reason.NOT_SHOWN_EQUAL))
+
+
+def _suspects(original: onnx.ModelProto, verification: Verification) -> frozenset[str]:
+    """The values in regions that were refuted. Where all are proven and the whole still differs, it is by NaN or
+    infinity, which regions are not fed: then the results of operators that may make these of numbers."""
+    refuted = verification.local.refuted if verification.local is not None else ()
+    if refuted:
+        return frozenset(value for region in refuted for value in region.inside)
+    return frozenset(name for node in original.graph.node if node.op_type in FRAGILE for name in node.output)
 
 
 def _exported(

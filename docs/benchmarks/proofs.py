@@ -3,8 +3,8 @@
 
 Networks are masked at random by 30 % (each layer for itself), exported with every selection and channels in order
 ("upscale"), and proven: locally by their claims, locally by the names of values alone, and globally. Times are the
-processor's, in one process and on one thread, local and global in turn; the least of three (of one, where it takes more than 5 s). What is there already in
-RESULTS.jsonl is not run again.
+processor's, in one process and on one thread, local and global in turn; the least of three, of one where it takes more
+than 5 s. What is there already in RESULTS.jsonl is not run again.
 """
 
 from __future__ import annotations

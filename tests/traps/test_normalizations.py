@@ -82,7 +82,7 @@ def test_group_normalization_over_pruned_channels(target: Target, form: str) -> 
 
 
 def test_instance_normalization_keeps_to_its_channel(target: Target) -> None:
-    """What is constant becomes the bias: nothing at 2, one at 5, which padding shows."""
+    """A constant that is not zero is normalised to rounding noise, which nothing else has: it stays, nobody's goes."""
     model = net(
         "(float[N,3,6,6] x) => (float y)",
         """h = Conv(x, w1, b1)
@@ -93,7 +93,7 @@ def test_instance_normalization_keeps_to_its_channel(target: Target) -> None:
         w2=weight(4, 8, 3, 3, dead=(0,)),
     )  # fmt: skip
     small = sizes(check(model, target, tolerance=ROUNDING))
-    assert small["h"][0] == (6 if target.tight else 8)
+    assert small["h"][0] == (7 if target.tight else 8)
 
 
 def test_softmax_over_channels_counts_the_silent_ones(target: Target) -> None:

@@ -25,9 +25,11 @@ def test_tied_weights_with_different_demands(target: Target) -> None:
         w3=weight(4, 8, 1, 1, dead=(1, 2)), w4=weight(4, 8, 1, 1, dead=(7,)),
     )  # fmt: skip
     small = sizes(check(model, target))
-    if target.tight:
+    if target.selects:
         assert (small["a"][0], small["b"][0]) == (7, 5)
         assert (small["c"][:2], small["d"][:2]) == ((6, 7), (7, 5))
+    elif target.tight:  # two cuts of the weight would take more than the whole
+        assert (small["a"][0], small["b"][0]) == (8, 8)
 
 
 def test_a_tied_embedding(target: Target) -> None:
@@ -267,8 +269,8 @@ def test_weights_behind_identity_and_constant_nodes(target: Target) -> None:
     small = sizes(compiled)
     assert small["h"][0] == (6 if target.tight else 8)
     assert small["k"][0] == (5 if target.tight else 6)
-    if target.tight:
-        assert small["g"][0] == 5
+    if target.tight:  # stored as it was, behind the Transpose
+        assert next(list(t.dims) for t in compiled.graph.initializer if t.name == "w3") == [4, 5]
 
 
 def test_an_unused_branch_and_unused_weights_go(target: Target) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels import rules as _rules
-from upscale_onnx.channels.channel_map import VARYING, BoolArray, ChannelMap, IntArray
+from upscale_onnx.channels.channel_map import VARYING, WILD, BoolArray, ChannelMap, IntArray
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.constants import Constants, find_constants
 from upscale_onnx.channels.demand import demand
@@ -19,6 +19,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import rule_for
 from upscale_onnx.channels.room import Room
 from upscale_onnx.channels.rules.barrier import BARRIER
+from upscale_onnx.channels.rules.elementwise import FRAGILE
 from upscale_onnx.channels.step import Step
 from upscale_onnx.channels.view import node_inputs, opset_of, view
 from upscale_onnx.errors import InternalError, Reason
@@ -122,7 +123,10 @@ class _Forward:
         if rule is None:
             if reason is not None:
                 self._refuse(op, reason, "")
-            return BARRIER, BARRIER.flow(op, maps, self._classes.fresh), True
+            flow = BARRIER.flow(op, maps, self._classes.fresh)
+            if reason is Reason.NOT_SHOWN_EQUAL and op.op_type in FRAGILE:
+                flow = replace(flow, outputs=tuple(_wild(found) for found in flow.outputs))
+            return BARRIER, flow, True
         try:
             flow = rule.flow(op, maps, self._classes.fresh)
             _check(op, flow)
@@ -220,6 +224,10 @@ class _Forward:
             steps, maps, live, kept, fixed, tuple(needed), tuple(self._refusals), self._constants,
             tuple(tensor.name for tensor in self._graph.inputs), self._outputs, self._opset, self._alone,
         )  # fmt: skip
+
+
+def _wild(found: ChannelMap | None) -> ChannelMap | None:
+    return None if found is None else found.with_state(np.full(found.shape, WILD))
 
 
 def _captures(node: gs.Node) -> list[str]:

@@ -48,7 +48,7 @@ BINARY = (  # noqa: SIM905
 
 
 # Operators that leave the reals for some finite arguments, zero among them or close to what padding may hold.
-_FRAGILE = frozenset("Div Mod Pow Log Sqrt Reciprocal Exp Sinh Cosh Tan Acos Asin Acosh Atanh".split())  # noqa: SIM905
+FRAGILE = frozenset("Div Mod Pow Log Sqrt Reciprocal Exp Sinh Cosh Tan Acos Asin Acosh Atanh".split())  # noqa: SIM905
 # Beyond this a float64 does not tell integers apart.
 _LARGEST_INTEGER = 2.0**53
 
@@ -87,7 +87,7 @@ class Elementwise:
                 ties += tied
         state = self._content(op, lifted, shape)
         out = ChannelMap(labels, state)
-        fragile = (labels,) if op.op_type in _FRAGILE and not _safe_divisor(op) else ()
+        fragile = (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
         outputs = (out, *[None] * (len(op.used) - 1))
         return Flow(outputs, ties, tuple(reads), tuple(evens), tuple(born.values()), fragile=fragile)
 
