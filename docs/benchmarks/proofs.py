@@ -3,8 +3,8 @@
 
 Networks are masked at random by 30 % (each layer for itself), exported with every selection and channels in order
 ("upscale"), and proven: locally by their claims, locally by the names of values alone, and globally. Times are the
-processor's, in one process and on one thread, local and global in turn; the least of three, of one where it takes more
-than 5 s. What is there already in RESULTS.jsonl is not run again.
+processor's, in one process and on one thread, local and global in turn; the least of --repeats (of one where it
+takes more than 5 s). What is there already in RESULTS.jsonl is not run again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from upscale_onnx.proof.by_claims import prove
 from upscale_onnx.proof.by_names import prove_by_names
 from upscale_onnx.runtime.verify import verify
 
-REPEATS = 3
 AMOUNT = 0.3
 
 
@@ -62,13 +61,13 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
     return found, time.process_time() - start
 
 
-def measured(corpus: Path, path: Path) -> dict[str, Any]:
+def measured(corpus: Path, path: Path, repeats: int) -> dict[str, Any]:
     """One row of results."""
     model = masked(corpus, path)
     shapes = infer_shapes(model)
     made = export(recipes(1)["upscale"], model, shapes, None, frozenset(), Draft(model, shapes))
     local_s, global_s = [], []
-    for _ in range(REPEATS):
+    for _ in range(repeats):
         feeds: list[Any] = []
         try:
             whole, spent = timed(lambda feeds=feeds: verify(model, made.model, feeds=feeds))
@@ -95,7 +94,7 @@ def measured(corpus: Path, path: Path) -> dict[str, Any]:
     }
 
 
-def run(corpus: Path, out: Path, only: list[str]) -> None:
+def run(corpus: Path, out: Path, only: list[str], repeats: int) -> None:
     """Measure every network that is not in `out` yet."""
     done = {json.loads(line)["network"] for line in out.read_text().splitlines()} if out.exists() else set()
     paths = [*sorted(corpus.glob("trained/*.onnx")), *sorted(corpus.glob("skeletons/*.onnx"))]
@@ -105,7 +104,7 @@ def run(corpus: Path, out: Path, only: list[str]) -> None:
         task = progress.add_task("networks", total=len(wanted), network="")
         for path in wanted:
             progress.update(task, network=path.stem)
-            file.write(json.dumps(measured(corpus, path)) + "\n")
+            file.write(json.dumps(measured(corpus, path, repeats)) + "\n")
             file.flush()
             progress.advance(task)
             gc.collect()
@@ -135,11 +134,12 @@ def main() -> None:
     runner = commands.add_parser("run")
     runner.add_argument("corpus", type=Path)
     runner.add_argument("--out", type=Path, required=True)
+    runner.add_argument("--repeats", type=int, default=3)
     runner.add_argument("--only", nargs="*", default=[])
     commands.add_parser("table").add_argument("results", type=Path)
     args = parser.parse_args()
     if args.command == "run":
-        run(args.corpus, args.out, args.only)
+        run(args.corpus, args.out, args.only, args.repeats)
     else:
         print(table([json.loads(line) for line in args.results.read_text().splitlines()]))
 

@@ -24,6 +24,7 @@ _MOST_STRANGERS = 32
 # Channels along two axes leave at most this share of what channels along one leave unexplained.
 _CLEARLY_LESS = 0.75
 _MOST_CHANNELS = 1 << 16
+_MOST_SEARCHED = 1 << 9
 
 
 @in_worker
@@ -102,17 +103,22 @@ def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> Claim:
     actual = np.hstack([_rows(outcome.actual, axes) for outcome in alike])
     allowed = np.hstack([_allowed(outcome, sizes, axes) for outcome in alike])
     settled = np.where((expected == expected[:, :1]).all(1), expected[:, 0], np.nan).astype(np.float64)
-    held = _places(expected, actual, allowed, np.isfinite(settled))
+    searches = len(axes) == 1 or len(actual) <= _MOST_SEARCHED
+    held = _places(expected, actual, allowed, np.isfinite(settled), searches)
     shape = tuple(size if axis in axes else 1 for axis, size in enumerate(after))
     return Claim(sizes, held.reshape(shape), settled.reshape(sizes))
 
 
-def _places(expected: Array, actual: Array, allowed: Array, settled: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Per row of `actual` the row of `expected` that it is, -1 where it is none: its own where that is right, and of
-    several that are one constant any, but no other row twice."""
+def _places(
+    expected: Array, actual: Array, allowed: Array, settled: npt.NDArray[np.bool_], searches: bool
+) -> npt.NDArray[np.int64]:
+    """Per row of `actual` the row of `expected` that it is, -1 where it is none: its own where that is right; if
+    `searches`, of several that are one constant any, but no other row twice."""
     found = np.full(len(actual), -1)
     if expected.shape == actual.shape:
         found = np.where(wrong(expected, actual, allowed).any(1), -1, np.arange(len(actual)))
+    if not searches:
+        return found
     weights = np.random.default_rng(0).standard_normal(expected.shape[1])
     with np.errstate(all="ignore"):
         marks, wanted = expected.astype(np.float64) @ weights, actual.astype(np.float64) @ weights
