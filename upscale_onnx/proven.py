@@ -16,7 +16,7 @@ from upscale_onnx.contest import Making, Outcome
 from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import NotEquivalentError, Reason
 from upscale_onnx.exports import export
-from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.model import Shape, import_graph, infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.results import Refusal, Verification
 
@@ -50,7 +50,7 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
     shapes = infer_shapes(original)
     alone: frozenset[str] = frozenset()
     for _ in range(_MOST_ROUNDS):
-        model, claims = _exported(original, outcome.making, alone)
+        model, claims = _exported(original, shapes, outcome.making, alone)
         verification = _verified(original, model, claims, options)
         suspects = frozenset[str]() if verification.equal else _suspects(original, verification)
         if suspects <= alone:
@@ -74,10 +74,9 @@ def _suspects(original: onnx.ModelProto, verification: Verification) -> frozense
 
 
 def _exported(
-    original: onnx.ModelProto, making: Making, alone: frozenset[str]
+    original: onnx.ModelProto, shapes: dict[str, Shape], making: Making, alone: frozenset[str]
 ) -> tuple[onnx.ModelProto, Mapping[str, Claim]]:
     """The export that won, made once more to know what it claims."""
-    shapes = infer_shapes(original)
     draft = Draft(original, shapes, alone=alone)
     return export(making.recipe, original, shapes, making.costs, making.without, draft)
 
