@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -316,3 +318,17 @@ def _one_line(capsys: pytest.CaptureFixture[str]) -> str:
     assert out == ""
     (line,) = err.splitlines()
     return str(line)
+
+
+@pytest.mark.parametrize(("number", "code"), [(errno.ENOSPC, 2), (errno.EROFS, 2), (errno.EBADF, 1)])
+def test_a_full_disk_is_not_a_bug(
+    paths: tuple[str, str], pipeline: SimpleNamespace, capsys: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    pipeline.compile = fail
+    assert main([*paths]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert os.strerror(number) in line
+    assert not Path(paths[1]).exists()

@@ -29,10 +29,15 @@ def test_the_old_or_the_new_file_stands_there_whole(
     assert sum(found.codes.values()) == moments
 
 
-def test_a_full_disk_and_a_folder_that_vanishes(tmp_path: Path) -> None:
-    from tests.interruptions.disks import full, vanishing
+@pytest.mark.parametrize("bytes_left", [0, 5000])
+def test_a_full_disk(tmp_path: Path, bytes_left: int) -> None:
+    from tests.interruptions.disks import full  # needs POSIX limits to be imported
 
-    (tmp_path / "full").mkdir()
+    assert full(compiling(), tmp_path, bytes_left) == ""
+
+
+def test_a_folder_that_vanishes(tmp_path: Path) -> None:
+    from tests.interruptions.disks import vanishing
+
     (tmp_path / "gone").mkdir()
-    assert full(compiling(), tmp_path / "full", 5000) == ""
     assert vanishing(compiling(), tmp_path / "gone", 0, 0.0) == ""

@@ -27,6 +27,7 @@ from upscale_onnx.cli.files import check_files
 from upscale_onnx.cli.interrupts import Terminated, terminations_raise
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ArgumentError, ModelError, UpscaleError, did_you_mean
+from upscale_onnx.files.temporary import check_temporary_folder, is_full
 from upscale_onnx.worker import start as start_worker
 
 BUG = 1
@@ -95,6 +96,7 @@ def _main(argv: Sequence[str] | None) -> int:
         if warning and not args.quiet:
             complain(f"upscale_onnx: warning: {warning}")
         check_files(name, args, parser)
+        check_temporary_folder()
         start_worker(_NEEDED)
         return COMMANDS[name].run(args, output)
     except SystemExit as done:  # --help and --version
@@ -107,6 +109,11 @@ def _main(argv: Sequence[str] | None) -> int:
     except MemoryError:
         complain("upscale_onnx: error: there is not enough memory for this model")
         return ModelError.exit_code
+    except OSError as error:
+        if not is_full(error):
+            return _report_bug(error, verbose=verbose)
+        complain(f"upscale_onnx: error: a temporary file cannot be written: {error.strerror}")
+        return ArgumentError.exit_code
     except UpscaleError as error:
         if error.exit_code != BUG:
             complain(f"upscale_onnx: error: {error}")
