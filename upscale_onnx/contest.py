@@ -10,13 +10,11 @@ import onnx
 from upscale_onnx import notes
 from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.exports import Recipe, make, no_larger, recipes
-from upscale_onnx.model import Shape
+from upscale_onnx.exports import Exported, Making, Recipe, export, no_larger, recipes
 from upscale_onnx.model.form import has_same_form
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
 from upscale_onnx.plan.bound import latency_bound
-from upscale_onnx.plan.costs import Costs
 from upscale_onnx.plan.targets import Target
 from upscale_onnx.pruning.sizes import size_goal, size_share
 from upscale_onnx.results import Decision, Race, Segment
@@ -36,79 +34,77 @@ Told = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Making:
-    """How an export was made: `exports.make` makes it again, or the same of other weights."""
-
-    recipe: Recipe
-    costs: Costs | None = None
-    without: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """The winner with its model, the race if there was one, what the planner decided, and the bound: the share of
-    the input's latency below which no selections could bring it (None without a race). making: how the winner was
-    made, None where that is the input. notes: what did not happen, and why."""
+    """The winner, the race if there was one, what the planner decided, and the bound: the share of the input's latency
+    below which no selections could bring it (None without a race). notes: what did not happen, and why."""
 
     name: str
-    model: onnx.ModelProto
+    made: Exported
     race: Race | None = None
     decisions: tuple[Decision, ...] = ()
     bound_ratio: float | None = None
-    making: Making | None = None
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def unchanged(cls, model: onnx.ModelProto, *said: str) -> Outcome:
+        """The input wins; `said` of why."""
+        return cls(INPUT, Exported(model, {}, None), notes=said)
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The model of the winner."""
+        return self.made.model
+
+    @property
+    def making(self) -> Making | None:
+        """How the winner was made, None where that is the input."""
+        return self.made.making
 
 
 def contest(
-    model: onnx.ModelProto,
-    shapes: dict[str, Shape],
     draft: Draft,
     segments: tuple[Segment, ...],
     options: Options,
     original: onnx.ModelProto | None = None,
     told: Told | None = None,
 ) -> Outcome:
-    """The best export of `model` by what `options` ask for; `draft` is of this model. original: what `model` was before
-    it was pruned, `model` itself where it was not. This is the input that exports are compared with.
+    """The best export of the draft's model by what `options` ask for. original: what that model was before it was
+    pruned, the model itself where it was not. This is the input that exports are compared with.
     told: called with the share, 0 to 1, of the contest that is over.
 
     Raises:
         ArgumentError: there is no such target, or no export reaches the size that is asked for.
         ModelError: onnxruntime cannot run the model. ProviderError: no such device.
     """
-    field = _Field(model, shapes, draft, model if original is None else original, options, chosen_target(options), told)
+    field = _Field(draft, draft.model if original is None else original, options, chosen_target(options), told)
     if _races(field.target, options):
         return _raced(field, segments)
     known = _recipes(field.target, options)
     costs = chosen_costs(field.target, options) if "planned" in known else None
-    made, known = _small_enough(
-        {name: field.make(recipe, costs) for name, recipe in known.items()}, known, costs, field
-    )
+    made = _small_enough({name: field.make(Making(recipe, costs)) for name, recipe in known.items()}, field)
     if not made:
-        return Outcome(INPUT, field.original, notes=(notes.NONE_SMALLER,))
-    name = min(made, key=lambda name: _size(made[name])) if len(made) > 1 else next(iter(made))
+        return Outcome.unchanged(field.original, notes.NONE_SMALLER)
+    name = min(made, key=lambda name: _size(made[name].model)) if len(made) > 1 else next(iter(made))
     unmeasured = options.race and not is_at_hand(field.target, options) and (_wants_speed(options) or options.tune > 0)
     said = (notes.not_at_hand(field.target),) if unmeasured else ()
     if not no_larger({name: made[name]}, field.original):
         said = (*said, notes.LARGER)
-    return Outcome(name, made[name], making=Making(known[name], costs), notes=said)
+    return Outcome(name, made[name], notes=said)
 
 
 @dataclass(frozen=True, eq=False)
 class _Field:
     """What the exports are made of, and what they are compared with."""
 
-    model: onnx.ModelProto
-    shapes: dict[str, Shape]
     draft: Draft
     original: onnx.ModelProto
     options: Options
     target: Target
     told: Told | None
 
-    def make(self, recipe: Recipe, costs: Costs | None) -> onnx.ModelProto:
-        """The export by `recipe`."""
-        return make(recipe, self.model, self.shapes, costs, draft=self.draft)
+    def make(self, making: Making) -> Exported:
+        """The export that is made so."""
+        return export(making, self.draft)
 
 
 def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
@@ -116,38 +112,40 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
     from upscale_onnx.runtime.providers import resolve_provider
     from upscale_onnx.tuning import Place, decided, in_pieces, profiled_costs, revert
 
-    options, model, shapes, original = field.options, field.model, field.shapes, field.original
+    options, draft, original = field.options, field.draft, field.original
     known = _recipes(field.target, options)
-    analysis = field.draft.analysis
+    analysis = draft.analysis
     # In this export every layer has exactly what it reads: where it is like the input, nothing can be removed.
-    tightest = field.make(known["gather"], None)
-    if has_same_form(tightest, original):
-        return Outcome(INPUT, original)
+    tightest = field.make(Making(known["gather"]))
+    if has_same_form(tightest.model, original):
+        return Outcome.unchanged(original)
     place = Place(resolve_provider(options.provider), options.threads, options.batch)
-    costs = profiled_costs(model, shapes, known["planned"].align, chosen_costs(field.target, options), place)
-    made = {name: tightest if name == "gather" else field.make(recipe, costs) for name, recipe in known.items()}
-    made, known = _small_enough(made, known, costs, field)
+    costs = profiled_costs(draft, known["planned"].align, chosen_costs(field.target, options), place)
+    made = _small_enough(
+        {name: tightest if name == "gather" else field.make(Making(recipe, costs)) for name, recipe in known.items()},
+        field,
+    )
     if not made:
-        return Outcome(INPUT, original, notes=(notes.NONE_SMALLER,))
+        return Outcome.unchanged(original, notes.NONE_SMALLER)
     outcome = race(
-        {INPUT: original, **made}, provider=place.provider, threads=place.threads, batch=place.batch,
-        seed=options.seed, eliminate=True, told=_part(field.told, 0.0, _FIRST_RACE),
+        {INPUT: original, **{name: one.model for name, one in made.items()}}, provider=place.provider,
+        threads=place.threads, batch=place.batch, seed=options.seed, eliminate=True,
+        told=_part(field.told, 0.0, _FIRST_RACE),
     )  # fmt: skip
     bound = latency_bound(analysis, costs, outcome.timings[0].median_ms).ratio
     goal = size_goal(options)
     name = outcome.winner if goal is None else _fastest(outcome, made)
     if name == INPUT:
-        return Outcome(INPUT, original, outcome, (), bound, notes=(notes.NONE_FASTER,))
-    if name != "planned":
-        won = Outcome(name, made[name], outcome, (), bound, Making(known[name], costs))
-        return won if goal else confirmed(won, original, options, _part(field.told, _FIRST_RACE, 1.0))
-    best, recipe = in_pieces(model, shapes, known["planned"], costs, made["planned"], place)
-    best, without = revert(model, shapes, recipe, costs, best, place, _REVERT_SECONDS)
-    too_large = not no_larger({name: best}, original)
-    if too_large or (goal is not None and size_share(best, original, goal) > goal.share):
-        best, recipe, without = made["planned"], known["planned"], frozenset()
-    choices = decided(model, shapes, costs, best, recipe, without, segments, place)
-    won = Outcome("planned", best, outcome, choices, bound, Making(recipe, costs, without))
+        return replace(Outcome.unchanged(original, notes.NONE_FASTER), race=outcome, bound_ratio=bound)
+    best = made[name]
+    choices: tuple[Decision, ...] = ()
+    if name == "planned":
+        best = revert(draft, in_pieces(draft, best, place), place, _REVERT_SECONDS)
+        too_large = not no_larger({name: best}, original)
+        if too_large or (goal is not None and size_share(best.model, original, goal) > goal.share):
+            best = made[name]
+        choices = decided(draft, best, segments, place)
+    won = Outcome(name, best, outcome, choices, bound)
     return won if goal else confirmed(won, original, options, _part(field.told, _FIRST_RACE, 1.0))
 
 
@@ -172,7 +170,7 @@ def confirmed(won: Outcome, model: onnx.ModelProto, options: Options, told: Told
     )
     if final.winner == won.name:
         return won
-    return Outcome(INPUT, model, final, (), won.bound_ratio, notes=(notes.NONE_FASTER,))
+    return replace(Outcome.unchanged(model, notes.NONE_FASTER), race=final, bound_ratio=won.bound_ratio)
 
 
 def _part(told: Told | None, start: float, end: float) -> Told | None:
@@ -180,31 +178,28 @@ def _part(told: Told | None, start: float, end: float) -> Told | None:
     return None if told is None else lambda share: told(start + share * (end - start))
 
 
-def _small_enough(
-    made: dict[str, onnx.ModelProto], known: dict[str, Recipe], costs: Costs | None, field: _Field
-) -> tuple[dict[str, onnx.ModelProto], dict[str, Recipe]]:
-    """The exports that are no larger than the input and have the size that is asked for, if one is, and how they were
-    made. One that only its padding makes too large is made without."""
+def _small_enough(made: dict[str, Exported], field: _Field) -> dict[str, Exported]:
+    """The exports that are no larger than the input and have the size that is asked for, if one is. One that only its
+    padding makes too large is made without."""
     goal = size_goal(field.options)
     if goal is None:
         # An export that is asked for by its name is made, whatever it takes.
-        return (no_larger(made, field.original) if field.options.export == "auto" else made), known
+        return no_larger(made, field.original) if field.options.export == "auto" else made
     shares: dict[str, float] = {}
-    for name, recipe in known.items():
-        shares[name] = size_share(made[name], field.original, goal)
-        if shares[name] > goal.share and recipe.align > 1 and field.options.align is None:
-            known = {**known, name: replace(recipe, align=1)}
-            made = {**made, name: field.make(known[name], costs)}
-            shares[name] = size_share(made[name], field.original, goal)
+    for name, one in tuple(made.items()):
+        shares[name] = size_share(one.model, field.original, goal)
+        if shares[name] > goal.share and one.making and one.making.recipe.align > 1 and field.options.align is None:
+            made[name] = field.make(replace(one.making, recipe=replace(one.making.recipe, align=1)))
+            shares[name] = size_share(made[name].model, field.original, goal)
     small = no_larger({name: one for name, one in made.items() if shares[name] <= goal.share}, field.original)
     if not small:
         raise ArgumentError(
             f"{goal.name} {goal.share:g} cannot be reached: the smallest export leaves {min(shares.values()):.3f}"
         )
-    return small, known
+    return small
 
 
-def _fastest(race: Race, made: Mapping[str, onnx.ModelProto]) -> str:
+def _fastest(race: Race, made: Mapping[str, Exported]) -> str:
     return min((t for t in race.timings if t.name in made), key=lambda timing: timing.ratio).name
 
 

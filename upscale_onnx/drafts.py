@@ -27,7 +27,7 @@ class Draft:
         held: frozenset[str] = frozenset(),
         alone: frozenset[str] = frozenset(),
     ) -> None:
-        self._model, self._shapes, self._held, self.alone = model, shapes, held, alone
+        self.model, self.shapes, self.held, self.alone = model, shapes, held, alone
         self._begun: tuple[gs.Graph, Analysis] | None = None
 
     @property
@@ -42,7 +42,11 @@ class Draft:
         taken, self._begun = self._begun or self._begin(), None
         return taken
 
+    def holding(self, held: frozenset[str]) -> Draft:
+        """This draft, and the weights `held` stay as they are."""
+        return self if held <= self.held else Draft(self.model, self.shapes, self.held | held, self.alone)
+
     def _begin(self) -> tuple[gs.Graph, Analysis]:
-        graph = import_graph(self._model)
-        HoldWeights(self._held)(graph)
-        return graph, analyse(graph, self._shapes, self.alone)
+        graph = import_graph(self.model)
+        HoldWeights(self.held)(graph)
+        return graph, analyse(graph, self.shapes, self.alone)

@@ -61,6 +61,21 @@ class Recipe:
     splits: bool = False
 
 
+@dataclass(frozen=True)
+class Making:
+    """How an export is made: by a recipe, with what the planner goes by (None: a preset), and without selections of
+    the values `without`."""
+
+    recipe: Recipe
+    costs: Costs | None = None
+    without: frozenset[str] = frozenset()
+
+    @property
+    def known_costs(self) -> Costs:
+        """What the planner goes by."""
+        return self.costs or PresetCosts(self.recipe.align)
+
+
 def recipes(block: int) -> dict[str, Recipe]:
     """The exports by name; `block` is the channel block of the machine."""
     return {
@@ -71,82 +86,60 @@ def recipes(block: int) -> dict[str, Recipe]:
     }
 
 
-def make(
-    recipe: Recipe,
-    model: onnx.ModelProto,
-    shapes: dict[str, Shape],
-    costs: Costs | None = None,
-    without: frozenset[str] = frozenset(),
-    draft: Draft | None = None,
-) -> onnx.ModelProto:
-    """The model that `export` makes."""
-    return export(recipe, model, shapes, costs, without, draft or Draft(model, shapes)).model
-
-
 class Exported(NamedTuple):
-    """A candidate, and what it claims of each value that it shares with the model it was made from."""
+    """A candidate, what it claims of each value that it shares with the model it was made from, and how it was made:
+    None where it is that model itself."""
 
     model: onnx.ModelProto
     claims: Mapping[str, Claim]
+    making: Making | None
 
 
-def export(
+def make(
     recipe: Recipe,
     model: onnx.ModelProto,
-    shapes: dict[str, Shape],
-    costs: Costs | None,
-    without: frozenset[str],
-    draft: Draft,
-) -> Exported:
-    """The candidate that `recipe` describes; `model` is not changed.
+    shapes: Mapping[str, Shape],
+    costs: Costs | None = None,
+    without: frozenset[str] = frozenset(),
+) -> onnx.ModelProto:
+    """The model that `export` makes."""
+    return export(Making(recipe, costs, without), Draft(model, shapes)).model
+
+
+def export(making: Making, draft: Draft) -> Exported:
+    """The candidate that is made of the draft's model, which is not changed, as `making` says.
 
     Weights that several nodes read stay whole where the parts that each of these is left with would take more bytes.
-    costs: what the planner goes by, a preset by default. without: values of which no selection is made.
-    draft: of `model`, to begin with what is known of it already.
     """
-    return _settled(recipe, model, shapes, costs, without, draft)[0]
+    return _settled(making, draft)[0]
 
 
-def _settled(
-    recipe: Recipe,
-    model: onnx.ModelProto,
-    shapes: dict[str, Shape],
-    costs: Costs | None,
-    without: frozenset[str],
-    draft: Draft,
-) -> tuple[Exported, frozenset[str]]:
+def _settled(making: Making, draft: Draft) -> tuple[Exported, frozenset[str]]:
     """The candidate, and the weights that stay whole in it."""
     held: frozenset[str] = frozenset()
-    best, grown = _made(recipe, model, shapes, costs, without, draft)
+    best, grown = _made(making, draft)
     best_held = held
     for _ in range(_MOST_HOLDS):
         if not grown:
             break
         held |= grown
-        other, grown = _made(recipe, model, shapes, costs, without, Draft(model, shapes, held, draft.alone))
+        other, grown = _made(making, draft.holding(held))
         if file_bytes(other.model) < file_bytes(best.model):
             best, best_held = other, held
     return best, best_held
 
 
-def no_larger(made: Mapping[str, onnx.ModelProto], model: onnx.ModelProto) -> dict[str, onnx.ModelProto]:
+def no_larger(made: Mapping[str, Exported], model: onnx.ModelProto) -> dict[str, Exported]:
     """The exports that take no more bytes than `model`: no other is ever written."""
     most = file_bytes(model)
-    return {name: one for name, one in made.items() if file_bytes(one) <= most}
+    return {name: one for name, one in made.items() if file_bytes(one.model) <= most}
 
 
-def _made(
-    recipe: Recipe,
-    model: onnx.ModelProto,
-    shapes: dict[str, Shape],
-    costs: Costs | None,
-    without: frozenset[str],
-    draft: Draft,
-) -> tuple[Exported, frozenset[str]]:
+def _made(making: Making, draft: Draft) -> tuple[Exported, frozenset[str]]:
     """The candidate, and the weights that had better stay whole."""
-    shapes = dict(shapes)
+    model, shapes = draft.model, dict(draft.shapes)
     trace = Trace()
-    graph, plan, changed, _ = _laid_out(recipe, draft, shapes, costs, without, trace)
+    graph, plan, changed, _ = _laid_out(making, draft, shapes, trace)
     RemoveChannels(plan)(graph)
     changed |= plan.changed
     MergeSelections({name: shape for name, shape in shapes.items() if name not in changed})(graph)
@@ -161,22 +154,15 @@ def _made(
     del graph
     if sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _MANY_WEIGHTS:
         gc.collect()
-    return Exported(exported, claims), outgrown(stored)
+    return Exported(exported, claims, making), outgrown(stored)
 
 
-def standing_channels(
-    recipe: Recipe,
-    model: onnx.ModelProto,
-    shapes: dict[str, Shape],
-    costs: Costs | None = None,
-    without: frozenset[str] = frozenset(),
-) -> Standing:
-    """The channels that are left in the candidate that `make` returns of the same arguments."""
+def standing_channels(making: Making, draft: Draft) -> Standing:
+    """The channels that are left in the candidate that `export` returns of the same arguments."""
     held: frozenset[str] = frozenset()
-    if _shares_weights(model):
-        held = _settled(recipe, model, shapes, costs, without, Draft(model, shapes))[1]
-    shapes = dict(shapes)
-    laid_out = _laid_out(recipe, Draft(model, shapes, held), shapes, costs, without, Trace())
+    if _shares_weights(draft.model):
+        held = _settled(making, draft)[1]
+    laid_out = _laid_out(making, draft.holding(held), dict(draft.shapes), Trace())
     return standing(laid_out.plan, laid_out.handed)
 
 
@@ -198,23 +184,17 @@ class _LaidOut(NamedTuple):
     handed: Mapping[str, IntArray]
 
 
-def _laid_out(
-    recipe: Recipe,
-    draft: Draft,
-    shapes: dict[str, Shape],
-    costs: Costs | None,
-    without: frozenset[str],
-    trace: Trace,
-) -> _LaidOut:
+def _laid_out(making: Making, draft: Draft, shapes: dict[str, Shape], trace: Trace) -> _LaidOut:
     """Everything but the removal; `shapes` are those of the graph afterwards, and `trace` is filled."""
+    recipe = making.recipe
     graph, analysis = _prepare(draft, shapes, trace)
     trace.know(analysis)
     changed: set[str] = set()
     if recipe.selects == "planned":
-        analysis = _narrowed(graph, analysis, shapes, costs or PresetCosts(recipe.align))
+        analysis = _narrowed(graph, analysis, shapes, making.known_costs)
         if recipe.splits:
-            analysis = _split(graph, analysis, shapes, costs or PresetCosts(recipe.align), without)
-    chosen = _selections(recipe, analysis, shapes, costs, without)
+            analysis = _split(graph, analysis, shapes, making)
+    chosen = _selections(making, analysis, shapes)
     handed = {analysis.steps[item.step].outputs[0]: item.positions for item in chosen}
     if chosen:
         before = set(shapes.items())
@@ -245,25 +225,21 @@ def _narrowed(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape], cos
     return analyse(graph, shapes, analysis.alone) if edits else analysis
 
 
-def _split(
-    graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape], costs: Costs, without: frozenset[str]
-) -> Analysis:
+def _split(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape], making: Making) -> Analysis:
     """The analysis of the graph after values are computed in pieces where that is faster."""
-    edits = SplitProducers(analysis, plan_splits(analysis, shapes, costs, without), shapes)(graph)
-    if not edits:
+    splits = plan_splits(analysis, shapes, making.known_costs, making.without)
+    if not SplitProducers(analysis, splits, shapes)(graph):
         return analysis
     cleanup(graph)
     return analyse(graph, shapes, analysis.alone)
 
 
-def _selections(
-    recipe: Recipe, analysis: Analysis, shapes: dict[str, Shape], costs: Costs | None, without: frozenset[str]
-) -> tuple[Demand, ...]:
-    if recipe.selects == "none":
+def _selections(making: Making, analysis: Analysis, shapes: dict[str, Shape]) -> tuple[Demand, ...]:
+    if making.recipe.selects == "none":
         return ()
-    if recipe.selects == "all":
+    if making.recipe.selects == "all":
         return partial_demands(analysis)
-    return selected(analysis, plan_selections(analysis, shapes, costs or PresetCosts(recipe.align)), without)
+    return selected(analysis, plan_selections(analysis, shapes, making.known_costs), making.without)
 
 
 class Planned(NamedTuple):
@@ -274,18 +250,16 @@ class Planned(NamedTuple):
     splits: tuple[Split, ...]
 
 
-def planned_values(
-    model: onnx.ModelProto, shapes: dict[str, Shape], costs: Costs, without: frozenset[str] = frozenset()
-) -> Planned:
-    """The plans of all values of `model`, and what would be computed in pieces but for values in `without`."""
-    shapes = dict(shapes)
-    graph, analysis = _prepare(Draft(model, shapes), shapes, Trace())
-    analysis = _narrowed(graph, analysis, shapes, costs)
-    splits = plan_splits(analysis, shapes, costs, without)
-    return Planned(analysis, plan_selections(analysis, shapes, costs), splits)
+def planned_values(draft: Draft, making: Making) -> Planned:
+    """The plans of all values of the draft's model, and what would be computed in pieces but for values that
+    `making` goes without."""
+    shapes = dict(draft.shapes)
+    graph, analysis = _prepare(draft, shapes, Trace())
+    analysis = _narrowed(graph, analysis, shapes, making.known_costs)
+    splits = plan_splits(analysis, shapes, making.known_costs, making.without)
+    return Planned(analysis, plan_selections(analysis, shapes, making.known_costs), splits)
 
 
-def prepared_analysis(model: onnx.ModelProto, shapes: dict[str, Shape]) -> Analysis:
+def prepared_analysis(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> Analysis:
     """The analysis of `model` after the edits that every export begins with; they leave weights as they are."""
-    shapes = dict(shapes)
-    return _prepare(Draft(model, shapes), shapes, Trace())[1]
+    return _prepare(Draft(model, shapes), dict(shapes), Trace())[1]

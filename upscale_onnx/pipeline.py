@@ -85,7 +85,7 @@ def compile(
         effect = _effect(original, shown.model, wanted) if found.count else None
     report = Report(
         export=outcome.name,
-        before=model_stats(original, found.subject.shapes),
+        before=model_stats(original, found.subject.draft.shapes),
         after=model_stats(shown.model),
         segments=found.subject.segments,
         refusals=(*found.subject.refusals, *shown.refusals),

@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.channels.rules.elementwise import FRAGILE
 from upscale_onnx.claims import Claim
-from upscale_onnx.contest import Making, Outcome
+from upscale_onnx.contest import Outcome
 from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import NotEquivalentError, Reason
-from upscale_onnx.exports import export
-from upscale_onnx.model import Shape, import_graph, infer_shapes
+from upscale_onnx.exports import Exported, export
+from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.results import Refusal, Verification
 
@@ -46,22 +45,25 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
         return Proven(outcome.model, None, {})
     if outcome.making is None:
         whole = replace(options, proofs=("global",))
-        return Proven(outcome.model, _verified(original, outcome.model, {}, whole), {})
-    shapes = infer_shapes(original)
-    alone: frozenset[str] = frozenset()
+        return Proven(outcome.model, _verified(original, outcome.made, whole), {})
+    made = outcome.made
+    draft: Draft | None = None
     for _ in range(_MOST_ROUNDS):
-        model, claims = _exported(original, shapes, outcome.making, alone)
-        verification = _verified(original, model, claims, options)
+        verification = _verified(original, made, options)
         suspects = frozenset[str]() if verification.equal else _suspects(original, verification)
+        alone = draft.alone if draft is not None else frozenset()
         if suspects <= alone:
             break
-        alone |= suspects
+        draft = Draft(original, infer_shapes(original), alone=alone | suspects)
+        made = export(outcome.making, draft)
     if not verification.equal:
         raise NotEquivalentError(
             f"the compiled model is not equal to its input, nothing is written: {verification.detail}"
         )
-    found = analyse(import_graph(original), shapes, alone).refusals if alone else ()
-    return Proven(model, verification, claims, tuple(item for item in found if item.reason is Reason.NOT_SHOWN_EQUAL))
+    found = draft.analysis.refusals if draft is not None else ()
+    return Proven(
+        made.model, verification, made.claims, tuple(item for item in found if item.reason is Reason.NOT_SHOWN_EQUAL)
+    )
 
 
 def _suspects(original: onnx.ModelProto, verification: Verification) -> frozenset[str]:
@@ -73,25 +75,15 @@ def _suspects(original: onnx.ModelProto, verification: Verification) -> frozense
     return frozenset(name for node in original.graph.node if node.op_type in FRAGILE for name in node.output)
 
 
-def _exported(
-    original: onnx.ModelProto, shapes: dict[str, Shape], making: Making, alone: frozenset[str]
-) -> tuple[onnx.ModelProto, Mapping[str, Claim]]:
-    """The export that won, made once more to know what it claims."""
-    draft = Draft(original, shapes, alone=alone)
-    return export(making.recipe, original, shapes, making.costs, making.without, draft)
-
-
-def _verified(
-    original: onnx.ModelProto, compiled: onnx.ModelProto, claims: Mapping[str, Claim], options: Options
-) -> Verification:
+def _verified(original: onnx.ModelProto, made: Exported, options: Options) -> Verification:
     from upscale_onnx.proving import compare_models
     from upscale_onnx.runtime.providers import resolve_provider
     from upscale_onnx.runtime.user_inputs import load_inputs
 
     return compare_models(
         original,
-        compiled,
-        claims,
+        made.model,
+        made.claims,
         proofs=options.proofs,
         provider=resolve_provider(options.provider),
         seed=options.seed,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import onnx
 
 from upscale_onnx import notes
-from upscale_onnx.contest import INPUT, Making, Outcome, Told, contest
+from upscale_onnx.contest import INPUT, Outcome, Told, contest
 from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import ArgumentError, UnchangedError
-from upscale_onnx.exports import make, standing_channels
+from upscale_onnx.exports import Exported, Making, export, standing_channels
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.model import Shape, infer_shapes
@@ -30,10 +31,8 @@ _NEARLY = 1.05
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model to compile, and what is known of it. `draft` is of this model."""
+    """A model to compile, and what is known of it."""
 
-    model: onnx.ModelProto
-    shapes: dict[str, Shape]
     draft: Draft
     segments: tuple[Segment, ...]
     refusals: tuple[Refusal, ...]
@@ -41,9 +40,8 @@ class Subject:
     @classmethod
     def of(cls, model: onnx.ModelProto) -> Subject:
         """`model`, analysed."""
-        shapes = infer_shapes(model)
-        draft = Draft(model, shapes)
-        return cls(model, shapes, draft, find_segments(draft.analysis), draft.analysis.refusals)
+        draft = Draft(model, infer_shapes(model))
+        return cls(draft, find_segments(draft.analysis), draft.analysis.refusals)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +94,7 @@ def _nothing_chosen(subject: Subject, original: onnx.ModelProto, options: Option
 
 
 def _contest(subject: Subject, original: onnx.ModelProto, options: Options, told: Told | None) -> Outcome:
-    outcome = contest(subject.model, subject.shapes, subject.draft, subject.segments, options, original, told)
+    outcome = contest(subject.draft, subject.segments, options, original, told)
     return replace(outcome, notes=(*outcome.notes, *_missed_latency(outcome, options)))
 
 
@@ -119,12 +117,12 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
     if is_exact(options):
         return Settled(subject, outcome, pruned.model, pruned.count, outcome.notes)
     kept = kept_masks(pruned.model, pruned.dense, options.side)
-    masked, exported = pruned.model, outcome.model
+    masked, exported = pruned.model, outcome.made
     for start in (_filled(kept, pruned, making, options), kept):
-        more = _grown(start, pruned, making, subject.shapes, options)
+        more = _grown(start, pruned, making, subject.draft.shapes, options)
         other = masked if _same(more, kept) else write_masks(pruned.dense, more, options.side)[0]
         made = exported if other is masked else _made(making, other)
-        if not _is_larger(made, outcome.model):
+        if not _is_larger(made.model, outcome.model):
             kept, masked, exported = more, other, made
             break
     count = sum(int((~mask).sum()) for mask in kept.values())
@@ -133,7 +131,7 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
     if pruned.finished is not None:
         masked = pruned.finished(write_masks(pruned.dense, kept, options.side)[0])
         exported = _made(making, masked)
-    return Settled(subject, replace(outcome, model=exported), masked, count, outcome.notes)
+    return Settled(subject, replace(outcome, made=exported), masked, count, outcome.notes)
 
 
 def _filled(kept: Masks, pruned: Pruned, making: Making, options: Options) -> Masks:
@@ -143,11 +141,11 @@ def _filled(kept: Masks, pruned: Pruned, making: Making, options: Options) -> Ma
     return filled_masks(pruned.dense, kept, pruned.scores, making.recipe.align, options.side)
 
 
-def _grown(kept: Masks, pruned: Pruned, making: Making, shapes: dict[str, Shape], options: Options) -> Masks:
+def _grown(kept: Masks, pruned: Pruned, making: Making, shapes: Mapping[str, Shape], options: Options) -> Masks:
     """`kept` with the channels that stay in place."""
     for _ in range(_MOST_ROUNDS):
         masked = write_masks(pruned.dense, kept, options.side)[0]
-        left = standing_channels(making.recipe, masked, shapes, making.costs, making.without)
+        left = standing_channels(making, Draft(masked, shapes))
         more = with_standing(kept, masked, left, options.side)
         if _same(more, kept):
             break
@@ -159,8 +157,8 @@ def _same(one: Masks, other: Masks) -> bool:
     return all((mask == other[weight]).all() for weight, mask in one.items())
 
 
-def _made(making: Making, model: onnx.ModelProto) -> onnx.ModelProto:
-    return make(making.recipe, model, infer_shapes(model), making.costs, making.without)
+def _made(making: Making, model: onnx.ModelProto) -> Exported:
+    return export(making, Draft(model, infer_shapes(model)))
 
 
 def _is_larger(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:

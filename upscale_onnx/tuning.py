@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 import onnx
 
 from upscale_onnx.decisions import decisions
-from upscale_onnx.exports import Recipe, make, planned_values, recipes
-from upscale_onnx.model import Shape
+from upscale_onnx.drafts import Draft
+from upscale_onnx.exports import Exported, Making, export, planned_values, recipes
 from upscale_onnx.plan.costs import Costs, PresetCosts
 from upscale_onnx.plan.profiled import NodeTime, ProfiledCosts, contraction_times, selection_price
 from upscale_onnx.results import Decision, Race, Segment
@@ -32,35 +32,22 @@ class Place:
     batch: int | None = None
 
 
-def profiled_costs(
-    model: onnx.ModelProto,
-    shapes: dict[str, Shape],
-    align: int,
-    base: Costs | None,
-    place: Place,
-) -> Costs:
-    """Costs that go by profiles of the input and of its export with a selection everywhere."""
-    before = _profile(model, place)
-    narrowed = make(recipes(align)["upscale"], model, shapes)
+def profiled_costs(draft: Draft, align: int, base: Costs | None, place: Place) -> Costs:
+    """Costs that go by profiles of the draft's model and of its export with a selection everywhere."""
+    before = _profile(draft.model, place)
+    narrowed = export(Making(recipes(align)["upscale"]), draft).model
     after = _profile(narrowed, place)
     price = selection_price(narrowed, after, before)
-    return ProfiledCosts(base or PresetCosts(align), contraction_times(model, before), price)
+    return ProfiledCosts(base or PresetCosts(align), contraction_times(draft.model, before), price)
 
 
-def decided(
-    model: onnx.ModelProto,
-    shapes: dict[str, Shape],
-    costs: Costs,
-    compiled: onnx.ModelProto,
-    recipe: Recipe,
-    without: frozenset[str],
-    segments: Sequence[Segment],
-    place: Place,
-) -> tuple[Decision, ...]:
-    """The planner's decisions with predicted and measured times; `compiled` was made by `recipe`."""
-    analysis, plans, splits = planned_values(model, shapes, costs, without)
-    profile = _profile(compiled, place)
-    return decisions(analysis, plans, without, segments, compiled, profile, splits if recipe.splits else ())
+def decided(draft: Draft, best: Exported, segments: Sequence[Segment], place: Place) -> tuple[Decision, ...]:
+    """The planner's decisions with predicted and measured times; `best` is the planned export."""
+    making = _making(best)
+    analysis, plans, splits = planned_values(draft, making)
+    profile = _profile(best.model, place)
+    pieces = splits if making.recipe.splits else ()
+    return decisions(analysis, plans, making.without, segments, best.model, profile, pieces)
 
 
 def _profile(model: onnx.ModelProto, place: Place) -> list[NodeTime]:
@@ -70,54 +57,44 @@ def _profile(model: onnx.ModelProto, place: Place) -> list[NodeTime]:
     return [NodeTime(entry.op_type, entry.node, entry.least_ms) for entry in times]
 
 
-def in_pieces(
-    model: onnx.ModelProto,
-    shapes: dict[str, Shape],
-    recipe: Recipe,
-    costs: Costs,
-    best: onnx.ModelProto,
-    place: Place,
-) -> tuple[onnx.ModelProto, Recipe]:
-    """The planned model with values computed in pieces where a race shows that this pays, and how it was made.
+def in_pieces(draft: Draft, best: Exported, place: Place) -> Exported:
+    """The planned export with values computed in pieces where a race shows that this pays.
 
-    `best` and `recipe` themselves where it does not, or where there is nothing to compute in pieces.
+    `best` itself where it does not, or where there is nothing to compute in pieces.
     """
-    if not planned_values(model, shapes, costs).splits:
-        return best, recipe
-    splitting = replace(recipe, splits=True)
-    trial = make(splitting, model, shapes, costs)
-    return (trial, splitting) if _ratio(best, trial, place) < _WORTHWHILE else (best, recipe)
+    making = _making(best)
+    if not planned_values(draft, making).splits:
+        return best
+    trial = export(replace(making, recipe=replace(making.recipe, splits=True)), draft)
+    return trial if _ratio(best, trial, place) < _WORTHWHILE else best
 
 
-def revert(
-    model: onnx.ModelProto,
-    shapes: dict[str, Shape],
-    recipe: Recipe,
-    costs: Costs,
-    best: onnx.ModelProto,
-    place: Place,
-    budget_s: float,
-) -> tuple[onnx.ModelProto, frozenset[str]]:
-    """The planned model with the selections taken back that cost more than they save, and their values.
+def revert(draft: Draft, best: Exported, place: Place, budget_s: float) -> Exported:
+    """The planned export with the selections taken back that cost more than they save.
 
     Values are tried from the least predicted saving on, each against the best so far, until the budget
     is spent.
     """
     deadline = time.perf_counter() + budget_s
-    without: frozenset[str] = frozenset()
-    plans = [plan for plan in planned_values(model, shapes, costs)[1] if plan.saved_ms > 0]
+    plans = [plan for plan in planned_values(draft, _making(best)).plans if plan.saved_ms > 0]
     for plan in sorted(plans, key=lambda plan: plan.saved_ms):
         if time.perf_counter() > deadline:
             break
-        trial = make(recipe, model, shapes, costs, without | {plan.value})
+        making = _making(best)
+        trial = export(replace(making, without=making.without | {plan.value}), draft)
         if _ratio(best, trial, place) < _WORTHWHILE:
-            best, without = trial, without | {plan.value}
-    return best, without
+            best = trial
+    return best
 
 
-def _ratio(best: onnx.ModelProto, trial: onnx.ModelProto, place: Place) -> float:
+def _making(planned: Exported) -> Making:
+    assert planned.making is not None
+    return planned.making
+
+
+def _ratio(best: Exported, trial: Exported, place: Place) -> float:
     outcome: Race = race(
-        {"best": best, "trial": trial}, provider=place.provider, threads=place.threads, batch=place.batch, rounds=9,
-        budget_s=1.5,
+        {"best": best.model, "trial": trial.model}, provider=place.provider, threads=place.threads, batch=place.batch,
+        rounds=9, budget_s=1.5,
     )  # fmt: skip
     return next(timing.ratio for timing in outcome.timings if timing.name == "trial")

@@ -23,7 +23,7 @@ from natural_inputs import natural_inputs
 
 from upscale_onnx.cli.arguments import fraction, positive
 from upscale_onnx.drafts import Draft
-from upscale_onnx.exports import export, recipes
+from upscale_onnx.exports import Making, export, recipes
 from upscale_onnx.files.publish import write_whole
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.options import Options
@@ -76,8 +76,7 @@ def _measure(args: argparse.Namespace, known: dict[str, Record]) -> None:
 def _network(path: Path, args: argparse.Namespace) -> Record:
     """The verdicts on all mutants of one network."""
     masked, _ = masked_model(load_model(path), Options(amount=args.amount))
-    shapes = infer_shapes(masked)
-    made = export(recipes(1)[args.export], masked, shapes, None, frozenset(), Draft(masked, shapes))
+    made = export(Making(recipes(1)[args.export]), Draft(masked, infer_shapes(masked)))
     start = time.process_time()
     reference = Reference(masked, seed=args.seed)
     sound = reference.compare(made.model)

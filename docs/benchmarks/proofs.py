@@ -28,7 +28,7 @@ from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
 from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import ModelError
-from upscale_onnx.exports import export, recipes
+from upscale_onnx.exports import Making, export, recipes
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.proof.by_claims import prove
 from upscale_onnx.proof.by_names import prove_by_names
@@ -64,8 +64,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 def measured(corpus: Path, path: Path, repeats: int) -> dict[str, Any]:
     """One row of results."""
     model = masked(corpus, path)
-    shapes = infer_shapes(model)
-    made = export(recipes(1)["upscale"], model, shapes, None, frozenset(), Draft(model, shapes))
+    made = export(Making(recipes(1)["upscale"]), Draft(model, infer_shapes(model)))
     local_s, global_s = [], []
     for _ in range(repeats):
         feeds: list[Any] = []

@@ -84,11 +84,11 @@ def test_every_setting_is_raced_and_written(folder: Path, capsys: pytest.Capture
     assert "free.onnx nodes 1" in conv
 
 
-def test_a_batch_of_8_takes_longer(folder: Path) -> None:
+def test_a_large_batch_takes_longer(folder: Path) -> None:
     onnx.save(network(1, width=128), "wide.onnx")
-    assert bench("wide.onnx", "--batch", "1,8", "--json", "b.json", "-q") == 0
-    one, eight = (race["timings"][0] for race in json.loads((folder / "b.json").read_text())["races"])
-    assert eight["median_ms"] > 2 * one["median_ms"]
+    assert bench("wide.onnx", "--batch", "1,128", "--json", "b.json", "-q") == 0
+    one, many = (race["timings"][0] for race in json.loads((folder / "b.json").read_text())["races"])
+    assert many["p10_ms"] > 4 * one["p10_ms"]
 
 
 def test_who_cannot_run_is_told_and_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

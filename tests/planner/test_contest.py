@@ -11,6 +11,7 @@ from tests.graphs import parse, weight
 from upscale_onnx import compile as compile_model
 from upscale_onnx.contest import INPUT, Outcome, confirmed
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.exports import Exported
 from upscale_onnx.options import Options
 from upscale_onnx.results import Race, Timing
 from upscale_onnx.target_costs import chosen_costs, chosen_target
@@ -27,7 +28,7 @@ def network(width: int) -> onnx.ModelProto:
 def won(model: onnx.ModelProto, ratio: float) -> Outcome:
     """A race that said so of "keep"."""
     timings = (Timing(INPUT, 1.0, 1.0, 1.0, 1.0), Timing("keep", ratio, ratio, ratio, ratio))
-    return Outcome("keep", model, Race(timings, "keep", "cpu", 1, 7))
+    return Outcome("keep", Exported(model, {}, None), Race(timings, "keep", "cpu", 1, 7))
 
 
 def test_a_race_is_at_the_batch_that_is_asked_for() -> None:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.planner.models import Net, assert_same, operators, weight_shapes
 from tests.planner.prices import DEAR, FREE, Prices
 from upscale_onnx.channels.analysis import Analysis, analyse
-from upscale_onnx.exports import make, planned_values, recipes
+from upscale_onnx.drafts import Draft
+from upscale_onnx.exports import Making, make, planned_values, recipes
 from upscale_onnx.model import Shape, import_graph, infer_shapes
 from upscale_onnx.plan.costs import Costs
 from upscale_onnx.plan.planner import ValuePlan, plan_selections, selected
@@ -176,7 +177,9 @@ def test_plans_are_those_of_the_narrowed_graph() -> None:
     outs = [net.conv(total, f"out{i}", net.matrix(5, 16, 1, 1, reads=half)) for i, half in enumerate(halves)]
     model = net.model(outs, x=(1, 3, 4, 4))
     shapes = infer_shapes(model)
-    values = {plan.value for plan in planned_values(model, shapes, FREE)[1] if plan.saved_ms > 0}
+    values = {
+        plan.value for plan in planned_values(Draft(model, shapes), Making(PLANNED, FREE)).plans if plan.saved_ms > 0
+    }
     assert values == {"total"}
     compiled = make(PLANNED, model, shapes, FREE)
     bare = make(PLANNED, model, shapes, FREE, without=frozenset(values))

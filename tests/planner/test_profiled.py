@@ -12,6 +12,7 @@ from tests.planner.models import Net
 from tests.planner.prices import Prices
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.channels.op import Op
+from upscale_onnx.drafts import Draft
 from upscale_onnx.exports import make, recipes
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.plan.costs import PresetCosts
@@ -216,7 +217,7 @@ def test_without_selections_there_is_no_price() -> None:
 
 def test_costs_of_a_model_on_this_machine() -> None:
     model = selective()
-    costs = profiled_costs(model, infer_shapes(model), 16, None, Place("cpu"))
+    costs = profiled_costs(Draft(model, infer_shapes(model)), 16, None, Place("cpu"))
     assert isinstance(costs, ProfiledCosts)
     assert costs.align == 16
     assert costs.contraction_times.keys() == {"node_shared", "node_out0", "node_out1"}

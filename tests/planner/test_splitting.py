@@ -15,7 +15,8 @@ from tests.planner.models import Net, assert_same, operators
 from tests.planner.prices import Prices
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.decisions import decisions
-from upscale_onnx.exports import make, planned_values, recipes
+from upscale_onnx.drafts import Draft
+from upscale_onnx.exports import Making, export, make, planned_values, recipes
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.plan.splitting import Split, plan_splits
 from upscale_onnx.tuning import Place, in_pieces
@@ -166,7 +167,7 @@ def test_pieces_hold_what_is_demanded_and_compute_the_same(
 def test_decisions_tell_how_pieces_are_read() -> None:
     model = finished(fork(range(12), range(4, 16), [0, 5, 9]))
     shapes = infer_shapes(model)
-    analysis, plans, splits = planned_values(model, shapes, DEAR)
+    analysis, plans, splits = planned_values(Draft(model, shapes), Making(PLANNED, DEAR))
     assert splits
     compiled = make(IN_PIECES, model, shapes, DEAR)
     (found,) = decisions(analysis, plans, frozenset(), (), compiled, (), splits)
@@ -188,15 +189,14 @@ def heavy(size: int = 56) -> onnx.ModelProto:
 
 def test_a_race_decides_whether_values_are_in_pieces() -> None:
     model = heavy()
-    shapes = infer_shapes(model)
-    best = make(PLANNED, model, shapes, DEAR)
-    trial, recipe = in_pieces(model, shapes, PLANNED, DEAR, best, Place("cpu"))
-    assert recipe.splits
-    assert_same(model, trial)
+    draft = Draft(model, infer_shapes(model))
+    trial = in_pieces(draft, export(Making(PLANNED, DEAR), draft), Place("cpu"))
+    assert trial.making == Making(IN_PIECES, DEAR)
+    assert_same(model, trial.model)
 
 
 def test_nothing_to_compute_in_pieces() -> None:
     model = finished(fork(range(16), range(16)))
-    shapes = infer_shapes(model)
-    best = make(PLANNED, model, shapes, DEAR)
-    assert in_pieces(model, shapes, PLANNED, DEAR, best, Place("cpu")) == (best, PLANNED)
+    draft = Draft(model, infer_shapes(model))
+    best = export(Making(PLANNED, DEAR), draft)
+    assert in_pieces(draft, best, Place("cpu")) is best

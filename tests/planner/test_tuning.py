@@ -9,12 +9,13 @@ import pytest
 
 from tests.planner.models import Net, assert_same, operators
 from tests.planner.prices import FREE
-from upscale_onnx.exports import make, recipes
+from upscale_onnx.drafts import Draft
+from upscale_onnx.exports import Making, export, recipes
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.runtime.bench import race
 from upscale_onnx.tuning import Place, revert
 
-PLANNED = recipes(16)["planned"]
+PLANNED = Making(recipes(16)["planned"], FREE)
 
 
 def copying(size: int = 64, width: int = 64) -> onnx.ModelProto:
@@ -36,37 +37,39 @@ def selections(model: onnx.ModelProto) -> int:
 
 def test_selections_that_do_not_pay_are_taken_back() -> None:
     model = copying()
-    shapes = infer_shapes(model)
+    draft = Draft(model, infer_shapes(model))
     # Costs that think copies free plan every selection; the race knows better.
-    best = make(PLANNED, model, shapes, FREE)
-    assert selections(best) == 4
-    result, without = revert(model, shapes, PLANNED, FREE, best, Place("cpu"), 20.0)
+    best = export(PLANNED, draft)
+    assert selections(best.model) == 4
+    result = revert(draft, best, Place("cpu"), 20.0)
+    assert result.making is not None
+    without = result.making.without
     assert without <= {"sign0", "sign1"}
-    assert selections(result) == 4 - 2 * len(without)
-    assert_same(model, result)
-    outcome = race({"best": best, "result": result}, rounds=15, budget_s=3.0)
+    assert selections(result.model) == 4 - 2 * len(without)
+    assert_same(model, result.model)
+    outcome = race({"best": best.model, "result": result.model}, rounds=15, budget_s=3.0)
     assert outcome.timings[1].ratio < 1.15
     if without:
-        expected = make(PLANNED, model, shapes, FREE, without)
-        assert result.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+        expected = export(result.making, draft).model
+        assert result.model.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
     else:
         assert result is best
 
 
 def test_no_budget_changes_nothing() -> None:
     model = copying(16, 32)
-    shapes = infer_shapes(model)
-    best = make(PLANNED, model, shapes, FREE)
-    assert revert(model, shapes, PLANNED, FREE, best, Place("cpu"), 0.0) == (best, frozenset())
+    draft = Draft(model, infer_shapes(model))
+    best = export(PLANNED, draft)
+    assert revert(draft, best, Place("cpu"), 0.0) is best
 
 
 def test_nothing_to_take_back() -> None:
     net = Net()
     model = net.model([net.conv("x", "only", net.matrix(8, 4, 1, 1))], x=(1, 4, 8, 8))
-    shapes = infer_shapes(model)
-    best = make(PLANNED, model, shapes, FREE)
+    draft = Draft(model, infer_shapes(model))
+    best = export(PLANNED, draft)
     start = time.perf_counter()
-    assert revert(model, shapes, PLANNED, FREE, best, Place("cpu"), 60.0) == (best, frozenset())
+    assert revert(draft, best, Place("cpu"), 60.0) is best
     assert time.perf_counter() - start < 5.0
 
 
@@ -82,11 +85,12 @@ def test_the_budget_bounds_the_time(budget_s: float) -> None:
             for side, reads in enumerate((range(16), range(16, 32)))
         ]
     model = net.model(outputs, x=(1, 3, 24, 24))
-    shapes = infer_shapes(model)
-    best = make(PLANNED, model, shapes, FREE)
+    draft = Draft(model, infer_shapes(model))
+    best = export(PLANNED, draft)
     start = time.perf_counter()
-    result, without = revert(model, shapes, PLANNED, FREE, best, Place("cpu"), budget_s)
+    result = revert(draft, best, Place("cpu"), budget_s)
     # One trial, with its races of at most 1.5 s, may end after the budget.
     assert time.perf_counter() - start < budget_s + 5.0
-    assert len(without) < 12
-    assert_same(model, result)
+    assert result.making is not None
+    assert len(result.making.without) < 12
+    assert_same(model, result.model)

@@ -12,7 +12,7 @@ from onnx import helper, numpy_helper
 from tests.graphs import Array, bias, indices, parse, weight
 from upscale_onnx.claims import Claim
 from upscale_onnx.drafts import Draft
-from upscale_onnx.exports import Exported, export, recipes
+from upscale_onnx.exports import Exported, Making, export, recipes
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.proof.by_claims import prove
 
@@ -41,8 +41,7 @@ EXPORTS = ("keep", "gather", "upscale", "planned")
 
 def exported(name: str, model: onnx.ModelProto = MODEL, alone: frozenset[str] = frozenset()) -> Exported:
     """An export of the model, with nothing rounded up."""
-    shapes = infer_shapes(model)
-    return export(recipes(1)[name], model, shapes, None, frozenset(), Draft(model, shapes, alone=alone))
+    return export(Making(recipes(1)[name]), Draft(model, infer_shapes(model), alone=alone))
 
 
 def weights(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
