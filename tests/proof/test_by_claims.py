@@ -238,3 +238,13 @@ def test_sizes_computed_at_run_time_are_no_obstacle() -> None:
     )
     made = exported("gather", model)
     assert prove(model, made.model, made.claims, {"x": np.zeros((2, 6, 3, 5), np.float32)}).complete
+
+
+def test_a_number_that_is_a_size_may_move() -> None:
+    text = "(float[1,3,9,9] x, float[4] s) => (float[a,b,c,d] y) { z = Conv(x, w) y = Resize(z, , s) }"
+    model = parse(text, w=weight(5, 3, 1, 1, seed=1))
+    feed = {"x": np.zeros((1, 3, 9, 9), np.float32), "s": np.asarray([1, 1, 2, 2], np.float32)}
+    made = exported("keep", model)
+    assert prove(model, made.model, made.claims, feed).complete
+    wrong = edited(made.model, "z", 1, without(2))
+    assert [entry.value for entry in prove(model, wrong, made.claims, feed).refuted] == ["z"]

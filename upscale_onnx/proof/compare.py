@@ -99,8 +99,9 @@ def tolerance(value: Array, moved: Sequence[Array], claim: Claim) -> Array:
     unit = float(np.finfo(value.dtype).eps) / 2
     axes = tuple(axis for axis, size in enumerate(_channels(value, claim)) if size == 1)
     largest = _largest(value, axes)
+    alike = [other for other in moved if other.shape == value.shape]  # a number that is a size may have moved too
     with np.errstate(all="ignore"):
-        changes = [_largest(other - value, axes) / PERTURBATION for other in moved]
+        changes = [_largest(other - value, axes) / PERTURBATION for other in alike]
     terms = np.maximum.reduce([largest, *changes])
     if terms.size and value.size < FEW_ENTRIES * terms.size:
         terms = np.maximum(terms, _USUAL_SHARE * np.median(terms))
