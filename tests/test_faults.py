@@ -7,7 +7,14 @@ import pytest
 
 import upscale_onnx
 from upscale_onnx import pipeline
-from upscale_onnx.errors import InternalError, ModelError, ProviderError
+from upscale_onnx.errors import (
+    ArgumentError,
+    InternalError,
+    ModelError,
+    NotEquivalentError,
+    ProviderError,
+    UpscaleError,
+)
 
 SOUND = '<ir_version: 8, opset_import: ["" : 17]> g (float[1, 4] x) => (float[1, 4] y) { y = Relu (x) }'
 BROKEN = """<ir_version: 8, opset_import: ["" : 17]>
@@ -49,3 +56,8 @@ def test_want_of_memory_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     _failing(MemoryError(), monkeypatch)
     with pytest.raises(ModelError, match="not enough memory"):
         upscale_onnx.compile(onnx.parser.parse_model(SOUND))
+
+
+@pytest.mark.parametrize("kind", [ArgumentError, ModelError, NotEquivalentError])
+def test_a_message_is_one_line_whatever_it_quotes(kind: type[UpscaleError]) -> None:
+    assert str(kind("tensor 'x\ny\r\u2028z' has no shape")) == r"tensor 'x\ny\n\nz' has no shape"

@@ -12,6 +12,10 @@ class UpscaleError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """The message, on one line whatever names of the model it quotes."""
+        return r"\n".join(super().__str__().splitlines())
+
 
 class ArgumentError(UpscaleError):
     """An option or argument cannot be used."""
