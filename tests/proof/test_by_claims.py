@@ -15,6 +15,7 @@ from upscale_onnx.drafts import Draft
 from upscale_onnx.exports import Exported, Making, export, recipes
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.proof.by_claims import prove
+from upscale_onnx.proof.compare import fault_of
 
 # Two branches read one value, each some of its channels; a third of the channels is dead, one is a constant.
 MODEL = parse(
@@ -248,3 +249,23 @@ def test_a_number_that_is_a_size_may_move() -> None:
     assert prove(model, made.model, made.claims, feed).complete
     wrong = edited(made.model, "z", 1, without(2))
     assert [entry.value for entry in prove(model, wrong, made.claims, feed).refuted] == ["z"]
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_nothing_is_claimed_of_a_value_that_is_gone(name: str) -> None:
+    text = """(float[1,3,4,4] x) => (float[1,3,4,4] p, float[1,3,4,4] q) {
+        a = Conv(x, w)
+        p, q, r = Split<axis=1, num_outputs=3>(a)
+    }"""
+    model = parse(text, w=weight(7, 3, 1, 1))
+    made = exported(name, model)
+    assert "r" not in made.claims
+    assert prove(model, made.model, made.claims, {"x": np.zeros((1, 3, 4, 4), np.float32)}).complete
+
+
+@pytest.mark.parametrize("sizes", [(), (1, 1, 1, 1, 1)])
+def test_a_wrong_rank_is_no_fault_where_all_of_the_value_is_there(sizes: tuple[int, ...]) -> None:
+    value = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    assert fault_of(value, [], value.copy(), Claim(sizes)) == ""
+    assert fault_of(value, [], value + np.float32(1), Claim(sizes))
+    assert "has no channels" in fault_of(value, [], value.copy(), Claim(sizes, np.zeros((1,) * len(sizes), np.int64)))

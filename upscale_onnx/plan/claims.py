@@ -36,7 +36,7 @@ def plan_claims(plan: Plan, trace: Trace) -> Mapping[str, Claim]:
     claims: dict[str, Claim] = {}
     for name, emission in plan.emissions.items():
         found = plan.analysis.maps.get(name)
-        if found is None or name in trace.replaced:
+        if found is None or name in trace.replaced or not emission.size:  # of what is gone there is nothing to claim
             continue
         live = plan.emitted.live[found.labels.ravel()[emission]]
         sizes, held = _original(emission, found.shape, trace.narrowed.get(name))
