@@ -15,8 +15,9 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap, IntArray
-from upscale_onnx.channels.flow import Refused, Resize
+from upscale_onnx.channels.flow import Resize
 from upscale_onnx.channels.grid import full_emission
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.concat import Concat
 from upscale_onnx.channels.rules.selection import Selection, selection_node
 from upscale_onnx.channels.step import Step

@@ -67,6 +67,11 @@ FORMS: list[tuple[str, list[Any], dict[str, Any], int]] = [
     ("ReduceMean", [_i(9)], {}, 1),
     ("ArgMax", [], {"axis": -9}, 1),
     ("MaxPool", [], {"kernel_shape": [2, 2, 2]}, 1),
+    *(
+        (op, [_i(0)] if op == "Gather" else [], {"axis": axis}, 1)
+        for op in ("Softmax", "LogSoftmax", "Hardmax", "ArgMax", "Flatten", "Concat", "Gather", "Split")
+        for axis in (-(2**63), 2**63 - 1)
+    ),
 ]
 
 

@@ -157,3 +157,43 @@ def test_dead_channels_are_followed_through_a_channel_shuffle() -> None:
     assert proof.regions == 7
     other[0] = 9
     assert not prove_by_names(model, with_constant(model, "wa", other), feed).complete
+
+
+def test_channels_of_one_entry_each_are_told_apart() -> None:
+    """Squeeze and excitation: means of single numbers, with some channels gone."""
+    noise = np.random.default_rng(0)
+
+    def read(count: int) -> Array:
+        return np.where(np.arange(200) // 30 == 1, 0, noise.normal(size=(count, 200)))[..., None, None].astype(
+            np.float32
+        )
+
+    model = parse(
+        """(float[1,3,16,16] x) => (float[1,4,16,16] y) {
+            a = Conv(x, w)  m = GlobalAveragePool(a)  s = Conv(m, u)  g = Sigmoid(s)  z = Mul(a, g)  y = Conv(z, v)
+        }""",
+        w=noise.normal(size=(200, 3, 1, 1)).astype(np.float32),
+        u=read(200),
+        v=read(4),
+    )
+    made = exported("upscale", model).model
+    assert len(numpy_helper.to_array(made.graph.initializer[0])) < 200
+    proof = prove_by_names(model, made, IMAGE)
+    assert proof.complete
+    assert proof.regions == 6
+
+
+def test_a_guess_that_fails_is_given_up() -> None:
+    """Channels that are exchanged under one name, and back by who reads them, are proven over the guess."""
+    first, second = weight(6, 3, 1, 1), weight(2, 6, 1, 1)
+    model = parse(
+        "(float[1,3,16,16] x) => (float[1,2,16,16] y) { a = Conv(x, w)  r = Relu(a)  y = Conv(r, v) }",
+        w=first,
+        v=second,
+    )
+    scaled, back = first.copy(), second.copy()
+    scaled[1] *= 2
+    back[:, 1] /= 2
+    other = with_constant(with_constant(model, "w", scaled), "v", back)
+    assert prove_by_names(model, other, IMAGE).complete
+    assert not prove_by_names(model, with_constant(model, "w", scaled), IMAGE).complete

@@ -13,9 +13,10 @@ from upscale_onnx.channels.channel_map import VARYING, WILD, BoolArray, ChannelM
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.constants import Constants, find_constants
 from upscale_onnx.channels.demand import demand
-from upscale_onnx.channels.flow import Even, Flow, Read, Refused, Rule
+from upscale_onnx.channels.flow import Even, Flow, Read, Rule
 from upscale_onnx.channels.malformed import fault_of
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import rule_for
 from upscale_onnx.channels.room import Room
 from upscale_onnx.channels.rules.barrier import BARRIER

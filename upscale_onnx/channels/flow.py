@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from upscale_onnx.channels.channel_map import Array, BoolArray, ChannelMap, IntArray
 from upscale_onnx.channels.op import Op
-from upscale_onnx.errors import Reason
 
 Maps = tuple[ChannelMap | None, ...]
 Emissions = tuple[IntArray | None, ...]
@@ -116,15 +115,6 @@ class Chooser(Protocol):
     def live(self, labels: IntArray) -> BoolArray:
         """Which of the classes are demanded by anyone (others are padding)."""
         ...
-
-
-class Refused(Exception):
-    """A rule cannot look through this node; it becomes a barrier."""
-
-    def __init__(self, reason: Reason, detail: str = "") -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
 
 
 class Misaligned(Exception):

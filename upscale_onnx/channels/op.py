@@ -10,6 +10,8 @@ import numpy as np
 from onnx import helper
 
 from upscale_onnx.channels.channel_map import Array, Dims
+from upscale_onnx.channels.refused import Refused
+from upscale_onnx.errors import Reason
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +62,11 @@ class Op:
         return None if dims is None else len(dims)
 
     def axis(self, name: str, default: int, rank: int) -> int:
-        """The attribute `name` as a non-negative axis."""
+        """The attribute `name` as a non-negative axis, the rank itself where it says so.
+
+        Raises: Refused where there is no such axis.
+        """
         value = int(self.attrs.get(name, default))
+        if not -rank <= value <= rank:
+            raise Refused(Reason.UNSUPPORTED_FORM, f"{name} is {value}, of {rank} axes")
         return value + rank if value < 0 else value

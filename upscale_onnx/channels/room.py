@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 
-from upscale_onnx.channels.flow import Flow, Refused
+from upscale_onnx.channels.flow import Flow
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
 
 _MOST_ENTRIES = 2**22  # of one map, which is 64 MB; a pattern of as many bits is smaller

@@ -9,8 +9,9 @@ import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import BoolArray, IntArray
-from upscale_onnx.channels.flow import Misaligned, Refused, Resize
+from upscale_onnx.channels.flow import Misaligned, Resize
 from upscale_onnx.channels.grid import full_emission, is_full
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import InternalError
 from upscale_onnx.plan.emitted import Emitted, emitted_classes
 

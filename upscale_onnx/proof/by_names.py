@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
 from upscale_onnx.claims import Claim
-from upscale_onnx.proof.compare import Array, is_float, tolerance, wrong
+from upscale_onnx.proof.compare import FEW_ENTRIES, Array, is_float, tolerance, wrong
 from upscale_onnx.proof.local import Outcome, Proof
 from upscale_onnx.proof.regions import Network
 from upscale_onnx.proof.values import fed_shapes, floating_values
@@ -24,6 +24,10 @@ _MOST_STRANGERS = 32
 # Channels along two axes leave at most this share of what channels along one leave unexplained.
 _CLEARLY_LESS = 0.75
 _MOST_CHANNELS = 1 << 16
+# Draws beyond the first by which channels are told apart: where each has few entries, one draw shows few numbers.
+_MORE_DRAWS, _MANY_MORE_DRAWS = 3, 12
+# So many times regions grow by what they read themselves, then by every cut that is a guess.
+_FEW_RETRIES = 2
 _MOST_SEARCHED = 1 << 9
 
 
@@ -39,18 +43,30 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
     wrong_ones: list[Outcome] = []
     proof = Proof(Network(a), Network(b), claims, feed, seed, wrong_ones.append)
     done: set[str] = set()
-    strangers = 0
+    guesses: set[str] = set()
+    strangers = retries = 0
     while rest := [region for region in proof.regions if region.target not in done]:
         region = rest[0]
         done.add(region.target)
         wrong_ones.clear()
         proof.prove([region])
-        if region.target in proof.original.outputs or region.target not in proof.refuted:
+        if region.target not in proof.refuted:
             continue
-        claim = _recognised(wrong_ones)
-        if claim is not None:
+        if region.target in proof.original.outputs:
+            # Guesses may be to blame: it is proven anew without those that it reads, at last without any.
+            guesses &= proof.types.keys()
+            if near := guesses & region.sources:
+                retries += 1
+                del proof.refuted[region.target]
+                done.remove(region.target)
+                proof.join(near if retries <= _FEW_RETRIES else guesses)
+            continue
+        proof.draw_again(region, _more_draws(wrong_ones[0].expected))
+        found = _recognised(wrong_ones)
+        if found is not None:
             del proof.refuted[region.target]
-            claims[region.target] = claim
+            claims[region.target] = found.claim
+            guesses |= set() if found.sure else {region.target}
             proof.prove([region])
         if region.target in proof.refuted:
             del proof.refuted[region.target]
@@ -59,7 +75,20 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
     return proof.outcome()
 
 
-def _recognised(outcomes: Sequence[Outcome]) -> Claim | None:
+def _more_draws(value: Any) -> int:
+    """How many draws more tell the channels of `value` apart, whichever axis they lie along."""
+    longest = max(np.shape(value), default=1)
+    return _MORE_DRAWS if np.size(value) >= FEW_ENTRIES * longest else _MANY_MORE_DRAWS
+
+
+class _Recognised(NamedTuple):
+    """Which channels a compiled value holds. sure: each is one that can be told from all that it does not hold."""
+
+    claim: Claim
+    sure: bool
+
+
+def _recognised(outcomes: Sequence[Outcome]) -> _Recognised | None:
     """Which channel of the original each channel of the compiled value is; None where none is recognised.
 
     outcomes: of one value, from different draws.
@@ -69,20 +98,20 @@ def _recognised(outcomes: Sequence[Outcome]) -> Claim | None:
         return None
     open_axes = [axis for axis, size in enumerate(expected.shape) if max(size, actual.shape[axis]) > 1]
     differ = {axis for axis in open_axes if expected.shape[axis] != actual.shape[axis]}
-    best: Claim | None = None
+    best: _Recognised | None = None
     for count in (1, 2):  # channels that were reshaped lie along two axes
         for axes in combinations(open_axes, count):
             if differ <= set(axes) and math.prod(expected.shape[axis] for axis in axes) <= _MOST_CHANNELS:
                 best = _better(best, _along(outcomes, axes))
-    return best if best is not None and _missing(best) < 1 else None
+    return best if best is not None and _missing(best.claim) < 1 else None
 
 
-def _better(best: Claim | None, other: Claim) -> Claim:
+def _better(best: _Recognised | None, other: _Recognised) -> _Recognised:
     """The claim that says more; along more axes, some entries always happen to be the same."""
     if best is None:
         return other
-    share = 1.0 if _axes(other) == _axes(best) else _CLEARLY_LESS
-    return other if _missing(other) < share * _missing(best) else best
+    share = 1.0 if _axes(other.claim) == _axes(best.claim) else _CLEARLY_LESS
+    return other if _missing(other.claim) < share * _missing(best.claim) else best
 
 
 def _axes(claim: Claim) -> int:
@@ -94,7 +123,7 @@ def _missing(claim: Claim) -> float:
     return 1.0 if claim.held is None or not claim.held.size else float((claim.held < 0).mean())
 
 
-def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> Claim:
+def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> _Recognised:
     """The claim that channels lie along `axes`."""
     alike = [outcome for outcome in outcomes if outcome.expected.shape == outcomes[0].expected.shape]
     before, after = outcomes[0].expected.shape, outcomes[0].actual.shape
@@ -103,10 +132,22 @@ def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> Claim:
     actual = np.hstack([_rows(outcome.actual, axes) for outcome in alike])
     allowed = np.hstack([_allowed(outcome, sizes, axes) for outcome in alike])
     settled = np.where((expected == expected[:, :1]).all(1), expected[:, 0], np.nan).astype(np.float64)
+    if expected.shape[1] == 1:  # one number does not show that it is always the same
+        settled[:] = np.nan
     searches = len(axes) == 1 or len(actual) <= _MOST_SEARCHED
     held = _places(expected, actual, allowed, np.isfinite(settled), searches)
     shape = tuple(size if axis in axes else 1 for axis, size in enumerate(after))
-    return Claim(sizes, held.reshape(shape), settled.reshape(sizes))
+    varies = np.isnan(settled)
+    sure = bool((held >= 0).all()) and not _have_twins(expected[varies], np.isin(np.flatnonzero(varies), held))
+    return _Recognised(Claim(sizes, held.reshape(shape), settled.reshape(sizes)), sure)
+
+
+def _have_twins(rows: Array, held: npt.NDArray[np.bool_]) -> bool:
+    """Whether any row that is `held` is the same as one that is not."""
+    if held.all():
+        return False
+    _, group = np.unique(rows, axis=0, return_inverse=True)
+    return bool(np.isin(group[held], group[~held]).any())
 
 
 def _places(
@@ -122,11 +163,17 @@ def _places(
     weights = np.random.default_rng(0).standard_normal(expected.shape[1])
     with np.errstate(all="ignore"):
         marks, wanted = expected.astype(np.float64) @ weights, actual.astype(np.float64) @ weights
-    order = np.argsort(marks)
+    if not marks.size:
+        return found
+    order = np.argsort(marks, kind="stable")
+    ranked = marks[order]
     taken = set(found[found >= 0].tolist())
     for row in np.flatnonzero(found < 0):
-        near = np.searchsorted(marks[order], wanted[row])
-        for place in order[max(near - 1, 0) : near + 1].tolist():
+        near = np.searchsorted(ranked, wanted[row])
+        # The neighbours on both sides, with all that are like them: several channels may do the same.
+        start = np.searchsorted(ranked, ranked[max(near - 1, 0)])
+        end = np.searchsorted(ranked, ranked[min(near, len(ranked) - 1)], "right")
+        for place in order[start:end].tolist():
             if (settled[place] or place not in taken) and not wrong(expected[place], actual[row], allowed[place]).any():
                 found[row] = place
                 taken.add(place)

@@ -106,11 +106,15 @@ class Proof:
         self.regions = cut_regions(self.original, self.compiled, cuts)
         self.types = {name: self.types[name] for name in cuts}
 
+    def draw_again(self, region: Region, times: int) -> None:
+        """Draw so many more values for what a region reads."""
+        for number in range(1, times + 1):
+            self._draw([region], Draw(self.seed, number))
+
     def outcome(self) -> LocalProof:
         """What was proven, and what was not."""
-        return LocalProof(
-            len(self.regions), len(self.proven), tuple(self.refuted.values()), tuple(self.unrunnable.values())
-        )
+        proven = self.proven & {region.target for region in self.regions}
+        return LocalProof(len(self.regions), len(proven), tuple(self.refuted.values()), tuple(self.unrunnable.values()))
 
     def _is_alike(self, region: Region) -> bool:
         """Whether a corner of each image that the region reads shows all that it does."""

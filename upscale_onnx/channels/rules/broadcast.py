@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, Dims, IntArray
-from upscale_onnx.channels.flow import Even, Fresh, Maps, Read, Refused
+from upscale_onnx.channels.flow import Even, Fresh, Maps, Read
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room, check_room
 from upscale_onnx.errors import Reason
 

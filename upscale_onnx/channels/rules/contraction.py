@@ -24,9 +24,10 @@ from upscale_onnx.channels.channel_map import (
     is_wild,
     vector_map,
 )
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Read, Refused, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Read, Resize
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.kernel import (
     Kernel,
     bias_of,

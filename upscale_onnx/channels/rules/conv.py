@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import Array
-from upscale_onnx.channels.flow import Maps, Refused
+from upscale_onnx.channels.flow import Maps
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.kernel import Kernel

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import Array
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Refused, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Resize
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.attention import Attend
 from upscale_onnx.channels.rules.contraction import Contraction

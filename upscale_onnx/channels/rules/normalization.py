@@ -7,9 +7,10 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, IntArray, is_constant, is_wild
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Refused, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source
 from upscale_onnx.errors import Reason

@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 
 from upscale_onnx.channels.channel_map import Array, ChannelMap, IntArray
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Refused, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.channels.rules.selection import Picks, Selection, is_range, slice_node

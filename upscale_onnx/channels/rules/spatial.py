@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, Array, is_constant, is_wild, vector_map
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Refused, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source

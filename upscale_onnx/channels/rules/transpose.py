@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import WILD, Array, ChannelMap
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Refused, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
 from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import source
