@@ -277,3 +277,14 @@ def test_a_difference_beyond_what_the_cap_allows_is_no_noise() -> None:
     found = verify(a, b)
     assert not found.equal
     assert math.isfinite(found.outputs[0].relative)
+
+
+def test_an_input_without_samples_is_compared_all_the_same() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"]),
+        helper.make_node("ThresholdedRelu", ["a"], ["b"]),
+        helper.make_node("Relu", ["b"], ["y"]),
+    ]
+    empty = model(nodes, {"w": normal(4, 3, 1, 1)}, shape=(0, 3, 16, 16))
+    found = compare_models(empty, empty)
+    assert found.equal, found.detail

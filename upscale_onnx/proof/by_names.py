@@ -14,7 +14,7 @@ from onnx import ModelProto
 from upscale_onnx.claims import Claim
 from upscale_onnx.proof.compare import FEW_ENTRIES, Array, is_float, tolerance, wrong
 from upscale_onnx.proof.local import Outcome, Proof
-from upscale_onnx.proof.regions import Network
+from upscale_onnx.proof.regions import Network, Region
 from upscale_onnx.proof.values import fed_shapes, floating_values
 from upscale_onnx.results import LocalProof
 from upscale_onnx.worker import in_worker
@@ -24,8 +24,8 @@ _MOST_STRANGERS = 32
 # Channels along two axes leave at most this share of what channels along one leave unexplained.
 _CLEARLY_LESS = 0.75
 _MOST_CHANNELS = 1 << 16
-# Draws beyond the first by which channels are told apart: where each has few entries, one draw shows few numbers.
-_MORE_DRAWS, _MANY_MORE_DRAWS = 3, 12
+# Draws beyond the first by which channels are told apart where each has few entries.
+_MORE_DRAWS = 12
 # So many times regions grow by what they read themselves, then by every cut that is a guess.
 _FEW_RETRIES = 2
 _MOST_SEARCHED = 1 << 9
@@ -61,8 +61,7 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
                 done.remove(region.target)
                 proof.join(near if retries <= _FEW_RETRIES else guesses)
             continue
-        proof.draw_again(region, _more_draws(wrong_ones[0].expected))
-        found = _recognised(wrong_ones)
+        found = _channels(proof, region, wrong_ones)
         if found is not None:
             del proof.refuted[region.target]
             claims[region.target] = found.claim
@@ -75,10 +74,18 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
     return proof.outcome()
 
 
-def _more_draws(value: Any) -> int:
-    """How many draws more tell the channels of `value` apart, whichever axis they lie along."""
-    longest = max(np.shape(value), default=1)
-    return _MORE_DRAWS if np.size(value) >= FEW_ENTRIES * longest else _MANY_MORE_DRAWS
+def _channels(proof: Proof, region: Region, outcomes: Sequence[Outcome]) -> _Recognised | None:
+    """What is recognised in the target of a region; drawn again, where need be, which adds to `outcomes`."""
+    found = None if _has_few_entries(outcomes[0].expected) else _recognised(outcomes)
+    if found is not None and found.sure:
+        return found
+    proof.draw_again(region, _MORE_DRAWS if found is None else 1)
+    return _recognised(outcomes)
+
+
+def _has_few_entries(value: Any) -> bool:
+    """Whether one draw of `value` shows few numbers of each channel, if these lie along its longest axis."""
+    return bool(np.size(value) < FEW_ENTRIES * max(np.shape(value), default=1))
 
 
 class _Recognised(NamedTuple):

@@ -66,8 +66,12 @@ def _extremes(
     found = []
     for i, (_, entry) in enumerate(values):
         batches = [(0, *range(2, entry.rank)) if entry.pools else () for _ in runs]
-        highest = np.maximum.reduce([np.max(r[2 * i], axis=b) for r, b in zip(runs, batches, strict=True)])
-        lowest = np.minimum.reduce([np.min(r[2 * i + 1], axis=b) for r, b in zip(runs, batches, strict=True)])
+        highest = np.maximum.reduce(
+            [np.max(r[2 * i], axis=b, initial=-np.inf) for r, b in zip(runs, batches, strict=True)]
+        )
+        lowest = np.minimum.reduce(
+            [np.min(r[2 * i + 1], axis=b, initial=np.inf) for r, b in zip(runs, batches, strict=True)]
+        )
         found.append(highest - lowest <= _CONSTANT * np.maximum(np.abs(highest), np.abs(lowest)))
     return found
 
