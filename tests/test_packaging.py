@@ -112,7 +112,10 @@ def test_the_root_of_a_clone(tmp_path: Path, way: str) -> None:
     assert 0 < (tmp_path / "out.onnx").stat().st_size < (source / MODEL).stat().st_size
 
     # These start processes in other folders, which are to see the same tree.
-    tests = ("tests/cli/test_command_line.py::test_version_is_the_packages", "tests/passes/test_determinism.py")
+    tests = (
+        "tests/cli/test_command_line.py::test_version_is_the_packages",
+        "tests/passes/test_determinism.py::test_two_processes",
+    )
     told = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=source)
     assert "passed" in told
     assert "failed" not in told
