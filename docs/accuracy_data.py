@@ -14,9 +14,9 @@ import onnx
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.evaluate import Preprocessing, evaluate
 from upscale_onnx.files.publish import write_whole
-from upscale_onnx.labelled_images import open_images
+from upscale_onnx.measures.accuracy import Preprocessing, evaluate
+from upscale_onnx.measures.labelled_images import open_images
 
 Row = dict[str, str]
 

@@ -15,7 +15,7 @@ from accuracy_data import Data, Results
 from upscale_onnx.errors import ArgumentError, UpscaleError
 from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.calibration_data import calibrated_model
+from upscale_onnx.prune.calibration_data import calibrated_model
 
 KEY = ("network", "criterion", "side", "method", "scope", "masks", "repair", "amount", "calibrate", "judge", "seed")
 MEASURED = ("top1", "seconds")

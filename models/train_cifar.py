@@ -25,8 +25,8 @@ from torch.nn import functional
 from models.export import export
 from models.networks import CNet, DenseNet
 from upscale_onnx.cli.evaluate import PRESETS
-from upscale_onnx.evaluate import Preprocessing, evaluate
-from upscale_onnx.labelled_images import open_images
+from upscale_onnx.measures.accuracy import Preprocessing, evaluate
+from upscale_onnx.measures.labelled_images import open_images
 
 MEAN, STD = PRESETS["imagenet"]
 PREPROCESSING = Preprocessing(MEAN, STD)

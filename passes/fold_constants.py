@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.ir.tensor import SparseValues
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import Array, ChannelMap, is_constant
@@ -19,6 +18,7 @@ from upscale_onnx.channels.rules.elementwise import Elementwise
 from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model.constants import HeldConstant
+from upscale_onnx.model.content import is_sparse
 from upscale_onnx.passes.editing import Names, constant, remade, replace_uses
 
 _MATRIX = 2
@@ -131,7 +131,7 @@ def _added_vector(result: gs.Tensor, size: int, names: Names) -> tuple[gs.Node, 
     tensor = adder.inputs[index]
     if not isinstance(tensor, gs.Constant) or isinstance(tensor, HeldConstant):
         return None
-    if isinstance(tensor._values, SparseValues):
+    if is_sparse(tensor):
         return None
     if tensor.values.size != size or tensor.values.shape[-1:] != (size,):
         return None

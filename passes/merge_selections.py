@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.ir.tensor import SparseValues
 
 from upscale_onnx.channels.channel_map import Array, Dim
 from upscale_onnx.model import Shape, set_input
+from upscale_onnx.model.content import is_sparse
 from upscale_onnx.passes.editing import Names, constant, replace_uses
 
 # From here on, exporters mean "to the end".
@@ -105,7 +105,7 @@ def _has_constant_parameters(node: gs.Node) -> bool:
 
 def _is_dense(tensor: gs.Tensor) -> bool:
     """Whether it is a constant whose values are there as they are: sparse ones may stand for any number of zeros."""
-    return isinstance(tensor, gs.Constant) and not isinstance(tensor._values, SparseValues)
+    return isinstance(tensor, gs.Constant) and not is_sparse(tensor)
 
 
 def _values(tensor: gs.Tensor) -> Array:

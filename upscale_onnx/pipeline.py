@@ -11,12 +11,8 @@ from typing import TYPE_CHECKING
 
 import onnx
 
-from upscale_onnx import notes
 from upscale_onnx.channels.analysis import Analysis, analyse
-from upscale_onnx.checking import with_overrides
-from upscale_onnx.effect import PruningEffect
 from upscale_onnx.errors import LossError
-from upscale_onnx.faults import blames_the_model
 from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.masks.criteria import CRITERIA
 from upscale_onnx.masks.kept import kept_channels
@@ -24,18 +20,21 @@ from upscale_onnx.model import import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
-from upscale_onnx.proven import proven
-from upscale_onnx.pruning.masking import pruned_model
-from upscale_onnx.pruning.pruned import Pruned
-from upscale_onnx.results import ModelStats, Refusal, Report, Result, Segment
+from upscale_onnx.options.checking import with_overrides
+from upscale_onnx.prune.masking import pruned_model
+from upscale_onnx.prune.pruned import Pruned
+from upscale_onnx.race import notes
+from upscale_onnx.race.proven import proven
+from upscale_onnx.race.settling import Subject, settled
+from upscale_onnx.results import ModelStats, PruningEffect, Refusal, Report, Result, Segment
+from upscale_onnx.runtime.faults import blames_the_model
 from upscale_onnx.segments import find_segments
-from upscale_onnx.settling import Subject, settled
-from upscale_onnx.target_costs import tune
+from upscale_onnx.timing.target_costs import tune
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from upscale_onnx.overrides import Overrides
+    from upscale_onnx.options.overrides import Overrides
 
 Progress = Callable[[str, float], None]
 Model = str | os.PathLike[str] | onnx.ModelProto
@@ -125,7 +124,7 @@ def _pruned(model: onnx.ModelProto, options: Options, progress: Progress | None)
     calibrated = options.calibration is not None or options.repair is not None
     if not calibrated and (callable(options.criterion) or options.criterion in CRITERIA):
         return pruned_model(model, options)
-    from upscale_onnx.pruning.calibration_data import pruned_with_data
+    from upscale_onnx.prune.calibration_data import pruned_with_data
 
     return pruned_with_data(model, options, progress)
 
@@ -138,7 +137,7 @@ def _effect(original: onnx.ModelProto, compiled: onnx.ModelProto, options: Optio
     """How far pruning moved the outputs. Raises `LossError` where that is more than is allowed."""
     if not options.verify:
         return PruningEffect(detail="not measured: nothing is compared")
-    from upscale_onnx.sensitivity.effect import pruning_effect
+    from upscale_onnx.measures.pruning_effect import pruning_effect
 
     found = pruning_effect(original, compiled, options)
     if options.max_loss is not None and (found.loss is None or not found.loss <= options.max_loss):

@@ -19,10 +19,11 @@ import numpy as np
 import onnx
 
 from upscale_onnx.cli.arguments import fraction, positive
-from upscale_onnx.exports import make, recipes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.masking import masked_model
+from upscale_onnx.prune.masking import masked_model
 from upscale_onnx.runtime import race
 from upscale_onnx.runtime.providers import cpu_block
 from upscale_onnx.runtime.sessions import make_session, run

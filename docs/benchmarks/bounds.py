@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import onnx
 
-from upscale_onnx.calibration import calibrate, measured_costs, measured_tables, predict_model, resolve_target
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.plan.bound import latency_bound
 from upscale_onnx.runtime import Device
+from upscale_onnx.timing.calibration import calibrate, measured_costs, measured_tables, predict_model, resolve_target
 
 
 def measure_operators(model: onnx.ModelProto, provider: Device, threads: int, batch: int, budget_s: float) -> None:

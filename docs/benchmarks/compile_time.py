@@ -26,7 +26,8 @@ TARGETS_S = {"densenet201": 1.2, "efficientnet_v2_m": 2.5}
 _COMPILE = """
 import json, pathlib, resource, sys, time
 import upscale_onnx
-from upscale_onnx import compile, exports
+from upscale_onnx import compile
+from upscale_onnx.export import export as exports
 from upscale_onnx.model import save_model
 source, target = sys.argv[1:]
 

@@ -22,13 +22,14 @@ from mutants import live_channels, mutant
 from natural_inputs import natural_inputs
 
 from upscale_onnx.cli.arguments import fraction, positive
-from upscale_onnx.drafts import Draft
-from upscale_onnx.exports import Making, export, recipes
+from upscale_onnx.export.draft import Draft
+from upscale_onnx.export.export import export
+from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.files.publish import write_whole
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.options import Options
 from upscale_onnx.proof.by_claims import prove
-from upscale_onnx.pruning.masking import masked_model
+from upscale_onnx.prune.masking import masked_model
 from upscale_onnx.runtime.compare import compare_outputs
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.sessions import make_session, run

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.labelled_images import open_images
+from upscale_onnx.measures.labelled_images import open_images
 from upscale_onnx.runtime.draws import Draw
 from upscale_onnx.runtime.inputs import Inputs, InputSource
 from upscale_onnx.runtime.sizes import Sizes

@@ -26,9 +26,10 @@ os.environ["UPSCALE_IN_PROCESS"] = "1"  # the processor's time is then all of th
 import onnx
 from rich.progress import Progress, TextColumn, TimeRemainingColumn
 
-from upscale_onnx.drafts import Draft
 from upscale_onnx.errors import ModelError
-from upscale_onnx.exports import Making, export, recipes
+from upscale_onnx.export.draft import Draft
+from upscale_onnx.export.export import export
+from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.proof.by_claims import prove
 from upscale_onnx.proof.by_names import prove_by_names

@@ -15,20 +15,21 @@ from typing import Any
 import onnx
 
 import upscale_onnx
-from upscale_onnx.calibration import measured_costs, resolve_target
 from upscale_onnx.channels.analysis import analyse
+from upscale_onnx.costs.costs import Costs, PresetCosts
 from upscale_onnx.errors import ModelError, UpscaleError
-from upscale_onnx.exports import Recipe, make, recipes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import Recipe, recipes
 from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.mask_model import mask_model
 from upscale_onnx.model import Shape, import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import rebatch
 from upscale_onnx.options import Options
-from upscale_onnx.plan.costs import Costs, PresetCosts
 from upscale_onnx.runtime import Device, cpu_block
 from upscale_onnx.runtime.bench import Engine, Infer
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.verify import verify
+from upscale_onnx.timing.calibration import measured_costs, resolve_target
 
 INPUT = "input"
 AUTO = "auto"

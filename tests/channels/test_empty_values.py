@@ -10,7 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 import upscale_onnx
 from tests.graphs import check, indices, parse, weight
 from upscale_onnx.errors import Reason
-from upscale_onnx.exports import make, recipes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import infer_shapes
 
 EMPTY = {

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import upscale_onnx
 from tests.graphs import Array, indices, weight
-from upscale_onnx.exports import recipes
+from upscale_onnx.export.recipes import recipes
 
 WIDTH, GROUPS = 24, 4
 

@@ -17,9 +17,9 @@ from PIL import Image
 
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.evaluate import Layout, Preprocessing, evaluate
-from upscale_onnx.pruning.calibration_data import load_calibration, load_labels
+from upscale_onnx.measures.accuracy import Layout, Preprocessing, evaluate
 from upscale_onnx.runtime import load_inputs
+from upscale_onnx.runtime.samples import load_calibration, load_labels
 
 CLASSES = 7
 
@@ -162,7 +162,7 @@ def test_preprocessing_reaches_the_model(tmp_path: Path) -> None:
 def test_a_picture_is_cut_from_the_middle() -> None:
     picture = np.zeros((8, 24, 3), np.uint8)
     picture[:, 8:16] = 200
-    from upscale_onnx.labelled_images import _decode
+    from upscale_onnx.measures.labelled_images import _decode
 
     cut = _decode(bytes(_encoded(picture[None])["blob"]), "here", (8, 8), "RGB")
     assert (cut == 200).all()

@@ -15,7 +15,7 @@ from tests.graphs import parse, weight
 from upscale_onnx.compat import MaskingManager
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.masking import masked_model
+from upscale_onnx.prune.masking import masked_model
 
 
 def _node(op_type: str, *inputs: str, **attributes: Any) -> onnx.NodeProto:

@@ -15,8 +15,8 @@ from tests.graphs import parse, weight
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import tvs
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.calibration_data import calibrated_model
-from upscale_onnx.pruning.class_scores import tvs_scores
+from upscale_onnx.prune.calibration_data import calibrated_model
+from upscale_onnx.prune.class_scores import tvs_scores
 
 Floats = NDArray[np.float64]
 

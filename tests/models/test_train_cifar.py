@@ -14,7 +14,7 @@ pytest.importorskip("onnxscript", reason="needs the extra `torch`", exc_type=Imp
 
 from models import train_cifar  # noqa: E402
 from models.networks.densenet import Layer  # noqa: E402
-from upscale_onnx.evaluate import evaluate  # noqa: E402
+from upscale_onnx.measures.accuracy import evaluate  # noqa: E402
 
 
 def images_of(count: int, size: int, seed: int) -> train_cifar.Images:

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 
 from tests.graphs import check
 from upscale_onnx.channels.analysis import Analysis, analyse
+from upscale_onnx.costs.costs import Costs
 from upscale_onnx.model import Shape, cleanup, export_graph, import_graph, infer_shapes
 from upscale_onnx.passes.absorb_pixel_shuffles import AbsorbPixelShuffles
 from upscale_onnx.passes.absorb_shuffles import AbsorbShuffles
@@ -18,7 +19,6 @@ from upscale_onnx.passes.narrow_producers import NarrowProducers
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.passes.select_channels import SelectChannels
 from upscale_onnx.plan.arrange import arrange
-from upscale_onnx.plan.costs import Costs
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.plan.narrowing import narrowings
 from upscale_onnx.plan.plan import make_plan

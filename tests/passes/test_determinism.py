@@ -11,7 +11,8 @@ import onnx
 import pytest
 
 from tests.graphs import indices, parse, weight
-from upscale_onnx.exports import make, recipes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import infer_shapes
 
 MODEL = parse(
@@ -38,7 +39,8 @@ MODEL = parse(
 )
 SCRIPT = """
 import hashlib, sys, onnx
-from upscale_onnx.exports import make, recipes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import infer_shapes
 model = onnx.load(sys.argv[1])
 made = make(recipes(4)[sys.argv[2]], model, infer_shapes(model))

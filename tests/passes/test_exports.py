@@ -9,7 +9,8 @@ from onnx import numpy_helper
 
 from tests.graphs import check, golden, indices, parse, show, weight
 from tests.passes.test_determinism import MODEL
-from upscale_onnx.exports import make, recipes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import infer_shapes
 
 RECIPES = sorted(recipes(1))

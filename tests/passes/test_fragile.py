@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from tests.graphs import parse, run
-from upscale_onnx.exports import make, recipes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import infer_shapes
 
 FRAGILE = {

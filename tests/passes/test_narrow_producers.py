@@ -6,8 +6,8 @@ import pytest
 
 from tests.graphs import Array, golden, parse, show, weight
 from tests.passes.apply import narrow
-from tests.planner.prices import DEAR, FREE
-from upscale_onnx.plan.costs import Costs
+from tests.plan.prices import DEAR, FREE
+from upscale_onnx.costs.costs import Costs
 
 RESIDUAL = """(float[1,3,4,4] x) => (float[1,2,4,4] y) {
     a = Conv(x, w1)

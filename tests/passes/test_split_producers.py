@@ -10,7 +10,7 @@ import pytest
 
 from tests.graphs import Array, bias, golden, parse, show, weight
 from tests.passes.apply import applied, remove
-from tests.planner.prices import Prices
+from tests.plan.prices import Prices
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.model import Shape
 from upscale_onnx.passes.split_producers import SplitProducers

@@ -7,7 +7,8 @@ import onnx
 import pytest
 
 from tests.graphs import check, golden, parse, show, weight
-from upscale_onnx.exports import make, recipes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.plan.growth import StoredWeight, outgrown

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from tests.graphs import parse
-from upscale_onnx.claims import Certificate, Claim
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.proof.certificate import certificate_bytes, certificate_of, digest
+from upscale_onnx.results import Certificate, Claim
 
 CLAIMS = {
     "whole": Claim((1, 4, 1, 1)),

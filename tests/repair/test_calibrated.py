@@ -18,8 +18,9 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import CALIBRATED
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.calibration_data import calibrated_model, load_calibration
+from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.runtime.activations import batches_of, value_batches
+from upscale_onnx.runtime.samples import load_calibration
 
 
 def _network(batch: int | str = "N") -> onnx.ModelProto:

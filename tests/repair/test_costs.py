@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.graphs import parse
+from upscale_onnx.measures.measure import Distance
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.calibration_data import calibrated_model
+from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.repair.choose import obs_scores, pruned_counts
 from upscale_onnx.repair.costs import _divided, obs_costs
 from upscale_onnx.runtime.activations import batches_of
 from upscale_onnx.runtime.inputs import Inputs
-from upscale_onnx.sensitivity.measures import Distance
 
 WIDTH = 32
 

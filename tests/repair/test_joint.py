@@ -15,7 +15,7 @@ from tests.repair.test_repair import _array, _data, _error, _network
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.mask_model import mask_model
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.calibration_data import calibrated_model
+from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.repair.joint import fitted_jointly
 from upscale_onnx.repair.repair import repair
 from upscale_onnx.runtime.activations import batches_of
@@ -68,7 +68,7 @@ def test_what_comes_before_everything_that_is_pruned_stays_as_it_is() -> None:
 
 
 def test_a_fit_that_is_worse_on_inputs_held_out_is_thrown_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    from upscale_onnx.gradients.joint import JointFit
+    from upscale_onnx.torch_backend.joint import JointFit
 
     def ruined(
         fit: JointFit, start: dict[str, NDArray[np.float32]], *rest: object, **options: object
@@ -110,13 +110,13 @@ def test_an_option_of_a_compile(tmp_path: Path) -> None:
 
 def test_without_torch_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     model, alone = _repaired()
-    monkeypatch.setitem(sys.modules, "upscale_onnx.gradients.joint", None)
+    monkeypatch.setitem(sys.modules, "upscale_onnx.torch_backend.joint", None)
     with pytest.raises(ArgumentError, match=r"needs PyTorch: pip install 'upscale-onnx\[torch\]'"):
         fitted_jointly(model, alone, BATCHES)
 
 
 def test_half_precision_weights_with_channels_that_are_gone_stay_finite() -> None:
-    from upscale_onnx.gradients.joint import Compared, JointFit
+    from upscale_onnx.torch_backend.joint import Compared, JointFit
 
     model, alone = _repaired()
     names = ("a1_w", "c1_w")

@@ -11,14 +11,14 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from upscale_onnx.calibration import calibrate, measured_costs, measured_tables, predict_model, resolve_target
+from upscale_onnx.costs.measured import MeasuredCosts
 from upscale_onnx.model.kernels import ALONE, Kernel, read_kernels
 from upscale_onnx.model.workloads import Workload
-from upscale_onnx.plan.measured import MeasuredCosts
 from upscale_onnx.runtime import calibrate as runtime_calibrate
 from upscale_onnx.runtime.optimise import optimised_model, prepared_model
 from upscale_onnx.runtime.standins import stand_in_model, stand_ins
 from upscale_onnx.runtime.timing import latency_ms, time_kernels, time_repeated
+from upscale_onnx.timing.calibration import calibrate, measured_costs, measured_tables, predict_model, resolve_target
 
 BLOCK = 8
 CONV = Workload("Conv", "blocked", 1, (16, 16), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1))

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.proving import compare_models
+from upscale_onnx.proof.equivalence import compare_models
 from upscale_onnx.runtime import tolerance, verify
 
 ROOT = Path(__file__).resolve().parents[2]

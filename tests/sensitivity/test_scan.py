@@ -18,8 +18,8 @@ from tests.graphs import parse, run
 from upscale_onnx import Options
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.evaluate import evaluate
-from upscale_onnx.sensitivity.data import labelled, unlabelled
+from upscale_onnx.measures.accuracy import evaluate
+from upscale_onnx.measures.data import labelled, unlabelled
 from upscale_onnx.sensitivity.scan import Sensitivity, scan, tolerated_steps
 
 AMOUNTS = (0.25, 0.5, 0.75)

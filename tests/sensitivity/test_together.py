@@ -11,8 +11,8 @@ import pytest
 from tests.graphs import parse
 from upscale_onnx import compile
 from upscale_onnx.masks.profile_files import profile_text
-from upscale_onnx.sensitivity.data import unlabelled
-from upscale_onnx.sensitivity.measures import Distance
+from upscale_onnx.measures.data import unlabelled
+from upscale_onnx.measures.measure import Distance
 from upscale_onnx.sensitivity.scan import Sensitivity, scan
 from upscale_onnx.sensitivity.together import pruned_together
 

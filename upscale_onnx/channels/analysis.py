@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels import rules as _rules
 from upscale_onnx.channels.channel_map import VARYING, WILD, BoolArray, ChannelMap, IntArray
@@ -24,7 +23,7 @@ from upscale_onnx.channels.rules.elementwise import FRAGILE
 from upscale_onnx.channels.step import Step
 from upscale_onnx.channels.view import node_inputs, opset_of, view
 from upscale_onnx.errors import InternalError, Reason
-from upscale_onnx.model import Shape
+from upscale_onnx.model import Graph, Node, Shape
 from upscale_onnx.results import Refusal
 
 assert _rules.__all__, "importing the rules registers them"
@@ -53,7 +52,7 @@ class Analysis:
     alone: frozenset[str] = frozenset()
 
 
-def analyse(graph: gs.Graph, shapes: Mapping[str, Shape], alone: frozenset[str] = frozenset()) -> Analysis:
+def analyse(graph: Graph, shapes: Mapping[str, Shape], alone: frozenset[str] = frozenset()) -> Analysis:
     """Analyse the main graph. `shapes` are the inferred shapes of its values; nodes that compute one of the values in
     `alone` are left alone."""
     opset = opset_of(graph, "")
@@ -67,9 +66,7 @@ def analyse(graph: gs.Graph, shapes: Mapping[str, Shape], alone: frozenset[str] 
 class _Forward:
     """One sweep in graph order, collecting steps; class ids are resolved when it ends."""
 
-    def __init__(
-        self, graph: gs.Graph, shapes: Mapping[str, Shape], constants: Constants, alone: frozenset[str]
-    ) -> None:
+    def __init__(self, graph: Graph, shapes: Mapping[str, Shape], constants: Constants, alone: frozenset[str]) -> None:
         self._graph, self._shapes, self._constants, self._alone = graph, shapes, constants, alone
         self._classes = Classes()
         self._room = Room(constants.weight_bytes)
@@ -99,7 +96,7 @@ class _Forward:
         ones = (1,) * len(shape.dims)
         self._maps[name] = ChannelMap(self._classes.fresh(1).reshape(ones), np.full(ones, VARYING))
 
-    def visit(self, node: gs.Node) -> None:
+    def visit(self, node: Node) -> None:
         outputs = tuple(tensor.name for tensor in node.outputs)
         if outputs and all(name in self._constants or not name for name in outputs) and not self._is_run(node):
             return
@@ -116,7 +113,7 @@ class _Forward:
                 self._maps[name] = found
         self._steps.append(Step(node, op, rule, tuple(names), outputs, maps, flow, barrier))
 
-    def _flow(self, node: gs.Node, op: Op, maps: tuple[ChannelMap | None, ...]) -> tuple[Rule, Flow, bool]:
+    def _flow(self, node: Node, op: Op, maps: tuple[ChannelMap | None, ...]) -> tuple[Rule, Flow, bool]:
         if all(tensor.name in self._constants for tensor in node.outputs):
             flow = BARRIER.flow(op, maps, self._classes.fresh)
             return BARRIER, replace(flow, outputs=(None,) * len(node.outputs)), True
@@ -142,8 +139,8 @@ class _Forward:
             self._refuse(op, Reason.UNSUPPORTED_FORM, f"the node contradicts its operator: {fault}")
         return BARRIER, BARRIER.flow(op, maps, self._classes.fresh), True
 
-    def _rule(self, node: gs.Node, op: Op) -> tuple[Rule | None, Reason | None]:
-        if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
+    def _rule(self, node: Node, op: Op) -> tuple[Rule | None, Reason | None]:
+        if any(isinstance(value, Graph) for value in node.attrs.values()):
             return None, Reason.CONTROL_FLOW
         if node.domain not in (None, "", "ai.onnx"):
             return None, Reason.CUSTOM_DOMAIN
@@ -156,7 +153,7 @@ class _Forward:
         rule = rule_for(op.domain, op.op_type, op.opset)
         return rule, None if rule is not None else Reason.UNKNOWN_OPERATOR
 
-    def _reads_no_channel(self, node: gs.Node) -> bool:
+    def _reads_no_channel(self, node: Node) -> bool:
         """Whether only sizes beside the channel axes are taken from a Shape node."""
         found = self._maps.get(node.inputs[0].name)
         if found is None or node.outputs[0].name in self._outputs:
@@ -165,7 +162,7 @@ class _Forward:
         axes = range(found.rank)[int(node.attrs.get("start", 0)) : None if end is None else int(end)]
         return all(self._beside(reader, axes, found.axes) for reader in node.outputs[0].outputs)
 
-    def _beside(self, reader: gs.Node, axes: range, channels: tuple[int, ...]) -> bool:
+    def _beside(self, reader: Node, axes: range, channels: tuple[int, ...]) -> bool:
         """Whether `reader` picks sizes of `axes`, none of which is one of `channels`, or returns what is known."""
         if self._stays_known(reader):
             return True
@@ -174,12 +171,12 @@ class _Forward:
             return False
         return all(axes[int(i)] not in channels for i in index.ravel())
 
-    def _is_run(self, node: gs.Node) -> bool:
+    def _is_run(self, node: Node) -> bool:
         """Whether a known size is still computed in a run, as an output is: of values that must not shrink then."""
         derived = any(tensor.name in self._constants.from_shape for tensor in node.outputs)
         return derived and not self._stays_known(node)
 
-    def _stays_known(self, node: gs.Node) -> bool:
+    def _stays_known(self, node: Node) -> bool:
         """Whether nobody needs a run for what `node` computes: its readers read the constants that are known."""
         return id(node) in self._known
 
@@ -231,7 +228,7 @@ def _wild(found: ChannelMap | None) -> ChannelMap | None:
     return None if found is None else found.with_state(np.full(found.shape, WILD))
 
 
-def _captures(node: gs.Node) -> list[str]:
+def _captures(node: Node) -> list[str]:
     """What the subgraphs of a node read from outside."""
     return node_inputs(node)[len(node.inputs) :]
 

@@ -7,19 +7,17 @@ is only *known*, and the nodes stay until a pass replaces one of their uses.
 from __future__ import annotations
 
 import contextlib
-import weakref
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
 from upscale_onnx.channels.channel_map import Array, Dims
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.folding import FoldingBudget
+from upscale_onnx.model import Constant, Graph, Node
 from upscale_onnx.model.constants import HeldConstant
+from upscale_onnx.model.content import Encoded, decoded, encoded, is_sparse
 from upscale_onnx.model.protos import stored_bytes
 from upscale_onnx.model.shape_entries import known_entries
 
@@ -47,7 +45,7 @@ class Constants:
         self._arrays: dict[str, Array] = {}
         self._shapes: dict[str, Dims] = {}
         self._scalars: set[str] = set()
-        self._lazy: dict[str, LazyValues] = {}
+        self._lazy: dict[str, Encoded] = {}
         self.from_shape: set[str] = set()
         self.weight_bytes = 0
         self.budget = FoldingBudget(0)
@@ -58,7 +56,7 @@ class Constants:
     def array(self, name: str) -> Array | None:
         """The constant called `name`, None where it is not one. A large weight that nobody holds is decoded anew."""
         lazy = self._lazy.get(name)
-        return self._arrays.get(name) if lazy is None else _decoded(lazy)
+        return self._arrays.get(name) if lazy is None else decoded(lazy)
 
     def dims(self, name: str) -> tuple[int, ...] | None:
         """The shape of the constant called `name`, None where it is not one; nothing is decoded."""
@@ -76,11 +74,11 @@ class Constants:
         return tuple(int(x) for x in array.ravel())
 
 
-def find_constants(graph: gs.Graph, dims: Mapping[str, Dims], opset: int) -> Constants:
+def find_constants(graph: Graph, dims: Mapping[str, Dims], opset: int) -> Constants:
     """The constants of the main graph. `dims` are the inferred dimensions of its values."""
     found = Constants()
     for tensor in graph.tensors().values():
-        if isinstance(tensor, gs.Constant):
+        if isinstance(tensor, Constant):
             _add_weight(found, tensor)
     found.budget = FoldingBudget(found.weight_bytes)
     for node in graph.nodes:
@@ -90,35 +88,25 @@ def find_constants(graph: gs.Graph, dims: Mapping[str, Dims], opset: int) -> Con
     return found
 
 
-def _add_weight(found: Constants, tensor: gs.Constant) -> None:
-    if isinstance(tensor._values, SparseValues) or not isinstance(tensor.dtype, np.dtype | type):
+def _add_weight(found: Constants, tensor: Constant) -> None:
+    if is_sparse(tensor) or not isinstance(tensor.dtype, np.dtype | type):
         return
     if isinstance(tensor, HeldConstant) or np.dtype(tensor.dtype).kind not in _KINDS:
         return
-    if not isinstance(tensor._values, LazyValues):
+    lazy = encoded(tensor)
+    if lazy is None:
         found._arrays[tensor.name] = tensor.values
         found.weight_bytes += tensor.values.nbytes
         return
-    size = stored_bytes(tensor._values.tensor)
+    size = stored_bytes(lazy.tensor)
     found.weight_bytes += size
     if size > _LARGEST_HELD:
-        found._lazy[tensor.name] = tensor._values
+        found._lazy[tensor.name] = lazy
     else:
-        found._arrays[tensor.name] = _decoded(tensor._values)
+        found._arrays[tensor.name] = decoded(lazy)
 
 
-def _decoded(lazy: LazyValues) -> Array:
-    """The values of a weight, read-only. The graph keeps its encoded form, so that a weight that nobody changes
-    is exported as it was and held once; analyses of one graph share what any of them still holds."""
-    shared = getattr(lazy, "decoded", None)
-    array: Array | None = None if shared is None else shared()
-    if array is None:
-        array = onnx.numpy_helper.to_array(lazy.tensor)
-        lazy.decoded = weakref.ref(array)
-    return array
-
-
-def _visit(found: Constants, node: gs.Node, dims: Mapping[str, Dims], opset: int) -> None:
+def _visit(found: Constants, node: Node, dims: Mapping[str, Dims], opset: int) -> None:
     if node.domain not in (None, "", "ai.onnx") or not node.outputs:
         return
     name = node.outputs[0].name
@@ -133,7 +121,7 @@ def _visit(found: Constants, node: gs.Node, dims: Mapping[str, Dims], opset: int
             start, end = int(node.attrs.get("start", 0)), node.attrs.get("end")
             _add_shape(found, name, source[start : None if end is None else int(end)])
         return
-    if node.op not in _FOLDED or any(isinstance(value, gs.Graph) for value in node.attrs.values()):
+    if node.op not in _FOLDED or any(isinstance(value, Graph) for value in node.attrs.values()):
         return
     inputs = [i.name for i in node.inputs]
     if all(i == "" or i in found for i in inputs):
@@ -144,7 +132,7 @@ def _visit(found: Constants, node: gs.Node, dims: Mapping[str, Dims], opset: int
         _add_shape(found, name, partial, _is_scalar(found, node), np.bool_ if node.op == "Equal" else np.int64)
 
 
-def _fold(found: Constants, node: gs.Node, inputs: list[str], opset: int) -> None:
+def _fold(found: Constants, node: Node, inputs: list[str], opset: int) -> None:
     arrays = [None if i == "" else found.array(i) for i in inputs]
     if not found.budget.allows(node.op, node.attrs, arrays):
         return
@@ -176,7 +164,7 @@ def _constant_value(attrs: Mapping[str, Any]) -> Array | None:
     if "value_ints" in attrs:
         return np.asarray(attrs["value_ints"], np.int64)
     value = attrs.get("value")
-    if not isinstance(value, gs.Constant) or isinstance(value._values, SparseValues):
+    if not isinstance(value, Constant) or is_sparse(value):
         return None
     if not isinstance(value.dtype, np.dtype | type) or np.dtype(value.dtype).kind not in _KINDS:
         return None
@@ -184,7 +172,7 @@ def _constant_value(attrs: Mapping[str, Any]) -> Array | None:
     return array
 
 
-def _is_scalar(found: Constants, node: gs.Node) -> bool:
+def _is_scalar(found: Constants, node: Node) -> bool:
     """Whether what a partly known vector goes through leaves a scalar."""
     if node.op == "Gather":
         index = found.array(node.inputs[1].name)
@@ -194,7 +182,7 @@ def _is_scalar(found: Constants, node: gs.Node) -> bool:
     return all(tensor.name in found._scalars or found.dims(tensor.name) == () for tensor in node.inputs)
 
 
-def _partial(found: Constants, node: gs.Node) -> Dims | None:
+def _partial(found: Constants, node: Node) -> Dims | None:
     """Entries of a shape vector computed from others, where not all are numbers."""
     attrs = node.attrs
     if node.op == "ConstantOfShape" and "value" in attrs:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
-
 from upscale_onnx.channels.channel_map import Array
+from upscale_onnx.model import Node, Variable
+from upscale_onnx.model.content import node_proto
 from upscale_onnx.model.evaluate import evaluate_node
 
 
@@ -20,6 +19,6 @@ def evaluate(
     op_type: str, opset: int, attrs: Mapping[str, Any], inputs: Sequence[Array | None], outputs: int = 1
 ) -> list[Array] | None:
     """The outputs of one node of the default domain on `inputs`; None where it cannot be computed."""
-    results = [gs.Variable(f"y{index}") for index in range(outputs)]
-    node = gs.Node(op_type, attrs=dict(attrs), outputs=results)
-    return evaluate_node(OnnxExporter.export_node(node), opset, inputs)
+    results = [Variable(f"y{index}") for index in range(outputs)]
+    node = Node(op_type, attrs=dict(attrs), outputs=results)
+    return evaluate_node(node_proto(node), opset, inputs)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import onnx_graphsurgeon as gs
-
 from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import Flow, Rule
 from upscale_onnx.channels.op import Op
+from upscale_onnx.model import Node
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +18,7 @@ class Step:
     map of each input, None for constants and unknown ranks.
     """
 
-    node: gs.Node
+    node: Node
     op: Op
     rule: Rule
     inputs: tuple[str, ...]

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import onnx_graphsurgeon as gs
-
 from upscale_onnx.channels.channel_map import Array, Dims
 from upscale_onnx.channels.constants import Constants
 from upscale_onnx.channels.op import Op
-from upscale_onnx.model import Shape
+from upscale_onnx.model import Graph, Node, Shape
 
 
-def opset_of(graph: gs.Graph, domain: str | None) -> int:
+def opset_of(graph: Graph, domain: str | None) -> int:
     """The version of `domain` that the graph imports; the default domain's where it is not listed."""
     wanted = "" if domain in (None, "ai.onnx") else domain
     for entry in graph.import_domains or ():
@@ -22,16 +20,16 @@ def opset_of(graph: gs.Graph, domain: str | None) -> int:
     return int(graph.opset)
 
 
-def node_inputs(node: gs.Node) -> list[str]:
+def node_inputs(node: Node) -> list[str]:
     """Names of what a node reads: its inputs ("" where absent) and what its subgraphs capture."""
     names = [tensor.name for tensor in node.inputs]
     for value in node.attrs.values():
-        if isinstance(value, gs.Graph):
+        if isinstance(value, Graph):
             names.extend(sorted(set(_captured(value))))
     return names
 
 
-def _captured(graph: gs.Graph) -> Iterator[str]:
+def _captured(graph: Graph) -> Iterator[str]:
     inner = {tensor.name for tensor in graph.inputs}
     inner.update(tensor.name for node in graph.nodes for tensor in node.outputs)
     for node in graph.nodes:
@@ -55,7 +53,7 @@ class _Inputs(Sequence[Array | None]):
 
 
 def view(
-    node: gs.Node,
+    node: Node,
     names: list[str],
     constants: Constants,
     shapes: Mapping[str, Shape],

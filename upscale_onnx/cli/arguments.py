@@ -14,7 +14,7 @@ import upscale_onnx
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.criteria import base_name
 from upscale_onnx.options import Options, Proof, Provider
-from upscale_onnx.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
+from upscale_onnx.options.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
 
 
 class Parser(argparse.ArgumentParser):

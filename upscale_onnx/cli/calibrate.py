@@ -10,8 +10,8 @@ from upscale_onnx.cli.output import Output
 from upscale_onnx.options import Options
 
 if TYPE_CHECKING:
-    from upscale_onnx.calibration import Calibration
     from upscale_onnx.report.rows import Table
+    from upscale_onnx.timing.calibration import Calibration
 
 SUMMARY = "measure a model's operators here, so that compiles can predict"
 
@@ -48,9 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Measure and report; the exit code."""
-    from upscale_onnx.calibration import calibrate, resolve_target
     from upscale_onnx.report.json import write_json
     from upscale_onnx.runtime import resolve_provider
+    from upscale_onnx.timing.calibration import calibrate, resolve_target
 
     provider = resolve_provider(args.provider)
     target = resolve_target(args.target, provider)

@@ -9,7 +9,7 @@ from upscale_onnx.cli.arguments import add_common, add_session, positive
 from upscale_onnx.cli.output import Output
 
 if TYPE_CHECKING:
-    from upscale_onnx.evaluate import Preprocessing
+    from upscale_onnx.measures.accuracy import Preprocessing
 
 SUMMARY = "measure a classifier's accuracy on labelled images"
 
@@ -47,7 +47,7 @@ def add_preprocessing(parser: argparse.ArgumentParser | argparse._ArgumentGroup)
 
 def preprocessing_from(args: argparse.Namespace) -> Preprocessing:
     """From images to inputs, as `args` say."""
-    from upscale_onnx.evaluate import Preprocessing
+    from upscale_onnx.measures.accuracy import Preprocessing
 
     mean, std = PRESETS.get(args.normalise, ((0.0,), (1.0,)))
     return Preprocessing(args.mean or mean, args.std or std, args.size, args.layout, args.scale)
@@ -55,7 +55,7 @@ def preprocessing_from(args: argparse.Namespace) -> Preprocessing:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Evaluate and report; the exit code."""
-    from upscale_onnx.evaluate import evaluate
+    from upscale_onnx.measures.accuracy import evaluate
     from upscale_onnx.report.json import write_json
     from upscale_onnx.report.rows import Table
     from upscale_onnx.runtime.providers import resolve_provider

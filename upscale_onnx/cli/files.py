@@ -148,7 +148,7 @@ def _may_have_data(model: Path) -> bool:
 
 
 def _measured_times() -> _File:
-    from upscale_onnx.plan.store import cache_folder
+    from upscale_onnx.costs.store import cache_folder
 
     folder = cache_folder()
     return _File(f"the folder of measured times, {folder}", folder, writes=False, is_folder=True)

@@ -17,8 +17,8 @@ from upscale_onnx.options import Options, Side
 if TYPE_CHECKING:
     import onnx
 
+    from upscale_onnx.measures.measure import Measure
     from upscale_onnx.report.rows import Cell, Table
-    from upscale_onnx.sensitivity.measures import Measure
     from upscale_onnx.sensitivity.scan import Sensitivity
 
 SUMMARY = "measure what is lost when one layer alone is pruned, and how much of each may go"
@@ -142,9 +142,9 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _measure(model: onnx.ModelProto, args: argparse.Namespace) -> Measure:
+    from upscale_onnx.measures.data import labelled, unlabelled
+    from upscale_onnx.measures.measure import Place
     from upscale_onnx.runtime.providers import resolve_provider
-    from upscale_onnx.sensitivity.data import labelled, unlabelled
-    from upscale_onnx.sensitivity.measures import Place
 
     place = Place(resolve_provider(args.provider), args.threads)
     if args.data is None:

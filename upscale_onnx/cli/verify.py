@@ -13,7 +13,7 @@ from upscale_onnx.errors import ArgumentError, NotEquivalentError
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from upscale_onnx.claims import Claim
+    from upscale_onnx.results import Claim
 
 SUMMARY = "compare what two models compute"
 
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Compare and report; the exit code, which says whether they are equal."""
     from upscale_onnx.model import load_model
-    from upscale_onnx.proving import compare_models
+    from upscale_onnx.proof.equivalence import compare_models
     from upscale_onnx.report.json import write_json
     from upscale_onnx.report.rows import verification_table
     from upscale_onnx.runtime import load_inputs, resolve_provider

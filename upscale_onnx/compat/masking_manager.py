@@ -97,7 +97,7 @@ class MaskingManager:
         self._prune(amounts=tuple((glob.escape(weight), amount) for weight in weights))
 
     def _prune(self, **how: Any) -> None:
-        from upscale_onnx.pruning.calibration_data import calibrated_model
+        from upscale_onnx.prune.calibration_data import calibrated_model
 
         options = Options(side=self.side, method=self.method, masks="flat", ignore=self._ignored(), **how)
         check_masks(options)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from upscale_onnx.checking import check_options
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import base_name
 from upscale_onnx.masks.profiles import is_relative
 from upscale_onnx.options import Options
+from upscale_onnx.options.checking import check_options
 
 
 def check_masks(options: Options) -> None:

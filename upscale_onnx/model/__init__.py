@@ -1,6 +1,11 @@
-"""Models: loading, saving, shapes, and the way to editable graphs and back."""
+"""Models: loading, saving, shapes, and the way to editable graphs and back.
+
+The graphs are those of onnx-graphsurgeon. Beside the passes, only this package imports it.
+"""
 
 from __future__ import annotations
+
+from onnx_graphsurgeon import Constant, Graph, Node, Variable
 
 from upscale_onnx.model.edit import captured_names, cleanup, set_input, sort_nodes
 from upscale_onnx.model.graph import export_graph
@@ -11,8 +16,12 @@ from upscale_onnx.model.shape_entries import Dim
 from upscale_onnx.model.shapes import Shape, infer_shapes, tensor_shape
 
 __all__ = [
+    "Constant",
     "Dim",
+    "Graph",
+    "Node",
     "Shape",
+    "Variable",
     "captured_names",
     "check_model",
     "check_output",

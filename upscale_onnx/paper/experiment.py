@@ -11,17 +11,17 @@ import onnx
 
 from upscale_onnx import pipeline
 from upscale_onnx.errors import UpscaleError
-from upscale_onnx.evaluate import Accuracy, Preprocessing, evaluate
 from upscale_onnx.masks.checks import check_masks
+from upscale_onnx.measures.accuracy import Accuracy, Preprocessing, evaluate
+from upscale_onnx.measures.data import unlabelled
+from upscale_onnx.measures.measure import Distance, Place
 from upscale_onnx.options import Export, Options, Repair
 from upscale_onnx.paper.rows import Key, Row, Setting
 from upscale_onnx.paper.trial import Trial
-from upscale_onnx.pruning.calibration_data import calibrated_model
+from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.results import Race, Result
 from upscale_onnx.runtime import race
 from upscale_onnx.runtime.providers import Device
-from upscale_onnx.sensitivity.data import unlabelled
-from upscale_onnx.sensitivity.measures import Distance, Place
 
 Progress = Callable[[str, float], None]
 

@@ -10,8 +10,8 @@ from upscale_onnx.channels.demand import demanded_positions
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
-from upscale_onnx.plan.costs import Costs, size
-from upscale_onnx.plan.measured import own_counts
+from upscale_onnx.costs.costs import Costs, size
+from upscale_onnx.costs.measured import own_counts
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import IntArray
+from upscale_onnx.costs.costs import Costs, itemsize
 from upscale_onnx.model import Shape
-from upscale_onnx.plan.costs import Costs, itemsize
 from upscale_onnx.plan.facility import Assignment, Facility, assign
 from upscale_onnx.plan.selection import Demand, demands, fill_block, passes_selection
 

@@ -23,8 +23,8 @@ from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.rules.normalization import BatchNormalization
 from upscale_onnx.channels.rules.spatial import Pooling
 from upscale_onnx.channels.step import Step
+from upscale_onnx.costs.costs import Costs, itemsize
 from upscale_onnx.model import Shape
-from upscale_onnx.plan.costs import Costs, itemsize
 from upscale_onnx.plan.planner import ValuePlan, demanded_rows, plan_selections
 from upscale_onnx.plan.selection import Demand, demands
 

@@ -7,11 +7,10 @@ from typing import Any
 
 from onnx import ModelProto
 
-from upscale_onnx.claims import Claim
 from upscale_onnx.proof.local import Outcome, Proof
 from upscale_onnx.proof.regions import Network
 from upscale_onnx.proof.reproducer import save_reproducers
-from upscale_onnx.results import LocalProof
+from upscale_onnx.results import Claim, LocalProof
 from upscale_onnx.worker import in_worker
 
 

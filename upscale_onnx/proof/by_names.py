@@ -11,12 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
-from upscale_onnx.claims import Claim
 from upscale_onnx.proof.compare import FEW_ENTRIES, Array, is_float, tolerance, wrong
 from upscale_onnx.proof.local import Outcome, Proof
 from upscale_onnx.proof.regions import Network, Region
 from upscale_onnx.proof.values import fed_shapes, floating_values
-from upscale_onnx.results import LocalProof
+from upscale_onnx.results import Claim, LocalProof
 from upscale_onnx.worker import in_worker
 
 # Where so many values of one name have nothing in common, the names do not mean the same in both models.

@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
-from upscale_onnx.claims import Certificate, Claim
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model.stream import pieces
-from upscale_onnx.results import Result
+from upscale_onnx.results import Certificate, Claim, Result
 
 _VERSION = 1
 _JSON = "certificate"

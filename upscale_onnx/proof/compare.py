@@ -8,8 +8,8 @@ from typing import Any, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from upscale_onnx.claims import Claim
 from upscale_onnx.proof.draws import PERTURBATION
+from upscale_onnx.results import Claim
 from upscale_onnx.runtime.compare import compare_outputs
 
 Array = npt.NDArray[Any]

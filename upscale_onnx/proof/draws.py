@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from upscale_onnx.claims import Claim
+from upscale_onnx.results import Claim
 
 Array = npt.NDArray[Any]
 

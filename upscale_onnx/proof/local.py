@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from onnx import TypeProto
 
-from upscale_onnx.claims import Claim
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.protos import element_count
 from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, held_of, is_float
@@ -24,7 +23,7 @@ from upscale_onnx.proof.inputs import graph_input
 from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
 from upscale_onnx.proof.run import region_outputs
 from upscale_onnx.proof.values import fed_shapes, floating_values, open_type
-from upscale_onnx.results import LocalProof, Unproven
+from upscale_onnx.results import Claim, LocalProof, Unproven
 from upscale_onnx.runtime.roles import Role, input_roles
 from upscale_onnx.worker import beat
 

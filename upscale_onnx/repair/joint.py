@@ -46,7 +46,7 @@ def fitted_jointly(
     Raises: ArgumentError where PyTorch is missing or cannot run the model.
     """
     try:
-        from upscale_onnx.gradients.joint import Compared, JointFit
+        from upscale_onnx.torch_backend.joint import Compared, JointFit
     except ImportError as error:
         raise ArgumentError("repair 'joint' needs PyTorch: pip install 'upscale-onnx[torch]'") from error
     fit, held = _divided(unpruned, batches)

@@ -19,10 +19,10 @@ from onnx import ModelProto, TensorProto, numpy_helper
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors
+from upscale_onnx.measures.measure import Measure
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.calibration_data import calibrated_model
+from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.results import KeptChannels
-from upscale_onnx.sensitivity.measures import Measure
 
 Progress = Callable[[str, float], None]
 

@@ -13,10 +13,10 @@ from dataclasses import replace
 from onnx import ModelProto
 
 from upscale_onnx.masks.kept import kept_channels
+from upscale_onnx.measures.measure import Measure
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.calibration_data import calibrated_model
+from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.results import KeptChannels
-from upscale_onnx.sensitivity.measures import Measure
 from upscale_onnx.sensitivity.scan import Sensitivity, Together
 
 Progress = Callable[[str, float], None]

@@ -9,7 +9,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import Dims, FloatArray
 from upscale_onnx.channels.op import Op
-from upscale_onnx.masks.network import Layer, Network
+from upscale_onnx.masks.aware.network import Layer, Network
 
 BLOCK = 4
 
@@ -24,8 +24,11 @@ class BlockPrices:
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
         return float(op.attrs["cost"]) * -(-channels_in // self.align) * -(-channels_out // self.align)
 
-    def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool) -> float:
+    def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool, itemsize: int = 4) -> float:
         return self.selection
+
+    def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = 4) -> float:
+        return 0.0
 
 
 def chain(energies: Sequence[FloatArray], costs: Sequence[float], weighs: Sequence[float] = ()) -> Network:

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.aim import aim_at
-from upscale_onnx.masks.aware import Choice
+from upscale_onnx.masks.aware.aim import aim_at
+from upscale_onnx.masks.aware.allocator import Choice
 
 
 def choose(least: float = 0.0, step: float = 0.01) -> Callable[[float], Choice]:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from tests.masks.aware.networks import BLOCK, BlockPrices, chain
 from upscale_onnx.channels.channel_map import BoolArray, FloatArray
-from upscale_onnx.masks.aware import Allocator
-from upscale_onnx.masks.greedy import greedy_moves
-from upscale_onnx.masks.network import Network
-from upscale_onnx.masks.pruning import Move, Pruning
+from upscale_onnx.masks.aware.allocator import Allocator
+from upscale_onnx.masks.aware.greedy import greedy_moves
+from upscale_onnx.masks.aware.network import Network
+from upscale_onnx.masks.aware.spread import spread
+from upscale_onnx.masks.aware.state import Move, Pruning
+from upscale_onnx.masks.aware.trim import after, trimmed
 from upscale_onnx.masks.select import lowest
-from upscale_onnx.masks.spread import spread
-from upscale_onnx.masks.trim import after, trimmed
 
 LEAST = 1 / 3
 

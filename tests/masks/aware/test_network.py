@@ -9,13 +9,16 @@ from onnx import numpy_helper
 
 from tests.graphs import parse, weight
 from upscale_onnx.channels.channel_map import FloatArray
+from upscale_onnx.costs.costs import PresetCosts
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.exports import make, prepared_analysis, recipes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.planned import prepared_analysis
+from upscale_onnx.export.recipes import recipes
+from upscale_onnx.masks.aware.network import Network, build_network
 from upscale_onnx.masks.checks import check_masks, knows_target
-from upscale_onnx.masks.network import Network, build_network
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Options
-from upscale_onnx.pruning.masking import masked_model
+from upscale_onnx.prune.masking import masked_model
 
 RESIDUAL = """(float[1,3,16,16] x) => (float[1,4,16,16] y) {
     a = Conv<pads=[1,1,1,1]>(x, w0)
@@ -181,3 +184,13 @@ def test_when_masks_know_the_target(options: Options, known: bool) -> None:
 def test_options_that_do_not_go_together(options: Options, complaint: str) -> None:
     with pytest.raises(ArgumentError, match=complaint):
         check_masks(options)
+
+
+def test_selections_cost_by_the_bytes_that_they_move() -> None:
+    half = parse(
+        "(float16[1,8,16,16] x) => (float16[1,4,16,16] y) { y = Conv(x, w) }", w=weight(4, 8, 1, 1).astype(np.float16)
+    )
+    whole = parse("(float[1,8,16,16] x) => (float[1,4,16,16] y) { y = Conv(x, w) }", w=weight(4, 8, 1, 1))
+    costs = PresetCosts(launch_ms=0.0)
+    two, four = (network_of(model).layers[0].selection_ms(costs, 4) for model in (half, whole))
+    assert four == pytest.approx(2 * two)

@@ -7,8 +7,8 @@ import pytest
 
 from tests.graphs import parse, weight
 from tests.masks.aware.test_network import residual
-from upscale_onnx.exports import prepared_analysis
-from upscale_onnx.masks.signal import signal_shares
+from upscale_onnx.export.planned import prepared_analysis
+from upscale_onnx.masks.aware.signal import signal_shares
 from upscale_onnx.model import infer_shapes
 
 

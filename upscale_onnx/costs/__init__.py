@@ -1,0 +1,1 @@
+"""What operators cost on a target: presets, measured tables, profiles, and predictions made of them."""

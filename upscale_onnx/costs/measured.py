@@ -1,0 +1,110 @@
+"""Costs from measured tables, in the form that planners ask for them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from upscale_onnx.channels.channel_map import Dims
+from upscale_onnx.channels.op import Op
+from upscale_onnx.costs.costs import FLOAT_BYTES
+from upscale_onnx.costs.tables import Tables
+from upscale_onnx.model.kernels import kernel_key
+from upscale_onnx.model.workloads import PLAIN, Workload, channel_counts, contraction_workload, conv_layout
+
+
+@dataclass(frozen=True)
+class MeasuredCosts:
+    """Times of the machine at hand; where a shape was not measured, the preset's scaled to agree with those that were.
+
+    batch: what a dynamic first axis counts as.
+    """
+
+    tables: Tables
+    batch: int = 1
+
+    @property
+    def align(self) -> int:
+        """Channels per block of float32 kernels."""
+        return self.tables.target.block()
+
+    def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
+        """One contraction with these channel counts, in the layout that the runtime would choose for them."""
+        if channels_in <= 0 or channels_out <= 0:
+            return 0.0
+        workload = op_workload(op, channels_in, channels_out, self.tables, self.batch)
+        if workload is None:
+            return self.tables.target.preset.contraction_ms(op, channels_in, channels_out)
+        return self.tables.contraction_ms(workload, channels_in, channels_out) + self.tables.node_ms
+
+    def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool, itemsize: int = FLOAT_BYTES) -> float:
+        """A selection of `picked` channels of a value of `dims`; in the blocked layout with the way out of it for the
+        whole value and back into it for what was picked."""
+        target = self.tables.target
+        if contiguous and target.preset.free_slices:
+            return 0.0
+        sizes = _sizes(dims, self.batch)
+        if not sizes:
+            return 0.0
+        full = itemsize * math.prod(sizes)
+        part = itemsize * math.prod((*sizes[:axis], picked, *sizes[axis + 1 :]))
+        nodes = [("Slice" if contiguous else "Gather", full + part)]
+        # Only float32 is computed in the blocked layout.
+        if itemsize == FLOAT_BYTES and self._blocked(sizes, axis):
+            nodes += [("ReorderOutput", 2 * full), ("ReorderInput", 2 * part)]
+        return sum(self.tables.move_ms(kernel_key(op, sizes, {}), moved) + self.tables.node_ms for op, moved in nodes)
+
+    def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = FLOAT_BYTES) -> float:
+        """A Concat into `joined` channels, which reads and writes each of them."""
+        sizes = _sizes((*dims[:axis], joined, *dims[axis + 1 :]), self.batch)
+        moved = 2 * itemsize * math.prod(sizes) if joined else 0
+        return self.tables.move_ms(kernel_key("Concat", sizes, {}), moved) + self.tables.node_ms
+
+    def _blocked(self, sizes: Sequence[int], axis: int) -> bool:
+        return self.tables.target.provider == "cpu" and len(sizes) == 4 and axis == 1
+
+
+def op_workload(op: Op, channels_in: int, channels_out: int, tables: Tables, batch: int = 1) -> Workload | None:
+    """The workload of an analysed contraction with these channel counts; None for forms not understood."""
+    side = 1 if op.constant(1) is not None else 0
+    weight = op.constant(side)
+    data = 1 - side
+    if weight is None or data >= len(op.in_dims) or op.in_dims[data] is None:
+        return None
+    sizes = _sizes(op.in_dims[data] or (), batch)
+    if side == 0:  # a constant by an activation: the transposed product
+        sizes = (*sizes[:-2], sizes[-1], sizes[-2]) if len(sizes) > 1 else ()
+    dtype = op.dtype(data)
+    layout = PLAIN
+    if op.op_type == "Conv" and weight.ndim == 4 and dtype == np.float32 and tables.target.provider == "cpu":
+        group = _groups(op, channels_in, channels_out)
+        layout = conv_layout(channels_in, channels_out, group, tables.target.block(dtype.name))
+    return contraction_workload(op.op_type, op.attrs, sizes, weight.shape, layout, dtype.name)
+
+
+def own_counts(op: Op) -> tuple[int, int] | None:
+    """Channels in and out of a contraction as it stands; None where it has no constant weight."""
+    right, left = op.constant(1), op.constant(0)
+    if right is not None and right.ndim >= 2:
+        return channel_counts(op.op_type, op.attrs, right.shape)
+    if right is None and left is not None and left.ndim >= 2:
+        return int(left.shape[-1]), int(left.shape[-2])
+    return None
+
+
+def _groups(op: Op, channels_in: int, channels_out: int) -> int:
+    """Groups that remain with these counts: their own width stays."""
+    group = int(op.attrs.get("group", 1))
+    weight = op.constant(1)
+    if group <= 1 or weight is None:
+        return 1
+    return max(channels_in // max(int(weight.shape[1]), 1), 1)
+
+
+def _sizes(dims: Dims, batch: int) -> tuple[int, ...]:
+    return tuple(
+        dim if isinstance(dim, int) and dim > 0 else (batch if axis == 0 else 1) for axis, dim in enumerate(dims)
+    )

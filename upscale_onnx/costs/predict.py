@@ -1,0 +1,35 @@
+"""The predicted latency of a whole model: its executed nodes, one by one, and what runs beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from upscale_onnx.costs.tables import Tables
+from upscale_onnx.model.kernels import Kernel
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A latency in milliseconds. contraction_ms: the part of it in contractions; measured: how much of it rests on
+    nodes that were measured themselves, as a fraction. by_operator: times by operator, the longest first."""
+
+    ms: float
+    contraction_ms: float
+    measured: float
+    by_operator: tuple[tuple[str, float], ...]
+
+
+def predict(kernels: Sequence[Kernel], tables: Tables) -> Prediction:
+    """The latency of a model that executes `kernels`."""
+    total, contractions, known = 0.0, 0.0, 0.0
+    by_operator: dict[str, float] = {}
+    for kernel in kernels:
+        ms = tables.kernel_ms(kernel)
+        total += ms
+        contractions += ms if kernel.workload is not None else 0.0
+        known += ms if tables.near(kernel) else 0.0
+        by_operator[kernel.op_type] = by_operator.get(kernel.op_type, 0.0) + ms
+    ranked = tuple(sorted(by_operator.items(), key=lambda item: -item[1]))
+    beside = len(kernels) * tables.node_ms
+    return Prediction(max(total + beside, 0.0), contractions, known / total if total else 1.0, ranked)

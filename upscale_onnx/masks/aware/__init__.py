@@ -1,0 +1,1 @@
+"""Masks chosen with the target in mind: whole blocks of channels, where a millisecond costs least importance."""

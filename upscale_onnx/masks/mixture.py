@@ -1,0 +1,85 @@
+"""Masks that are constrained or unconstrained, group of layers by group, whichever loses less at the same latency.
+
+Where all that read the same channels agree on an amount, the channels go altogether. A group that is free instead
+must prune more to be as fast, since what any of it reads stays: how much more is found by the predicted latency.
+Then what both lose is compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from upscale_onnx.channels.channel_map import BoolArray
+from upscale_onnx.masks.aware.predicted import Predictor
+
+Masks: TypeAlias = Mapping[str, BoolArray]
+
+_MOST_AMOUNT = 0.95
+_HALVINGS = 6
+_SLACK = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """Masks by weight, and which weights chose for themselves."""
+
+    masks: Masks
+    free: frozenset[str]
+
+
+def as_fast(
+    free: Callable[[float], Masks], latency_ms: Callable[[Masks], float], amount: float, allowed_ms: float
+) -> Masks | None:
+    """The masks of the least amount from `amount` up, to a certain precision, that take no longer than
+    `allowed_ms`; None where none do. free: masks of an amount."""
+    masks = free(amount)
+    if latency_ms(masks) <= allowed_ms + _SLACK:
+        return masks
+    found = free(max(_MOST_AMOUNT, amount))
+    if latency_ms(found) > allowed_ms + _SLACK:
+        return None
+    low, high = amount, max(_MOST_AMOUNT, amount)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        masks = free(middle)
+        if latency_ms(masks) <= allowed_ms + _SLACK:
+            high, found = middle, masks
+        else:
+            low = middle
+    return found
+
+
+def mixture(
+    groups: Sequence[frozenset[str]],
+    constrained: Masks,
+    free: Callable[[float], Masks],
+    predictor: Predictor,
+    amount: float,
+    allowed: float = 1.0,
+) -> Mixture:
+    """`constrained`, masks of an amount, with those groups free that lose less importance when they take no longer.
+
+    groups: weights that agree in `constrained`. free: masks of an amount that every layer chooses for itself.
+    allowed: what free groups may take, of what they take constrained.
+    """
+    masks = constrained
+    chosen: set[str] = set()
+    for group in groups:
+        allowed_ms = allowed * predictor.latency_ms(masks)
+        other = as_fast(_freed(masks, group, free), predictor.latency_ms, amount, allowed_ms)
+        if other is not None and predictor.importance(other) < predictor.importance(masks) - _SLACK:
+            masks = other
+            chosen |= group
+    return Mixture(masks, frozenset(chosen))
+
+
+def _freed(masks: Masks, group: frozenset[str], free: Callable[[float], Masks]) -> Callable[[float], Masks]:
+    """`masks` with `group` choosing for itself, by the amount that it prunes."""
+
+    def of(amount: float) -> Masks:
+        own = free(amount)
+        return {**masks, **{weight: own[weight] for weight in group if weight in own}}
+
+    return of

@@ -1,0 +1,1 @@
+"""What is measured of a model's outputs: accuracy on labelled images, and the distance from another model's."""

@@ -1,0 +1,142 @@
+"""Accuracy of a classifier on labelled images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from upscale_onnx.errors import ArgumentError, ModelError
+from upscale_onnx.measures.labelled_images import Images, open_images
+from upscale_onnx.model import load_model
+from upscale_onnx.runtime.inputs import input_specs
+from upscale_onnx.runtime.providers import Device
+from upscale_onnx.runtime.sessions import make_session, run
+
+Array = NDArray[Any]
+Layout = Literal["nchw", "nhwc"]
+Progress = Callable[[str, float], None]
+
+_BATCH = 50
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From images to what a model takes: (pixel / 255 - mean) / std, per colour.
+
+    mean, std: one number or one per colour. size: (height, width) to resize to where an image has another, its
+    shorter side first, and then cut from the middle; None takes images as they are. layout: of the model's input.
+    scale: whether pixels are divided by 255; arrays of floating-point numbers never are.
+    """
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    size: tuple[int, int] | None = None
+    layout: Layout = "nchw"
+    scale: bool = True
+
+    def __post_init__(self) -> None:
+        if not all(self.std):
+            raise ArgumentError("a std of 0 divides by nothing: give the standard deviation of the pixels")
+
+    def apply(self, images: Array) -> NDArray[np.float32]:
+        """What the model takes; images: (N, H, W, C), pixels as uint8 or floating-point numbers."""
+        given = max(len(self.mean), len(self.std))
+        if given > 1 and images.shape[3] != given:
+            raise ArgumentError(f"mean and std are of {given} colours, the images have {images.shape[3]}")
+        values: Array = images.astype(np.float32)
+        if self.scale and images.dtype.kind in "iu":
+            values /= 255
+        values = (values - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if self.layout == "nchw" else values)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of images whose label is the class of the highest score, and among the five highest; `images` of them."""
+
+    top1: float
+    top5: float
+    images: int
+
+
+def evaluate(
+    model: onnx.ModelProto | str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    preprocessing: Preprocessing | None = None,
+    *,
+    limit: int | None = None,
+    seed: int = 0,
+    provider: Device = "cpu",
+    threads: int = 1,
+    progress: Progress | None = None,
+) -> Accuracy:
+    """Top-1 and top-5 accuracy of `model`, whose first output holds one score per class, on `data`.
+
+    data: as `labelled_images.open_images` takes it. limit: evaluate that many, drawn with `seed`.
+
+    Raises:
+        ArgumentError: the data cannot be read, or does not fit. ModelError: the model cannot be read or run.
+    """
+    chosen = preprocessing or Preprocessing()
+    loaded = load_model(model)
+    specs = input_specs(loaded)
+    if len(specs) != 1:
+        raise ModelError(f"the model has {len(specs)} inputs: only models of one input can be evaluated")
+    images = open_images(data, chosen.size, specs[0].name, colours(specs[0].dims, chosen.layout))
+    order = np.arange(images.labels.size)
+    if limit is not None and limit < order.size:
+        order = np.sort(np.random.default_rng(seed).permutation(order.size)[:limit])
+    if not order.size:
+        raise ArgumentError(f"{data}: holds no images")
+    batch = _fixed_batch(specs[0].dims) or _BATCH
+    session = make_session(loaded, provider=provider, threads=threads)
+    output = loaded.graph.output[0].name
+    hits = np.zeros(2, np.int64)
+    for start in range(0, order.size, batch):
+        if progress is not None:
+            progress("evaluate", start / order.size)
+        places = order[start : start + batch]
+        x = chosen.apply(_gather(images, places)).astype(specs[0].dtype or np.float32)
+        filled = np.concatenate([x, np.repeat(x[-1:], batch - len(x), axis=0)]) if _fixed_batch(specs[0].dims) else x
+        (scores,) = run(session, {specs[0].name: filled}, [output])
+        hits += _hits(np.asarray(scores)[: len(x)], images.labels[places])
+    return Accuracy(float(hits[0] / order.size), float(hits[1] / order.size), int(order.size))
+
+
+def _gather(images: Images, places: NDArray[np.intp]) -> Array:
+    return np.concatenate([images.read(start, stop) for start, stop in _runs(places)])
+
+
+def _runs(places: Sequence[int] | NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+    """Consecutive places as (start, stop)."""
+    for part in np.split(np.asarray(places), np.flatnonzero(np.diff(places) != 1) + 1):
+        yield int(part[0]), int(part[-1]) + 1
+
+
+def colours(dims: tuple[int | str | None, ...] | None, layout: Layout) -> int | None:
+    """How many colours an input of these dimensions takes, where that is fixed."""
+    if dims is None or len(dims) != 4:
+        return None
+    size = dims[1 if layout == "nchw" else 3]
+    return size if isinstance(size, int) else None
+
+
+def _fixed_batch(dims: tuple[int | str | None, ...] | None) -> int | None:
+    return dims[0] if dims and isinstance(dims[0], int) else None
+
+
+def _hits(scores: Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many labels are the best, and among the best five, of scores: (N, classes)."""
+    flat = scores.reshape(len(labels), -1).astype(np.float64)
+    if labels.size and (labels.min() < 0 or labels.max() >= flat.shape[1]):
+        raise ArgumentError(
+            f"labels reach from {labels.min()} to {labels.max()}, the model has {flat.shape[1]} classes"
+        )
+    order = np.argsort(-flat, axis=1, kind="stable")[:, :5] == labels[:, None]
+    return np.array([order[:, 0].sum(), order.any(axis=1).sum()], np.int64)

@@ -1,0 +1,42 @@
+"""What the constants and nodes of a graph hold, in ONNX's own form: large weights stay encoded until they are read."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+import onnx_graphsurgeon as gs
+from onnx import NodeProto, numpy_helper
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
+
+Encoded: TypeAlias = LazyValues
+"""A weight as its file holds it: `.tensor` is the TensorProto."""
+
+
+def is_sparse(tensor: gs.Constant) -> bool:
+    """Whether a constant is stored as indices and values."""
+    return isinstance(tensor._values, SparseValues)
+
+
+def encoded(tensor: gs.Constant) -> Encoded | None:
+    """A constant as its file holds it, None where its values are in memory."""
+    return tensor._values if isinstance(tensor._values, LazyValues) else None
+
+
+def decoded(weight: Encoded) -> npt.NDArray[Any]:
+    """The values of a weight, read-only. The graph keeps its encoded form, so that a weight that nobody changes
+    is exported as it was and held once; analyses of one graph share what any of them still holds."""
+    shared = getattr(weight, "decoded", None)
+    array: npt.NDArray[Any] | None = None if shared is None else shared()
+    if array is None:
+        array = numpy_helper.to_array(weight.tensor)
+        weight.decoded = weakref.ref(array)
+    return array
+
+
+def node_proto(node: gs.Node) -> NodeProto:
+    """A node in ONNX's form."""
+    proto: NodeProto = OnnxExporter.export_node(node)
+    return proto

@@ -1,0 +1,101 @@
+"""Whether options hold what their annotations say: choices, ranges and types, the same for Python and command line."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+import types
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from functools import cache
+from numbers import Integral, Real
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from upscale_onnx.errors import ArgumentError, did_you_mean
+from upscale_onnx.options import Options
+from upscale_onnx.options.ranges import Range
+
+
+def with_overrides(options: Options, overrides: Mapping[str, Any]) -> Options:
+    """`options` with the fields in `overrides` in place of their own, paths as text.
+
+    Raises: ArgumentError where there is no such field.
+    """
+    names = [field.name for field in fields(Options)]
+    for name in overrides:
+        if name not in names:
+            raise ArgumentError(f"there is no option {name!r}{did_you_mean(name, names)}")
+    given = {**{name: getattr(options, name) for name in names}, **overrides}
+    paths = {name: os.fspath(value) for name, value in given.items() if isinstance(value, os.PathLike)}
+    return replace(options, **{**overrides, **paths})
+
+
+def check_options(options: Options) -> None:
+    """Raises: ArgumentError where an option is of another type than it takes, no choice of its, or out of range."""
+    for name, hint in _hints().items():
+        value = getattr(options, name)
+        if not _fits(value, hint):
+            nearest = did_you_mean(value, _choices(hint)) if isinstance(value, str) else ""
+            raise ArgumentError(f"{name} is {reprlib.repr(value)}: it takes {_described(hint)}{nearest}")
+
+
+@cache
+def _hints() -> dict[str, Any]:
+    return get_type_hints(Options, include_extras=True)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether `value` is what the annotation `hint` says."""
+    if hint in _PLAIN:
+        kind = _PLAIN[hint][0]
+        return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        base, limit = parts
+        return _fits(value, base) and limit.accepts(value)
+    if origin is Literal:
+        return isinstance(value, str) and value in parts
+    if origin in _UNIONS:
+        return any(_fits(value, part) for part in parts)
+    if origin is not tuple:
+        return callable(value)
+    if not isinstance(value, (tuple, list)):
+        return False
+    if parts[-1] is Ellipsis:
+        return all(_fits(item, parts[0]) for item in value)
+    return len(value) == len(parts) and all(map(_fits, value, parts))
+
+
+def _described(hint: Any) -> str:
+    """What the annotation `hint` takes, in words."""
+    if hint in _PLAIN:
+        return _PLAIN[hint][1]
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        limit: Range = parts[1]
+        return limit.wanted
+    if origin is Literal:
+        return " or ".join(map(repr, parts))
+    if origin in _UNIONS:
+        return " or ".join(map(_described, parts))
+    if origin is not tuple:
+        return "a function"
+    if parts[-1] is Ellipsis:
+        return f"a tuple, each item {_described(parts[0])}"
+    return f"({', '.join(map(_described, parts))})"
+
+
+def _choices(hint: Any) -> list[str]:
+    parts = get_args(hint)
+    return list(parts) if get_origin(hint) is Literal else [name for part in parts for name in _choices(part)]
+
+
+_UNIONS = (Union, types.UnionType)
+# What values of a plain annotation are instances of, and the words for it.
+_PLAIN: dict[Any, tuple[type, str]] = {
+    type(None): (type(None), "None"),
+    bool: (bool, "True or False"),
+    int: (Integral, "an integer"),
+    float: (Real, "a number"),
+    str: (str, "text"),
+}

@@ -1,0 +1,154 @@
+"""Scores of criteria that know classes: by the gradients of a loss, and by how channels differ between classes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.activations import Observed, observed
+from upscale_onnx.masks.criteria import settings_of, taylor, tvs
+from upscale_onnx.masks.prunable import prunable_targets
+from upscale_onnx.masks.targets import MaskTarget
+from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.stats import node_macs
+from upscale_onnx.options import Options, Side
+from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, value_batches
+
+if TYPE_CHECKING:
+    from upscale_onnx.torch_backend.gates import Gate
+
+Array = NDArray[Any]
+Batches = Sequence[Mapping[str, Array]]
+Labels = NDArray[np.int64]
+Scores = dict[str, NDArray[np.float64]]
+
+# What a batch may hold while gradients are computed: every value of the model, and twice for gates.
+_GRADIENT_BYTES = 2**29
+
+
+def taylor_scores(model: onnx.ModelProto, options: Options, batches: Batches, labels: Labels | None) -> Scores:
+    """By weight, the change of the loss without each channel of `options.side`, as "taylor" is told.
+
+    The loss is the cross-entropy of the first output with `labels` (one for each sample of all batches), or with the
+    classes that the model predicts where there are none, or the squared norm of an output without classes.
+
+    Raises: ArgumentError where PyTorch is missing or cannot run the model, or labels do not fit.
+    """
+    try:
+        from upscale_onnx.torch_backend.gates import Gate, Gates
+    except ImportError as error:
+        raise ArgumentError("criterion 'taylor' needs PyTorch: pip install 'upscale-onnx[torch]'") from error
+    assert isinstance(options.criterion, str)
+    chosen = taylor.settings(settings_of(options.criterion))
+    targets = _targets(model, options.side)
+    gates: dict[str, list[Gate]] = {}
+    for weight, place, reader in _places(model, options.side, targets):
+        gates.setdefault(weight, []).append(Gate(place.value, place.axis, reader))
+    network = Gates(model, list(dict.fromkeys(gate for several in gates.values() for gate in several)))
+    totals: Scores = {}
+    samples = dict.fromkeys(gates, 0)
+    for batch, own in _pieces(model, batches, labels):
+        changes = network.changes(batch, own)
+        for weight, several in gates.items():
+            if all(gate in changes for gate in several):
+                found = sum(changes[gate] for gate in several)
+                assert isinstance(found, np.ndarray)
+                totals[weight] = totals.get(weight, np.zeros(())) + taylor.measure(found, chosen.power)
+                samples[weight] += found.shape[0]
+    prices = _megaflops(model, options.side, targets)
+    return {weight: taylor.score(total, samples[weight], prices[weight], chosen) for weight, total in totals.items()}
+
+
+def tvs_scores(model: onnx.ModelProto, options: Options, batches: Batches, labels: Labels | None) -> Scores:
+    """By weight, how well each channel of `options.side` separates classes: those of `labels`, or without them those
+    that the model predicts.
+
+    Raises: ArgumentError where there are no two classes of two samples, or no labels and nothing that predicts them.
+    """
+    known = predicted_labels(model, batches, options.threads) if labels is None else labels
+    names, classes = np.unique(known, return_inverse=True)
+    if np.count_nonzero(np.bincount(classes.ravel()) >= 2) < 2:
+        raise ArgumentError("criterion 'tvs' needs at least two classes with two samples each: give more samples")
+    places = {w: p for w, p in observed(model, options.side).items() if w in _targets(model, options.side)}
+    sums: dict[Observed, tvs.Sums] = {}
+    values = value_batches(model, list({p.value: None for p in places.values()}), batches, options.threads)
+    for found, own in zip(values, _cut(classes.ravel(), batches), strict=True):
+        for place in dict.fromkeys(places.values()):
+            maps = np.moveaxis(found[place.value], place.axis, 1)
+            if maps.shape[0] % own.size:
+                continue  # rows that belong to no one sample
+            rows = np.repeat(own, maps.shape[0] // own.size)
+            more = tvs.measure(maps, rows.astype(np.int64), names.size)
+            sums[place] = sums[place] + more if place in sums else more
+    return {weight: tvs.score(sums[place]) for weight, place in places.items() if place in sums}
+
+
+def predicted_labels(model: onnx.ModelProto, batches: Batches, threads: int = 1) -> Labels:
+    """The class of each sample by the model's own first output, (samples, classes).
+
+    Raises: ArgumentError where that output has another shape.
+    """
+    name = model.graph.output[0].name
+    found = []
+    for values in value_batches(model, [name], batches, threads):
+        if values[name].ndim != 2 or values[name].shape[1] < 2:
+            raise ArgumentError(
+                f"there are no labels, and output {name!r} of shape {values[name].shape} is not (samples, classes): "
+                "add labels to the calibration data, as an array 'y'"
+            )
+        found.append(values[name].argmax(axis=1))
+    return np.concatenate(found).astype(np.int64)
+
+
+def _targets(model: onnx.ModelProto, side: Side) -> dict[str, MaskTarget]:
+    return {target.weight: target for target in prunable_targets(model, side)}
+
+
+def _places(model: onnx.ModelProto, side: Side, wanted: Collection[str]) -> Iterator[tuple[str, Observed, int]]:
+    """Each use of a weight: its name, the value that holds the channels, and the node that reads it; -1 where what is
+    made counts, for all who read it."""
+    first = observed(model, side)
+    if side == "output":
+        yield from ((weight, place, -1) for weight, place in first.items() if weight in wanted)
+        return
+    for position, node in enumerate(model.graph.node):
+        weight = node.input[1] if len(node.input) > 1 else ""
+        if weight in first and weight in wanted:
+            yield weight, replace(first[weight], value=node.input[0]), position
+
+
+def _pieces(
+    model: onnx.ModelProto, batches: Batches, labels: Labels | None
+) -> Iterator[tuple[Mapping[str, Array], Labels | None]]:
+    """Batches, cut small enough for gradients where the model leaves their size open, with their labels."""
+    fixed = has_fixed_batch(model)
+    size = int(np.clip(_GRADIENT_BYTES // (8 * elements_of_all(model)), 1, 2**16))
+    own = _cut(labels, batches) if labels is not None else [None] * len(batches)
+    for batch, some in zip(batches, own, strict=True):
+        pieces = (batch,) if fixed else batches_of(batch, size)
+        parts = [None] * len(pieces) if some is None else _cut(some, pieces)
+        yield from zip(pieces, parts, strict=True)
+
+
+def _cut(labels: Labels, batches: Batches) -> list[Labels]:
+    sizes = [max(array.shape[0] for array in batch.values() if array.ndim) for batch in batches]
+    return np.split(labels, np.cumsum(sizes)[:-1])
+
+
+def _megaflops(model: onnx.ModelProto, side: Side, targets: Mapping[str, MaskTarget]) -> dict[str, float]:
+    """By weight, millions of floating-point operations that one channel costs for one sample."""
+    shapes = infer_shapes(model)
+    first = shapes.get(model.graph.input[0].name)
+    batch = first.dims[0] if first is not None and first.dims else 1
+    samples = batch if isinstance(batch, int) and batch > 0 else 1
+    found = dict.fromkeys(targets, 0.0)
+    for node in model.graph.node:
+        for name in set(node.input[:2]) & targets.keys():
+            found[name] += 2e-6 * node_macs(node, shapes) / samples / targets[name].channels(side)
+    return found

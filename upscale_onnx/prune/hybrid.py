@@ -1,0 +1,136 @@
+"""Method "hybrid": constrained, unconstrained and mixed masks of one latency, and the best of them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+import onnx
+
+from upscale_onnx.costs.targets import Target
+from upscale_onnx.export.planned import prepared_analysis
+from upscale_onnx.masks.aware.network import build_network
+from upscale_onnx.masks.aware.predicted import Predictor
+from upscale_onnx.masks.groups import mask_groups
+from upscale_onnx.masks.mask_model import channel_scores, chooser, write_masks
+from upscale_onnx.masks.mixture import Masks, as_fast, mixture
+from upscale_onnx.masks.pools import Scores
+from upscale_onnx.masks.targets import mask_targets
+from upscale_onnx.model import infer_shapes
+from upscale_onnx.options import Options
+from upscale_onnx.prune.measuring import measured_share
+from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
+
+Judge: TypeAlias = Callable[[onnx.ModelProto], float]
+"""How far a masked model, repaired where that is asked for, is from what it was; the least is the best."""
+
+# Latency falls in steps, so that a share that was asked for may be missed by far.
+_TRIALS = 6
+# Races are not more exact than this.
+_ALIKE = 1.02
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What hybrid masks are chosen from, by a share of the time that constrained ones are predicted to take."""
+
+    constrained: Masks
+    predictor: Predictor
+    others: Mapping[str, Callable[[float], Masks | None]] = field(default_factory=dict)
+
+
+def hybrid_masks(
+    model: onnx.ModelProto, options: Options, scores: Scores | None = None, judge: Judge | None = None
+) -> Masks:
+    """Masks by weight (True = kept): the best of those that all layers of a group agree on, those that each layer
+    chooses for itself, and those of which each group has the better, at the latency of the first.
+
+    Latencies are predicted, and where onnxruntime is the target measured. scores: by weight, for criteria that need
+    more than the weights. judge: what is best; by default what loses least importance.
+
+    Raises:
+        ArgumentError: an option does not fit the model. ModelError: the model cannot be run.
+    """
+    target = chosen_target(options)
+    found = candidates(model, options, scores)
+    made = {"constrained": found.constrained}
+    for name, choose in found.others.items():
+        masks = _settled(model, options, target, found.constrained, choose)
+        if masks is not None:
+            made[name] = masks
+    values = {
+        name: found.predictor.importance(masks) if judge is None else judge(write_masks(model, masks)[0])
+        for name, masks in made.items()
+    }
+    return made[min(values, key=lambda name: values[name])]
+
+
+def candidates(model: onnx.ModelProto, options: Options, given: Scores | None = None) -> Candidates:
+    """The masks that `options` allow, by their scores."""
+    amount = options.amount or 0.0
+    targets = mask_targets(model)
+    scores = channel_scores(model, options, given)
+    analysis = prepared_analysis(model, infer_shapes(model))
+    groups = mask_groups(analysis, model, "input")
+    named = {target.node: (target.weight, scores[target.weight]) for target in targets if target.weight in scores}
+    predictor = Predictor(build_network(analysis, named), chosen_costs(chosen_target(options), options))
+    constrained = chooser(model, replace(options, method="constrained"), groups).masks(scores, amount)
+    alone = chooser(model, replace(options, method="unconstrained"))
+    tied = [frozenset(weight for weight, _ in group if weight in scores) for group in groups]
+
+    @functools.cache  # groups ask for the same amounts
+    def free(asked: float) -> Masks:
+        return alone.masks(scores, asked)
+
+    def mixed(allowed: float) -> Masks:
+        several = [group for group in tied if len(group) > 1]
+        return mixture(several, constrained, free, predictor, amount, allowed).masks
+
+    def unconstrained(allowed: float) -> Masks | None:
+        return as_fast(free, predictor.latency_ms, amount, allowed * predictor.latency_ms(constrained))
+
+    return Candidates(constrained, predictor, {"mixed": mixed, "unconstrained": unconstrained})
+
+
+def _settled(
+    model: onnx.ModelProto,
+    options: Options,
+    target: Target,
+    constrained: Masks,
+    choose: Callable[[float], Masks | None],
+) -> Masks | None:
+    """The masks that `choose` offers at the latency of the constrained ones; None where it has no others.
+
+    Of masks that are as fast, those that prune least.
+    """
+    if not is_at_hand(target, options):
+        return choose(1.0)
+    goal = measured_share(model, constrained, target, options)
+    best: Masks | None = None
+    low, high, allowed = 0.0, math.inf, 1.0
+    tried: list[tuple[Masks, float]] = [(constrained, goal)]
+    for _ in range(_TRIALS):
+        masks = choose(allowed)
+        if masks is None:  # predicted to be too slow, however much is pruned
+            low = allowed
+            allowed = (low + min(high, 2 * low)) / 2
+            continue
+        share = next((known for other, known in tried if _alike(masks, other)), None)
+        if share is None:
+            share = measured_share(model, masks, target, options)
+            tried.append((masks, share))
+        if share > _ALIKE * goal:
+            high = allowed
+        else:
+            best, low = masks, allowed
+        # What prediction and measurement are apart by; then whatever fewer pruned channels the same step of time holds.
+        wanted = allowed * goal / share
+        allowed = wanted if _ALIKE * low < wanted < high else (low + min(high, 2 * low)) / 2
+    return None if best is None or _alike(best, constrained) else best
+
+
+def _alike(one: Masks, other: Masks) -> bool:
+    return all((one[weight] == other[weight]).all() for weight in one.keys() & other.keys())

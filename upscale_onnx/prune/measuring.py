@@ -1,0 +1,46 @@
+"""The latency that masks bring, measured."""
+
+from __future__ import annotations
+
+import onnx
+
+from upscale_onnx.costs.targets import Target
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import recipes
+from upscale_onnx.masks.mask_model import write_masks
+from upscale_onnx.masks.mixture import Masks
+from upscale_onnx.model import infer_shapes
+from upscale_onnx.options import Options
+from upscale_onnx.timing.target_costs import chosen_costs
+
+_RACE_SECONDS = 3.0
+_RACE_ROUNDS = 15
+
+
+def measured_share(model: onnx.ModelProto, masks: Masks, target: Target, options: Options) -> float:
+    """Latency of the model compiled with `masks` of what its layers read, of the model's own; 1 where the choice
+    of the export is free and none is faster, since a compile then gives its input back.
+
+    Raises:
+        ModelError: onnxruntime cannot run the model. ProviderError: no such device.
+    """
+    from upscale_onnx.runtime.bench import race
+    from upscale_onnx.runtime.providers import resolve_provider
+
+    masked, _ = write_masks(model, masks)
+    shapes, costs = infer_shapes(masked), chosen_costs(target, options)
+    known = recipes(target.block() if options.align is None else options.align)
+    names = known if options.export == "auto" else (options.export,)
+    made = {name: make(known[name], masked, shapes, costs) for name in names}
+    outcome = race(
+        {"input": model, **made},
+        provider=resolve_provider(options.provider),
+        threads=options.threads,
+        batch=options.batch,
+        rounds=_RACE_ROUNDS,
+        seed=options.seed,
+        budget_s=_RACE_SECONDS,
+        eliminate=True,
+    )
+    exports = outcome.timings if options.export == "auto" else outcome.timings[1:]
+    return min(timing.ratio for timing in exports)

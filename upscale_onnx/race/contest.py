@@ -1,0 +1,236 @@
+"""The contest of exports: what is planned, made and raced, and who wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import onnx
+
+from upscale_onnx.costs.targets import Target
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.export.draft import Draft
+from upscale_onnx.export.export import Exported, export, no_larger
+from upscale_onnx.export.recipes import Making, Recipe, recipes
+from upscale_onnx.export.sizes import size_goal, size_share
+from upscale_onnx.model.form import has_same_form
+from upscale_onnx.model.stats import model_stats
+from upscale_onnx.options import Options
+from upscale_onnx.plan.bound import latency_bound
+from upscale_onnx.race import notes
+from upscale_onnx.results import Decision, Race, Segment
+from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
+
+INPUT = "input"
+# How long single selections of the planned export are tried without.
+_REVERT_SECONDS = 3.0
+# An export that takes more than this of the input's time must win once more, in a longer race against it alone.
+_CLEARLY_FASTER = 0.97
+_FINAL_ROUNDS = 61
+_FINAL_SECONDS = 5.0
+# The share of a contest's time that its first race takes.
+_FIRST_RACE = 0.6
+
+Told = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The winner, the race if there was one, what the planner decided, and the bound: the share of the input's latency
+    below which no selections could bring it (None without a race). notes: what did not happen, and why."""
+
+    name: str
+    made: Exported
+    race: Race | None = None
+    decisions: tuple[Decision, ...] = ()
+    bound_ratio: float | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def unchanged(cls, model: onnx.ModelProto, *said: str) -> Outcome:
+        """The input wins; `said` of why."""
+        return cls(INPUT, Exported(model, {}, None), notes=said)
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The model of the winner."""
+        return self.made.model
+
+    @property
+    def making(self) -> Making | None:
+        """How the winner was made, None where that is the input."""
+        return self.made.making
+
+
+def contest(
+    draft: Draft,
+    segments: tuple[Segment, ...],
+    options: Options,
+    original: onnx.ModelProto | None = None,
+    told: Told | None = None,
+) -> Outcome:
+    """The best export of the draft's model by what `options` ask for. original: what that model was before it was
+    pruned, the model itself where it was not. This is the input that exports are compared with.
+    told: called with the share, 0 to 1, of the contest that is over.
+
+    Raises:
+        ArgumentError: there is no such target, or no export reaches the size that is asked for.
+        ModelError: onnxruntime cannot run the model. ProviderError: no such device.
+    """
+    field = _Field(draft, draft.model if original is None else original, options, chosen_target(options), told)
+    if _races(field.target, options):
+        return _raced(field, segments)
+    known = _recipes(field.target, options)
+    costs = chosen_costs(field.target, options) if "planned" in known else None
+    made = _small_enough({name: field.make(Making(recipe, costs)) for name, recipe in known.items()}, field)
+    if not made:
+        return Outcome.unchanged(field.original, notes.NONE_SMALLER)
+    name = min(made, key=lambda name: _size(made[name].model)) if len(made) > 1 else next(iter(made))
+    unmeasured = options.race and not is_at_hand(field.target, options) and (_wants_speed(options) or options.tune > 0)
+    said = (notes.not_at_hand(field.target),) if unmeasured else ()
+    if not no_larger({name: made[name]}, field.original):
+        said = (*said, notes.LARGER)
+    return Outcome(name, made[name], notes=said)
+
+
+@dataclass(frozen=True, eq=False)
+class _Field:
+    """What the exports are made of, and what they are compared with."""
+
+    draft: Draft
+    original: onnx.ModelProto
+    options: Options
+    target: Target
+    told: Told | None
+
+    def make(self, making: Making) -> Exported:
+        """The export that is made so."""
+        return export(making, self.draft)
+
+
+def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
+    from upscale_onnx.race.refinement import Place, decided, in_pieces, profiled_costs, revert
+    from upscale_onnx.runtime.bench import race
+    from upscale_onnx.runtime.providers import resolve_provider
+
+    options, draft, original = field.options, field.draft, field.original
+    known = _recipes(field.target, options)
+    analysis = draft.analysis
+    # In this export every layer has exactly what it reads: where it is like the input, nothing can be removed.
+    tightest = field.make(Making(known["gather"]))
+    if has_same_form(tightest.model, original):
+        return Outcome.unchanged(original)
+    place = Place(resolve_provider(options.provider), options.threads, options.batch)
+    costs = profiled_costs(draft, known["planned"].align, chosen_costs(field.target, options), place)
+    made = _small_enough(
+        {name: tightest if name == "gather" else field.make(Making(recipe, costs)) for name, recipe in known.items()},
+        field,
+    )
+    if not made:
+        return Outcome.unchanged(original, notes.NONE_SMALLER)
+    outcome = race(
+        {INPUT: original, **{name: one.model for name, one in made.items()}}, provider=place.provider,
+        threads=place.threads, batch=place.batch, seed=options.seed, eliminate=True,
+        told=_part(field.told, 0.0, _FIRST_RACE),
+    )  # fmt: skip
+    bound = latency_bound(analysis, costs, outcome.timings[0].median_ms).ratio
+    goal = size_goal(options)
+    name = outcome.winner if goal is None else _fastest(outcome, made)
+    if name == INPUT:
+        return replace(Outcome.unchanged(original, notes.NONE_FASTER), race=outcome, bound_ratio=bound)
+    best = made[name]
+    choices: tuple[Decision, ...] = ()
+    if name == "planned":
+        best = revert(draft, in_pieces(draft, best, place), place, _REVERT_SECONDS)
+        too_large = not no_larger({name: best}, original)
+        if too_large or (goal is not None and size_share(best.model, original, goal) > goal.share):
+            best = made[name]
+        choices = decided(draft, best, segments, place)
+    won = Outcome(name, best, outcome, choices, bound)
+    return won if goal else confirmed(won, original, options, _part(field.told, _FIRST_RACE, 1.0))
+
+
+def confirmed(won: Outcome, model: onnx.ModelProto, options: Options, told: Told | None = None) -> Outcome:
+    """`won`, or the input where its lead was small and a longer race against the input alone does not show it again."""
+    from upscale_onnx.runtime.bench import race
+    from upscale_onnx.runtime.providers import resolve_provider
+
+    assert won.race is not None
+    lead = next(timing for timing in won.race.timings if timing.name == won.name)
+    if lead.ratio <= _CLEARLY_FASTER:
+        return won
+    final = race(
+        {INPUT: model, won.name: won.model},
+        provider=resolve_provider(options.provider),
+        threads=options.threads,
+        batch=options.batch,
+        rounds=_FINAL_ROUNDS,
+        budget_s=_FINAL_SECONDS,
+        seed=options.seed,
+        told=told,
+    )
+    if final.winner == won.name:
+        return won
+    return replace(Outcome.unchanged(model, notes.NONE_FASTER), race=final, bound_ratio=won.bound_ratio)
+
+
+def _part(told: Told | None, start: float, end: float) -> Told | None:
+    """What is told of a part of the work, which reaches from `start` to `end` of it."""
+    return None if told is None else lambda share: told(start + share * (end - start))
+
+
+def _small_enough(made: dict[str, Exported], field: _Field) -> dict[str, Exported]:
+    """The exports that are no larger than the input and have the size that is asked for, if one is. One that only its
+    padding makes too large is made without."""
+    goal = size_goal(field.options)
+    if goal is None:
+        # An export that is asked for by its name is made, whatever it takes.
+        return no_larger(made, field.original) if field.options.export == "auto" else made
+    shares: dict[str, float] = {}
+    for name, one in tuple(made.items()):
+        shares[name] = size_share(one.model, field.original, goal)
+        if shares[name] > goal.share and one.making and one.making.recipe.align > 1 and field.options.align is None:
+            made[name] = field.make(replace(one.making, recipe=replace(one.making.recipe, align=1)))
+            shares[name] = size_share(made[name].model, field.original, goal)
+    small = no_larger({name: one for name, one in made.items() if shares[name] <= goal.share}, field.original)
+    if not small:
+        raise ArgumentError(
+            f"{goal.name} {goal.share:g} cannot be reached: the smallest export leaves {min(shares.values()):.3f}"
+        )
+    return small
+
+
+def _fastest(race: Race, made: Mapping[str, Exported]) -> str:
+    return min((t for t in race.timings if t.name in made), key=lambda timing: timing.ratio).name
+
+
+def _races(target: Target, options: Options) -> bool:
+    """Whether the choice is by measured speed: what onnxruntime measures must be the target."""
+    return _wants_speed(options) and is_at_hand(target, options)
+
+
+def _wants_speed(options: Options) -> bool:
+    return options.prefer == "speed" and options.export == "auto"
+
+
+def _recipes(target: Target, options: Options) -> dict[str, Recipe]:
+    """The exports to choose from, by name."""
+    known = recipes(target.block())
+    names: list[str]
+    if options.export != "auto":
+        names = [options.export]
+    elif options.prefer == "size" or (size_goal(options) is not None and not _races(target, options)):
+        names = ["upscale", "gather", "keep"]
+        known["keep"] = replace(known["keep"], align=1)
+    elif _races(target, options):
+        names = list(known)
+    else:
+        names = ["keep"] if options.target is None else ["planned"]
+    if options.align is not None:
+        known = {name: replace(recipe, align=options.align) for name, recipe in known.items()}
+    return {name: known[name] for name in names}
+
+
+def _size(model: onnx.ModelProto) -> tuple[int, int]:
+    stats = model_stats(model)
+    return stats.bytes, stats.nodes

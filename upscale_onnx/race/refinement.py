@@ -1,0 +1,102 @@
+"""Where planning meets the machine: profile the input, plan by what it shows, race, try to revert."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import onnx
+
+from upscale_onnx.costs.costs import Costs, PresetCosts
+from upscale_onnx.costs.profiled import NodeTime, ProfiledCosts, contraction_times, selection_price
+from upscale_onnx.export.draft import Draft
+from upscale_onnx.export.export import Exported, export
+from upscale_onnx.export.planned import planned_values
+from upscale_onnx.export.recipes import Making, recipes
+from upscale_onnx.race.decisions import decisions
+from upscale_onnx.results import Decision, Race, Segment
+from upscale_onnx.runtime.bench import race
+from upscale_onnx.runtime.profile import profile_operators
+from upscale_onnx.runtime.providers import Device
+
+_PROFILE_RUNS = 8
+# A change must win by more than the noise of a short race.
+_WORTHWHILE = 0.995
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where models are timed: the device, intra-op threads, and what a dynamic first axis is set to."""
+
+    provider: Device
+    threads: int = 1
+    batch: int | None = None
+
+
+def profiled_costs(draft: Draft, align: int, base: Costs | None, place: Place) -> Costs:
+    """Costs that go by profiles of the draft's model and of its export with a selection everywhere."""
+    before = _profile(draft.model, place)
+    narrowed = export(Making(recipes(align)["upscale"]), draft).model
+    after = _profile(narrowed, place)
+    price = selection_price(narrowed, after, before)
+    return ProfiledCosts(base or PresetCosts(align), contraction_times(draft.model, before), price)
+
+
+def decided(draft: Draft, best: Exported, segments: Sequence[Segment], place: Place) -> tuple[Decision, ...]:
+    """The planner's decisions with predicted and measured times; `best` is the planned export."""
+    making = _making(best)
+    analysis, plans, splits = planned_values(draft, making)
+    profile = _profile(best.model, place)
+    pieces = splits if making.recipe.splits else ()
+    return decisions(analysis, plans, making.without, segments, best.model, profile, pieces)
+
+
+def _profile(model: onnx.ModelProto, place: Place) -> list[NodeTime]:
+    times = profile_operators(
+        model, provider=place.provider, threads=place.threads, runs=_PROFILE_RUNS, batch=place.batch
+    )
+    return [NodeTime(entry.op_type, entry.node, entry.least_ms) for entry in times]
+
+
+def in_pieces(draft: Draft, best: Exported, place: Place) -> Exported:
+    """The planned export with values computed in pieces where a race shows that this pays.
+
+    `best` itself where it does not, or where there is nothing to compute in pieces.
+    """
+    making = _making(best)
+    if not planned_values(draft, making).splits:
+        return best
+    trial = export(replace(making, recipe=replace(making.recipe, splits=True)), draft)
+    return trial if _ratio(best, trial, place) < _WORTHWHILE else best
+
+
+def revert(draft: Draft, best: Exported, place: Place, budget_s: float) -> Exported:
+    """The planned export with the selections taken back that cost more than they save.
+
+    Values are tried from the least predicted saving on, each against the best so far, until the budget
+    is spent.
+    """
+    deadline = time.perf_counter() + budget_s
+    plans = [plan for plan in planned_values(draft, _making(best)).plans if plan.saved_ms > 0]
+    for plan in sorted(plans, key=lambda plan: plan.saved_ms):
+        if time.perf_counter() > deadline:
+            break
+        making = _making(best)
+        trial = export(replace(making, without=making.without | {plan.value}), draft)
+        if _ratio(best, trial, place) < _WORTHWHILE:
+            best = trial
+    return best
+
+
+def _making(planned: Exported) -> Making:
+    assert planned.making is not None
+    return planned.making
+
+
+def _ratio(best: Exported, trial: Exported, place: Place) -> float:
+    outcome: Race = race(
+        {"best": best.model, "trial": trial.model}, provider=place.provider, threads=place.threads, batch=place.batch,
+        rounds=9, budget_s=1.5,
+    )  # fmt: skip
+    return next(timing.ratio for timing in outcome.timings if timing.name == "trial")

@@ -1,0 +1,186 @@
+"""What is written in the end: no channel is pruned that nothing got smaller or faster for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import onnx
+
+from upscale_onnx.errors import ArgumentError, UnchangedError
+from upscale_onnx.export.draft import Draft
+from upscale_onnx.export.export import Exported, export, standing_channels
+from upscale_onnx.export.recipes import Making
+from upscale_onnx.masks.kept import kept_channels
+from upscale_onnx.masks.mask_model import write_masks
+from upscale_onnx.model import Shape, infer_shapes
+from upscale_onnx.model.form import has_same_form
+from upscale_onnx.model.stats import model_stats
+from upscale_onnx.options import Options
+from upscale_onnx.prune.alignment import filled_masks
+from upscale_onnx.prune.pruned import Masks, Pruned, is_exact, kept_masks, with_standing
+from upscale_onnx.race import notes
+from upscale_onnx.race.contest import INPUT, Outcome, Told, contest
+from upscale_onnx.results import Refusal, Segment
+from upscale_onnx.segments import find_segments
+
+# Weights that came back may keep others in place.
+_MOST_ROUNDS = 3
+# Races are not more exact than this: an export that takes so much more than was asked for may be as fast.
+_NEARLY = 1.05
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A model to compile, and what is known of it."""
+
+    draft: Draft
+    segments: tuple[Segment, ...]
+    refusals: tuple[Refusal, ...]
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto) -> Subject:
+        """`model`, analysed."""
+        draft = Draft(model, infer_shapes(model))
+        return cls(draft, find_segments(draft.analysis), draft.analysis.refusals)
+
+
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """The outcome, and the model that it computes the same as: the input with `count` channels pruned."""
+
+    subject: Subject
+    outcome: Outcome
+    model: onnx.ModelProto
+    count: int
+    notes: tuple[str, ...]
+
+
+def settled(
+    subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options, told: Told | None = None
+) -> Settled:
+    """The best export of `pruned`, which `subject` is about, with the weights back that it leaves in place anyway; of
+    `original` where pruning wins nothing.
+
+    Raises:
+        ArgumentError: no export reaches the size or the latency that is asked for, or there is no such target.
+        UnchangedError: nothing changed, and that is to be an error. ModelError: onnxruntime cannot run the model.
+        ProviderError: no such device.
+    """
+    found = _settled(subject, pruned, original, options, told)
+    if options.fail_if_unchanged and has_same_form(found.outcome.model, original):
+        raise UnchangedError(f"the model would stay as it is, nothing is written: {found.notes[0]}")
+    return found
+
+
+def _settled(
+    subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options, told: Told | None
+) -> Settled:
+    if not pruned.count:
+        return _unpruned(subject, original, options, _nothing_chosen(subject, original, options), told)
+    outcome = _contest(subject, original, options, told)
+    found = _without_waste(subject, pruned, outcome, options)
+    if found is not None and not has_same_form(found.outcome.model, original):
+        return found
+    raced = outcome.making is None and outcome.race is not None
+    said = (notes.PRUNED_NOT_FASTER if raced else notes.nothing_freed(subject.refusals),)
+    plain = _unpruned(Subject.of(original), original, options, said, told)
+    return replace(plain, outcome=replace(plain.outcome, race=plain.outcome.race or outcome.race))
+
+
+def _nothing_chosen(subject: Subject, original: onnx.ModelProto, options: Options) -> tuple[str, ...]:
+    if not options.prunes:
+        return ()
+    return (notes.nothing_chosen(len(kept_channels(original, options.side)), subject.refusals),)
+
+
+def _contest(subject: Subject, original: onnx.ModelProto, options: Options, told: Told | None) -> Outcome:
+    outcome = contest(subject.draft, subject.segments, options, original, told)
+    return replace(outcome, notes=(*outcome.notes, *_missed_latency(outcome, options)))
+
+
+def _unpruned(
+    subject: Subject, original: onnx.ModelProto, options: Options, said: tuple[str, ...], told: Told | None
+) -> Settled:
+    """The best export of `original`, which `subject` is about; `said` of why it is not pruned."""
+    outcome = _contest(subject, original, options, told)
+    lines = (*said, *outcome.notes)
+    if not lines and has_same_form(outcome.model, original):
+        lines = (notes.nothing_removed(subject.refusals),)
+    return Settled(subject, outcome, original, 0, lines)
+
+
+def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: Options) -> Settled | None:
+    """`outcome` with the weights back of channels that its export leaves in place; None where none is pruned then."""
+    making = outcome.making
+    if making is None:
+        return None
+    if is_exact(options):
+        return Settled(subject, outcome, pruned.model, pruned.count, outcome.notes)
+    kept = kept_masks(pruned.model, pruned.dense, options.side)
+    masked, exported = pruned.model, outcome.made
+    for start in (_filled(kept, pruned, making, options), kept):
+        more = _grown(start, pruned, making, subject.draft.shapes, options)
+        other = masked if _same(more, kept) else write_masks(pruned.dense, more, options.side)[0]
+        made = exported if other is masked else _made(making, other)
+        if not _is_larger(made.model, outcome.model):
+            kept, masked, exported = more, other, made
+            break
+    count = sum(int((~mask).sum()) for mask in kept.values())
+    if not count:
+        return None
+    if pruned.finished is not None:
+        masked = pruned.finished(write_masks(pruned.dense, kept, options.side)[0])
+        exported = _made(making, masked)
+    return Settled(subject, replace(outcome, made=exported), masked, count, outcome.notes)
+
+
+def _filled(kept: Masks, pruned: Pruned, making: Making, options: Options) -> Masks:
+    """`kept` with the best of those channels that will be padding of blocks."""
+    if making.recipe.align == 1:
+        return kept
+    return filled_masks(pruned.dense, kept, pruned.scores, making.recipe.align, options.side)
+
+
+def _grown(kept: Masks, pruned: Pruned, making: Making, shapes: Mapping[str, Shape], options: Options) -> Masks:
+    """`kept` with the channels that stay in place."""
+    for _ in range(_MOST_ROUNDS):
+        masked = write_masks(pruned.dense, kept, options.side)[0]
+        left = standing_channels(making, Draft(masked, shapes))
+        more = with_standing(kept, masked, left, options.side)
+        if _same(more, kept):
+            break
+        kept = more
+    return kept
+
+
+def _same(one: Masks, other: Masks) -> bool:
+    return all((mask == other[weight]).all() for weight, mask in one.items())
+
+
+def _made(making: Making, model: onnx.ModelProto) -> Exported:
+    return export(making, Draft(model, infer_shapes(model)))
+
+
+def _is_larger(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
+    ours, theirs = model_stats(one), model_stats(other)
+    return ours.parameters > theirs.parameters or ours.macs > theirs.macs or ours.nodes > theirs.nodes
+
+
+def _missed_latency(outcome: Outcome, options: Options) -> tuple[str, ...]:
+    """A line where the measured latency is above the one asked for by no more than races may be wrong.
+
+    Raises: ArgumentError where it is further above.
+    """
+    if options.latency is None or outcome.race is None:
+        return ()
+    timing = next(timing for timing in outcome.race.timings if timing.name == outcome.name)
+    if timing.ratio <= options.latency:
+        return ()
+    least = timing.ratio if timing.ratio_low is None else timing.ratio_low
+    if outcome.name == INPUT or least > _NEARLY * options.latency:
+        raise ArgumentError(
+            f"latency {options.latency:g} was not reached: the fastest export takes {timing.ratio:.2f} of the input's "
+            "time; ask for a larger share"
+        )
+    return (notes.latency_missed(options.latency, timing.ratio, least),)

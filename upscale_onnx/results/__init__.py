@@ -1,0 +1,34 @@
+"""What a compile, a verification and a race return: frozen values that reports read."""
+
+from __future__ import annotations
+
+from upscale_onnx.results.claims import Certificate, Claim
+from upscale_onnx.results.effect import PruningEffect
+from upscale_onnx.results.models import Consumer, ModelStats, Producer, Refusal, Segment
+from upscale_onnx.results.proofs import LocalProof, OutputError, Unproven, Verification
+from upscale_onnx.results.races import Bench, OperatorTotal, Profile, Race, Timing
+from upscale_onnx.results.report import Decision, KeptChannels, Report, Result
+
+__all__ = [
+    "Bench",
+    "Certificate",
+    "Claim",
+    "Consumer",
+    "Decision",
+    "KeptChannels",
+    "LocalProof",
+    "ModelStats",
+    "OperatorTotal",
+    "OutputError",
+    "Producer",
+    "Profile",
+    "PruningEffect",
+    "Race",
+    "Refusal",
+    "Report",
+    "Result",
+    "Segment",
+    "Timing",
+    "Unproven",
+    "Verification",
+]

@@ -1,0 +1,63 @@
+"""Samples in files: calibration data in batches that a model can run, and the labels beside it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import read_arrays
+from upscale_onnx.runtime.activations import batch_size, batches_of, has_fixed_batch
+from upscale_onnx.runtime.inputs import Inputs, input_specs
+from upscale_onnx.runtime.naming import labels_in, samples_in
+from upscale_onnx.runtime.user_inputs import check_inputs
+
+
+def load_calibration(path: str, model: onnx.ModelProto) -> tuple[Inputs, ...]:
+    """The samples in the .npz at `path`, one array for each input of `model`, cut into batches it can run.
+
+    A model of a fixed batch size is given whole batches; samples that do not fill one are left out. Labels are for
+    `load_labels`.
+
+    Raises:
+        ArgumentError: the file cannot be read, or its arrays do not fit the model's inputs.
+    """
+    arrays = samples_in(read_arrays(path), _input_names(model))
+    _check_finite(arrays, path)
+    size = batch_size(model, arrays)
+    batches = batches_of(arrays, size)
+    fixed = has_fixed_batch(model)
+    whole = tuple(b for b in batches if not fixed or all(a.shape[0] == size for a in b.values() if a.ndim))
+    if not whole:
+        raise ArgumentError(f"{path}: holds no sample, or fewer than the {size} of one batch of the model")
+    for batch in whole[:1] + whole[-1:]:
+        check_inputs(batch, model, path)
+    return whole
+
+
+def _check_finite(arrays: Inputs, path: str) -> None:
+    """One sample that is not a number would make every statistic, and so every weight that is re-fitted, none."""
+    for name, array in arrays.items():
+        if array.dtype.kind in "fc" and not np.isfinite(array).all():
+            raise ArgumentError(f"{path}: {name!r} holds NaN or infinity; calibration needs finite numbers")
+
+
+def load_labels(path: str, model: onnx.ModelProto, samples: int) -> NDArray[np.int64] | None:
+    """The classes of the first `samples` samples in the .npz at `path`: its array "y" or "labels", None without one.
+
+    Raises:
+        ArgumentError: the file cannot be read, or the array holds no class for each of so many samples.
+    """
+    arrays = read_arrays(path)
+    name = labels_in(arrays, _input_names(model))
+    if name is None:
+        return None
+    array = arrays[name]
+    if array.dtype.kind not in "iu" or array.size != (array.shape[0] if array.ndim else 0) or array.size < samples:
+        raise ArgumentError(f"{path}: {name!r} is {array.dtype} of shape {array.shape}: give one class number a sample")
+    return array.ravel()[:samples].astype(np.int64)
+
+
+def _input_names(model: onnx.ModelProto) -> list[str]:
+    return [spec.name for spec in input_specs(model)]

@@ -1,0 +1,90 @@
+"""How the loss changes when a channel fades: gradients with respect to gates through which channels pass."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.torch_backend.loss import loss
+from upscale_onnx.torch_backend.network import Network
+from upscale_onnx.torch_backend.values import Tensor, Value, tensor
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Factors of 1 on the channels of a value, which run along its `axis`.
+
+    reader: position of the only node that reads the value through the gate; -1 where all do.
+    """
+
+    value: str
+    axis: int
+    reader: int = -1
+
+
+class Gates:
+    """A model with gates in it."""
+
+    def __init__(self, model: onnx.ModelProto, gates: Sequence[Gate]) -> None:
+        self._network = Network(model)
+        self._last = {name: node.op_type for node in model.graph.node for name in node.output}
+        self._places: dict[tuple[str, int], list[Gate]] = {}
+        for gate in gates:
+            self._places.setdefault((gate.value, gate.reader), []).append(gate)
+
+    def changes(self, inputs: Mapping[str, Array], labels: Array | None) -> dict[Gate, Array]:
+        """By gate, the derivative of each sample's loss with respect to each channel's factor: (samples, channels).
+
+        By the chain rule it is the sum over the channel's positions of value times gradient, so that to first order
+        the loss of a sample changes by minus this where the channel is removed. Where rows of the gated value do not
+        belong to samples, there is one row for the batch. Gates that the loss does not depend on are left out.
+
+        Raises: ArgumentError where the model has an operator without gradient, or labels do not fit.
+        """
+        found: dict[Gate, Tensor] = {}
+
+        def change(name: str, value: Value, position: int) -> Value:
+            for gate in self._places.get((name, position), ()):
+                if isinstance(value, torch.Tensor):
+                    value = _gated(value, gate, found)
+            return value
+
+        name = self._network.outputs[0]
+        output = self._network.run(inputs, change)[name]
+        if not isinstance(output, torch.Tensor) or not output.requires_grad:
+            raise ArgumentError(f"output {name!r} has no gradient: use a criterion that needs none, as wanda")
+        torch.autograd.backward(loss(output, labels, self._last.get(name, "")))
+        samples = max((array.shape[0] for array in inputs.values() if array.ndim), default=1)
+        return {gate: _rows(change, samples) for gate, change in found.items()}
+
+
+def _gated(value: Tensor, gate: Gate, found: dict[Gate, Tensor]) -> Tensor:
+    """`value` for those who read it through the gate, of whose gradient `found` gets told.
+
+    The gate itself is left out, as it multiplies by one: no value needs to be held twice.
+    """
+    axis = gate.axis % value.ndim
+    own: Any = value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
+
+    def tell(gradient: Tensor) -> None:
+        others = [i for i in range(1, value.ndim) if i != axis]
+        change = (gradient * value.detach()).sum(dim=others) if others else gradient * value.detach()
+        found[gate] = change if axis else change.reshape(value.shape[0], -1).sum(dim=1)[None]
+
+    own.register_hook(tell)
+    return tensor(own)
+
+
+def _rows(change: Tensor, samples: int) -> Array:
+    rows, channels = change.shape
+    parts = samples if rows % samples == 0 else 1  # as windows of an image, or heads: several rows to a sample
+    summed: Array = change.reshape(parts, -1, channels).sum(dim=1).numpy()
+    return summed

@@ -1,0 +1,138 @@
+"""All layers of a pruned network re-fitted together, by gradients, to what the unpruned network makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from upscale_onnx.torch_backend.images import moved
+from upscale_onnx.torch_backend.network import Network
+from upscale_onnx.torch_backend.values import Tensor, Value, from_array
+
+Array = NDArray[Any]
+
+# One cycle of Adam: how far a weight moves in a step at most, relative to the weights of its row and column.
+_STEP = 3e-3
+_WARM_UP = 0.1
+_LEAST = 1e-12
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A value that both networks make. low, high: what an activation behind it clips to."""
+
+    value: str
+    low: float = -np.inf
+    high: float = np.inf
+
+
+class JointFit:
+    """The distance of `pruned` from `unpruned`, and weights of `pruned` that make it less.
+
+    It is the mean over `compared` of the squared error behind the activation, over the value's own variation.
+    """
+
+    def __init__(self, unpruned: onnx.ModelProto, pruned: onnx.ModelProto, compared: Sequence[Compared]) -> None:
+        self._old, self._new = Network(unpruned), Network(pruned)
+        self._compared = {each.value: each for each in compared}
+
+    def distance(self, pieces: Sequence[Mapping[str, Array]], weights: Mapping[str, Array]) -> float:
+        """Of the pruned network with `weights`, by name, in place of its own, over all pieces."""
+        constants = {name: from_array(array) for name, array in weights.items()}
+        with torch.no_grad():
+            return float(np.mean([float(self._error(piece, constants)) for piece in pieces]))
+
+    def fitted(
+        self,
+        start: Mapping[str, Array],
+        batches: Callable[[], Iterator[Sequence[Mapping[str, Array]]]],
+        steps: int,
+        *,
+        seed: int = 0,
+        threads: int = 1,
+        progress: Callable[[float], None] | None = None,
+    ) -> dict[str, Array]:
+        """Weights by name after `steps` batches, from those of `start`; zeros stay zero.
+
+        batches: without end, each in pieces that are small enough for memory. Images are mirrored and moved at random:
+        what the unpruned network makes of them is known as well. The steps of a weight are relative to the weights of
+        its output and of its input, so that the scale of channels does not matter.
+
+        Source: Li et al., "BRECQ", ICLR 2021, section 3.1, on fitting to inner values of the network without labels,
+        by gradients; here of all layers at once. Kingma and Ba, "Adam", ICLR 2015, algorithm 1.
+        """
+        scales = {name: from_array(_scale(array)) for name, array in start.items()}
+        free = {name: (from_array(array) / scales[name]).requires_grad_() for name, array in start.items()}
+        optimizer = torch.optim.Adam(free.values(), lr=_STEP)
+        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_STEP, total_steps=steps, pct_start=_WARM_UP)
+        alive = {name: from_array(array != 0) for name, array in start.items() if array.ndim > 1}
+        rng = np.random.default_rng(seed)
+        with _threads(threads):
+            for step, pieces in zip(range(steps), batches(), strict=False):
+                optimizer.zero_grad()
+                for piece in pieces:
+                    weights = {name: values * scales[name] for name, values in free.items()}
+                    torch.autograd.backward(self._error(moved(piece, rng), weights) / len(pieces))
+                for name, kept in alive.items():
+                    gradient = free[name].grad
+                    if gradient is not None:
+                        gradient *= kept
+                optimizer.step()
+                cycle.step()
+                if progress is not None:
+                    progress((step + 1) / steps)
+        return {name: (values * scales[name]).detach().numpy() for name, values in free.items()}
+
+    def _error(self, inputs: Mapping[str, Array], weights: Mapping[str, Tensor]) -> Tensor:
+        with torch.no_grad():
+            wanted = self._values(self._old, inputs, {})
+        made = self._values(self._new, inputs, weights)
+        errors = []
+        for name, each in self._compared.items():
+            goal = wanted[name].clamp(each.low, each.high)
+            variation = (goal - goal.mean()).square().sum()
+            difference = made[name].clamp(each.low, each.high) - goal
+            errors.append(difference.square().sum() / (variation + _LEAST))
+        return torch.stack(errors).mean()
+
+    def _values(
+        self, network: Network, inputs: Mapping[str, Array], weights: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = {}
+
+        def see(name: str, value: Value, position: int) -> Value:
+            if position < 0 and name in self._compared and isinstance(value, torch.Tensor):
+                found[name] = value
+            return value
+
+        network.run(inputs, see, weights)
+        return found
+
+
+def _scale(weight: Array) -> Array:
+    """What is a usual size for each element: of its output's and its input's root mean squares, the geometric mean
+    over that of the whole."""
+    squares = np.square(weight.astype(np.float64))
+    everything = squares.mean() + _LEAST
+    if weight.ndim < 2:
+        return np.full(weight.shape, np.sqrt(everything), np.float32)
+    outputs = squares.mean(axis=tuple(range(1, weight.ndim)), keepdims=True)
+    inputs = squares.mean(axis=(0, *range(2, weight.ndim)), keepdims=True)
+    return np.asarray(np.sqrt(outputs * inputs / everything) + _LEAST, np.float32)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

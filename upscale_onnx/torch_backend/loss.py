@@ -1,0 +1,39 @@
+"""The loss whose gradients score channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.torch_backend.values import Tensor
+
+
+def loss(output: Tensor, labels: NDArray[Any] | None, last: str) -> Tensor:
+    """The sum over samples of the cross-entropy of `output` (samples, classes) and `labels` (samples,).
+
+    Without labels, the classes that the model itself predicts take their place; where `output` is no such matrix,
+    the loss is its squared norm. last: the operator that made `output`, which tells scores from probabilities.
+
+    Raises: ArgumentError where labels do not fit the output.
+    """
+    if output.ndim != 2 or output.shape[1] < 2:
+        if labels is not None:
+            raise ArgumentError(
+                f"labels need a first output of (samples, classes), the model's is {tuple(output.shape)}: leave them"
+                " out"
+            )
+        return output.square().sum()
+    if last == "Softmax":
+        log = torch.log(torch.clamp(output, min=float(torch.finfo(output.dtype).tiny)))
+    else:
+        log = output if last == "LogSoftmax" else functional.log_softmax(output, dim=1)
+    if labels is None:
+        return functional.nll_loss(log, output.detach().argmax(dim=1), reduction="sum")
+    if labels.min() < 0 or labels.max() >= output.shape[1]:
+        raise ArgumentError(f"labels are {labels.min()} to {labels.max()}, the model has {output.shape[1]} classes")
+    return functional.nll_loss(log, torch.from_numpy(labels.astype(np.int64)), reduction="sum")

@@ -1,0 +1,145 @@
+"""A model run node by node in PyTorch, so that a loss behind it has gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.torch_backend import elementwise, layers, moves, resize
+from upscale_onnx.torch_backend.values import Operator, Rule, Value, array, from_array
+
+RULES: Mapping[str, Rule] = {**elementwise.RULES, **layers.RULES, **moves.RULES, **resize.RULES}
+"""Operators with gradients, by name."""
+
+# What these compute is piecewise constant, or no floating-point number: no gradient flows through them.
+_FLAT = frozenset(
+    {"And", "ArgMax", "ArgMin", "Cast", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual",
+     "IsInf", "IsNaN", "Less", "LessOrEqual", "NonZero", "Not", "Or", "Round", "Shape", "Sign", "Size", "Xor"}
+)  # fmt: skip
+
+Change = Callable[[str, Value, int], Value]
+"""Called with the name of a value, the value, and the position of the node that is about to read it, or -1 when it
+has just been made; returns what to use in its place."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    node: onnx.NodeProto
+    operator: Operator
+    rule: Rule | None
+
+
+class Network:
+    """`model` in PyTorch. Floating-point values are tensors of their own precision, half precision is single."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+        self.inputs = tuple(value.name for value in model.graph.input)
+        self.outputs = tuple(value.name for value in model.graph.output)
+        self._opset = opset
+        self._steps = [_step(node, opset) for node in model.graph.node]
+        self._constants = {t.name: _value(numpy_helper.to_array(t)) for t in model.graph.initializer}
+        self._last = {name: i for i, step in enumerate(self._steps) for name in step.node.input}
+
+    def run(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        change: Change | None = None,
+        weights: Mapping[str, Value] | None = None,
+    ) -> dict[str, Value]:
+        """The model's outputs by name.
+
+        inputs: by name. change: sees every value that is made or read, and may replace it. weights: in place of
+        constants of these names. Values that no later node reads are dropped, but for what their gradients need.
+
+        Raises: ArgumentError where an operator has no gradient here.
+        """
+        found: dict[str, Value] = {**self._constants, **(weights or {})}
+        for name in self.inputs:
+            if name in inputs:
+                found[name] = _changed(change, name, _value(inputs[name]), -1)
+        for position, step in enumerate(self._steps):
+            given = [None if not name else _changed(change, name, found[name], position) for name in step.node.input]
+            for name, made in zip(step.node.output, self._made(step, given), strict=False):
+                if name:
+                    found[name] = _changed(change, name, made, -1)
+            for name in set(step.node.input):
+                if self._last[name] == position and name not in self.outputs:
+                    found.pop(name, None)
+        return {name: found[name] for name in self.outputs}
+
+    def _made(self, step: _Step, given: Sequence[Value | None]) -> Iterator[Value]:
+        tensors = [value for value in given if isinstance(value, torch.Tensor)]
+        if step.rule is not None and tensors:
+            while given and given[-1] is None:
+                given = given[:-1]
+            try:
+                made = step.rule(step.operator, *given)
+            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                raise ArgumentError(f"{_where(step)} cannot be run in PyTorch: {_line(error)}") from error
+            yield from made if isinstance(made, tuple | list) else (made,)
+            return
+        if step.node.op_type not in _FLAT and any(value.requires_grad for value in tensors):
+            raise ArgumentError(
+                f"{_where(step)} has no gradient here: use a criterion or a repair that needs none, as wanda or lsq"
+            )
+        yield from map(_value, self._reference(step, given))
+
+    def _reference(self, step: _Step, given: Sequence[Value | None]) -> Sequence[NDArray[Any]]:
+        """What no gradient flows through, computed by the reference implementation of ONNX: constants and shapes."""
+        node = step.node
+        feeds = {n: array(v) for n, v in zip(node.input, given, strict=True) if v is not None}
+        opsets = {"": self._opset, node.domain: self._opset if node.domain in ("", "ai.onnx") else 1}
+        # A node alone would be taken for one of the newest operator set.
+        part = onnx.GraphProto(name="part", node=[node])
+        part.input.extend(onnx.ValueInfoProto(name=name) for name in feeds)
+        part.output.extend(onnx.ValueInfoProto(name=name) for name in node.output if name)
+        try:
+            made = ReferenceEvaluator(part, opsets=opsets).run(None, feeds)
+        except Exception as error:  # the reference raises whatever its operators do
+            raise ArgumentError(f"{_where(step)} cannot be run: {_line(error)}") from error
+        return [np.asarray(value) for value in made]
+
+
+def _step(node: onnx.NodeProto, opset: int) -> _Step:
+    attributes = {a.name: _attribute(a) for a in node.attribute}
+    operator = Operator(node.op_type, attributes, opset, len([name for name in node.output if name]))
+    rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    if node.op_type == "Cast" and operator.get("to") not in (1, 10, 11, 16):  # only floating-point has gradients
+        rule = None
+    return _Step(node, operator, rule)
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode()
+    return list(value) if attribute.ints or attribute.floats else value
+
+
+def _value(value: NDArray[Any]) -> Value:
+    if value.dtype.kind == "f" or str(value.dtype) == "bfloat16":
+        return from_array(value)
+    return value
+
+
+def _changed(change: Change | None, name: str, value: Value, position: int) -> Value:
+    return value if change is None else change(name, value, position)
+
+
+def _where(step: _Step) -> str:
+    domain = f"{step.node.domain}." if step.node.domain else ""
+    return f"{domain}{step.node.op_type} {step.node.name or step.node.output[0]!r}"
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
