@@ -11,6 +11,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -92,6 +93,19 @@ class Network:
     layers: tuple[Layer, ...]
     locked: BoolArray
     bundles: tuple[IntArray, ...]
+
+    def concerned(self, atoms: IntArray) -> list[int]:
+        """The layers that read or create any of `atoms`, ascending."""
+        found: list[int] = np.flatnonzero(self._touches[:, atoms].any(axis=1)).tolist()
+        return found
+
+    @cached_property
+    def _touches(self) -> BoolArray:
+        """Per layer and atom, whether the layer reads or creates it."""
+        touches = np.zeros((len(self.layers), self.locked.size), np.bool_)
+        for row, layer in zip(touches, self.layers, strict=True):
+            row[layer.atoms] = row[layer.created] = True
+        return touches
 
 
 def build_network(analysis: Analysis, scores: Mapping[str, tuple[str, FloatArray]]) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,25 +83,28 @@ class Pruning:
         """Carry out a move; returns the layers whose counts or importance changed."""
         gone = np.zeros(self.alive.size, np.bool_)
         gone[move.atoms] = True
+        concerned = self.network.concerned(move.atoms)
+        layers = self.network.layers
         if move.layer is None:
-            for number, layer in enumerate(self.network.layers):
-                if layer.weight is not None:
-                    self._drop(number, gone[layer.atoms])
-            return self._remove(gone)
-        self._drop(move.layer, gone[self.network.layers[move.layer].atoms])
+            for number in concerned:
+                if layers[number].weight is not None:
+                    self._drop(number, gone[layers[number].atoms])
+            return self._remove(gone, concerned)
+        self._drop(move.layer, gone[layers[move.layer].atoms])
         self.selects[move.layer] = True
         self.inputs[move.layer] = int(self._read(move.layer).sum())
-        for layer, dropped in zip(self.network.layers, self.dropped, strict=True):
-            gone[layer.atoms[~dropped]] = False
+        for number in concerned:
+            gone[layers[number].atoms[~self.dropped[number]]] = False
         # What nobody else reads is gone altogether.
-        return {move.layer} | self._remove(gone & ~self.network.locked)
+        return {move.layer} | self._remove(gone & ~self.network.locked, concerned)
 
-    def _remove(self, gone: BoolArray) -> set[int]:
+    def _remove(self, gone: BoolArray, concerned: Iterable[int]) -> set[int]:
         if not gone.any():
             return set()
         self.alive &= ~gone
         touched = set()
-        for number, layer in enumerate(self.network.layers):
+        for number in concerned:
+            layer = self.network.layers[number]
             reads, creates = bool(gone[layer.atoms].any()), bool(gone[layer.created].any())
             if reads:
                 self.inputs[number] = int(self._read(number).sum())
