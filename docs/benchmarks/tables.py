@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
 from runners import AUTO, INPUT, PEERS
 
 from upscale_onnx.report.rows import Cell, Table
-from upscale_onnx.runtime.statistics import geometric_mean
 
 Row = dict[str, Any]
 BOUND = "bound"
@@ -54,7 +54,8 @@ def _ratios(rows: Sequence[Row]) -> Table:
     body: list[tuple[Cell, ...]] = [
         (row["network"], row["runners"][INPUT]["median_ms"], *(_ratio(row, name) for name in names)) for row in rows
     ]
-    means = [geometric_mean(r for row in rows if (r := _ratio(row, name)) is not None) for name in names]
+    ratios = [[r for row in rows if (r := _ratio(row, name)) is not None] for name in names]
+    means = [geometric_mean(known) if known else math.nan for known in ratios]
     counts = [sum(_ratio(row, name) is not None for row in rows) for name in names]
     body.append(("geometric mean", None, *means))
     if len(set(counts)) > 1:

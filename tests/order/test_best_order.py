@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from tests.order.brute_force import best_value, served
 from tests.order.instances import Bools, bools, correlated_masks, families, hidden_intervals, random_masks
+from tests.order.permutations import is_permutation
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.order import Ordering, best_order, consecutive_ones, greedy_path, is_permutation
+from upscale_onnx.order import Ordering, best_order, consecutive_ones, greedy_path
 
 
 def check(ordering: Ordering, n: int, demands: list[Bools], weights: list[float]) -> None:

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 
 from tests.order.brute_force import allowed_orders, served
 from tests.order.instances import Bools, bools, families, hidden_intervals, random_masks
+from tests.order.permutations import is_permutation
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.order import consecutive_ones, is_permutation
+from upscale_onnx.order import consecutive_ones
 
 
 @settings(max_examples=300)

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 
 from tests.order.brute_force import served
 from tests.order.instances import Bools, bools, families, random_masks
-from upscale_onnx.order import greedy_path, is_permutation
+from tests.order.permutations import is_permutation
+from upscale_onnx.order import greedy_path
 from upscale_onnx.order.paths import _best_path, _containment, _distinct, _maximal, _neighbours
 
 

@@ -62,14 +62,6 @@ def test_three_sets_in_a_circle_fit_by_twos_only() -> None:
     assert tree.frontier().tolist() == [0, 1, 2]
 
 
-def test_a_copy_is_independent() -> None:
-    tree = PQTree(4)
-    twin = tree.copy()
-    assert twin.reduce([0, 3])
-    assert tree.frontier().tolist() == [0, 1, 2, 3]
-    assert twin.frontier().tolist() == [0, 3, 1, 2]
-
-
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_tiny_trees(n: int) -> None:
     tree = PQTree(n)

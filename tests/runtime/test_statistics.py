@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 
-from upscale_onnx.runtime.statistics import Ratio, geometric_mean, median_ratio
+from upscale_onnx.runtime.statistics import Ratio, median_ratio
 
 
 def test_disturbances_of_whole_rounds_cancel() -> None:
@@ -37,9 +35,3 @@ def test_unpaired_measurements_are_refused() -> None:
         median_ratio([1.0, 2.0], [1.0])
     with pytest.raises(ValueError, match="0 measurements"):
         median_ratio([], [])
-
-
-def test_geometric_mean() -> None:
-    assert geometric_mean([0.5, 2.0]) == pytest.approx(1.0)
-    assert geometric_mean([0.7, 0.7, 0.7]) == pytest.approx(0.7)
-    assert math.isnan(geometric_mean([]))

@@ -278,7 +278,6 @@ def _resolve(step: Step, roots: IntArray) -> Step:
         tuple(Even(tuple(roots[part] for part in even.parts)) for even in flow.evens),
         tuple(roots[labels] for labels in flow.fixed),
         flow.creates,
-        flow.consumes,
         tuple(roots[labels] for labels in flow.fragile),
         flow.droppable,
     )

@@ -60,7 +60,6 @@ class Flow:
     evens: tuple[Even, ...] = ()
     fixed: tuple[IntArray, ...] = ()
     creates: bool = False
-    consumes: bool = False
     fragile: tuple[IntArray, ...] = ()
     droppable: bool = False
 

@@ -130,12 +130,6 @@ class PQTree:
         leaves = tuple(_Node(1 << i) for i in range(n))
         self._root = leaves[0] if n == 1 else _Node((1 << n) - 1, leaves)
 
-    def copy(self) -> PQTree:
-        """Return a tree of the same orders, in constant time; reducing one does not touch the other."""
-        twin = PQTree(0)
-        twin.n, twin._root = self.n, self._root
-        return twin
-
     def reduce(self, subset: Iterable[int]) -> bool:
         """Allow from now on only orders where `subset` (leaf indices) is side by side, and return True.
 

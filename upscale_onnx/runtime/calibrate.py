@@ -43,11 +43,6 @@ class Calibrated:
     wanted: int
     seconds: float
 
-    @property
-    def complete(self) -> bool:
-        """Whether every stand-in was measured."""
-        return self.timed == self.wanted
-
 
 def calibrate(
     model: ModelProto,

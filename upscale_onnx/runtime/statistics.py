@@ -1,9 +1,8 @@
-"""What repeated measurements say: ratios with their uncertainty, and means of ratios."""
+"""What repeated measurements say: ratios with their uncertainty."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,9 +36,3 @@ def median_ratio(own: Sequence[float], reference: Sequence[float], *, seed: int 
     tail = (1 - _CONFIDENCE) / 2
     low, high = np.quantile(medians, (tail, 1 - tail))
     return Ratio(float(np.median(ratios)), float(low), float(high))
-
-
-def geometric_mean(values: Iterable[float]) -> float:
-    """The geometric mean, which treats 0.5 and 2.0 as opposites; NaN of nothing."""
-    logarithms = [math.log(value) for value in values]
-    return math.exp(sum(logarithms) / len(logarithms)) if logarithms else math.nan

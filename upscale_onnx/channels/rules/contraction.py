@@ -153,9 +153,9 @@ def _contract(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int, fr
         reads = [replace(reads[0], axis=kernel.in_axis)]
     out = vector_map(targets, content, rank, kernel.out_axis)
     if kernel.group == 1:
-        return Flow((out,), reads=tuple(reads), creates=True, consumes=True)
+        return Flow((out,), reads=tuple(reads), creates=True)
     even = Even((labels.reshape(kernel.group, -1), targets.reshape(kernel.group, -1)))
-    return Flow((out,), (), tuple(reads), (even,), (labels, targets), creates=True, consumes=True)
+    return Flow((out,), (), tuple(reads), (even,), (labels, targets), creates=True)
 
 
 def _carry(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int) -> Flow:
