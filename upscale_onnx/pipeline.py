@@ -1,4 +1,4 @@
-"""The stages of a compile, on one screen: load, mask, analyse, contest, verify, report."""
+"""The stages of a compile, on one screen: load, tune, prune, analyse, contest, verify, effect."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import onnx
@@ -37,6 +38,17 @@ if TYPE_CHECKING:
     from upscale_onnx.options.overrides import Overrides
 
 Progress = Callable[[str, float], None]
+
+# The fractions of all work at which each stage starts and ends, as a compile with a race usually takes.
+_STAGES = {
+    "load": (0.0, 0.05),
+    "tune": (0.05, 0.1),
+    "prune": (0.1, 0.25),
+    "analyse": (0.25, 0.3),
+    "contest": (0.3, 0.7),
+    "verify": (0.7, 0.9),
+    "effect": (0.9, 1.0),
+}
 Model = str | os.PathLike[str] | onnx.ModelProto
 
 
@@ -66,21 +78,22 @@ def compile(
     wanted = with_overrides(options or Options(), overrides)
     check_masks(wanted)
     clock = _Clock(progress)
-    with clock.stage("load", 0.0):
+    with clock.stage("load"):
         original = load_model(model)
         if wanted.batch is not None:
             check_batch(original, wanted.batch)
-    with clock.stage("tune", 0.05):
+    with clock.stage("tune"):
         tune(original, wanted)
-    with clock.stage("analyse", 0.1):
-        pruned = _pruned(original, wanted, progress)
+    with clock.stage("prune"):
+        pruned = _pruned(original, wanted, clock.inside)
+    with clock.stage("analyse"):
         subject = Subject.of(pruned.model)
-    with clock.stage("contest", 0.2):
-        found = settled(subject, pruned, original, wanted, clock.part("contest", 0.2, 0.7))
+    with clock.stage("contest"):
+        found = settled(subject, pruned, original, wanted, partial(clock.inside, "contest"))
         masked, outcome = found.model, found.outcome
-    with clock.stage("verify", 0.7):
+    with clock.stage("verify"):
         shown = proven(masked, outcome, wanted)
-    with clock.stage("effect", 0.9):
+    with clock.stage("effect"):
         effect = _effect(original, shown.model, wanted) if found.count else None
     report = Report(
         export=outcome.name,
@@ -110,16 +123,16 @@ def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
         ModelError: the model cannot be read.
     """
     clock = _Clock(progress)
-    with clock.stage("load", 0.0):
+    with clock.stage("load"):
         loaded = load_model(model)
-    with clock.stage("analyse", 0.5):
+    with clock.stage("analyse"):
         analysis = _analysed(loaded)
         segments = find_segments(analysis)
     clock.done()
     return Inspection(segments, analysis.refusals, model_stats(loaded))
 
 
-def _pruned(model: onnx.ModelProto, options: Options, progress: Progress | None) -> Pruned:
+def _pruned(model: onnx.ModelProto, options: Options, progress: Progress) -> Pruned:
     """The model with the channels that the options prune zeroed, and how it is repaired."""
     calibrated = options.calibration is not None or options.repair is not None
     if not calibrated and (callable(options.criterion) or options.criterion in CRITERIA):
@@ -146,22 +159,27 @@ def _effect(original: onnx.ModelProto, compiled: onnx.ModelProto, options: Optio
 
 
 class _Clock:
-    """Times the stages and tells of them."""
+    """Times the stages and tells of them: the fraction of all work that is done never falls."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.seconds: dict[str, float] = {}
         self._tell = progress or (lambda stage, fraction: None)
+        self._done = 0.0
+        self._range = (0.0, 0.0)
 
     @contextmanager
-    def stage(self, name: str, fraction: float) -> Iterator[None]:
-        self._tell(name, fraction)
+    def stage(self, name: str) -> Iterator[None]:
+        self._range = _STAGES[name]
+        self.inside(name, 0.0)
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
 
-    def part(self, name: str, start: float, end: float) -> Callable[[float], None]:
-        """What is called with the share, 0 to 1, of a stage that is over, where that reaches from `start` to `end`."""
-        return lambda share: self._tell(name, start + share * (end - start))
+    def inside(self, name: str, share: float) -> None:
+        """Tell that `share`, 0 to 1, of the stage is over, and what is done in it."""
+        start, end = self._range
+        self._done = max(self._done, start + share * (end - start))
+        self._tell(name, self._done)
 
     def done(self) -> None:
         self._tell("done", 1.0)

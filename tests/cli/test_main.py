@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import importlib
 import json
 import os
 import sys
@@ -16,7 +17,6 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-import upscale_onnx
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import (
     ArgumentError,
@@ -86,8 +86,9 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def _install(monkeypatch: pytest.MonkeyPatch, name: str, module: SimpleNamespace) -> None:
-    monkeypatch.setitem(sys.modules, f"upscale_onnx.{name}", module)
-    monkeypatch.setattr(upscale_onnx, name, module, raising=False)
+    package, _, last = f"upscale_onnx.{name}".rpartition(".")
+    monkeypatch.setitem(sys.modules, f"{package}.{last}", module)
+    monkeypatch.setattr(importlib.import_module(package), last, module, raising=False)
 
 
 def test_compile_writes_and_reports(
@@ -261,7 +262,7 @@ def test_verify_answers_by_its_exit_code(
         asked.append(given)
         return _verification(equal=equal)
 
-    _install(monkeypatch, "proving", SimpleNamespace(compare_models=compare))
+    _install(monkeypatch, "proof.equivalence", SimpleNamespace(compare_models=compare))
     runtime = SimpleNamespace(load_inputs=lambda path, model: {"x": path}, resolve_provider=_resolve)
     _install(monkeypatch, "runtime", runtime)
     words = ["verify", paths[0], paths[0]]

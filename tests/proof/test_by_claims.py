@@ -270,3 +270,35 @@ def test_a_wrong_rank_is_no_fault_where_all_of_the_value_is_there(sizes: tuple[i
     assert fault_of(value, [], value.copy(), Claim(sizes)) == ""
     assert fault_of(value, [], value + np.float32(1), Claim(sizes))
     assert "has no channels" in fault_of(value, [], value.copy(), Claim(sizes, np.zeros((1,) * len(sizes), np.int64)))
+
+
+def test_units_that_saturate_are_drawn_until_they_do_not() -> None:
+    """A unit of a recurrent layer whose gates are shut tells nothing, and one draw shuts many."""
+    noise = np.random.default_rng(0)
+    hidden = 96
+    shapes = {"w": (1, 4 * hidden, 8), "r": (1, 4 * hidden, hidden)}
+    weights = {name: 10 * noise.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    nodes = [
+        helper.make_node("LSTM", ["x", "w", "r"], ["y", "h"], hidden_size=hidden),
+        helper.make_node("Relu", ["h"], ["z"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "recurrent",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 1, 8))],
+        [helper.make_tensor_value_info("z", onnx.TensorProto.FLOAT, (1, 1, hidden))],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    made = exported("keep", model)
+    feed = {"x": np.zeros((1, 1, 8), np.float32)}
+    assert prove(model, made.model, made.claims, feed).complete
+
+    def silent(unit: int) -> Callable[[Array], Array]:
+        return lambda w: np.where((np.arange(4 * hidden) % hidden == unit)[None, :, None], np.float32(0), w)
+
+    missed = [
+        unit for unit in range(0, hidden, 2)
+        if not prove(model, edited(made.model, "h", 1, silent(unit)), made.claims, feed).refuted
+    ]  # fmt: skip
+    assert missed == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
 import onnx
 
 import upscale_onnx
@@ -47,6 +48,22 @@ def test_the_contest_moves_the_bar_of_a_compile() -> None:
     contest = [share for stage, share in told if stage == "contest"]
     assert len({share for share in contest if 0.2 < share < 0.7}) >= 5
     assert max(contest) <= 0.7
+
+
+def test_progress_never_runs_backwards(tmp_path: Path) -> None:
+    model = network()
+    name = model.graph.input[0].name
+    shape = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
+    np.savez(tmp_path / "data.npz", **{name: np.random.default_rng(0).normal(size=(16, *shape[1:])).astype(np.float32)})
+    told: list[tuple[str, float]] = []
+    upscale_onnx.compile(
+        model, amount=0.5, masks="flat", export="upscale", repair="lsq", calibration=str(tmp_path / "data.npz"),
+        progress=lambda stage, share: told.append((stage, share)),
+    )  # fmt: skip
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    assert {"load", "prune", "repair", "analyse", "contest", "verify", "effect"} <= {stage for stage, _ in told}
 
 
 def test_the_bench_command_moves_within_a_race(tmp_path: Path) -> None:

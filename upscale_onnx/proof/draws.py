@@ -17,7 +17,7 @@ from upscale_onnx.results import Claim
 Array = npt.NDArray[Any]
 
 # Of a whole draw, one after the other; within one, channels and places differ by these powers of two too.
-_SCALES = (1.0, 8.0, 64.0, 0.125, 1024.0)
+_SCALES = (1.0, 8.0, 0.125, 64.0, 0.015625, 1024.0)
 _CHANNEL_POWERS = 3.0
 _PLACE_POWERS = 2.0
 # A twentieth of all places is larger still, to reach what only large values do.

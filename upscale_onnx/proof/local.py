@@ -31,8 +31,8 @@ from upscale_onnx.worker import beat
 _CHUNK_BYTES = 1 << 28
 # A value with few entries per channel is drawn again, at other scales; one with many holds all scales at once. Its
 # inputs are moved in several ways. Where something of a few entries in all may decide, it is drawn more often.
-_FEW_DRAWS = 2
-_DECIDED_DRAWS = 4
+_FEW_DRAWS = 5
+_DECIDED_DRAWS = 5
 _MOVES = 2
 # How often a region that made nothing but NaN is drawn without negative numbers.
 _POSITIVE_DRAWS = 3
@@ -161,9 +161,11 @@ class Proof:
         self.proven |= {region.target for region in chunk} - self.refuted.keys() - self.unrunnable.keys()
 
     def _has_few_entries(self, region: Region) -> bool:
-        claim = self.claims.get(region.target)
+        claim, shape = self.claims.get(region.target), self.shapes.get(region.target, ())
         channels = element_count(claim.sizes) if claim else 1
-        return element_count(self.shapes.get(region.target, ())) < FEW_ENTRIES * max(channels, 1)
+        if channels <= 1:  # nothing tells which axis is that of channels
+            channels = max(shape, default=1)
+        return element_count(shape) < FEW_ENTRIES * channels
 
     def _is_decided(self, region: Region) -> bool:
         """Whether something of a few entries in all, such as a threshold, may decide about the target."""
