@@ -21,7 +21,7 @@ from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_
 from upscale_onnx.proof.draws import Draw
 from upscale_onnx.proof.inputs import graph_input
 from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
-from upscale_onnx.proof.run import region_outputs
+from upscale_onnx.proof.run import Regions
 from upscale_onnx.proof.values import fed_shapes, floating_values, open_type
 from upscale_onnx.results import Claim, LocalProof, Unproven
 from upscale_onnx.runtime.roles import Role, input_roles
@@ -82,6 +82,7 @@ class Proof:
         self.shapes = {name: np.shape(value) for name, value in self.feed.items()}
         self.shapes |= {name: kinds[name].static for name in cuts if kinds[name].static is not None}
         self.corner = corner_size(self.original)
+        self._ready: dict[tuple[bool, tuple[str, ...]], Regions] = {}
 
     def run(self) -> None:
         """Prove regions as soon as the shapes of all that they read are known, several in one session."""
@@ -149,6 +150,7 @@ class Proof:
     def prove(self, chunk: Sequence[Region]) -> None:
         """Prove regions, in one session of each model if they can be run."""
         beat()
+        self._ready.clear()
         decided = [region for region in chunk if self._is_decided(region)]
         few = [region for region in chunk if region in decided or self._has_few_entries(region)]
         self._draw([region for region in chunk if region not in few], Draw(self.seed, 0))
@@ -231,9 +233,11 @@ class Proof:
             self._judge(Outcome(region, draw, expected[number], shifted, actual[number]))
 
     def _outputs(self, network: Network, chunk: Sequence[Region], feeds: Sequence[Values]) -> list[list[Any]]:
-        parts = (region.original if network is self.original else region.compiled for region in chunk)
-        nodes = frozenset[int]().union(*parts)
-        return region_outputs(cut_model(network, nodes, [region.target for region in chunk], self.types), feeds)
+        key = (network is self.original, tuple(region.target for region in chunk))
+        if key not in self._ready:
+            parts = (region.original if network is self.original else region.compiled for region in chunk)
+            self._ready[key] = Regions(cut_model(network, frozenset[int]().union(*parts), key[1], self.types))
+        return self._ready[key].outputs(feeds)
 
     def _compiled_outputs(self, chunk: Sequence[Region], held: Values) -> list[Any]:
         """What the compiled model's regions make; the error of each that fails to run."""

@@ -14,21 +14,32 @@ from upscale_onnx.runtime.sessions import make_session, run
 _NO_KERNEL = ("Could not find an implementation", "NOT_IMPLEMENTED")
 
 
-def region_outputs(model: ModelProto, feeds: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-    """The outputs of `model` for each of `feeds`, which may hold more than it reads.
+class Regions:
+    """Regions of one model, ready to be run: the session is made once."""
 
-    Raises:
-        ModelError: it cannot be run.
-    """
-    inputs = {value.name for value in model.graph.input}
-    given = [{name: value for name, value in feed.items() if name in inputs} for feed in feeds]
-    try:
-        session = make_session(model, optimize=False, exact=True)
-        return [run(session, feed) for feed in given]
-    except ModelError as error:
-        if not any(text in str(error) for text in _NO_KERNEL):
-            raise
-    return [_evaluated(model, feed) for feed in given]
+    def __init__(self, model: ModelProto) -> None:
+        self._model = model
+        self._inputs = {value.name for value in model.graph.input}
+        self._session: Any = None
+        self._evaluates = False
+
+    def outputs(self, feeds: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        """The outputs for each of `feeds`, which may hold more than is read.
+
+        Raises:
+            ModelError: the regions cannot be run.
+        """
+        given = [{name: value for name, value in feed.items() if name in self._inputs} for feed in feeds]
+        if not self._evaluates:
+            try:
+                if self._session is None:
+                    self._session = make_session(self._model, optimize=False, exact=True)
+                return [run(self._session, feed) for feed in given]
+            except ModelError as error:
+                if not any(text in str(error) for text in _NO_KERNEL):
+                    raise
+            self._evaluates = True
+        return [_evaluated(self._model, feed) for feed in given]
 
 
 def _evaluated(model: ModelProto, feed: Mapping[str, Any]) -> list[Any]:
