@@ -30,7 +30,7 @@ _GRID = (
 )
 # Words that shorten what takes hours on a real network, and those that a document leaves out.
 ADDED = {
-    "python -m tests.fuzz": "--count 20",
+    "python -m tests.fuzz": "--count 20 --folder fuzzed",
     "python -m tests.interruptions": "--moments 3",
     "python -m upscale_onnx calibrate": "--budget 5",
     "python -m upscale_onnx paper": "--amount 0.3",
