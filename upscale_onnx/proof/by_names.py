@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from onnx import ModelProto
 
-from upscale_onnx.proof.compare import FEW_ENTRIES, Array, is_float, tolerance, wrong
+from upscale_onnx.proof.compare import Array, has_few_entries, is_float, tolerance, wrong
 from upscale_onnx.proof.local import Outcome, Proof
 from upscale_onnx.proof.regions import Network, Region
 from upscale_onnx.proof.values import fed_shapes, floating_values
@@ -75,16 +75,11 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
 
 def _channels(proof: Proof, region: Region, outcomes: Sequence[Outcome]) -> _Recognised | None:
     """What is recognised in the target of a region; drawn again, where need be, which adds to `outcomes`."""
-    found = None if _has_few_entries(outcomes[0].expected) else _recognised(outcomes)
+    found = None if has_few_entries(np.shape(outcomes[0].expected)) else _recognised(outcomes)
     if found is not None and found.sure:
         return found
     proof.draw_again(region, _MORE_DRAWS if found is None else 1)
     return _recognised(outcomes)
-
-
-def _has_few_entries(value: Any) -> bool:
-    """Whether one draw of `value` shows few numbers of each channel, if these lie along its longest axis."""
-    return bool(np.size(value) < FEW_ENTRIES * max(np.shape(value), default=1))
 
 
 class _Recognised(NamedTuple):

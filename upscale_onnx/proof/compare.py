@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeGuard
 
@@ -32,6 +33,15 @@ _SEQUENCE_TOLERANCE = 1e-5
 def is_float(value: Any) -> TypeGuard[Array]:
     """Whether a value is an array of floating-point numbers."""
     return isinstance(value, np.ndarray) and value.dtype.kind == "f"
+
+
+def has_few_entries(shape: tuple[int, ...], claim: Claim | None = None) -> bool:
+    """Whether a value of `shape` holds few numbers of each channel; where nothing tells which axis is that of channels,
+    its longest counts."""
+    channels = math.prod(claim.sizes) if claim else 1
+    if channels <= 1:
+        channels = max(shape, default=1)
+    return math.prod(shape) < FEW_ENTRIES * channels
 
 
 def fits(shape: tuple[int, ...], claim: Claim) -> bool:

@@ -16,7 +16,7 @@ from onnx import TypeProto
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.protos import element_count
-from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, held_of, is_float
+from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, has_few_entries, held_of, is_float
 from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_on_a_corner
 from upscale_onnx.proof.draws import Draw
 from upscale_onnx.proof.inputs import graph_input
@@ -152,7 +152,7 @@ class Proof:
         beat()
         self._ready.clear()
         decided = [region for region in chunk if self._is_decided(region)]
-        few = [region for region in chunk if region in decided or self._has_few_entries(region)]
+        few = [region for region in chunk if region in decided or self._is_small(region)]
         self._draw([region for region in chunk if region not in few], Draw(self.seed, 0))
         for number in range(_DECIDED_DRAWS):
             self._draw(few if number < _FEW_DRAWS else decided, Draw(self.seed, number), _MOVES)
@@ -162,12 +162,9 @@ class Proof:
             self._give_up(region, "no values were found for which it is a number")
         self.proven |= {region.target for region in chunk} - self.refuted.keys() - self.unrunnable.keys()
 
-    def _has_few_entries(self, region: Region) -> bool:
-        claim, shape = self.claims.get(region.target), self.shapes.get(region.target, ())
-        channels = element_count(claim.sizes) if claim else 1
-        if channels <= 1:  # nothing tells which axis is that of channels
-            channels = max(shape, default=1)
-        return element_count(shape) < FEW_ENTRIES * channels
+    def _is_small(self, region: Region) -> bool:
+        """Whether one draw shows few numbers of each channel of the target."""
+        return has_few_entries(self.shapes.get(region.target, ()), self.claims.get(region.target))
 
     def _is_decided(self, region: Region) -> bool:
         """Whether something of a few entries in all, such as a threshold, may decide about the target."""
