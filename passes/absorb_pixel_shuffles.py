@@ -12,8 +12,8 @@ import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.passes.absorb_shuffles import Chain, chains, rearranged, sizes_of
+from upscale_onnx.types import IntArray
 
 _FIRST_OPSET_WITH_MODES = 11
 _TYPES = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)

@@ -13,11 +13,11 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import Dims, IntArray
 from upscale_onnx.channels.rules.reshape import Reshape
 from upscale_onnx.channels.rules.transpose import Transpose
 from upscale_onnx.channels.step import Step
 from upscale_onnx.passes.editing import Names, constant
+from upscale_onnx.types import Dims, IntArray
 
 _LARGEST = 1 << 22
 _SHORTEST, _LONGEST = 3, 5

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
-from upscale_onnx.channels.channel_map import Array, BoolArray, IntArray
 from upscale_onnx.model import set_input
 from upscale_onnx.model.constants import MadeConstant, origin_of
+from upscale_onnx.types import Array, BoolArray, IntArray
 
 
 class Names:

@@ -13,13 +13,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import Array, ChannelMap, is_constant
+from upscale_onnx.channels.channel_map import ChannelMap, is_constant
 from upscale_onnx.channels.rules.elementwise import Elementwise
 from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model.constants import HeldConstant
 from upscale_onnx.model.content import is_sparse
 from upscale_onnx.passes.editing import Names, constant, remade, replace_uses
+from upscale_onnx.types import Array
 
 _MATRIX = 2
 _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from upscale_onnx.channels.channel_map import Array, Dim
 from upscale_onnx.model import Shape, set_input
 from upscale_onnx.model.content import is_sparse
 from upscale_onnx.passes.editing import Names, constant, replace_uses
+from upscale_onnx.types import Array, Dim
 
 # From here on, exporters mean "to the end".
 _OPEN_END = 2**31 - 1

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import ChannelMap, IntArray
+from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import Resize
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.refused import Refused
@@ -25,6 +25,7 @@ from upscale_onnx.model import Shape, sort_nodes
 from upscale_onnx.passes.editing import Names, Rows, constant, remade
 from upscale_onnx.passes.remove_channels import apply_resize
 from upscale_onnx.plan.selection import Demand, passes_selection
+from upscale_onnx.types import IntArray
 
 
 @dataclass(frozen=True)

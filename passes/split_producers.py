@@ -13,13 +13,14 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import VARYING, ChannelMap, IntArray
+from upscale_onnx.channels.channel_map import VARYING, ChannelMap
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model import Shape, sort_nodes
 from upscale_onnx.passes.editing import Names, Rows, constant, replace_uses
 from upscale_onnx.passes.remove_channels import apply_resize
 from upscale_onnx.plan.splitting import PieceRead, Split, part_name
+from upscale_onnx.types import IntArray
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import helper
 
-from upscale_onnx.channels.channel_map import Array
 from upscale_onnx.model.constants import MadeConstant, Origin
 from upscale_onnx.passes.editing import Names, replace_uses
 from upscale_onnx.plan.growth import StoredWeight
+from upscale_onnx.types import Array
 
 _NEW = Origin("")
 

@@ -10,18 +10,15 @@ import importlib.util
 import os
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
 from upscale_onnx import compile
-
-Array = npt.NDArray[Any]
+from upscale_onnx.types import Array
 
 FOLDER = Path(os.environ.get("UPSCALE_CORPUS", Path(__file__).resolve().parents[2] / "shared" / "corpus"))
 EVERYTHING = os.environ.get("UPSCALE_CORPUS_ALL") == "1"

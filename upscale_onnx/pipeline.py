@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,13 +31,13 @@ from upscale_onnx.results import ModelStats, PruningEffect, Refusal, Report, Res
 from upscale_onnx.runtime.faults import blames_the_model
 from upscale_onnx.segments import find_segments
 from upscale_onnx.timing.target_costs import tune
+from upscale_onnx.types import Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from upscale_onnx.options.overrides import Overrides
 
-Progress = Callable[[str, float], None]
 
 # The fractions of all work at which each stage starts and ends, as a compile with a race usually takes.
 _STAGES = {

@@ -7,13 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from upscale_onnx.model.runtime_operators import set_apart
-
-Array = npt.NDArray[Any]
+from upscale_onnx.types import Array
 
 # Channels of every producer are computed from this many features.
 FEATURES = 3

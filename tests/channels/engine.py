@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnx.reference import ReferenceEvaluator
 
-Array = npt.NDArray[Any]
+from upscale_onnx.types import Array
+
 _NO_KERNEL = (ort.capi.onnxruntime_pybind11_state.NotImplemented,)
 
 

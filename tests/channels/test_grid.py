@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import product
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,12 +22,12 @@ from upscale_onnx.channels.grid import (
     take,
     without_axis,
 )
+from upscale_onnx.types import BoolArray
 
-Bools = npt.NDArray[np.bool_]
 _MASKS = hnp.arrays(bool, hnp.array_shapes(min_dims=1, max_dims=3, max_side=4))
 
 
-def is_even(kept: Bools) -> bool:
+def is_even(kept: BoolArray) -> bool:
     """Whether what is kept is rectangular: rows in use have as many entries as any other, at every axis."""
     if kept.ndim == 1:
         return True
@@ -41,7 +40,7 @@ def is_even(kept: Bools) -> bool:
     return len(shapes) <= 1
 
 
-def extent(kept: Bools) -> tuple[int, ...]:
+def extent(kept: BoolArray) -> tuple[int, ...]:
     """The sides of a rectangle."""
     if kept.ndim == 1:
         return (int(kept.sum()),)
@@ -50,7 +49,7 @@ def extent(kept: Bools) -> tuple[int, ...]:
 
 
 @given(_MASKS)
-def test_evened_out_is_a_rectangular_superset(kept: Bools) -> None:
+def test_evened_out_is_a_rectangular_superset(kept: BoolArray) -> None:
     grown = even_out(kept)
     assert (grown >= kept).all()
     assert is_even(grown)
@@ -60,7 +59,7 @@ def test_evened_out_is_a_rectangular_superset(kept: Bools) -> None:
 
 
 @given(hnp.arrays(bool, st.tuples(st.integers(1, 3), st.integers(1, 4))))
-def test_no_smaller_rectangle_holds_a_matrix(kept: Bools) -> None:
+def test_no_smaller_rectangle_holds_a_matrix(kept: BoolArray) -> None:
     spare = np.argwhere(~kept)
     sizes = []
     for choice in product((False, True), repeat=len(spare)):
@@ -72,7 +71,7 @@ def test_no_smaller_rectangle_holds_a_matrix(kept: Bools) -> None:
 
 
 @given(_MASKS, st.data())
-def test_take_picks_what_the_emission_holds(kept: Bools, data: st.DataObject) -> None:
+def test_take_picks_what_the_emission_holds(kept: BoolArray, data: st.DataObject) -> None:
     grown = even_out(kept)
     shape = grown.shape
     if not grown.any():

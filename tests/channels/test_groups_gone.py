@@ -8,8 +8,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import upscale_onnx
-from tests.graphs import Array, indices, weight
+from tests.graphs import indices, weight
 from upscale_onnx.export.recipes import recipes
+from upscale_onnx.types import Array
 
 WIDTH, GROUPS = 24, 4
 

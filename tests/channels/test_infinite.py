@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.channels.compiled import compiled
 from tests.channels.engine import Engine
+from upscale_onnx.types import Array
 
-Array = npt.NDArray[Any]
 _NAN, _INF = float("nan"), float("inf")
 
 

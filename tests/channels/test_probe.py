@@ -6,18 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from tests.channels.case import (
-    Array,
-    Case,
-    Plain,
-    Producer,
-    Tracked,
-    bare_model,
-    finish,
-    operator,
-    produced,
-    random_operand,
-)
+from tests.channels.case import Case, Plain, Producer, Tracked, bare_model, finish, operator, produced, random_operand
 from tests.channels.cases import ALL
 from tests.channels.engine import Engine
 from upscale_onnx.channels import rules
@@ -26,6 +15,7 @@ from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.registry import registered
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.types import Array
 
 assert rules.__all__
 

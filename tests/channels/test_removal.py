@@ -9,24 +9,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.channels.case import (
-    FEATURES,
-    Array,
-    Case,
-    Plain,
-    Producer,
-    Tracked,
-    finish,
-    operator,
-    produced,
-    random_operand,
-)
+from tests.channels.case import FEATURES, Case, Plain, Producer, Tracked, finish, operator, produced, random_operand
 from tests.channels.cases import ALL
 from tests.channels.compiled import Compiled, compiled
 from tests.channels.engine import Engine
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.types import Array
 
 # Results of a consumer.
 _WIDTH = 3

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import onnx
 import onnxruntime as ort
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from tests.graphs import parse
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array
 
 
 def residual(seed: int = 0) -> onnx.ModelProto:

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from tests.graphs import Array, bias, parse, weight
+from tests.graphs import bias, parse, weight
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.channels.op import Op
 from upscale_onnx.costs.costs import PresetCosts, itemsize
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.plan.planner import plan_selections
+from upscale_onnx.types import Array
 
 COSTS = PresetCosts(align=8, launch_ms=0.0)
 CONVOLUTIONS: dict[str, tuple[str, Array, float]] = {

@@ -17,8 +17,7 @@ from upscale_onnx.masks.criteria import tvs
 from upscale_onnx.options import Options
 from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.prune.class_scores import tvs_scores
-
-Floats = NDArray[np.float64]
+from upscale_onnx.types import FloatArray
 
 
 def _integrals(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, float]:
@@ -30,7 +29,7 @@ def _integrals(a: tuple[float, float], b: tuple[float, float]) -> tuple[float, f
     return 1 - overlap, integrate.simpson(np.abs(p.pdf(grid) - q.pdf(grid)), x=grid) / 2
 
 
-def _sums(values: list[Floats]) -> tvs.Sums:
+def _sums(values: list[FloatArray]) -> tvs.Sums:
     """Of one channel; values: those of each class."""
     classes = np.repeat(np.arange(len(values)), [v.size for v in values])
     return tvs.measure(np.concatenate(values)[:, None], classes, len(values))

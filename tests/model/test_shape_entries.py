@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from onnx import TensorProto
 
-from upscale_onnx.model.shape_entries import Dims, known_entries
+from upscale_onnx.model.shape_entries import known_entries
+from upscale_onnx.types import Dims
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tests.order.brute_force import best_value, served
-from tests.order.instances import Bools, bools, correlated_masks, families, hidden_intervals, random_masks
+from tests.order.instances import bools, correlated_masks, families, hidden_intervals, random_masks
 from tests.order.permutations import is_permutation
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.order import Ordering, best_order, consecutive_ones, greedy_path
+from upscale_onnx.types import BoolArray
 
 
-def check(ordering: Ordering, n: int, demands: list[Bools], weights: list[float]) -> None:
+def check(ordering: Ordering, n: int, demands: list[BoolArray], weights: list[float]) -> None:
     """What holds for every ordering: a permutation, honest flags, value and bound, nothing simpler is better."""
     assert ordering.order.shape == (n,)
     assert is_permutation(ordering.order)
@@ -32,7 +33,7 @@ def worth(satisfied: tuple[bool, ...], weights: list[float]) -> float:
 
 
 @st.composite
-def weighted(draw: st.DrawFn, max_n: int, max_demands: int) -> tuple[int, list[Bools], list[float]]:
+def weighted(draw: st.DrawFn, max_n: int, max_demands: int) -> tuple[int, list[BoolArray], list[float]]:
     n, demands = draw(families(max_n, max_demands))
     weights = draw(st.lists(st.integers(0, 9), min_size=len(demands), max_size=len(demands)))
     return n, demands, [float(weight) for weight in weights]
@@ -40,7 +41,7 @@ def weighted(draw: st.DrawFn, max_n: int, max_demands: int) -> tuple[int, list[B
 
 @settings(max_examples=300)
 @given(weighted(max_n=7, max_demands=9))
-def test_the_optimum_agrees_with_all_permutations(instance: tuple[int, list[Bools], list[float]]) -> None:
+def test_the_optimum_agrees_with_all_permutations(instance: tuple[int, list[BoolArray], list[float]]) -> None:
     n, demands, weights = instance
     ordering = best_order(n, demands, weights)
     check(ordering, n, demands, weights)
@@ -50,7 +51,7 @@ def test_the_optimum_agrees_with_all_permutations(instance: tuple[int, list[Bool
 
 @settings(max_examples=150)
 @given(weighted(max_n=7, max_demands=24))
-def test_many_demands_on_few_channels(instance: tuple[int, list[Bools], list[float]]) -> None:
+def test_many_demands_on_few_channels(instance: tuple[int, list[BoolArray], list[float]]) -> None:
     n, demands, weights = instance
     ordering = best_order(n, demands, weights)
     check(ordering, n, demands, weights)
@@ -59,7 +60,7 @@ def test_many_demands_on_few_channels(instance: tuple[int, list[Bools], list[flo
 
 @settings(max_examples=100)
 @given(weighted(max_n=7, max_demands=24))
-def test_the_bound_holds_when_the_search_is_cut_short(instance: tuple[int, list[Bools], list[float]]) -> None:
+def test_the_bound_holds_when_the_search_is_cut_short(instance: tuple[int, list[BoolArray], list[float]]) -> None:
     n, demands, weights = instance
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("upscale_onnx.order.search.EXACT_DEMANDS", 0)

@@ -7,15 +7,16 @@ import pytest
 from hypothesis import given, settings
 
 from tests.order.brute_force import served
-from tests.order.instances import Bools, bools, families, random_masks
+from tests.order.instances import bools, families, random_masks
 from tests.order.permutations import is_permutation
 from upscale_onnx.order import greedy_path
 from upscale_onnx.order.paths import _best_path, _containment, _distinct, _maximal, _neighbours
+from upscale_onnx.types import BoolArray
 
 
 @settings(max_examples=200)
 @given(families(max_n=12, max_demands=10))
-def test_flags_are_what_the_order_does(family: tuple[int, list[Bools]]) -> None:
+def test_flags_are_what_the_order_does(family: tuple[int, list[BoolArray]]) -> None:
     n, demands = family
     path = greedy_path(n, demands)
     assert path.order.shape == (n,)
@@ -24,7 +25,7 @@ def test_flags_are_what_the_order_does(family: tuple[int, list[Bools]]) -> None:
 
 
 @given(families(max_n=8, max_demands=7))
-def test_the_first_path_covers_the_most_channels_of_all_paths(family: tuple[int, list[Bools]]) -> None:
+def test_the_first_path_covers_the_most_channels_of_all_paths(family: tuple[int, list[BoolArray]]) -> None:
     rows = _distinct(np.array(family[1], dtype=np.bool_).reshape(-1, family[0]))
     nodes = _maximal(np.arange(len(rows)), _containment(rows))
     if not nodes:

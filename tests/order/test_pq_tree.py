@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given, settings
 
 from tests.order.brute_force import allowed_orders
-from tests.order.instances import Bools, families, hidden_intervals
+from tests.order.instances import families, hidden_intervals
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.order import PQTree
 from upscale_onnx.order.pq_tree import _Node
+from upscale_onnx.types import BoolArray
 
 
 def all_frontiers(node: _Node) -> set[tuple[int, ...]]:
@@ -26,10 +27,10 @@ def all_frontiers(node: _Node) -> set[tuple[int, ...]]:
 
 @settings(max_examples=300)
 @given(families())
-def test_the_tree_stands_for_exactly_the_allowed_orders(family: tuple[int, list[Bools]]) -> None:
+def test_the_tree_stands_for_exactly_the_allowed_orders(family: tuple[int, list[BoolArray]]) -> None:
     n, demands = family
     tree = PQTree(n)
-    kept: list[Bools] = []
+    kept: list[BoolArray] = []
     for demand in demands:
         possible = allowed_orders(n, [*kept, demand])
         before = tree._root
@@ -43,7 +44,7 @@ def test_the_tree_stands_for_exactly_the_allowed_orders(family: tuple[int, list[
 
 @settings(max_examples=200)
 @given(families())
-def test_the_frontier_is_allowed_and_the_identity_where_that_is(family: tuple[int, list[Bools]]) -> None:
+def test_the_frontier_is_allowed_and_the_identity_where_that_is(family: tuple[int, list[BoolArray]]) -> None:
     n, demands = family
     tree = PQTree(n)
     kept = [demand for demand in demands if tree.reduce(np.flatnonzero(demand))]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.graphs import Array, golden, indices, parse, show, weight
+from tests.graphs import golden, indices, parse, show, weight
 from tests.passes.apply import absorb_pixels
+from upscale_onnx.types import Array
 
 SHUFFLE = """(float[1,3,2,3] x) => (float[1,2,4,6] y) {
     a = Conv(x, w)

@@ -6,8 +6,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.graphs import Array, bias, golden, parse, show, weight
+from tests.graphs import bias, golden, parse, show, weight
 from tests.passes.apply import fold
+from upscale_onnx.types import Array
 
 DEAD = weight(4, 3, 1, 1, rows=range(4))
 

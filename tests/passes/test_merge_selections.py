@@ -6,8 +6,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.graphs import Array, golden, indices, parse, show
+from tests.graphs import golden, indices, parse, show
 from tests.passes.apply import merge
+from upscale_onnx.types import Array
 
 NUMBERS = {str(n): indices(n) for n in range(7)}
 NUMBERS = {f"i{name}": value for name, value in NUMBERS.items()} | {"minus6": indices(-6), "end": indices(2**63 - 1)}

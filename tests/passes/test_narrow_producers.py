@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.graphs import Array, golden, parse, show, weight
+from tests.graphs import golden, parse, show, weight
 from tests.passes.apply import narrow
 from tests.plan.prices import DEAR, FREE
 from upscale_onnx.costs.costs import Costs
+from upscale_onnx.types import Array
 
 RESIDUAL = """(float[1,3,4,4] x) => (float[1,2,4,4] y) {
     a = Conv(x, w1)

@@ -6,8 +6,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.graphs import Array, bias, golden, indices, parse, show, weight
+from tests.graphs import bias, golden, indices, parse, show, weight
 from tests.passes.apply import remove
+from upscale_onnx.types import Array
 
 CASES: dict[str, tuple[str, dict[str, Array], str]] = {
     "nothing to do": (

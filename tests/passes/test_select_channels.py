@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.graphs import Array, bias, golden, indices, parse, show, weight
+from tests.graphs import bias, golden, indices, parse, show, weight
 from tests.passes.apply import remove, select
+from upscale_onnx.types import Array
 
 NORM = {"scale": bias(1, 2, 1, 2), "shift": bias(1, 2, 3, 4), "mean": bias(0, 1, 0, 1), "var": bias(1, 4, 1, 4)}
 PARTS = {"w1": weight(3, 3, 1, 1), "w2": weight(3, 3, 1, 1, seed=1), "w4": weight(2, 3, 1, 1), "w5": weight(2, 3, 1, 1)}

@@ -8,13 +8,14 @@ import onnx
 import onnx_graphsurgeon as gs
 import pytest
 
-from tests.graphs import Array, bias, golden, parse, show, weight
+from tests.graphs import bias, golden, parse, show, weight
 from tests.passes.apply import applied, remove
 from tests.plan.prices import Prices
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.model import Shape
 from upscale_onnx.passes.split_producers import SplitProducers
 from upscale_onnx.plan.splitting import Split, plan_splits
+from upscale_onnx.types import Array
 
 NORM = {"scale": bias(1, 2, 1, 2), "shift": bias(1, 2, 3, 4), "mean": bias(0, 1, 0, 1), "var": bias(1, 4, 1, 4)}
 FORK = """(float[1,3,4,4] x) => (float[1,2,4,4] y, float[1,2,4,4] z) {

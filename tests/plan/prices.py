@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from upscale_onnx.channels.channel_map import Dims
 from upscale_onnx.channels.op import Op
+from upscale_onnx.types import Dims
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import onnx
 
 from tests.graphs import indices, parse, weight
 from upscale_onnx.channels.analysis import Analysis, analyse
-from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.plan.arrange import arrange
+from upscale_onnx.types import IntArray
 
 
 def picking(*sets: tuple[int, ...], channels: int = 6) -> onnx.ModelProto:

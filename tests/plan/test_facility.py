@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.plan import facility
 from upscale_onnx.plan.facility import Assignment, Facility, Service, assign
 from upscale_onnx.plan.selection import fill_block
+from upscale_onnx.types import IntArray
 
 FULL = 12
 

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.graphs import Array, check, indices, parse, weight
+from tests.graphs import check, indices, parse, weight
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.model import cleanup, export_graph, import_graph, infer_shapes
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.plan.plan import Plan, make_plan
+from upscale_onnx.types import Array
 
 JOIN = parse(
     """(float[1,3,4,4] x) => (float[1,2,4,4] y) {

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from tests.graphs import Array, bias, indices, parse, weight
+from tests.graphs import bias, indices, parse, weight
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export
 from upscale_onnx.export.recipes import Making, recipes
@@ -17,6 +17,7 @@ from upscale_onnx.model import infer_shapes
 from upscale_onnx.proof.by_claims import prove
 from upscale_onnx.proof.compare import fault_of
 from upscale_onnx.results import Claim
+from upscale_onnx.types import Array
 
 # Two branches read one value, each some of its channels; a third of the channels is dead, one is a constant.
 MODEL = parse(

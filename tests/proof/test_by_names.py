@@ -9,9 +9,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tests.graphs import Array, bias, indices, parse, weight
+from tests.graphs import bias, indices, parse, weight
 from tests.proof.test_by_claims import EXPORTS, FEED, MODEL, exported
 from upscale_onnx.proof.by_names import prove_by_names
+from upscale_onnx.types import Array
 
 IMAGE = {"x": np.zeros((1, 3, 16, 16), np.float32)}
 

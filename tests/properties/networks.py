@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
-Array = npt.NDArray[Any]
+from upscale_onnx.types import Array
+
 _OPSET = 18
 # Beyond this a value is brought back to small numbers, so that no product of sums leaves the exact range.
 _LARGEST = 2.0**9

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from upscale_onnx.types import Array
 
 torch = pytest.importorskip("torch")
 
@@ -20,7 +21,6 @@ from upscale_onnx.model import load_model  # noqa: E402
 from upscale_onnx.runtime.inputs import random_inputs  # noqa: E402
 from upscale_onnx.torch_backend.network import RULES, Network  # noqa: E402
 
-Array = NDArray[Any]
 FOLDER = Path(os.environ.get("UPSCALE_CORPUS", Path(__file__).resolve().parents[3] / "shared" / "corpus"))
 FEW = (
     "trained/cifar10_resnet20", "trained/fastestdet", "trained/hyperlpr_cls_96", "trained/mlperf_tiny_resnet8_cifar10",

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+
+from upscale_onnx.types import Array
 
 pytest.importorskip("torch")
 
@@ -23,7 +23,6 @@ from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.prune.class_scores import taylor_scores
 from upscale_onnx.runtime.samples import load_calibration, load_labels
 
-Array = NDArray[Any]
 SAMPLES = 7
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
-Array = npt.NDArray[Any]
+from upscale_onnx.types import Array
 
 
 def weight(*shape: int, dead: object = (), silent: object = (), into: int = 1, out: int = 0, seed: int = 0) -> Array:

@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from upscale_onnx import compile
+from upscale_onnx.types import Array
 
-Array = npt.NDArray[Any]
 _NO_KERNEL = ort.capi.onnxruntime_pybind11_state.NotImplemented
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.traps.net import Array, ints, net, weight
+from tests.traps.net import ints, net, weight
 from tests.traps.targets import Target, check, sizes
+from upscale_onnx.types import Array
 
 HEADS, WIDTH, FEATURES = 3, 4, 12
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.traps.net import Array, net, vector, weight
+from tests.traps.net import net, vector, weight
 from tests.traps.targets import Target, check, operators, sizes
+from upscale_onnx.types import Array
 
 NOTHING = slice(None)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.traps.net import Array, ints, net, vector, weight
+from tests.traps.net import ints, net, vector, weight
 from tests.traps.targets import Target, check, sizes
+from upscale_onnx.types import Array
 
 # What became an input of these operators in which opset.
 SLICE = {8: "s = Slice<axes=[1], starts=[0], ends=[4]>(r)", 11: "s = Slice(r, zero, four, one)"}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from upscale_onnx.channels import rules as _rules
-from upscale_onnx.channels.channel_map import VARYING, WILD, BoolArray, ChannelMap, IntArray
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.constants import Constants, find_constants
 from upscale_onnx.channels.demand import demand
@@ -25,6 +25,7 @@ from upscale_onnx.channels.view import node_inputs, opset_of, view
 from upscale_onnx.errors import InternalError, Reason
 from upscale_onnx.model import Graph, Node, Shape
 from upscale_onnx.results import Refusal
+from upscale_onnx.types import BoolArray, IntArray
 
 assert _rules.__all__, "importing the rules registers them"
 

@@ -9,17 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-Array = npt.NDArray[Any]
-Dim = int | str | None
-Dims = tuple[Dim, ...]
+from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 # The lattice of a channel's content, in one float: a finite number is that constant, NaN is "varies
 # with the input", infinity is "may be NaN or infinite at run time", which nothing may be assumed of.

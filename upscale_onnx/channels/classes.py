@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import IntArray
+from upscale_onnx.types import IntArray
 
 
 class Classes:

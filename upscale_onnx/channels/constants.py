@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import Array, Dims
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.folding import FoldingBudget
 from upscale_onnx.model import Constant, Graph, Node
@@ -20,6 +19,7 @@ from upscale_onnx.model.constants import HeldConstant
 from upscale_onnx.model.content import Encoded, decoded, encoded, is_sparse
 from upscale_onnx.model.protos import stored_bytes
 from upscale_onnx.model.shape_entries import known_entries
+from upscale_onnx.types import Array, Dims
 
 # Operators through which constants are followed. Dequantisation is not among them: looking through
 # it would turn a quantised weight into a float one.

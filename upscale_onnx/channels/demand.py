@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import BoolArray, IntArray
 from upscale_onnx.channels.flow import Read
 from upscale_onnx.channels.step import Step
 from upscale_onnx.errors import InternalError
+from upscale_onnx.types import BoolArray, IntArray
 
 
 def demand(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from upscale_onnx.channels.channel_map import Array
 from upscale_onnx.model import Node, Variable
 from upscale_onnx.model.content import node_proto
 from upscale_onnx.model.evaluate import evaluate_node
+from upscale_onnx.types import Array
 
 
 def evaluate(

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from upscale_onnx.channels.channel_map import Array, BoolArray, ChannelMap, IntArray
+from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.op import Op
+from upscale_onnx.types import Array, BoolArray, IntArray
 
 Maps = tuple[ChannelMap | None, ...]
 Emissions = tuple[IntArray | None, ...]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from upscale_onnx.channels.channel_map import Array
+from upscale_onnx.types import Array
 
 # Bytes that any model may fold, and what comes on top for each byte of its weights.
 _ALWAYS_BYTES = 1 << 27

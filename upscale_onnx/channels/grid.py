@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import Array, BoolArray, IntArray
+from upscale_onnx.types import Array, BoolArray, IntArray
 
 
 def full_emission(shape: Sequence[int]) -> IntArray:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from upscale_onnx.channels.channel_map import Array, Dims
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array, Dims
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from upscale_onnx.channels.channel_map import Array, Dims
 from upscale_onnx.channels.constants import Constants
 from upscale_onnx.channels.op import Op
 from upscale_onnx.model import Graph, Node, Shape
+from upscale_onnx.types import Array, Dims
 
 
 def opset_of(graph: Graph, domain: str | None) -> int:

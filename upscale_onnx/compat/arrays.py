@@ -11,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.types import Array
 
-Array = NDArray[Any]
 Inputs = dict[str, Array]
 
 

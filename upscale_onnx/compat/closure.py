@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.errors import ArgumentError, did_you_mean
@@ -16,10 +15,11 @@ from upscale_onnx.masks.outputs import reach_of_outputs
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Side
+from upscale_onnx.types import BoolArray, IntArray
 
 Pairs = Sequence[tuple[str, int]]
-Masks = dict[str, NDArray[np.bool_]]
-Labels = dict[str, NDArray[np.int64]]
+Masks = dict[str, BoolArray]
+Labels = dict[str, IntArray]
 
 
 def with_pruned(

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import criterion
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array, FloatArray
 
 
 class Importance:
@@ -32,7 +30,7 @@ class Importance:
         """The fields of `Options` that stand for it."""
         return {"criterion": self._score}
 
-    def _score(self, weight: Array, axis: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    def _score(self, weight: Array, axis: int, rng: np.random.Generator) -> FloatArray:
         del rng
         rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
         scores = np.asarray(self.forward(rows), np.float64)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from upscale_onnx.channels.analysis import analyse
-from upscale_onnx.compat.source import Array, Source
+from upscale_onnx.compat.source import Source
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Side
 from upscale_onnx.results import Consumer, Producer, Segment
 from upscale_onnx.segments import find_segments
+from upscale_onnx.types import Array
 
 
 class Layer:

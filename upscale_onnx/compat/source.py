@@ -9,15 +9,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.compat.torch_export import Holder, export_module, is_module, parameter_arrays, write_parameters, zeros
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.model import load_model
+from upscale_onnx.types import Array
 
-Array = NDArray[Any]
 Model: TypeAlias = Any  # a path, a ModelProto or a torch module, which is not named here: torch need not be there
 
 IMAGE = (1, 3, 224, 224)

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.compat.arrays import to_array
 from upscale_onnx.errors import ArgumentError, ModelError
+from upscale_onnx.types import Array
 
 OPSET = 18
 
@@ -27,7 +27,7 @@ class Holder(NamedTuple):
     initializer: str
     transposed: bool
 
-    def turned(self, array: NDArray[Any]) -> NDArray[Any]:
+    def turned(self, array: Array) -> Array:
         """A parameter as the initializer holds it, or the other way round."""
         return array.T if self.transposed else array
 
@@ -98,7 +98,7 @@ def _runnable(module: Any) -> Any:
     return copy.deepcopy(module).float() if _precision(module) in (torch.float64, torch.bfloat16) else module
 
 
-def write_parameters(module: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
+def write_parameters(module: Any, arrays: Mapping[str, Array]) -> None:
     """Write `arrays`, by parameter name, into the parameters of `module`."""
     torch = _torch()
     parameters = dict(module.named_parameters())
@@ -107,7 +107,7 @@ def write_parameters(module: Any, arrays: Mapping[str, NDArray[Any]]) -> None:
             parameters[name].copy_(torch.from_numpy(np.array(array, order="C")))
 
 
-def parameter_arrays(module: Any) -> dict[str, NDArray[Any]]:
+def parameter_arrays(module: Any) -> dict[str, Array]:
     """The parameters of `module`, by name."""
     return {name: to_array(parameter) for name, parameter in module.named_parameters()}
 

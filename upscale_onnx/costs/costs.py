@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 from onnx import TensorProto
 
-from upscale_onnx.channels.channel_map import Array, Dims
 from upscale_onnx.channels.op import Op
+from upscale_onnx.types import Array, Dims
 
 FLOAT_BYTES = 4
 _BYTES: Mapping[int, int] = {

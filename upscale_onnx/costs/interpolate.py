@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.optimize import nnls
 
-from upscale_onnx.channels.channel_map import FloatArray
+from upscale_onnx.types import FloatArray
 
 # Correction weights fall with this power of the distance, so that the nearest measurements decide.
 _POWER = 3.0

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import Dims
 from upscale_onnx.channels.op import Op
 from upscale_onnx.costs.costs import FLOAT_BYTES
 from upscale_onnx.costs.tables import Tables
 from upscale_onnx.model.kernels import kernel_key
 from upscale_onnx.model.workloads import PLAIN, Workload, channel_counts, contraction_workload, conv_layout
+from upscale_onnx.types import Dims
 
 
 @dataclass(frozen=True)

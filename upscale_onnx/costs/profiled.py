@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import onnx
 
-from upscale_onnx.channels.channel_map import Dims
 from upscale_onnx.channels.op import Op
 from upscale_onnx.costs.costs import FLOAT_BYTES, Costs, elements, itemsize, size
 from upscale_onnx.model import infer_shapes
+from upscale_onnx.types import Dims
 
 _CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # What onnxruntime may fuse into the convolution in front of it; the fused node bears the last output's name.

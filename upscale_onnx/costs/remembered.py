@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from upscale_onnx.channels.channel_map import Dims
 from upscale_onnx.channels.op import Op
 from upscale_onnx.costs.costs import FLOAT_BYTES, Costs
+from upscale_onnx.types import Dims
 
 
 class Remembered:

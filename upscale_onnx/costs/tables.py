@@ -11,11 +11,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import FloatArray
 from upscale_onnx.costs.interpolate import Interpolation
 from upscale_onnx.costs.targets import Target
 from upscale_onnx.model.kernels import ALONE, Kernel
 from upscale_onnx.model.workloads import BLOCKED, Workload
+from upscale_onnx.types import FloatArray
 
 # A contraction's channel counts and epilogue, and the bytes that another node moves.
 Point = tuple[int, int, str]

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
-from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.preparation import narrowed, prepared
@@ -32,6 +31,7 @@ from upscale_onnx.plan.selection import Demand, partial_demands
 from upscale_onnx.plan.splitting import plan_splits
 from upscale_onnx.plan.standing import Standing, standing
 from upscale_onnx.results import Claim
+from upscale_onnx.types import IntArray
 
 _MOST_HOLDS = 3
 # Weights of which no second copy should wait for a garbage collection.

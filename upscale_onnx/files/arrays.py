@@ -14,19 +14,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-import numpy.typing as npt
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.types import Array
 
 try:
     from lzma import LZMAError
 except ImportError:  # a Python without it knows no such archives either
     LZMAError = zlib.error  # type: ignore[assignment, misc]
 
-Array = npt.NDArray[Any]
 
 _SUFFIX = ".npy"
 _ARRAY_MAGIC = b"\x93NUMPY"

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.options import Side
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array, FloatArray
 
 # What stands between a layer and the activation whose values speak for the layer's channels.
 _CARRIERS = frozenset(
@@ -59,7 +56,7 @@ class Gauge:
 
     criterion: ActivationCriterion
     axis: int
-    total: NDArray[np.float64] | None = None
+    total: FloatArray | None = None
     samples: int = field(default=0)
 
     def add(self, value: Array) -> None:
@@ -74,7 +71,7 @@ class Gauge:
         self.total = measured if self.total is None else self.total + measured
         self.samples += maps.shape[0]
 
-    def scores(self, weight: Array, axis: int) -> NDArray[np.float64]:
+    def scores(self, weight: Array, axis: int) -> FloatArray:
         """One score per channel along `axis` of `weight`.
 
         Raises: ArgumentError where no batch was added.

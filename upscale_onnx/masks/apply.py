@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.types import Array, BoolArray
 
 
-def zero_channels(weight: NDArray[Any], axis: int, kept: NDArray[np.bool_]) -> NDArray[Any]:
+def zero_channels(weight: Array, axis: int, kept: BoolArray) -> Array:
     """Copy of `weight` with zeros in the channels along `axis` that `kept` (True = kept) prunes.
 
     kept: (weight.shape[axis],).
@@ -20,6 +18,6 @@ def zero_channels(weight: NDArray[Any], axis: int, kept: NDArray[np.bool_]) -> N
     channels = weight.shape[axis]
     if kept.shape != (channels,):
         raise ArgumentError(f"a mask of shape {kept.shape} does not fit the {channels} channels of axis {axis}")
-    zeroed: NDArray[Any] = np.array(weight)
+    zeroed: Array = np.array(weight)
     np.moveaxis(zeroed, axis, 0)[~kept] = 0
     return zeroed

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.channels.analysis import Analysis
@@ -12,9 +11,10 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import bn_scale
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.options import Side
+from upscale_onnx.types import FloatArray
 
 
-def bn_scores(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[str, NDArray[np.float64]]:
+def bn_scores(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[str, FloatArray]:
     """By weight, one score per channel of `side`: the sum over the BatchNormalization nodes that scale its class.
 
     Weights with a channel that no BatchNormalization scales are left out: an image's colours, and everything

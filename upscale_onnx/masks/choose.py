@@ -6,9 +6,6 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from upscale_onnx.masks.criteria import OBS, TAYLOR, lamp
 from upscale_onnx.masks.groups import decisions
 from upscale_onnx.masks.patterns import matching, own_amounts
@@ -19,8 +16,9 @@ from upscale_onnx.masks.select import pruned_count
 from upscale_onnx.masks.steps import Round
 from upscale_onnx.masks.targets import MaskTarget
 from upscale_onnx.options import Options
+from upscale_onnx.types import BoolArray
 
-Masks: TypeAlias = dict[str, NDArray[np.bool_]]
+Masks: TypeAlias = dict[str, BoolArray]
 ONCE = Round(1, 1, "linear")
 # LAMP is made for ranking across layers, Taylor's scores are divided by their norm in each layer, those of optimal
 # brain surgeon, where layers are ranked together, by what the layer makes.

@@ -14,16 +14,16 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.files.publish import write_whole
 from upscale_onnx.files.reading import read_json, shortened
 from upscale_onnx.options import Side
+from upscale_onnx.types import Array, BoolArray
 
 _SIDES = ("input", "output")
 
@@ -40,7 +40,7 @@ class ChannelMask:
     pruned: tuple[int, ...] | None = None
     side: Side | None = None
 
-    def resolve(self, channels: int) -> NDArray[np.bool_]:
+    def resolve(self, channels: int) -> BoolArray:
         """Mask (True = kept) over `channels` channels.
 
         Raises: ArgumentError where the entries are not that many or an index is outside.
@@ -91,7 +91,7 @@ def _read_npz(file: Path) -> Iterator[ChannelMask]:
     return (_from_array(key, array) for key, array in arrays.items())
 
 
-def _from_array(key: str, array: NDArray[Any]) -> ChannelMask:
+def _from_array(key: str, array: Array) -> ChannelMask:
     weight, side = _split_key(key)
     if array.ndim != 1 or array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
         raise ArgumentError(f"{key!r} is not one bool per channel but {array.dtype} of shape {array.shape}")

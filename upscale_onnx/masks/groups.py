@@ -9,12 +9,12 @@ import numpy as np
 import onnx
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.step import Step
 from upscale_onnx.masks.pools import Groups
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.options import Side
+from upscale_onnx.types import IntArray
 
 
 def mask_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[list[tuple[str, IntArray]]]:

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.channels.analysis import analyse
-from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.masks.groups import decisions, mask_groups
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Method, Side
 from upscale_onnx.results import KeptChannels
+from upscale_onnx.types import BoolArray, IntArray
 
 
 def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstrained") -> tuple[KeptChannels, ...]:
@@ -39,6 +39,6 @@ def _groups(model: onnx.ModelProto, side: Side) -> list[list[tuple[str, IntArray
     return mask_groups(analyse(import_graph(model), infer_shapes(model)), model, side)
 
 
-def _used(weight: NDArray[np.generic], target: MaskTarget, side: Side) -> NDArray[np.bool_]:
+def _used(weight: NDArray[np.generic], target: MaskTarget, side: Side) -> BoolArray:
     axis = target.axis(side)
     return np.asarray((weight != 0).any(axis=tuple(number for number in range(weight.ndim) if number != axis)))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import external_data_helper, numpy_helper
 
 from upscale_onnx.errors import ArgumentError, ModelError, did_you_mean
@@ -21,6 +19,7 @@ from upscale_onnx.masks.pools import Groups, Scores
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
 from upscale_onnx.options import Options, Side
+from upscale_onnx.types import Array, BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class _Edit:
 
     target: MaskTarget
     side: Side
-    kept: NDArray[np.bool_]
+    kept: BoolArray
 
 
 def mask_model(
@@ -77,7 +76,7 @@ def _edits_of_file(path: str, targets: Mapping[str, MaskTarget], side: Side) -> 
         yield _Edit(target, chosen, _resolved(path, mask, target, chosen))
 
 
-def _resolved(path: str, mask: ChannelMask, target: MaskTarget, side: Side) -> NDArray[np.bool_]:
+def _resolved(path: str, mask: ChannelMask, target: MaskTarget, side: Side) -> BoolArray:
     try:
         return mask.resolve(target.channels(side))
     except ArgumentError as error:
@@ -89,9 +88,7 @@ def _unknown(weight: str, targets: Iterable[str]) -> str:
     return f"no Conv, ConvTranspose, Gemm or MatMul has a constant floating-point weight {weight!r}{hint}"
 
 
-def channel_scores(
-    model: onnx.ModelProto, options: Options, given: Scores | None = None
-) -> dict[str, NDArray[np.float64]]:
+def channel_scores(model: onnx.ModelProto, options: Options, given: Scores | None = None) -> dict[str, FloatArray]:
     """Scores by weight, for those to which an amount applies: one per channel of `options.side`.
 
     given: the scores, where they do not come from weights alone; weights that it lacks get none.
@@ -105,7 +102,7 @@ def channel_scores(
     score = criterion(options.criterion)
     rng = np.random.default_rng(options.seed)
     tensors = constant_tensors(model)
-    scores: dict[str, NDArray[np.float64]] = {}
+    scores: dict[str, FloatArray] = {}
     for target in targets:
         axis = target.axis(options.side)
         if axis is not None:
@@ -129,7 +126,7 @@ def chooser(
 
 
 def write_masks(
-    model: onnx.ModelProto, masks: Mapping[str, NDArray[np.bool_]], side: Side = "input"
+    model: onnx.ModelProto, masks: Mapping[str, BoolArray], side: Side = "input"
 ) -> tuple[onnx.ModelProto, int]:
     """A copy of `model` with `masks` (by weight, True = kept) written into it, and how many channels they prune."""
     edits = [_Edit(target, side, masks[target.weight]) for target in mask_targets(model) if target.weight in masks]
@@ -163,13 +160,13 @@ def _write(edit: _Edit, tensors: Mapping[str, onnx.TensorProto]) -> None:
         _zero(tensors[edit.target.bias], -1, edit.kept)
 
 
-def _zero(tensor: onnx.TensorProto, axis: int, kept: NDArray[np.bool_]) -> None:
+def _zero(tensor: onnx.TensorProto, axis: int, kept: BoolArray) -> None:
     zeroed = numpy_helper.from_array(zero_channels(_array(tensor), axis, kept), tensor.name)
     zeroed.doc_string = tensor.doc_string
     tensor.CopyFrom(zeroed)
 
 
-def _array(tensor: onnx.TensorProto) -> NDArray[Any]:
+def _array(tensor: onnx.TensorProto) -> Array:
     # onnx would look for the data in the working directory.
     if external_data_helper.uses_external_data(tensor):
         raise ModelError(f"the data of {tensor.name!r} is in another file and was not loaded: load the model with it")

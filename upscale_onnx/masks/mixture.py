@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from upscale_onnx.channels.channel_map import BoolArray
 from upscale_onnx.masks.aware.predicted import Predictor
+from upscale_onnx.types import BoolArray
 
 Masks: TypeAlias = Mapping[str, BoolArray]
 

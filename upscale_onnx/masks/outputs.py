@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import BoolArray
 from upscale_onnx.channels.flow import Read
 from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
+from upscale_onnx.types import BoolArray
 
 # They read sizes, not channels.
 _SIZES = frozenset({"Shape", "Size"})

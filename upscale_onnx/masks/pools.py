@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.masks.select import common_scores, lowest_count
+from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 Ids: TypeAlias = NDArray[np.integer[Any]]
-Scores: TypeAlias = Mapping[str, NDArray[np.float64]]
+Scores: TypeAlias = Mapping[str, FloatArray]
 Groups: TypeAlias = Sequence[Sequence[tuple[str, Ids]]]
 
 
@@ -28,7 +29,7 @@ class Pool:
     own score of each of its channels.
     """
 
-    scores: NDArray[np.float64]
+    scores: FloatArray
     members: Mapping[str, Ids]
     own: Scores
 
@@ -38,11 +39,11 @@ class Pool:
         return int(self.scores.size)
 
     @property
-    def channels(self) -> NDArray[np.int64]:
+    def channels(self) -> IntArray:
         """(n,), how many channels of all members each class is."""
         return np.bincount(np.concatenate(list(self.members.values())), minlength=self.size).astype(np.int64)
 
-    def kept(self, count: int, least: int = 1) -> NDArray[np.bool_]:
+    def kept(self, count: int, least: int = 1) -> BoolArray:
         """Mask (True = kept) over the classes without the `count` lowest, but with the `least` best channels of
         every member that would keep fewer."""
         kept = lowest_count(self.scores, count)
@@ -53,12 +54,12 @@ class Pool:
                 kept[ids[[channel for channel in best if not kept[ids[channel]]][:missing]]] = True
         return kept
 
-    def masks(self, kept: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
+    def masks(self, kept: BoolArray) -> dict[str, BoolArray]:
         """`kept` as a mask of each member's channels."""
         return {weight: kept[ids] for weight, ids in self.members.items()}
 
 
-def alone(weight: str, scores: NDArray[np.float64]) -> Pool:
+def alone(weight: str, scores: FloatArray) -> Pool:
     """The pool of a layer that chooses for itself."""
     return Pool(scores, {weight: np.arange(scores.size)}, {weight: scores})
 

@@ -13,11 +13,11 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.profile_files import ratios_of_file
 from upscale_onnx.options import Method, Side
+from upscale_onnx.types import FloatArray
 
 # Of what is kept, from the first decision to the last.
 _SLOPES = {"increasing": -1.0, "decreasing": 1.0}
@@ -74,7 +74,7 @@ def keep_ratios(
     return {weight: share for tied, share in zip(decisions, values.tolist(), strict=True) for weight in tied}
 
 
-def _sloped(mean: float, slope: float, count: int) -> NDArray[np.float64]:
+def _sloped(mean: float, slope: float, count: int) -> FloatArray:
     """`count` values in [0, 1], evenly `slope` apart from first to last, whose mean is `mean` after clipping."""
     offsets = slope * (np.linspace(0.0, 1.0, count) - 0.5)
     low, high = -abs(slope), 1.0 + abs(slope)

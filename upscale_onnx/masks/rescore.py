@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.channels.analysis import analyse
-from upscale_onnx.channels.channel_map import BoolArray, is_constant
+from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.step import Step
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Side
+from upscale_onnx.types import BoolArray
 
 
 def without_idle(model: onnx.ModelProto, side: Side) -> onnx.ModelProto:
@@ -25,7 +25,7 @@ def without_idle(model: onnx.ModelProto, side: Side) -> onnx.ModelProto:
     analysis = analyse(import_graph(model), infer_shapes(model))
     names = {target.node: target for target in mask_targets(model)}
     other: Side = "output" if side == "input" else "input"
-    masks: dict[str, NDArray[np.bool_]] = {}
+    masks: dict[str, BoolArray] = {}
     for step, needed in zip(analysis.steps, analysis.needed, strict=True):
         target = names.get(step.op.name)
         if not needed or target is None or target.axis(other) is None:

@@ -6,10 +6,10 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.masks.pools import Pool
 from upscale_onnx.masks.select import pruned_count
+from upscale_onnx.types import FloatArray
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def by_structure(
     return counts
 
 
-def _comparable(scores: NDArray[np.float64], normalised: bool) -> NDArray[np.float64]:
+def _comparable(scores: FloatArray, normalised: bool) -> FloatArray:
     finite = scores[np.isfinite(scores)]
     mean = float(np.abs(finite).mean()) if normalised and finite.size else 0.0
     return scores / mean if mean > 0 else scores

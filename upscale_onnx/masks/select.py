@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.types import Array, BoolArray, FloatArray
 
 # A share of a count that should be whole may be this much below it.
 _ROUNDING = 1e-9
 
 
-def lowest(scores: NDArray[Any], amount: float) -> NDArray[np.bool_]:
+def lowest(scores: Array, amount: float) -> BoolArray:
     """Mask (True = kept) that prunes the int(amount * n) lowest of n `scores`, as `lowest_count` does.
 
     Raises: ArgumentError where `amount` is not in [0, 1).
@@ -29,7 +30,7 @@ def pruned_count(amount: float, channels: int) -> int:
     return int(amount * channels + _ROUNDING)
 
 
-def lowest_count(scores: NDArray[Any], count: int) -> NDArray[np.bool_]:
+def lowest_count(scores: Array, count: int) -> BoolArray:
     """Mask (True = kept) that prunes the `count` lowest of `scores`.
 
     Among equal scores the earlier channel goes first; NaN counts as highest, so a channel whose score is not
@@ -40,9 +41,7 @@ def lowest_count(scores: NDArray[Any], count: int) -> NDArray[np.bool_]:
     return kept
 
 
-def common_scores(
-    scores: Sequence[NDArray[Any]], ids: Sequence[NDArray[np.integer[Any]]], classes: int
-) -> NDArray[np.float64]:
+def common_scores(scores: Sequence[Array], ids: Sequence[NDArray[np.integer[Any]]], classes: int) -> FloatArray:
     """(classes,), what each class means to the layers that read it.
 
     scores[i]: one score per channel of layer i; ids[i]: the class of each of these channels. A class scores the
@@ -58,6 +57,6 @@ def common_scores(
     return np.asarray(total / np.maximum(readers, 1))
 
 
-def _normalised(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+def _normalised(scores: FloatArray) -> FloatArray:
     peak = float(np.abs(scores[np.isfinite(scores)]).max(initial=0.0))
     return scores / peak if peak > 0 else scores

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -17,10 +17,9 @@ from upscale_onnx.model import load_model
 from upscale_onnx.runtime.inputs import input_specs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
+from upscale_onnx.types import Array, IntArray, Progress
 
-Array = NDArray[Any]
 Layout = Literal["nchw", "nhwc"]
-Progress = Callable[[str, float], None]
 
 _BATCH = 50
 
@@ -131,7 +130,7 @@ def _fixed_batch(dims: tuple[int | str | None, ...] | None) -> int | None:
     return dims[0] if dims and isinstance(dims[0], int) else None
 
 
-def _hits(scores: Array, labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _hits(scores: Array, labels: IntArray) -> IntArray:
     """How many labels are the best, and among the best five, of scores: (N, classes)."""
     flat = scores.reshape(len(labels), -1).astype(np.float64)
     if labels.size and (labels.min() < 0 or labels.max() >= flat.shape[1]):

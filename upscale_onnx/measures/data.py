@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError, ModelError
@@ -15,6 +14,7 @@ from upscale_onnx.measures.measure import Distance, Place, Top1
 from upscale_onnx.runtime.inputs import Inputs, feasible_inputs, input_specs
 from upscale_onnx.runtime.samples import load_calibration
 from upscale_onnx.runtime.sessions import make_session, run
+from upscale_onnx.types import IntArray
 
 _BATCH = 50
 _TRIALS = 8
@@ -45,7 +45,7 @@ def labelled(
     if not order.size:
         raise ArgumentError(f"{data}: holds no images")
     fixed = specs[0].dims[0] if specs[0].dims and isinstance(specs[0].dims[0], int) else None
-    batches: list[tuple[Inputs, NDArray[np.int64]]] = []
+    batches: list[tuple[Inputs, IntArray]] = []
     for start in range(0, order.size, fixed or _BATCH):
         places = order[start : start + (fixed or _BATCH)]
         filled = np.resize(places, fixed or places.size)  # repeats images where the model wants more

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.runtime.naming import SAMPLES, labels_in, samples_in
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array, IntArray
 
 _SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
 
@@ -25,7 +24,7 @@ class Images(Protocol):
     """Labelled images; `read` returns some of them as (N, H, W, C)."""
 
     @property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> IntArray:
         """The class of each."""
 
     def read(self, start: int, stop: int) -> Array:
@@ -58,7 +57,7 @@ def open_images(
 
 @dataclass(frozen=True, eq=False)
 class _Arrays:
-    labels: NDArray[np.int64]
+    labels: IntArray
     x: Array
 
     def read(self, start: int, stop: int) -> Array:
@@ -67,7 +66,7 @@ class _Arrays:
 
 @dataclass(frozen=True, eq=False)
 class _Encoded:
-    labels: NDArray[np.int64]
+    labels: IntArray
     where: str
     size: tuple[int, int] | None
     mode: str
@@ -105,7 +104,7 @@ def _of_arrays(path: Path, arrays: dict[str, Array], size: tuple[int, int] | Non
     return _Encoded(labels, str(path), size, mode, lambda i: blob[int(offsets[i]) : int(offsets[i + 1])].tobytes())
 
 
-def _plain(path: Path, x: Array, labels: NDArray[np.int64], size: tuple[int, int] | None) -> Images:
+def _plain(path: Path, x: Array, labels: IntArray, size: tuple[int, int] | None) -> Images:
     if x.ndim == 3:
         x = x[..., None]
     if x.ndim != 4 or x.shape[0] != labels.size or x.dtype.kind not in "iuf":

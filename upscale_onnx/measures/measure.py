@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.runtime.inputs import Array, Inputs
+from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
+from upscale_onnx.types import Array, IntArray
 
 _HELD_BYTES = 2**29
 
@@ -55,15 +55,13 @@ class Top1:
     batches: inputs and the labels of the first of their samples; others only fill a batch.
     """
 
-    batches: Sequence[tuple[Inputs, NDArray[np.int64]]]
+    batches: Sequence[tuple[Inputs, IntArray]]
     baseline: float
     where: Place
     name: str = "top1"
 
     @classmethod
-    def of(
-        cls, model: ModelProto, batches: Sequence[tuple[Inputs, NDArray[np.int64]]], where: Place | None = None
-    ) -> Top1:
+    def of(cls, model: ModelProto, batches: Sequence[tuple[Inputs, IntArray]], where: Place | None = None) -> Top1:
         """The measure on these batches, with what `model` reaches on them.
 
         Raises: ArgumentError where labels are not among the model's classes.
@@ -158,7 +156,7 @@ def _outputs(
         yield run(session, inputs, names)
 
 
-def _hits(scores: Array, labels: NDArray[np.int64]) -> int:
+def _hits(scores: Array, labels: IntArray) -> int:
     flat = scores[: labels.size].reshape(labels.size, -1)
     if labels.size and not 0 <= labels.min() <= labels.max() < flat.shape[1]:
         raise ArgumentError(

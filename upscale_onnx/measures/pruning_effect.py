@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError, ModelError
@@ -18,6 +17,7 @@ from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.providers import resolve_provider
 from upscale_onnx.runtime.samples import load_calibration, load_labels
 from upscale_onnx.runtime.user_inputs import load_inputs
+from upscale_onnx.types import IntArray
 
 _MOST_SAMPLES = 1024
 
@@ -71,6 +71,6 @@ def _with_accuracy(
     return PruningEffect(found.data, found.samples, found.distance, top1.baseline, top1.value(compiled))
 
 
-def _labelled(batches: Sequence[Inputs], labels: NDArray[np.int64]) -> list[tuple[Inputs, NDArray[np.int64]]]:
+def _labelled(batches: Sequence[Inputs], labels: IntArray) -> list[tuple[Inputs, IntArray]]:
     ends = np.cumsum([sample_count([batch]) for batch in batches])
     return list(zip(batches, np.split(labels, ends[:-1]), strict=True))

@@ -12,8 +12,8 @@ from upscale_onnx.model.graph import export_graph
 from upscale_onnx.model.importing import import_graph, quiet
 from upscale_onnx.model.load import check_model, load_model
 from upscale_onnx.model.save import check_output, save_model
-from upscale_onnx.model.shape_entries import Dim
 from upscale_onnx.model.shapes import Shape, infer_shapes, tensor_shape
+from upscale_onnx.types import Dim
 
 __all__ = [
     "Constant",

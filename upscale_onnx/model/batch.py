@@ -11,8 +11,8 @@ from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, 
 
 from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.model.protos import constant_value
-from upscale_onnx.model.shape_entries import Dim
 from upscale_onnx.model.shapes import Shape, infer_shapes
+from upscale_onnx.types import Dim
 
 _STANDARD_DOMAINS = ("", "ai.onnx")
 _MOST_ROUNDS = 1000  # each settles at least one Reshape

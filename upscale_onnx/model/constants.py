@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy.typing as npt
 import onnx_graphsurgeon as gs
+
+from upscale_onnx.types import Array
 
 _CARRIERS = ("Identity", "Cast", "Transpose")
 
@@ -29,7 +30,7 @@ class Origin:
 class MadeConstant(gs.Constant):  # type: ignore[misc]
     """A constant that a pass made; `origin` is the weight whose place it takes, None where it is new."""
 
-    def __init__(self, name: str, values: npt.NDArray[Any], origin: Origin | None = None) -> None:
+    def __init__(self, name: str, values: Array, origin: Origin | None = None) -> None:
         super().__init__(name, values)
         self.origin = origin
 

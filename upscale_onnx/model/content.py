@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-import numpy.typing as npt
 import onnx_graphsurgeon as gs
 from onnx import NodeProto, numpy_helper
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
+
+from upscale_onnx.types import Array
 
 Encoded: TypeAlias = LazyValues
 """A weight as its file holds it: `.tensor` is the TensorProto."""
@@ -25,11 +26,11 @@ def encoded(tensor: gs.Constant) -> Encoded | None:
     return tensor._values if isinstance(tensor._values, LazyValues) else None
 
 
-def decoded(weight: Encoded) -> npt.NDArray[Any]:
+def decoded(weight: Encoded) -> Array:
     """The values of a weight, read-only. The graph keeps its encoded form, so that a weight that nobody changes
     is exported as it was and held once; analyses of one graph share what any of them still holds."""
     shared = getattr(weight, "decoded", None)
-    array: npt.NDArray[Any] | None = None if shared is None else shared()
+    array: Array | None = None if shared is None else shared()
     if array is None:
         array = numpy_helper.to_array(weight.tensor)
         weight.decoded = weakref.ref(array)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import onnx
 from onnx import ModelProto, NodeProto, OperatorSetIdProto, helper, numpy_helper
 
-from upscale_onnx.model.evaluate import Array
 from upscale_onnx.model.protos import SMALL_ELEMENTS, one_line
 from upscale_onnx.model.shapes import Shape
+from upscale_onnx.types import Array
 from upscale_onnx.worker.checks import infer
 
 

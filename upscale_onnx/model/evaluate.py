@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx import NodeProto, helper
 
+from upscale_onnx.types import Array
+
 if TYPE_CHECKING:
     from onnx.reference import ReferenceEvaluator
-
-Array = npt.NDArray[Any]
 
 
 def evaluate_node(node: NodeProto, opset: int, inputs: Sequence[Array | None]) -> list[Array] | None:

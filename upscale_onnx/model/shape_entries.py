@@ -11,8 +11,7 @@ from typing import Any
 
 import onnx
 
-Dim = int | str | None
-Dims = tuple[Dim, ...]
+from upscale_onnx.types import Dim, Dims
 
 _KEEPING = frozenset(("Identity", "Cast", "Unsqueeze", "Squeeze", "Reshape"))
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}

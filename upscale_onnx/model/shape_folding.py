@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
-from upscale_onnx.model.evaluate import Array, evaluate_node
+from upscale_onnx.model.evaluate import evaluate_node
 from upscale_onnx.model.protos import SMALL_ELEMENTS
-from upscale_onnx.model.shape_entries import Dim, Dims, known_entries
+from upscale_onnx.model.shape_entries import known_entries
+from upscale_onnx.types import Array, Dim, Dims
 
 # What shapes, bounds and paddings are computed with. None of these makes many numbers of few.
 _FOLDED = frozenset(

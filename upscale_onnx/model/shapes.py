@@ -10,8 +10,8 @@ from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
 from upscale_onnx.model.protos import skeleton
 from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows
-from upscale_onnx.model.shape_entries import Dim
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
+from upscale_onnx.types import Dim
 from upscale_onnx.worker.checks import infer
 
 # Operators that ONNX's inference says nothing of, although their result has the shape of their first input.

@@ -7,8 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from upscale_onnx.order.demands import Bools, column_classes, row_bits
+from upscale_onnx.order.demands import column_classes, row_bits
 from upscale_onnx.order.pq_tree import PQTree
+from upscale_onnx.types import BoolArray
 
 # Rough costs of the checks in units of one column class looked at, about 60 ns; they only bound the work.
 _LOOKUP_COST = 4
@@ -25,7 +26,7 @@ def iter_bits(bits: int) -> Iterator[int]:
 
 
 @lru_cache(maxsize=1)
-def _infeasible_triples() -> Bools:
+def _infeasible_triples() -> BoolArray:
     """For each of 128 patterns of non-empty Venn cells of sets a, b, c, whether no order makes all three contiguous.
 
     Cell i (1..7) holds the elements in a when i & 1, in b when i & 2, in c when i & 4; bit i - 1 of the pattern says
@@ -47,7 +48,7 @@ class DemandFamily:
     `work` counts what the questions have cost, so that a search can be bounded without a clock.
     """
 
-    def __init__(self, matrix: Bools) -> None:
+    def __init__(self, matrix: BoolArray) -> None:
         _, first = column_classes(matrix)
         columns = matrix[:, first]
         self.size = len(matrix)

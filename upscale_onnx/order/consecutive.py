@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.order.demands import column_classes, contiguous_rows, demand_matrix, row_bits
-from upscale_onnx.order.permutation import Indices
 from upscale_onnx.order.pq_tree import PQTree
+from upscale_onnx.types import Array, IntArray
 
 
-def consecutive_ones(sets: Sequence[NDArray[Any]] | NDArray[Any]) -> Indices | None:
+def consecutive_ones(sets: Sequence[Array] | Array) -> IntArray | None:
     """Return an order (n,) under which every set is contiguous, or None when no order does that.
 
     sets: bool arrays (n,), or one bool matrix (k, n), which may have no rows. The identity is returned when it

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.order.permutation import Indices
-
-Bools = NDArray[np.bool_]
+from upscale_onnx.types import Array, BoolArray, IntArray
 
 
-def demand_matrix(n: int, demands: Sequence[NDArray[Any]] | NDArray[Any]) -> Bools:
+def demand_matrix(n: int, demands: Sequence[Array] | Array) -> BoolArray:
     """Return the demands stacked as a bool matrix (len(demands), n).
 
     Raises: ArgumentError when n is negative or a demand is not a bool array of shape (n,).
@@ -30,7 +26,7 @@ def demand_matrix(n: int, demands: Sequence[NDArray[Any]] | NDArray[Any]) -> Boo
     return matrix
 
 
-def contiguous_rows(matrix: Bools, order: Indices) -> Bools:
+def contiguous_rows(matrix: BoolArray, order: IntArray) -> BoolArray:
     """Return for each row (k, n) whether its True entries stand side by side under `order` (n,). Empty rows do."""
     count, n = matrix.shape
     if n == 0:
@@ -38,11 +34,11 @@ def contiguous_rows(matrix: Bools, order: Indices) -> Bools:
     placed = matrix[:, order]
     span = n - placed.argmax(axis=1) - placed[:, ::-1].argmax(axis=1)
     sizes = placed.sum(axis=1)
-    result: Bools = (sizes == 0) | (sizes == span)
+    result: BoolArray = (sizes == 0) | (sizes == span)
     return result
 
 
-def column_classes(matrix: Bools) -> tuple[Indices, Indices]:
+def column_classes(matrix: BoolArray) -> tuple[IntArray, IntArray]:
     """Return (class of each column (n,), first column of each class): equal columns share a class.
 
     Classes are numbered by first appearance, so that an order of classes reads like an order of columns.
@@ -59,7 +55,7 @@ def column_classes(matrix: Bools) -> tuple[Indices, Indices]:
     return number[inverse.ravel()].astype(np.int64), first[by_appearance].astype(np.int64)
 
 
-def row_bits(matrix: Bools) -> list[int]:
+def row_bits(matrix: BoolArray) -> list[int]:
     """Return each row (k, n) as one integer whose bit i is column i."""
     packed = np.packbits(matrix, axis=1, bitorder="little")
     return [int.from_bytes(row.tobytes(), "little") for row in packed]

@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from upscale_onnx.errors import ArgumentError, InternalError
 from upscale_onnx.order.conflicts import DemandFamily, iter_bits
 from upscale_onnx.order.consecutive import consecutive_ones
-from upscale_onnx.order.demands import Bools, contiguous_rows, demand_matrix
+from upscale_onnx.order.demands import contiguous_rows, demand_matrix
 from upscale_onnx.order.paths import greedy_path
-from upscale_onnx.order.permutation import Indices
 from upscale_onnx.order.search import best_subset
+from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 _WORK_LIMIT = 4_000_000.0  # column classes looked at; a few tenths of a second
 
@@ -31,7 +29,7 @@ class Ordering:
     value: total weight of the satisfied demands. bound: no order is worth more than this.
     """
 
-    order: Indices
+    order: IntArray
     satisfied: tuple[bool, ...]
     value: float
     bound: float
@@ -42,7 +40,7 @@ class Ordering:
         return self.bound - self.value
 
 
-def best_order(n: int, demands: Sequence[NDArray[Any]] | NDArray[Any], weights: Sequence[float]) -> Ordering:
+def best_order(n: int, demands: Sequence[Array] | Array, weights: Sequence[float]) -> Ordering:
     """Return the order of n channels that maximises the total weight of the contiguous demands.
 
     demands: bool arrays (n,), True = read. weights: finite, non-negative, one for each demand.
@@ -80,7 +78,7 @@ def best_order(n: int, demands: Sequence[NDArray[Any]] | NDArray[Any], weights: 
     return Ordering(best.order, best.satisfied, value, bound)
 
 
-def _checked_weights(weights: Sequence[float], count: int) -> NDArray[np.float64]:
+def _checked_weights(weights: Sequence[float], count: int) -> FloatArray:
     worth = np.asarray(weights, dtype=np.float64)
     if worth.shape != (count,):
         raise ArgumentError(f"one weight is needed for each of {count} demands, got shape {worth.shape}")
@@ -89,13 +87,13 @@ def _checked_weights(weights: Sequence[float], count: int) -> NDArray[np.float64
     return worth
 
 
-def _evaluate(matrix: Bools, worth: NDArray[np.float64], order: Indices) -> Ordering:
+def _evaluate(matrix: BoolArray, worth: FloatArray, order: IntArray) -> Ordering:
     served = contiguous_rows(matrix, order)
     value = math.fsum(worth[served])
     return Ordering(order, tuple(served.tolist()), value, value)
 
 
-def _merge(matrix: Bools, worth: NDArray[np.float64]) -> tuple[Bools, list[float]]:
+def _merge(matrix: BoolArray, worth: FloatArray) -> tuple[BoolArray, list[float]]:
     """Distinct demands that an order can fail, heaviest first, with the weights of equal ones added up.
 
     Empty demands, single channels and demands for everything are contiguous under any order.
@@ -112,7 +110,7 @@ def _merge(matrix: Bools, worth: NDArray[np.float64]) -> tuple[Bools, list[float
     return matrix[[row_of[key] for key in heaviest_first]], [merged[key] for key in heaviest_first]
 
 
-def _choose(distinct: Bools, weights: list[float]) -> tuple[list[int], bool, float]:
+def _choose(distinct: BoolArray, weights: list[float]) -> tuple[list[int], bool, float]:
     """The demands to serve, whether that is proven best, and how much weight every order must lose at least."""
     counts = distinct.astype(np.float32)
     shared = counts @ counts.T

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.order.conflicts import iter_bits
-from upscale_onnx.order.demands import Bools, contiguous_rows, demand_matrix
-from upscale_onnx.order.permutation import Indices
+from upscale_onnx.order.demands import contiguous_rows, demand_matrix
+from upscale_onnx.types import Array, BoolArray, IntArray
 
 _STEPS_PER_SEARCH = 20_000
 
@@ -20,11 +19,11 @@ _STEPS_PER_SEARCH = 20_000
 class PathOrder:
     """An order (n,) with, for each demand, whether it is contiguous under it."""
 
-    order: Indices
+    order: IntArray
     satisfied: tuple[bool, ...]
 
 
-def greedy_path(n: int, demands: Sequence[NDArray[Any]] | NDArray[Any]) -> PathOrder:
+def greedy_path(n: int, demands: Sequence[Array] | Array) -> PathOrder:
     """Return the order made by walking maximum-reward paths over the consumers, and which demands it serves.
 
     Consumers that share channels are neighbours. A path visits consumers of which only successive ones are
@@ -44,7 +43,7 @@ def greedy_path(n: int, demands: Sequence[NDArray[Any]] | NDArray[Any]) -> PathO
     inside = _containment(distinct)
     neighbours = _neighbours(distinct)
     sizes = distinct.sum(axis=1)
-    ordered: dict[int, Indices] = {}  # channels of each demand in the order its inner demands want
+    ordered: dict[int, IntArray] = {}  # channels of each demand in the order its inner demands want
     for demand in np.argsort(sizes, kind="stable").tolist():
         nodes = _maximal(np.flatnonzero(inside[:, demand]), inside)
         ordered[demand] = _walk(distinct, neighbours, nodes, ordered, np.flatnonzero(distinct[demand]))
@@ -52,7 +51,7 @@ def greedy_path(n: int, demands: Sequence[NDArray[Any]] | NDArray[Any]) -> PathO
     return PathOrder(order, tuple(contiguous_rows(matrix, order).tolist()))
 
 
-def _distinct(matrix: Bools) -> Bools:
+def _distinct(matrix: BoolArray) -> BoolArray:
     """The distinct non-empty rows, in order of first appearance."""
     rows: dict[bytes, int] = {}
     for i, row in enumerate(matrix):
@@ -61,27 +60,27 @@ def _distinct(matrix: Bools) -> Bools:
     return matrix[kept]
 
 
-def _shared(rows: Bools) -> NDArray[np.float32]:
+def _shared(rows: BoolArray) -> NDArray[np.float32]:
     counts = rows.astype(np.float32)
     return np.asarray(counts @ counts.T, dtype=np.float32)
 
 
-def _containment(rows: Bools) -> Bools:
+def _containment(rows: BoolArray) -> BoolArray:
     """Entry (i, j): row i lies strictly inside row j. Rows are distinct."""
     shared = _shared(rows)
-    result: Bools = shared == np.diagonal(shared)[:, None]
+    result: BoolArray = shared == np.diagonal(shared)[:, None]
     np.fill_diagonal(result, False)
     return result
 
 
-def _neighbours(rows: Bools) -> list[dict[int, int]]:
+def _neighbours(rows: BoolArray) -> list[dict[int, int]]:
     """For each row, the rows it shares channels with and how many."""
     shared = _shared(rows)
     np.fill_diagonal(shared, 0)
     return [{j: int(line[j]) for j in np.flatnonzero(line).tolist()} for line in shared]
 
 
-def _maximal(members: NDArray[np.int64], inside: Bools) -> list[int]:
+def _maximal(members: IntArray, inside: BoolArray) -> list[int]:
     """The members that lie inside no other member."""
     covered = inside[np.ix_(members, members)].any(axis=1)
     kept: list[int] = members[~covered].tolist()
@@ -89,10 +88,14 @@ def _maximal(members: NDArray[np.int64], inside: Bools) -> list[int]:
 
 
 def _walk(
-    rows: Bools, neighbours: list[dict[int, int]], nodes: list[int], ordered: dict[int, Indices], channels: Indices
-) -> Indices:
+    rows: BoolArray,
+    neighbours: list[dict[int, int]],
+    nodes: list[int],
+    ordered: dict[int, IntArray],
+    channels: IntArray,
+) -> IntArray:
     """The channels, those of the nodes first, along paths that cover all nodes."""
-    pieces: list[Indices] = []
+    pieces: list[IntArray] = []
     left = dict.fromkeys(nodes)
     while left:
         path = _best_path(rows, neighbours, list(left))
@@ -102,7 +105,7 @@ def _walk(
     return _first_appearances([*pieces, channels])
 
 
-def _along(rows: Bools, path: Sequence[int], ordered: dict[int, Indices]) -> Iterable[Indices]:
+def _along(rows: BoolArray, path: Sequence[int], ordered: dict[int, IntArray]) -> Iterable[IntArray]:
     nothing = np.zeros(rows.shape[1], dtype=np.bool_)
     for i, node in enumerate(path):
         channels = ordered[node]
@@ -113,13 +116,13 @@ def _along(rows: Bools, path: Sequence[int], ordered: dict[int, Indices]) -> Ite
         yield channels[after]
 
 
-def _first_appearances(pieces: Sequence[Indices]) -> Indices:
+def _first_appearances(pieces: Sequence[IntArray]) -> IntArray:
     joined = np.concatenate(pieces)
     _, first = np.unique(joined, return_index=True)
     return joined[np.sort(first)].astype(np.int64)
 
 
-def _best_path(rows: Bools, neighbours: list[dict[int, int]], nodes: list[int]) -> list[int]:
+def _best_path(rows: BoolArray, neighbours: list[dict[int, int]], nodes: list[int]) -> list[int]:
     """The path of the highest reward among `nodes` that the bounded search finds; the first found wins ties."""
     size = {node: int(rows[node].sum()) for node in nodes}
     near = {node: sum(1 << other for other in neighbours[node] if other in size) for node in nodes}

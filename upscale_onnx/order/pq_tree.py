@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.order.permutation import Indices
+from upscale_onnx.types import IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +169,7 @@ class PQTree:
         self._root = reduced
         return True
 
-    def frontier(self) -> Indices:
+    def frontier(self) -> IntArray:
         """Return one allowed order (n,), always the same one; the identity whenever that is allowed.
 
         Children of a free node come by their lowest leaf, and a rigid node's lower end comes first.

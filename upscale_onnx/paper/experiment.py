@@ -22,8 +22,7 @@ from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.results import Race, Result
 from upscale_onnx.runtime import race
 from upscale_onnx.runtime.providers import Device
-
-Progress = Callable[[str, float], None]
+from upscale_onnx.types import Progress
 
 _BUDGET_S = 6.0
 _SAMPLES = 256

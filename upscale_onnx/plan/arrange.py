@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import BoolArray, IntArray
 from upscale_onnx.channels.rules.selection import Selection
 from upscale_onnx.order import best_order
+from upscale_onnx.types import BoolArray, IntArray
 
 # With many overlapping demands hardly more than the heaviest few can be served; weighing them all
 # costs time and gains nothing.

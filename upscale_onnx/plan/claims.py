@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import FloatArray, IntArray, is_constant
+from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.plan.plan import Plan
 from upscale_onnx.results import Claim
+from upscale_onnx.types import FloatArray, IntArray
 
 
 @dataclass

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import BoolArray, FloatArray, IntArray
 from upscale_onnx.channels.demand import demand
 from upscale_onnx.channels.flow import Even
 from upscale_onnx.channels.grid import even_out
 from upscale_onnx.channels.step import Step
 from upscale_onnx.errors import InternalError
+from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 _MOST_ROUNDS = 100
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import LinearConstraint, milp
 
-from upscale_onnx.channels.channel_map import IntArray
+from upscale_onnx.types import IntArray
 
 # Up to so many consumers every way to share selections is tried.
 _MOST_EXACT = 10

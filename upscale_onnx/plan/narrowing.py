@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
+from upscale_onnx.types import IntArray
 
 # Behind the Gather an Add can no longer be fused into the convolution: it reads twice and writes once more.
 _FUSION_FACTOR = 2.0

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import BoolArray, IntArray
 from upscale_onnx.channels.flow import Misaligned, Resize
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import InternalError
 from upscale_onnx.plan.emitted import Emitted, emitted_classes
+from upscale_onnx.types import BoolArray, IntArray
 
 # How often an order may be given up for the classes of one misaligned join before all orders are.
 _MOST_RETRIES = 32

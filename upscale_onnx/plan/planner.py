@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.costs.costs import Costs, itemsize
 from upscale_onnx.model import Shape
 from upscale_onnx.plan.facility import Assignment, Facility, assign
 from upscale_onnx.plan.selection import Demand, demands, fill_block, passes_selection
+from upscale_onnx.types import IntArray
 
 # What an elementwise operator takes, against a selection of the same channels with its layout changes.
 _PASS = 0.4

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import BoolArray, IntArray
 from upscale_onnx.channels.demand import demand, demanded_positions
 from upscale_onnx.channels.flow import Read
 from upscale_onnx.channels.rules.contraction import Contraction
@@ -16,6 +15,7 @@ from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.rules.normalization import BatchNormalization
 from upscale_onnx.channels.step import Step
 from upscale_onnx.plan.emitted import emitted_classes
+from upscale_onnx.types import BoolArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import BoolArray, ChannelMap, IntArray
+from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.elementwise import Elementwise
 from upscale_onnx.channels.rules.linear import MatMul
@@ -27,6 +27,7 @@ from upscale_onnx.costs.costs import Costs, itemsize
 from upscale_onnx.model import Shape
 from upscale_onnx.plan.planner import ValuePlan, demanded_rows, plan_selections
 from upscale_onnx.plan.selection import Demand, demands
+from upscale_onnx.types import BoolArray, IntArray
 
 # With more consumers the sets of them are many, and what each could skip is little.
 _MOST_CONSUMERS = 8

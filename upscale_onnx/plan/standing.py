@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import IntArray
 from upscale_onnx.plan.plan import Plan
+from upscale_onnx.types import IntArray
 
 
 @dataclass(frozen=True, eq=False)

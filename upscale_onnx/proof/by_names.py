@@ -8,14 +8,14 @@ from itertools import combinations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from onnx import ModelProto
 
-from upscale_onnx.proof.compare import Array, has_few_entries, is_float, tolerance, wrong
+from upscale_onnx.proof.compare import has_few_entries, is_float, tolerance, wrong
 from upscale_onnx.proof.local import Outcome, Proof
 from upscale_onnx.proof.regions import Network, Region
 from upscale_onnx.proof.values import fed_shapes, floating_values
 from upscale_onnx.results import Claim, LocalProof
+from upscale_onnx.types import Array, BoolArray, IntArray
 from upscale_onnx.worker import in_worker
 
 # Where so many values of one name have nothing in common, the names do not mean the same in both models.
@@ -143,7 +143,7 @@ def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> _Recognised:
     return _Recognised(Claim(sizes, held.reshape(shape), settled.reshape(sizes)), sure)
 
 
-def _have_twins(rows: Array, held: npt.NDArray[np.bool_]) -> bool:
+def _have_twins(rows: Array, held: BoolArray) -> bool:
     """Whether any row that is `held` is the same as one that is not."""
     if held.all():
         return False
@@ -151,9 +151,7 @@ def _have_twins(rows: Array, held: npt.NDArray[np.bool_]) -> bool:
     return bool(np.isin(group[held], group[~held]).any())
 
 
-def _places(
-    expected: Array, actual: Array, allowed: Array, settled: npt.NDArray[np.bool_], searches: bool
-) -> npt.NDArray[np.int64]:
+def _places(expected: Array, actual: Array, allowed: Array, settled: BoolArray, searches: bool) -> IntArray:
     """Per row of `actual` the row of `expected` that it is, -1 where it is none: its own where that is right; if
     `searches`, of several that are one constant any, but no other row twice."""
     found = np.full(len(actual), -1)

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model.stream import pieces
 from upscale_onnx.results import Certificate, Claim, Result
+from upscale_onnx.types import Array
 
 _VERSION = 1
 _JSON = "certificate"
@@ -42,7 +42,7 @@ def certificate_bytes(certificate: Certificate) -> bytes:
     return archive_bytes(_arrays(certificate))
 
 
-def archive_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+def archive_bytes(arrays: Mapping[str, Array]) -> bytes:
     """An .npz file of `arrays`, the same bytes for the same arrays."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -54,9 +54,9 @@ def archive_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
     return file.getvalue()
 
 
-def _arrays(certificate: Certificate) -> dict[str, npt.NDArray[Any]]:
+def _arrays(certificate: Certificate) -> dict[str, Array]:
     values: dict[str, Any] = {}
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, Array] = {}
     for number, (name, claim) in enumerate(certificate.claims.items()):
         values[name] = {"sizes": list(claim.sizes)}
         for field, array in (("held", claim.held), ("constants", claim.constants)):
@@ -70,7 +70,7 @@ def _arrays(certificate: Certificate) -> dict[str, npt.NDArray[Any]]:
     return {_JSON: np.frombuffer(text, np.uint8), **arrays}
 
 
-def certificate_of(arrays: Mapping[str, npt.NDArray[Any]], where: str | os.PathLike[str]) -> Certificate:
+def certificate_of(arrays: Mapping[str, Array], where: str | os.PathLike[str]) -> Certificate:
     """The certificate that `arrays` hold; `where` begins the message of an error.
 
     Raises:
@@ -86,7 +86,7 @@ def certificate_of(arrays: Mapping[str, npt.NDArray[Any]], where: str | os.PathL
         raise ArgumentError(f"{where}: is no certificate, or a damaged one; let a compile write it anew") from error
 
 
-def _claim(value: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> Claim:
+def _claim(value: Mapping[str, Any], arrays: Mapping[str, Array]) -> Claim:
     sizes = tuple(int(size) for size in value["sizes"])
     held = np.asarray(arrays[value["held"]], np.int64) if "held" in value else None
     constants = np.asarray(arrays[value["constants"]], np.float64) if "constants" in value else None

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
 from upscale_onnx.proof.draws import PERTURBATION
 from upscale_onnx.results import Claim
 from upscale_onnx.runtime.compare import compare_outputs
-
-Array = npt.NDArray[Any]
+from upscale_onnx.types import Array, BoolArray
 
 # How many units of rounding, relative to how far the region's terms move its result, re-association may cost: sums of
 # ten thousand terms came to some sixty.
@@ -132,7 +130,7 @@ def _largest(value: Array, axes: tuple[int, ...]) -> Array:
     return np.asarray(largest, np.float64)
 
 
-def wrong(expected: Array, actual: Array, allowed: Array) -> npt.NDArray[np.bool_]:
+def wrong(expected: Array, actual: Array, allowed: Array) -> BoolArray:
     """The entries that differ by more than is allowed; NaN equals NaN, an infinity the same infinity."""
     with np.errstate(all="ignore"):
         off = ~(np.abs(actual - expected) <= allowed)

@@ -10,11 +10,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from upscale_onnx.results import Claim
-
-Array = npt.NDArray[Any]
+from upscale_onnx.types import Array
 
 # Of a whole draw, one after the other; within one, channels and places differ by these powers of two too.
 _SCALES = (1.0, 8.0, 0.125, 64.0, 0.015625, 1024.0)

@@ -6,23 +6,22 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.channels.analysis import Analysis, analyse
-from upscale_onnx.channels.channel_map import FloatArray
 from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Scores
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Side
 from upscale_onnx.plan.emitted import emitted_classes
+from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
-Masks = Mapping[str, NDArray[np.bool_]]
+Masks = Mapping[str, BoolArray]
 
 
 def filled_masks(
     model: onnx.ModelProto, masks: Masks, scores: Scores, block: int, side: Side = "input"
-) -> dict[str, NDArray[np.bool_]]:
+) -> dict[str, BoolArray]:
     """`masks` (by weight, True = kept, of channels of `side`) with every emitted channel count filled up to a multiple
     of `block` by pruned channels of the highest scores.
 
@@ -47,7 +46,7 @@ def filled_masks(
     return filled
 
 
-def _worth(analysis: Analysis, members: list[tuple[str, NDArray[np.int64]]], scores: Scores) -> FloatArray:
+def _worth(analysis: Analysis, members: list[tuple[str, IntArray]], scores: Scores) -> FloatArray:
     """Per class, the scores that the weights give it; each weight's are taken relative to its highest."""
     worth = np.zeros(analysis.live.size)
     for weight, classes in members:

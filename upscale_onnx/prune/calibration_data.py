@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.channels.analysis import Analysis, analyse
@@ -33,11 +31,11 @@ from upscale_onnx.repair.joint import fitted_jointly
 from upscale_onnx.repair.repair import How, repair
 from upscale_onnx.repair.turn import turned
 from upscale_onnx.runtime.activations import sample_count, value_batches
-from upscale_onnx.runtime.inputs import Array, Inputs
+from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.samples import load_calibration, load_labels
+from upscale_onnx.types import Array, FloatArray, Progress
 
-Progress = Callable[[str, float], None]
-Scores = Mapping[str, NDArray[np.float64]]
+Scores = Mapping[str, FloatArray]
 
 # Repairs that give layers other weights than those that are left.
 _REFITS = ("lsq", "joint")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.activations import Observed, observed
@@ -19,20 +18,19 @@ from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.stats import node_macs
 from upscale_onnx.options import Options, Side
 from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, value_batches
+from upscale_onnx.types import Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from upscale_onnx.torch_backend.gates import Gate
 
-Array = NDArray[Any]
 Batches = Sequence[Mapping[str, Array]]
-Labels = NDArray[np.int64]
-Scores = dict[str, NDArray[np.float64]]
+Scores = dict[str, FloatArray]
 
 # What a batch may hold while gradients are computed: every value of the model, and twice for gates.
 _GRADIENT_BYTES = 2**29
 
 
-def taylor_scores(model: onnx.ModelProto, options: Options, batches: Batches, labels: Labels | None) -> Scores:
+def taylor_scores(model: onnx.ModelProto, options: Options, batches: Batches, labels: IntArray | None) -> Scores:
     """By weight, the change of the loss without each channel of `options.side`, as "taylor" is told.
 
     The loss is the cross-entropy of the first output with `labels` (one for each sample of all batches), or with the
@@ -65,7 +63,7 @@ def taylor_scores(model: onnx.ModelProto, options: Options, batches: Batches, la
     return {weight: taylor.score(total, samples[weight], prices[weight], chosen) for weight, total in totals.items()}
 
 
-def tvs_scores(model: onnx.ModelProto, options: Options, batches: Batches, labels: Labels | None) -> Scores:
+def tvs_scores(model: onnx.ModelProto, options: Options, batches: Batches, labels: IntArray | None) -> Scores:
     """By weight, how well each channel of `options.side` separates classes: those of `labels`, or without them those
     that the model predicts.
 
@@ -89,7 +87,7 @@ def tvs_scores(model: onnx.ModelProto, options: Options, batches: Batches, label
     return {weight: tvs.score(sums[place]) for weight, place in places.items() if place in sums}
 
 
-def predicted_labels(model: onnx.ModelProto, batches: Batches, threads: int = 1) -> Labels:
+def predicted_labels(model: onnx.ModelProto, batches: Batches, threads: int = 1) -> IntArray:
     """The class of each sample by the model's own first output, (samples, classes).
 
     Raises: ArgumentError where that output has another shape.
@@ -124,8 +122,8 @@ def _places(model: onnx.ModelProto, side: Side, wanted: Collection[str]) -> Iter
 
 
 def _pieces(
-    model: onnx.ModelProto, batches: Batches, labels: Labels | None
-) -> Iterator[tuple[Mapping[str, Array], Labels | None]]:
+    model: onnx.ModelProto, batches: Batches, labels: IntArray | None
+) -> Iterator[tuple[Mapping[str, Array], IntArray | None]]:
     """Batches, cut small enough for gradients where the model leaves their size open, with their labels."""
     fixed = has_fixed_batch(model)
     size = int(np.clip(_GRADIENT_BYTES // (8 * elements_of_all(model)), 1, 2**16))
@@ -136,7 +134,7 @@ def _pieces(
         yield from zip(pieces, parts, strict=True)
 
 
-def _cut(labels: Labels, batches: Batches) -> list[Labels]:
+def _cut(labels: IntArray, batches: Batches) -> list[IntArray]:
     sizes = [max(array.shape[0] for array in batch.values() if array.ndim) for batch in batches]
     return np.split(labels, np.cumsum(sizes)[:-1])
 

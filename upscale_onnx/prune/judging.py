@@ -9,7 +9,8 @@ import onnx
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.measures.measure import Distance, Place, Top1
 from upscale_onnx.prune.class_scores import predicted_labels
-from upscale_onnx.runtime.inputs import Array, Inputs
+from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.types import Array
 
 # Share of the batches that judges where the others are fitted to.
 _HELD = 0.25

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets, weight_uses
 from upscale_onnx.options import Options, Side
 from upscale_onnx.plan.standing import Standing
+from upscale_onnx.types import BoolArray, IntArray
 
-Masks = dict[str, NDArray[np.bool_]]
+Masks = dict[str, BoolArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,13 +60,13 @@ def with_standing(kept: Masks, model: onnx.ModelProto, left: Standing, side: Sid
     return grown
 
 
-def _marked(size: int, indices: NDArray[np.int64] | None) -> NDArray[np.bool_]:
+def _marked(size: int, indices: IntArray | None) -> BoolArray:
     marked = np.zeros(size, np.bool_)
     if indices is not None and indices.size and indices[-1] < size:
         marked[indices] = True
     return marked
 
 
-def _zero(tensor: onnx.TensorProto, target: MaskTarget, side: Side) -> NDArray[np.bool_]:
+def _zero(tensor: onnx.TensorProto, target: MaskTarget, side: Side) -> BoolArray:
     weight, axis = numpy_helper.to_array(tensor), target.axis(side)
     return np.asarray(~(weight != 0).any(axis=tuple(number for number in range(weight.ndim) if number != axis)))

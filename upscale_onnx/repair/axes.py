@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from upscale_onnx.types import Array, BoolArray
 
 _LEAST_VARIANCE = 1e-6
 _LEAST_COST = 1e-4
@@ -60,7 +58,7 @@ def _rotation(costs: Array, counts: Sequence[int]) -> Array:
     return turn
 
 
-def _apart(costs: Array, turn: Array, picked: NDArray[np.bool_]) -> Array:
+def _apart(costs: Array, turn: Array, picked: BoolArray) -> Array:
     """`turn` with the axes of every two sets, each picked by other readers, turned to where their sum is least."""
     turn = turn.copy()
     readers, place = np.unique(picked, axis=1, return_inverse=True)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.channels.analysis import Analysis
@@ -18,15 +16,14 @@ from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.sampling import sample_moments
 from upscale_onnx.runtime.activations import Walk, sample_count
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _DAMPINGS = (1e-6, 1e-3, 1e-1)
 
 
 def obs_scores(
     model: onnx.ModelProto, batches: Sequence[Mapping[str, Array]], threads: int = 1
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, FloatArray]:
     """By weight, the score of each input channel by optimal brain surgeon on what the layer reads in `model`.
 
     Left out are grouped convolutions, layers of another kind than Conv, Gemm and MatMul, and shared weights.
@@ -53,9 +50,9 @@ class ObsChoice:
     """
 
     counts: Mapping[str, int]
-    importance: Mapping[str, NDArray[np.float64]]
+    importance: Mapping[str, FloatArray]
 
-    def __call__(self, layer: Layer, fit: Sample, held: Sample, tail: Tail, start: Array) -> NDArray[np.bool_] | None:
+    def __call__(self, layer: Layer, fit: Sample, held: Sample, tail: Tail, start: Array) -> BoolArray | None:
         """The rows of the layer's matrix to keep, (group, K): of the choices under each damping of the moments, the
         one with the least error on `held` once the rest is re-fitted."""
         count = self.counts.get(layer.weight, 0)
@@ -129,7 +126,7 @@ def pruned_counts(model: onnx.ModelProto, masked: onnx.ModelProto) -> dict[str, 
     return counts
 
 
-def _shares(model: onnx.ModelProto, masked: onnx.ModelProto) -> dict[str, NDArray[np.float64]]:
+def _shares(model: onnx.ModelProto, masked: onnx.ModelProto) -> dict[str, FloatArray]:
     """By weight, the squared norm of each kept input channel over that of the whole weight."""
     tensors, zeroed = constant_tensors(model), constant_tensors(masked)
     found = {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
@@ -20,8 +19,8 @@ from upscale_onnx.repair.repair import write_matrix
 from upscale_onnx.repair.sampling import sample_layer
 from upscale_onnx.runtime.activations import Walk, batches_of, has_fixed_batch, sample_count
 from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.types import Array, FloatArray
 
-Array = NDArray[Any]
 Harm = Callable[[onnx.ModelProto], float]
 
 _DAMPING = 1e-2
@@ -40,7 +39,7 @@ def obs_costs(
     batches: Sequence[Inputs],
     harm_on: Callable[[Sequence[Inputs]], Harm],
     threads: int = 1,
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, FloatArray]:
     """By weight, a score of each input channel whose squares add up to the harm that losing these channels does to
     the outputs, where this layer alone loses any and is re-fitted.
 
@@ -113,7 +112,7 @@ def _without(
     return min(found, key=lambda matrix: float(held.error(matrix, tail).sum()))
 
 
-def _spread(order: NDArray[np.intp], counts: NDArray[np.intp], harms: Sequence[float]) -> NDArray[np.float64]:
+def _spread(order: NDArray[np.intp], counts: NDArray[np.intp], harms: Sequence[float]) -> FloatArray:
     """Scores by channel; the last channels, of which no count was tried, go after those of all layers."""
     rising = PchipInterpolator([0, *counts], np.maximum.accumulate([0.0, *harms]))
     each = np.maximum.accumulate(np.maximum(np.diff(rising(np.arange(counts[-1] + 1))), 0.0))

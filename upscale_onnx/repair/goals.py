@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import NodeProto, helper, numpy_helper
 
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Tail
 from upscale_onnx.repair.layers import Layer
+from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _NO_BOUNDS = (-np.inf, np.inf)
 # An output that a BatchNormalization scales by less than this share of the largest scale carries nothing.
@@ -31,12 +31,12 @@ class Goal:
     value: str
     position: int
     skip: str | None
-    scale: NDArray[np.float64]
-    shift: NDArray[np.float64]
+    scale: FloatArray
+    shift: FloatArray
     low: float
     high: float
 
-    def tail(self, group: int) -> tuple[Tail, NDArray[np.bool_]]:
+    def tail(self, group: int) -> tuple[Tail, BoolArray]:
         """What happens to an output until it is compared, and which outputs, (group, 1, M), carry something: the
         others are taken to be scaled by 1."""
         scale = self.scale.reshape(group, 1, -1)
@@ -107,11 +107,11 @@ class Goals:
                 bounds[place] = float(array.reshape(()))
         return bounds[0], bounds[1]
 
-    def _array(self, name: str) -> NDArray[Any] | None:
+    def _array(self, name: str) -> Array | None:
         return numpy_helper.to_array(self._tensors[name]) if name in self._tensors else None
 
 
-def _affine(node: NodeProto, parameters: list[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _affine(node: NodeProto, parameters: list[Any]) -> tuple[FloatArray, FloatArray]:
     """What a BatchNormalization of constant parameters multiplies by and adds."""
     gamma, beta, mean, variance = (array.astype(np.float64) for array in parameters)
     epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.errors import ArgumentError
@@ -16,8 +14,8 @@ from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import linear_layers
 from upscale_onnx.repair.repair import store
 from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, sample_count
+from upscale_onnx.types import Array
 
-Array = NDArray[Any]
 Inputs = Mapping[str, Array]
 Batch = Sequence[Inputs]
 

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array
 
 
 @dataclass(frozen=True)

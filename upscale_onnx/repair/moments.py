@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.repair.fit import Sample, Tail
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array
 
 _MOST_GAIN = 10.0
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.errors import ArgumentError
@@ -19,11 +18,10 @@ from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.moments import rescale
 from upscale_onnx.repair.sampling import sample_layer
 from upscale_onnx.runtime.activations import Walk, sample_count
+from upscale_onnx.types import Array, BoolArray, Progress
 
-Array = NDArray[Any]
 How = Literal["stats", "lsq"]
-Choose = Callable[[Layer, Sample, Sample, Tail, Array], NDArray[np.bool_] | None]
-Progress = Callable[[str, float], None]
+Choose = Callable[[Layer, Sample, Sample, Tail, Array], BoolArray | None]
 
 # A layer that is off by less still makes what it did.
 _ROUNDING = 1e-5

@@ -7,14 +7,12 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.repair.fit import Sample
 from upscale_onnx.repair.goals import Goal
 from upscale_onnx.repair.layers import Layer
 from upscale_onnx.runtime.activations import Walk
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array
 
 # Positions per unknown of one output: the error that the fit adds is about its inverse.
 _PER_UNKNOWN = 200

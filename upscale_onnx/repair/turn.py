@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.masks.targets import constant_tensors
@@ -15,8 +13,7 @@ from upscale_onnx.repair.axes import cheap_axes
 from upscale_onnx.repair.layers import Layer
 from upscale_onnx.repair.streams import Stream, linear_streams
 from upscale_onnx.runtime.activations import value_batches
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array
 
 
 def turned(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
+from upscale_onnx.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,8 +19,8 @@ class Claim:
     """
 
     sizes: tuple[int, ...]
-    held: npt.NDArray[np.int64] | None = None
-    constants: npt.NDArray[np.float64] | None = None
+    held: IntArray | None = None
+    constants: FloatArray | None = None
 
 
 @dataclass(frozen=True, eq=False)

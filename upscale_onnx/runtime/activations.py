@@ -14,8 +14,9 @@ from onnx import ModelProto, NodeProto, TypeProto
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.protos import element_count, skeleton
-from upscale_onnx.runtime.inputs import Array, Inputs, input_specs
+from upscale_onnx.runtime.inputs import Inputs, input_specs
 from upscale_onnx.runtime.sessions import input_names, make_session, run
+from upscale_onnx.types import Array
 
 _SPILL_BYTES = 2**29
 _MEASURE_BYTES = 2**26

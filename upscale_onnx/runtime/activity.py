@@ -12,9 +12,10 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import Shape
 from upscale_onnx.model.protos import copy_fields, stored_bytes
-from upscale_onnx.runtime.inputs import Array, Inputs
+from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
+from upscale_onnx.types import Array
 
 _CLIPPING = frozenset(("Relu", "Clip", "ThresholdedRelu", "HardSigmoid", "HardSwish"))
 _CHANNELS_LAST = frozenset(("MatMul", "Gemm"))

@@ -17,10 +17,11 @@ from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError, ModelError, ProviderError, UpscaleError
 from upscale_onnx.results import Race, Timing
-from upscale_onnx.runtime.inputs import Array, Inputs, feasible_inputs
+from upscale_onnx.runtime.inputs import Inputs, feasible_inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, ort_errors, run
 from upscale_onnx.runtime.statistics import median_ratio
+from upscale_onnx.types import Array
 from upscale_onnx.worker import beat, in_worker, on_runtime_thread
 
 MIN_ROUNDS = 7

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 from onnx import ModelProto, numpy_helper
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.protos import element_count, skeleton
 from upscale_onnx.runtime.sizes import TensorSpec
-
-Array = np.ndarray[Any, Any]
+from upscale_onnx.types import Array
 
 _MOST_BYTES = 2**30
 # Where the size is ours to choose, a network that reads much makes much more of it.

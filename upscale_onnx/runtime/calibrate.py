@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from onnx import ModelProto
 
 from upscale_onnx.model.kernels import Kernel, alone
-from upscale_onnx.runtime.inputs import Array, Inputs, feasible_inputs
+from upscale_onnx.runtime.inputs import Inputs, feasible_inputs
 from upscale_onnx.runtime.optimise import prepared_model
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.runtime.standins import size_of, stand_in_model, stand_ins
 from upscale_onnx.runtime.timing import TimedKernel, latency_ms, time_kernels, time_repeated
+from upscale_onnx.types import Array, Progress
 
 _GROUP_NODES, _GROUP_ELEMENTS = 48, 2**24
 _GROUP_SECONDS = 0.1
@@ -26,7 +27,6 @@ _MOST_NODE_MS, _LEAST_NODE_MS = 0.005, -0.005
 
 Known = Callable[[Kernel], bool]
 Store = Callable[[Sequence[TimedKernel], float | None], None]
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.results import OutputError
+from upscale_onnx.types import Array
 
-Array = np.ndarray[Any, Any]
 # For each of some axes: an error and a magnitude per index along it.
 Slices = dict[int, tuple[Array, Array]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from upscale_onnx.types import Array
 
 _BLOCKS = ((32, 0.4), (8, 0.3), (2, 0.2), (1, 0.1))  # lengths, and how much of the values is the same along them
 _HARMONICS, _PERIODIC = 12, 512  # of waves, and the window that their pitches are for

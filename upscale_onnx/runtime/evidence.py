@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.results import OutputError
-from upscale_onnx.runtime.compare import Array, Slices, compare_outputs, says_something, slice_errors, worst
+from upscale_onnx.runtime.compare import Slices, compare_outputs, says_something, slice_errors, worst
 from upscale_onnx.runtime.tolerance import Tolerance
+from upscale_onnx.types import Array
 
 # A model may amplify rounding by itself (a sharp softmax, a quantiser, a threshold). How far it is from itself, when
 # nothing but rounding has changed, is then the yardstick, up to a limit beyond which nothing is called equal.

@@ -12,13 +12,13 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model import Dim, Shape, infer_shapes, tensor_shape
+from upscale_onnx.model import Shape, infer_shapes, tensor_shape
 from upscale_onnx.runtime.budget import check_input_bytes, check_result_bytes
 from upscale_onnx.runtime.draws import Draw, booleans, floats, integers
 from upscale_onnx.runtime.roles import Role, input_roles
 from upscale_onnx.runtime.sizes import Sizes, TensorSpec, candidate_sizes, default_sizes, shape_of
+from upscale_onnx.types import Array, Dim
 
-Array = np.ndarray[Any, Any]
 Inputs = dict[str, Array]
 
 # What integers are drawn from that are neither indices nor sizes, both ends included.

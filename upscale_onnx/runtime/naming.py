@@ -6,11 +6,8 @@ Inputs go by the model's own names, the only input of a model also by "x" or "im
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
-from numpy.typing import NDArray
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array
 
 SAMPLES = ("x", "images")
 LABELS = ("y", "labels")

@@ -9,9 +9,10 @@ import numpy as np
 from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.runtime.inputs import Array, Inputs
+from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
+from upscale_onnx.types import Array
 
 if TYPE_CHECKING:
     import onnxruntime as ort

@@ -17,9 +17,10 @@ from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.results import OperatorTotal
-from upscale_onnx.runtime.inputs import Array, feasible_inputs
+from upscale_onnx.runtime.inputs import feasible_inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
+from upscale_onnx.types import Array
 from upscale_onnx.worker import in_worker
 
 _SUFFIX = "_kernel_time"

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from onnx import ModelProto, NodeProto
 
-from upscale_onnx.model import Dim, Shape
+from upscale_onnx.model import Shape
 from upscale_onnx.model.protos import iter_nodes
+from upscale_onnx.types import Dim
 
 # Where an operator reads indices, and the input along whose axis they point.
 _INDICES: dict[str, dict[int, int]] = {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.arrays import read_arrays
@@ -12,6 +11,7 @@ from upscale_onnx.runtime.activations import batch_size, batches_of, has_fixed_b
 from upscale_onnx.runtime.inputs import Inputs, input_specs
 from upscale_onnx.runtime.naming import labels_in, samples_in
 from upscale_onnx.runtime.user_inputs import check_inputs
+from upscale_onnx.types import IntArray
 
 
 def load_calibration(path: str, model: onnx.ModelProto) -> tuple[Inputs, ...]:
@@ -43,7 +43,7 @@ def _check_finite(arrays: Inputs, path: str) -> None:
             raise ArgumentError(f"{path}: {name!r} holds NaN or infinity; calibration needs finite numbers")
 
 
-def load_labels(path: str, model: onnx.ModelProto, samples: int) -> NDArray[np.int64] | None:
+def load_labels(path: str, model: onnx.ModelProto, samples: int) -> IntArray | None:
     """The classes of the first `samples` samples in the .npz at `path`: its array "y" or "labels", None without one.
 
     Raises:

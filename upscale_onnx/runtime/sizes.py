@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.model import Dim
+from upscale_onnx.types import Dim
 
 # In pairs for even and odd trials. Most image models take multiples of 32; text models may insist on a window,
 # which the later pairs try. Sound comes in windows of powers of two, of which a few are too short to say anything.

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from upscale_onnx.model.kernels import ALONE, Kernel, kernel_key
 from upscale_onnx.model.workloads import BLOCKED, Workload
-from upscale_onnx.runtime.inputs import Array
+from upscale_onnx.types import Array
 
 _FRACTIONS = (1.0, 0.75, 0.5, 0.25)
 _MOST_COUNTS = 6

@@ -18,10 +18,10 @@ from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.kernels import Kernel, alone, read_kernels
-from upscale_onnx.runtime.inputs import Array
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, ort_errors, run
 from upscale_onnx.runtime.standins import stand_in_model
+from upscale_onnx.types import Array
 from upscale_onnx.worker import beat, in_worker
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.arrays import read_arrays
-from upscale_onnx.model import Dim
-from upscale_onnx.runtime.inputs import Array, Inputs, input_specs
+from upscale_onnx.runtime.inputs import Inputs, input_specs
 from upscale_onnx.runtime.naming import samples_in
+from upscale_onnx.types import Array, Dim
 
 
 def load_inputs(path: str | os.PathLike[str], model: ModelProto) -> Inputs:

@@ -15,13 +15,14 @@ from upscale_onnx.results import Verification
 from upscale_onnx.runtime.activity import Activity, activity
 from upscale_onnx.runtime.draws import Draw
 from upscale_onnx.runtime.evidence import Trial, Verdict, is_plain, trials_of, verdict
-from upscale_onnx.runtime.inputs import Array, Inputs, InputSource
+from upscale_onnx.runtime.inputs import Inputs, InputSource
 from upscale_onnx.runtime.interface import interface_difference
 from upscale_onnx.runtime.noise import noisy_runs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.runtime.tolerance import Tolerance, tolerances
 from upscale_onnx.runtime.user_inputs import check_dims, check_inputs
+from upscale_onnx.types import Array
 from upscale_onnx.worker import in_worker
 
 # Large models get fewer trials, so that the check stays as fast as the rest of a compile; in how many of them sleeping

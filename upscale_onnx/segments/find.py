@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import ChannelMap, IntArray, is_constant
+from upscale_onnx.channels.channel_map import ChannelMap, is_constant
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.demand import demanded_positions
 from upscale_onnx.channels.rules.concat import Concat
 from upscale_onnx.channels.step import Step
 from upscale_onnx.results import Consumer, Producer, Refusal, Segment
+from upscale_onnx.types import IntArray
 
 
 @dataclass

@@ -6,14 +6,12 @@ Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from upscale_onnx.errors import ArgumentError
@@ -23,8 +21,7 @@ from upscale_onnx.measures.measure import Measure
 from upscale_onnx.options import Options
 from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.results import KeptChannels
-
-Progress = Callable[[str, float], None]
+from upscale_onnx.types import Array, Progress
 
 
 @dataclass(frozen=True)
@@ -178,7 +175,7 @@ def _matches(target: MaskTarget, pattern: str) -> bool:
 def _kept(masked: ModelProto, target: MaskTarget, options: Options) -> int:
     """How many of the target's channels are not zero."""
     axis = target.axis(options.side)
-    used: NDArray[Any] = numpy_helper.to_array(constant_tensors(masked)[target.weight]).astype(np.bool_)
+    used: Array = numpy_helper.to_array(constant_tensors(masked)[target.weight]).astype(np.bool_)
     return int(used.any(axis=tuple(i for i in range(used.ndim) if i != axis)).sum())
 
 

@@ -7,7 +7,6 @@ scaled by one factor, the largest that is found by halving under which the loss 
 from __future__ import annotations
 
 import glob
-from collections.abc import Callable
 from dataclasses import replace
 
 from onnx import ModelProto
@@ -18,8 +17,7 @@ from upscale_onnx.options import Options
 from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.results import KeptChannels
 from upscale_onnx.sensitivity.scan import Sensitivity, Together
-
-Progress = Callable[[str, float], None]
+from upscale_onnx.types import Progress
 
 _HALVINGS = 6
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import onnx
@@ -16,9 +16,9 @@ from upscale_onnx.costs.tables import Tables, Timed
 from upscale_onnx.costs.targets import Target, target
 from upscale_onnx.model import load_model
 from upscale_onnx.model.kernels import Kernel, read_kernels
+from upscale_onnx.types import Progress
 
 Model = str | os.PathLike[str] | onnx.ModelProto
-Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,12 @@ from typing import Any
 
 import onnx
 import torch
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.torch_backend.loss import loss
 from upscale_onnx.torch_backend.network import Network
 from upscale_onnx.torch_backend.values import Tensor, Value, tensor
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array
 
 
 @dataclass(frozen=True)

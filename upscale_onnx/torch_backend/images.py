@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+from upscale_onnx.types import Array
 
 # Images are moved by up to this share of their size; what comes in from outside is mirrored at the border.
 _MOST_MOVED = 1 / 8

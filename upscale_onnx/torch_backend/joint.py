@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 
 from upscale_onnx.torch_backend.images import moved
 from upscale_onnx.torch_backend.network import Network
 from upscale_onnx.torch_backend.values import Tensor, Value, from_array
-
-Array = NDArray[Any]
+from upscale_onnx.types import Array
 
 # One cycle of Adam: how far a weight moves in a step at most, relative to the weights of its row and column.
 _STEP = 3e-3

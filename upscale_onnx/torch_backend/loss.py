@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn import functional
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.torch_backend.values import Tensor
+from upscale_onnx.types import Array
 
 
-def loss(output: Tensor, labels: NDArray[Any] | None, last: str) -> Tensor:
+def loss(output: Tensor, labels: Array | None, last: str) -> Tensor:
     """The sum over samples of the cross-entropy of `output` (samples, classes) and `labels` (samples,).
 
     Without labels, the classes that the model itself predicts take their place; where `output` is no such matrix,

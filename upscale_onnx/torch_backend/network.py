@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.torch_backend import elementwise, layers, moves, resize
 from upscale_onnx.torch_backend.values import Operator, Rule, Value, array, from_array
+from upscale_onnx.types import Array
 
 RULES: Mapping[str, Rule] = {**elementwise.RULES, **layers.RULES, **moves.RULES, **resize.RULES}
 """Operators with gradients, by name."""
@@ -52,7 +52,7 @@ class Network:
 
     def run(
         self,
-        inputs: Mapping[str, NDArray[Any]],
+        inputs: Mapping[str, Array],
         change: Change | None = None,
         weights: Mapping[str, Value] | None = None,
     ) -> dict[str, Value]:
@@ -94,7 +94,7 @@ class Network:
             )
         yield from map(_value, self._reference(step, given))
 
-    def _reference(self, step: _Step, given: Sequence[Value | None]) -> Sequence[NDArray[Any]]:
+    def _reference(self, step: _Step, given: Sequence[Value | None]) -> Sequence[Array]:
         """What no gradient flows through, computed by the reference implementation of ONNX: constants and shapes."""
         node = step.node
         feeds = {n: array(v) for n, v in zip(node.input, given, strict=True) if v is not None}
@@ -126,7 +126,7 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
     return list(value) if attribute.ints or attribute.floats else value
 
 
-def _value(value: NDArray[Any]) -> Value:
+def _value(value: Array) -> Value:
     if value.dtype.kind == "f" or str(value.dtype) == "bfloat16":
         return from_array(value)
     return value

@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from upscale_onnx.torch_backend.values import Operator, Rule, Tensor, Value, array, ints, tensor
+from upscale_onnx.types import FloatArray
 
-Floats = NDArray[np.float64]
 
-
-def _positions(mode: str, size: int, made: int, scale: float) -> Floats | None:
+def _positions(mode: str, size: int, made: int, scale: float) -> FloatArray | None:
     """Where each of `made` elements lies among `size` ones; None for a mode that is not known."""
     places = np.arange(made, dtype=np.float64)
     if mode == "half_pixel" or (mode == "pytorch_half_pixel" and made > 1):
@@ -33,7 +31,7 @@ def _positions(mode: str, size: int, made: int, scale: float) -> Floats | None:
     return None
 
 
-def _nearest(positions: Floats, rounding: str) -> Floats:
+def _nearest(positions: FloatArray, rounding: str) -> FloatArray:
     if rounding == "floor":
         return np.floor(positions)
     if rounding == "ceil":
@@ -43,7 +41,7 @@ def _nearest(positions: Floats, rounding: str) -> Floats:
     return np.ceil(positions - 0.5)
 
 
-def _axis(x: Tensor, axis: int, positions: Floats, mode: str, rounding: str) -> Tensor:
+def _axis(x: Tensor, axis: int, positions: FloatArray, mode: str, rounding: str) -> Tensor:
     last = x.shape[axis] - 1
     if mode == "nearest":
         return _pick(x, axis, np.clip(_nearest(positions, rounding), 0, last))
@@ -53,7 +51,7 @@ def _axis(x: Tensor, axis: int, positions: Floats, mode: str, rounding: str) -> 
     return _pick(x, axis, low) * (1 - share) + _pick(x, axis, np.minimum(low + 1, last)) * share
 
 
-def _pick(x: Tensor, axis: int, places: Floats) -> Tensor:
+def _pick(x: Tensor, axis: int, places: FloatArray) -> Tensor:
     return x.index_select(axis, torch.from_numpy(places.astype(np.int64)))
 
 

@@ -9,12 +9,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.types import Array
 
 Tensor: TypeAlias = torch.Tensor
-Value: TypeAlias = torch.Tensor | NDArray[Any]
+Value: TypeAlias = torch.Tensor | Array
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def tensor(value: Value, like: Tensor | None = None) -> Tensor:
     return found if like is None or found.dtype == like.dtype else found.to(like.dtype)
 
 
-def from_array(array: NDArray[Any]) -> Tensor:
+def from_array(array: Array) -> Tensor:
     """The array as a tensor; half precision becomes single, in which everything is computed."""
     plain = np.ascontiguousarray(array)
     if plain.dtype.kind == "V" or str(plain.dtype) in ("bfloat16", "float16"):
@@ -57,7 +57,7 @@ def from_array(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(plain).reshape(array.shape)
 
 
-def array(value: Value) -> NDArray[Any]:
+def array(value: Value) -> Array:
     """`value` as an array, without its gradient."""
     return value.detach().numpy() if isinstance(value, torch.Tensor) else value
 

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.types import Array, BoolArray, FloatArray
 
-Array = NDArray[Any]
-Mask = NDArray[np.bool_]
 Pattern = Literal["random", "l1", "random-structured", "ln-structured"]
 
 STRUCTURED = ("random-structured", "ln-structured")
@@ -37,7 +36,9 @@ def count(amount: float, size: int) -> int:
     return int(amount)
 
 
-def random_unstructured(array: Array, amount: float, rng: np.random.Generator, before: Mask | None = None) -> Mask:
+def random_unstructured(
+    array: Array, amount: float, rng: np.random.Generator, before: BoolArray | None = None
+) -> BoolArray:
     """Mask of the shape of `array` that prunes `amount` of its entries at random.
 
     Raises: ArgumentError where the amount is out of range.
@@ -45,7 +46,7 @@ def random_unstructured(array: Array, amount: float, rng: np.random.Generator, b
     return _of_entries(rng.random(array.shape), amount, before)
 
 
-def l1_unstructured(array: Array, amount: float, before: Mask | None = None) -> Mask:
+def l1_unstructured(array: Array, amount: float, before: BoolArray | None = None) -> BoolArray:
     """Mask of the shape of `array` that prunes the entries of lowest magnitude; the earlier of equals goes first.
 
     Entries that are not numbers go last.
@@ -58,8 +59,8 @@ def l1_unstructured(array: Array, amount: float, before: Mask | None = None) -> 
 
 
 def random_structured(
-    array: Array, amount: float, dim: int, rng: np.random.Generator, before: Mask | None = None
-) -> Mask:
+    array: Array, amount: float, dim: int, rng: np.random.Generator, before: BoolArray | None = None
+) -> BoolArray:
     """Mask of the shape of `array` that prunes `amount` of the channels along axis `dim` at random.
 
     Raises: ArgumentError where the amount or the axis is out of range, or the array has less than two axes.
@@ -68,7 +69,7 @@ def random_structured(
     return _of_channels(np.asarray(rng.random(array.shape[axis])), amount, axis, _all_kept(array, before))
 
 
-def ln_structured(array: Array, amount: float, n: float, dim: int, before: Mask | None = None) -> Mask:
+def ln_structured(array: Array, amount: float, n: float, dim: int, before: BoolArray | None = None) -> BoolArray:
     """Mask of the shape of `array` that prunes the channels along axis `dim` of the lowest L`n` norm.
 
     n: any number, inf and -inf included; 0 counts what is not zero. A channel that holds no numbers goes last.
@@ -82,7 +83,7 @@ def ln_structured(array: Array, amount: float, n: float, dim: int, before: Mask 
     return _of_channels(_norms(rows, n), amount, axis, _all_kept(array, before))
 
 
-def custom_from_mask(array: Array, mask: Array, before: Mask | None = None) -> Mask:
+def custom_from_mask(array: Array, mask: Array, before: BoolArray | None = None) -> BoolArray:
     """`mask`, of ones (kept) and zeros, as a mask for `array`.
 
     Raises: ArgumentError where it has another shape, or other entries.
@@ -96,14 +97,14 @@ def custom_from_mask(array: Array, mask: Array, before: Mask | None = None) -> M
     return kept
 
 
-def _of_entries(scores: Array, amount: float, before: Mask | None) -> Mask:
+def _of_entries(scores: Array, amount: float, before: BoolArray | None) -> BoolArray:
     kept = _all_kept(scores, before).ravel()
     left = np.flatnonzero(kept)
     kept[left[lowest(scores.ravel()[left], count(amount, left.size))]] = False
     return kept.reshape(scores.shape)
 
 
-def _of_channels(scores: Array, amount: float, axis: int, before: Mask) -> Mask:
+def _of_channels(scores: Array, amount: float, axis: int, before: BoolArray) -> BoolArray:
     rows = np.moveaxis(before, axis, 0).reshape(before.shape[axis], -1)
     left = np.flatnonzero(rows.any(axis=1))
     pruned = left[lowest(scores[left], count(amount, left.size))]
@@ -128,7 +129,7 @@ def _magnitudes(array: Array) -> Array:
     return magnitudes
 
 
-def _norms(rows: NDArray[np.float64], n: float) -> NDArray[np.float64]:
+def _norms(rows: FloatArray, n: float) -> FloatArray:
     if not rows.shape[1]:
         return np.zeros(rows.shape[0])
     # Powers of the largest and smallest numbers leave the range of doubles; of shares of the largest they do not.
@@ -139,7 +140,7 @@ def _norms(rows: NDArray[np.float64], n: float) -> NDArray[np.float64]:
     return np.asarray(norms if n == 0 else norms * scale[:, 0])
 
 
-def _all_kept(array: Array, before: Mask | None) -> Mask:
+def _all_kept(array: Array, before: BoolArray | None) -> BoolArray:
     if before is None:
         return np.ones(array.shape, np.bool_)
     if before.shape != array.shape:

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.options import Side
+from upscale_onnx.types import Array, BoolArray
 from upscale_onnx.unstructured.parameters import Kind, Parameter, choose, parameters
 from upscale_onnx.unstructured.patterns import (
     STRUCTURED,
-    Mask,
     Pattern,
     custom_from_mask,
     l1_unstructured,
@@ -26,7 +25,7 @@ from upscale_onnx.unstructured.patterns import (
 )
 from upscale_onnx.unstructured.zeros import read, write_zeros
 
-Custom = Callable[[NDArray[Any], Mask, np.random.Generator], NDArray[Any]]
+Custom = Callable[[Array, BoolArray, np.random.Generator], Array]
 
 
 @dataclass(frozen=True)
@@ -77,11 +76,11 @@ class Pruned:
     no channels on the side that was asked for."""
 
     model: onnx.ModelProto
-    masks: Mapping[str, Mask]
+    masks: Mapping[str, BoolArray]
     skipped: tuple[str, ...] = ()
 
 
-def sparsify(model: onnx.ModelProto, pruning: Pruning, scores: Mapping[str, NDArray[Any]] | None = None) -> Pruned:
+def sparsify(model: onnx.ModelProto, pruning: Pruning, scores: Mapping[str, Array] | None = None) -> Pruned:
     """`model` with zeros where `pruning` prunes. scores: by tensor name, arrays to rank in place of the tensors.
 
     Every tensor is pruned once, however many nodes use it.
@@ -106,7 +105,7 @@ def sparsify(model: onnx.ModelProto, pruning: Pruning, scores: Mapping[str, NDAr
     return Pruned(write_zeros(model, masks), masks, skipped)
 
 
-def apply_masks(model: onnx.ModelProto, masks: Mapping[str, NDArray[Any]]) -> Pruned:
+def apply_masks(model: onnx.ModelProto, masks: Mapping[str, Array]) -> Pruned:
     """`model` with zeros where `masks` (tensor name -> array of its shape, 0 = pruned) are 0.
 
     Raises:
@@ -122,8 +121,8 @@ def apply_masks(model: onnx.ModelProto, masks: Mapping[str, NDArray[Any]]) -> Pr
 
 
 def _mask(
-    array: NDArray[Any], before: Mask | None, parameter: Parameter, pruning: Pruning, rng: np.random.Generator
-) -> Mask:
+    array: Array, before: BoolArray | None, parameter: Parameter, pruning: Pruning, rng: np.random.Generator
+) -> BoolArray:
     if callable(pruning.pattern):
         kept = np.ones(array.shape, np.bool_) if before is None else before
         return custom_from_mask(array, np.asarray(pruning.pattern(array, kept, rng)), before)
@@ -140,8 +139,8 @@ def _mask(
 
 
 def _global_masks(
-    ranked: Mapping[str, NDArray[Any]], before: Mapping[str, Mask], pruning: Pruning, rng: np.random.Generator
-) -> dict[str, Mask]:
+    ranked: Mapping[str, Array], before: Mapping[str, BoolArray], pruning: Pruning, rng: np.random.Generator
+) -> dict[str, BoolArray]:
     amount = pruning.amount or 0
     flat = np.concatenate([_ranks(array) for array in ranked.values()])
     kept = np.concatenate([before[name].ravel() for name in ranked]) if before else None
@@ -151,7 +150,7 @@ def _global_masks(
     return {name: part.reshape(array.shape) for (name, array), part in zip(ranked.items(), parts, strict=True)}
 
 
-def _ranks(array: NDArray[Any]) -> NDArray[Any]:
+def _ranks(array: Array) -> Array:
     """Flat, and of a type that mixes with that of other tensors: numpy has no common one of half precisions."""
     return array.ravel().astype(np.float64 if array.dtype == np.float64 else np.float32)
 
@@ -160,7 +159,7 @@ def _has_no_channels(parameter: Parameter, pruning: Pruning) -> bool:
     return pruning.pattern in STRUCTURED and pruning.dim is None and parameter.axis(pruning.side) is None
 
 
-def _fitting(scores: Mapping[str, NDArray[Any]], values: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+def _fitting(scores: Mapping[str, Array], values: Mapping[str, Array]) -> Mapping[str, Array]:
     for name, array in scores.items():
         if name not in values:
             raise ArgumentError(f"scores are given for {name!r}, which is not pruned{did_you_mean(name, values)}")
@@ -169,7 +168,7 @@ def _fitting(scores: Mapping[str, NDArray[Any]], values: Mapping[str, NDArray[An
     return scores
 
 
-def _named(name: str, make: Callable[..., Mask], *args: Any) -> Mask:
+def _named(name: str, make: Callable[..., BoolArray], *args: Any) -> BoolArray:
     """What `make` returns; its errors say which tensor they are about."""
     try:
         return make(*args)

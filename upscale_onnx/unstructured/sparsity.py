@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.types import Array, BoolArray
 from upscale_onnx.unstructured.parameters import Parameter, parameters
 from upscale_onnx.unstructured.zeros import read
 
@@ -59,7 +58,7 @@ def sparsity(model: onnx.ModelProto, chosen: Sequence[Parameter] | None = None) 
     return Sparsity(zeros, size, zeros / size if size else 0.0, rows)
 
 
-def _of_tensor(parameter: Parameter, values: NDArray[Any]) -> TensorSparsity:
+def _of_tensor(parameter: Parameter, values: Array) -> TensorSparsity:
     used = values.astype(np.bool_)
     zeros = used.size - int(np.count_nonzero(used))
     zero_inputs, inputs = _of_channels(used, parameter.input_axis)
@@ -80,7 +79,7 @@ def _of_tensor(parameter: Parameter, values: NDArray[Any]) -> TensorSparsity:
     )
 
 
-def _of_channels(used: NDArray[np.bool_], axis: int | None) -> tuple[int | None, int | None]:
+def _of_channels(used: BoolArray, axis: int | None) -> tuple[int | None, int | None]:
     """How many channels along `axis` are not used, and how many there are."""
     if axis is None:
         return None, None

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import external_data_helper, numpy_helper
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.masks.targets import constant_tensors
-from upscale_onnx.unstructured.patterns import Mask
+from upscale_onnx.types import Array, BoolArray
 
 _VALUES = ("float_data", "int32_data", "double_data")  # where floating-point values may be beside raw_data
 
 
-def read(tensor: onnx.TensorProto, name: str) -> NDArray[Any]:
+def read(tensor: onnx.TensorProto, name: str) -> Array:
     """The values of `tensor`, which `name` is for in errors.
 
     Raises: ModelError where they are in another file and were not loaded.
@@ -26,7 +24,7 @@ def read(tensor: onnx.TensorProto, name: str) -> NDArray[Any]:
     return numpy_helper.to_array(tensor)
 
 
-def write_zeros(model: onnx.ModelProto, masks: Mapping[str, Mask]) -> onnx.ModelProto:
+def write_zeros(model: onnx.ModelProto, masks: Mapping[str, BoolArray]) -> onnx.ModelProto:
     """A copy of `model` with zeros where `masks` (tensor name -> True = kept) prune.
 
     All other entries keep their bytes, and all tensors their encoding.
@@ -43,7 +41,7 @@ def write_zeros(model: onnx.ModelProto, masks: Mapping[str, Mask]) -> onnx.Model
     return pruned
 
 
-def _zero(tensor: onnx.TensorProto, pruned: Mask) -> None:
+def _zero(tensor: onnx.TensorProto, pruned: BoolArray) -> None:
     """Zero bits are the number 0 in every floating-point type, so values need not be decoded."""
     if tensor.HasField("raw_data"):
         entries = np.frombuffer(tensor.raw_data, np.uint8).reshape(pruned.size, -1).copy()

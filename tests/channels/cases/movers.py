@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.channels.case import Array, Case, Plain, Tracked
+from tests.channels.case import Case, Plain, Tracked
+from upscale_onnx.types import Array
 
 _X = Tracked((2, 6, 3, 4))
 _DYNAMIC = Tracked((2, 6, 3, 4), dynamic=(0,))

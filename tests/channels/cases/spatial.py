@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.channels.case import Array, Case, Plain, Tracked
+from tests.channels.case import Case, Plain, Tracked
+from upscale_onnx.types import Array
 
 _X = Tracked((2, 6, 5, 5))
 _LINE = Tracked((2, 6, 7))

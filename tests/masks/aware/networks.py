@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import Dims, FloatArray
 from upscale_onnx.channels.op import Op
 from upscale_onnx.masks.aware.network import Layer, Network
+from upscale_onnx.types import Dims, FloatArray
 
 BLOCK = 4
 

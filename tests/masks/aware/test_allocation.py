@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.masks.aware.networks import BLOCK, BlockPrices, chain
-from upscale_onnx.channels.channel_map import BoolArray, FloatArray
 from upscale_onnx.masks.aware.allocator import Allocator
 from upscale_onnx.masks.aware.greedy import greedy_moves
 from upscale_onnx.masks.aware.network import Network
@@ -19,6 +18,7 @@ from upscale_onnx.masks.aware.spread import spread
 from upscale_onnx.masks.aware.state import Move, Pruning
 from upscale_onnx.masks.aware.trim import after, trimmed
 from upscale_onnx.masks.select import lowest
+from upscale_onnx.types import BoolArray, FloatArray
 
 LEAST = 1 / 3
 

@@ -8,7 +8,6 @@ import pytest
 from onnx import numpy_helper
 
 from tests.graphs import parse, weight
-from upscale_onnx.channels.channel_map import FloatArray
 from upscale_onnx.costs.costs import PresetCosts
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.export import make
@@ -19,6 +18,7 @@ from upscale_onnx.masks.checks import check_masks, knows_target
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.prune.masking import masked_model
+from upscale_onnx.types import FloatArray
 
 RESIDUAL = """(float[1,3,16,16] x) => (float[1,4,16,16] y) {
     a = Conv<pads=[1,1,1,1]>(x, w0)

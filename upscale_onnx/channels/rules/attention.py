@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, BoolArray, ChannelMap, is_wild
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import BoolArray
 
 
 class Attend:

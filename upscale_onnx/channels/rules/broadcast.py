@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap, Dims, IntArray
+from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import Even, Fresh, Maps, Read
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room, check_room
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Dims, IntArray
 
 
 def known_map(maps: Maps, index: int) -> ChannelMap:

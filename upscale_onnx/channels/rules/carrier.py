@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import Array, ChannelMap
+from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import Emissions, Maps, Misaligned, Resize
 from upscale_onnx.channels.grid import is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array
 
 
 def source(maps: Maps, index: int = 0) -> ChannelMap:

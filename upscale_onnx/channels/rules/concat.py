@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, IntArray, is_wild
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
 from upscale_onnx.channels.grid import coordinates, full_emission, is_full, rectangle, rows_along, take
 from upscale_onnx.channels.op import Op
@@ -13,6 +13,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import IntArray
 
 
 class Concat:

@@ -13,17 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import (
-    VARYING,
-    WILD,
-    Array,
-    ChannelMap,
-    FloatArray,
-    IntArray,
-    is_constant,
-    is_wild,
-    vector_map,
-)
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, vector_map
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Read, Resize
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.op import Op
@@ -44,6 +34,7 @@ from upscale_onnx.channels.rules.kernel import (
     window_sums,
 )
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array, FloatArray, IntArray
 
 
 class Contraction(ABC):

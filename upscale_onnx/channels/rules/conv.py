@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import Array
 from upscale_onnx.channels.flow import Maps
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -16,6 +15,7 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.kernel import Kernel
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array
 
 
 def _parameters(op: Op) -> tuple[Array, Array | None, int]:

@@ -9,18 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import (
-    MASKED,
-    VARYING,
-    WILD,
-    Array,
-    ChannelMap,
-    FloatArray,
-    IntArray,
-    is_constant,
-    is_wild,
-    varying,
-)
+from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, varying
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
 from upscale_onnx.channels.grid import is_full, take
@@ -36,6 +25,7 @@ from upscale_onnx.channels.rules.broadcast import (
     operand_rank,
 )
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array, FloatArray, IntArray
 
 UNARY = (  # noqa: SIM905
     "Relu LeakyRelu Elu Selu Celu ThresholdedRelu Sigmoid HardSigmoid HardSwish Mish Swish Softplus Softsign Tanh "

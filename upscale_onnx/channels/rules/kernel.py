@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import WILD, Array, BoolArray, FloatArray, IntArray, is_constant
+from upscale_onnx.channels.channel_map import WILD, is_constant
 from upscale_onnx.channels.flow import Misaligned
+from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

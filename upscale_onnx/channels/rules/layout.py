@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import Array, ChannelMap, Dim, Dims
+from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array, Dim, Dims
 
 
 @dataclass(frozen=True)

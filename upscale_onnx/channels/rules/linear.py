@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import Array
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -16,6 +15,7 @@ from upscale_onnx.channels.rules.attention import Attend
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.kernel import Kernel
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array
 
 
 class Gemm(Contraction):

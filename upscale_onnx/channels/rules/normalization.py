@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, IntArray, is_constant, is_wild
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
 from upscale_onnx.channels.grid import axis_positions, is_full, take
@@ -14,6 +14,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import IntArray
 
 
 def _constant_vectors(op: Op, count: int) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, Array, ChannelMap, is_wild
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, NewNode, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -12,6 +12,7 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array
 
 
 class Pad:

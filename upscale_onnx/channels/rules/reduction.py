@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, IntArray, is_constant, is_wild
+from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Resize
 from upscale_onnx.channels.grid import coordinates
 from upscale_onnx.channels.op import Op
@@ -12,6 +12,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import pass_on, source
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import IntArray
 
 _KEEP_ANY = ("ReduceMean", "ReduceMax", "ReduceMin")
 _KEEP_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd")

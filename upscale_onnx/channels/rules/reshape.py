@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap, IntArray, collapse
+from upscale_onnx.channels.channel_map import ChannelMap, collapse
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Resize
 from upscale_onnx.channels.grid import coordinates, rectangle
 from upscale_onnx.channels.op import Op
@@ -17,6 +17,7 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import only_first_output, source
 from upscale_onnx.channels.rules.layout import holds, layout, new_shape, written_out_sizes
+from upscale_onnx.types import IntArray
 
 
 class Reshape:

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap, IntArray
+from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, NewNode, Resize
 from upscale_onnx.channels.grid import coordinates, locate, rows_along, without_axis
 from upscale_onnx.channels.op import Op
@@ -20,6 +20,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import IntArray
 
 Picks = tuple[int, list[IntArray] | None, bool]
 

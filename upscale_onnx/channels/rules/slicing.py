@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import Array, ChannelMap, IntArray
+from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -16,6 +16,7 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.channels.rules.selection import Picks, Selection, is_range, slice_node
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array, IntArray
 
 
 @dataclass(frozen=True)

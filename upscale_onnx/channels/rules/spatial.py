@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, Array, is_constant, is_wild, vector_map
+from upscale_onnx.channels.channel_map import VARYING, WILD, is_constant, is_wild, vector_map
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -15,6 +15,7 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array
 
 
 class Pooling:

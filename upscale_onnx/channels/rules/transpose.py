@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import WILD, Array, ChannelMap
+from upscale_onnx.channels.channel_map import WILD, ChannelMap
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
 from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.channels.op import Op
@@ -13,6 +13,7 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array
 
 
 class Transpose:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import BoolArray, FloatArray
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.remembered import Remembered
 from upscale_onnx.masks.aware.greedy import greedy_moves
@@ -22,6 +21,7 @@ from upscale_onnx.masks.aware.spread import spread
 from upscale_onnx.masks.aware.state import Move, Pruning
 from upscale_onnx.masks.aware.trim import after, trimmed
 from upscale_onnx.masks.select import lowest
+from upscale_onnx.types import BoolArray, FloatArray
 
 # A third of its channels is the least that a layer keeps, and no layer loses more than twice the amount: with
 # small amounts, losing a block of a narrow layer costs more accuracy than its share of importance tells.

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import FloatArray, IntArray
 from upscale_onnx.masks.aware.network import NEARLY_NOTHING
 from upscale_onnx.masks.aware.state import Move, Pruning
+from upscale_onnx.types import FloatArray, IntArray
 
 _LEAST_MS = 1e-7
 

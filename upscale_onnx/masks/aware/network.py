@@ -16,7 +16,6 @@ from functools import cached_property
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import BoolArray, Dims, FloatArray, IntArray
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.contraction import Contraction
@@ -24,6 +23,7 @@ from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.masks.aware.signal import signal_shares
+from upscale_onnx.types import BoolArray, Dims, FloatArray, IntArray
 
 # A layer's last importance is not dropped: without it nothing is left to compute.
 NEARLY_NOTHING = 1e-9

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import BoolArray
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.remembered import Remembered
 from upscale_onnx.masks.aware.network import Layer, Network
+from upscale_onnx.types import BoolArray
 
 
 class Predictor:

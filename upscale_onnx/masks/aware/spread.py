@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import BoolArray, FloatArray, IntArray
 from upscale_onnx.masks.aware.network import NEARLY_NOTHING
 from upscale_onnx.masks.aware.state import Pruning
+from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 
 def spread(state: Pruning, channels: int) -> tuple[list[BoolArray], float]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import BoolArray, IntArray
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.masks.aware.network import NEARLY_NOTHING, Layer, Network
+from upscale_onnx.types import BoolArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.criteria import apoz, fpgm, hrank, l1, l2, lamp, mean_activation, minimum, random, taylor, wanda
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
+from upscale_onnx.types import Array, FloatArray
 
-Criterion: TypeAlias = Callable[[NDArray[Any], int, np.random.Generator], NDArray[np.float64]]
+Criterion: TypeAlias = Callable[[Array, int, np.random.Generator], FloatArray]
 
 CRITERIA: Mapping[str, Criterion] = MappingProxyType(
     {

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.types import Array, FloatArray
 
-Floats = NDArray[np.float64]
 
-
-def _mean(weight: NDArray[Any], axis: int, total: Floats, samples: int) -> Floats:
+def _mean(weight: Array, axis: int, total: FloatArray, samples: int) -> FloatArray:
     return total / max(samples, 1)
 
 
@@ -27,9 +24,9 @@ class ActivationCriterion:
     by default the mean over samples.
     """
 
-    measure: Callable[[NDArray[Any]], Floats]
-    score: Callable[[NDArray[Any], int, Floats, int], Floats] = _mean
+    measure: Callable[[Array], FloatArray]
+    score: Callable[[Array, int, FloatArray, int], FloatArray] = _mean
 
-    def __call__(self, weight: NDArray[Any], axis: int, rng: np.random.Generator) -> Floats:
+    def __call__(self, weight: Array, axis: int, rng: np.random.Generator) -> FloatArray:
         """Raises: ArgumentError always: weights alone have no activations."""
         raise ArgumentError("a criterion of activations needs calibration data: give a path as calibration")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from upscale_onnx.types import Array, FloatArray
 
 
-def measure(maps: NDArray[Any]) -> NDArray[np.float64]:
+def measure(maps: Array) -> FloatArray:
     """Sum over samples of the share of each channel's positions that are not zero; maps: (N, C, ...); returns (C,).
 
     Source: Hu et al., "Network Trimming: A Data-Driven Neuron Pruning Approach towards Efficient Deep
@@ -17,6 +16,6 @@ def measure(maps: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray((maps != 0).reshape(*maps.shape[:2], -1).mean(axis=2).sum(axis=0))
 
 
-def score(total: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
+def score(total: FloatArray, samples: int) -> FloatArray:
     """Share of positions that are not zero, of the sum `total` over `samples` samples."""
     return total / max(samples, 1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from upscale_onnx.types import Array, FloatArray
 
 
-def score(scale: NDArray[Any]) -> NDArray[np.float64]:
+def score(scale: Array) -> FloatArray:
     """Magnitude of each channel's scale; scale: (C,).
 
     Source: Liu et al., "Learning Efficient Convolutional Networks through Network Slimming", ICCV 2017, section 3.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial.distance import cdist
 
+from upscale_onnx.types import Array, FloatArray
 
-def score(weight: NDArray[Any], axis: int, rng: np.random.Generator) -> NDArray[np.float64]:
+
+def score(weight: Array, axis: int, rng: np.random.Generator) -> FloatArray:
     """Sum of the Euclidean distances of every slice of `weight` along `axis` to all others.
 
     weight: any shape; returns (weight.shape[axis],), lowest for the channel nearest to the geometric median.

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from upscale_onnx.types import Array, FloatArray
 
 
-def measure(maps: NDArray[Any]) -> NDArray[np.float64]:
+def measure(maps: Array) -> FloatArray:
     """Sum over samples of the rank of each channel's feature map.
 
     maps: (N, C, H, W); channels without two spatial axes are taken as one row, of rank 0 or 1. Returns (C,).
@@ -21,6 +20,6 @@ def measure(maps: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.linalg.matrix_rank(flat.reshape(shape).astype(np.float64)).sum(axis=0), np.float64)
 
 
-def score(total: NDArray[np.float64], samples: int) -> NDArray[np.float64]:
+def score(total: FloatArray, samples: int) -> FloatArray:
     """Mean rank of each channel, of the sum `total` over `samples` samples."""
     return total / max(samples, 1)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from upscale_onnx.types import Array, FloatArray
 
 
-def score(weight: NDArray[Any], axis: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def score(weight: Array, axis: int, rng: np.random.Generator) -> FloatArray:
     """L2 norm of every slice of `weight` along `axis`.
 
     weight: any shape; returns (weight.shape[axis],). `rng` is not used. A channel that holds a NaN scores NaN.

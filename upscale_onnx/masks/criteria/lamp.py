@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.masks.criteria import l2
+from upscale_onnx.types import Array, FloatArray
 
 
-def score(weight: NDArray[Any], axis: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def score(weight: Array, axis: int, rng: np.random.Generator) -> FloatArray:
     """LAMP score of every slice of `weight` along `axis`: its L2 norm over the sum of its own and all larger norms.
 
     weight: any shape; returns (weight.shape[axis],). Of equal norms the later counts as larger. Channels of norms

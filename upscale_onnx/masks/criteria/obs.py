@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+
+from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _RIDGE = 1e-6
 # Rows of removed channels are dropped where less than this share is left: copying is dear, and so are dead rows.
 _SPARSE = 0.85
 
 
-def score(covariance: NDArray[Any], matrix: NDArray[Any], channels: int, block: int) -> NDArray[np.float64]:
+def score(covariance: Array, matrix: Array, channels: int, block: int) -> FloatArray:
     """Root of the squared output error that the removal of each channel adds, the others being re-fitted every time.
 
     covariance: (K, K), the sum over positions of x x^T, x being what one output position reads; matrix: (K, M),
@@ -33,7 +33,7 @@ def score(covariance: NDArray[Any], matrix: NDArray[Any], channels: int, block: 
     return scores
 
 
-def keep(covariance: NDArray[Any], matrix: NDArray[Any], channels: int, block: int, count: int) -> NDArray[np.bool_]:
+def keep(covariance: Array, matrix: Array, channels: int, block: int, count: int) -> BoolArray:
     """Which channels stay, (channels,), when the `count` are pruned that `score` scores lowest; at least one stays."""
     kept = np.ones(channels, np.bool_)
     removals = _removals(covariance, matrix, channels, block)
@@ -42,7 +42,7 @@ def keep(covariance: NDArray[Any], matrix: NDArray[Any], channels: int, block: i
     return kept
 
 
-def _removals(covariance: NDArray[Any], matrix: NDArray[Any], channels: int, block: int) -> Iterator[tuple[int, float]]:
+def _removals(covariance: Array, matrix: Array, channels: int, block: int) -> Iterator[tuple[int, float]]:
     """Channels in the order of their removal, and the squared error that each adds."""
     size = covariance.shape[0]
     weights = np.array(matrix, np.float64)
@@ -66,9 +66,9 @@ def _removals(covariance: NDArray[Any], matrix: NDArray[Any], channels: int, blo
         inverse[b, b] = np.eye(block)  # zero but for rounding by now, and not to be looked at again
 
 
-def _added(inverse: NDArray[Any], weights: NDArray[Any], channels: int, block: int) -> NDArray[np.float64]:
+def _added(inverse: Array, weights: Array, channels: int, block: int) -> FloatArray:
     """The squared error that the removal of each channel adds."""
-    found: NDArray[np.float64]
+    found: FloatArray
     if block == 1:
         found = np.einsum("km,km->k", weights[:channels], weights[:channels]) / inverse.diagonal()[:channels]
         return found

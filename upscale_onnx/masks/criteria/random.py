@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
+
+from upscale_onnx.types import Array, FloatArray
 
 
-def score(weight: NDArray[Any], axis: int, rng: np.random.Generator) -> NDArray[np.float64]:
+def score(weight: Array, axis: int, rng: np.random.Generator) -> FloatArray:
     """Uniform numbers in [0, 1) drawn from `rng`, one per slice of `weight` along `axis`.
 
     weight: any shape, its values are not read; returns (weight.shape[axis],).

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.types import Array, FloatArray
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def settings(words: Mapping[str, str]) -> Settings:
     return Settings(norm, price, int(power))
 
 
-def measure(changes: NDArray[Any], power: int) -> NDArray[np.float64]:
+def measure(changes: Array, power: int) -> FloatArray:
     """Sum over samples of |change|^power; changes: (N, C), value times gradient summed over positions; returns (C,).
 
     Source: Molchanov et al., "Pruning Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017,
@@ -58,7 +57,7 @@ def measure(changes: NDArray[Any], power: int) -> NDArray[np.float64]:
     return np.asarray((np.abs(changes.astype(np.float64)) ** power).sum(axis=0))
 
 
-def score(total: NDArray[np.float64], samples: int, megaflops: float, chosen: Settings) -> NDArray[np.float64]:
+def score(total: FloatArray, samples: int, megaflops: float, chosen: Settings) -> FloatArray:
     """Mean change, of the sum `total` over `samples`, normalised and less the price of what a channel computes.
 
     megaflops: per channel and sample, a multiply-accumulate being two; it is the same for all channels of a layer.

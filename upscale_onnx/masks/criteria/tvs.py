@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from upscale_onnx.types import Array, FloatArray, IntArray
 
 _RIDGE = 1e-6
 
@@ -20,15 +18,15 @@ class Sums:
     count: (K,); first, second: (K, C).
     """
 
-    count: Floats
-    first: Floats
-    second: Floats
+    count: FloatArray
+    first: FloatArray
+    second: FloatArray
 
     def __add__(self, other: Sums) -> Sums:
         return Sums(self.count + other.count, self.first + other.first, self.second + other.second)
 
 
-def measure(maps: NDArray[Any], classes: NDArray[np.int64], number: int) -> Sums:
+def measure(maps: Array, classes: IntArray, number: int) -> Sums:
     """Sums by class of each channel's mean over positions; maps: (N, C, ...); classes: (N,), from 0 to `number` - 1."""
     means = maps.astype(np.float64).reshape(*maps.shape[:2], -1).mean(axis=2)
     first, second = np.zeros((2, number, maps.shape[1]))
@@ -37,7 +35,7 @@ def measure(maps: NDArray[Any], classes: NDArray[np.int64], number: int) -> Sums
     return Sums(np.bincount(classes, minlength=number).astype(np.float64), first, second)
 
 
-def score(sums: Sums) -> Floats:
+def score(sums: Sums) -> FloatArray:
     """Bhattacharyya distance of the two classes that a channel separates least; (C,).
 
     The means over positions of a class's samples are taken for normally distributed. With d the distance,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from upscale_onnx.masks.criteria import l1
+from upscale_onnx.types import Array, FloatArray
 
 
-def measure(maps: NDArray[Any]) -> NDArray[np.float64]:
+def measure(maps: Array) -> FloatArray:
     """Sum over samples and positions of the squares of each channel; maps: (N, C, ...); returns (C,).
 
     Source: Sun et al., "A Simple and Effective Pruning Approach for Large Language Models", ICLR 2024, equation 1.
@@ -18,7 +16,7 @@ def measure(maps: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(np.square(maps.astype(np.float64)).reshape(*maps.shape[:2], -1).sum(axis=(0, 2)))
 
 
-def score(weight: NDArray[Any], axis: int, total: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def score(weight: Array, axis: int, total: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Sum of |w| over each slice of `weight` along `axis`, times the norm of the channel's activations.
 
     total: (weight.shape[axis],), the sums of squares. The paper scores single weights; a channel is their sum.
