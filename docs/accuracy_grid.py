@@ -45,7 +45,7 @@ class Case:
         which it does not have.
         """
         calibration = data.labelled if self.criterion.partition(":")[0] in LABELLED else data.calibration
-        options = Options(
+        options = Options.of(
             amount=self.amount,
             criterion=self.criterion,
             side=cast(Any, self.side),

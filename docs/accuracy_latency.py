@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import onnx
 from accuracy_data import Data, Results, Row
@@ -62,14 +62,14 @@ def measure(
     missing = [case for case in wanted if not results.has(_row(setting, case, racing))]
     if not missing:
         return 0
-    options = Options(provider="cpu", threads=racing.threads)
+    options = Options.of(provider="cpu", threads=racing.threads)
     runners = {Case(): at_batch(model, racing.batch)}
     exports, top1 = {Case(): "input"}, {Case(): data.top1(model, racing.threads)}
     failures = 0
     for case in missing:
         try:
             pruned = case.pruned(model, data, racing.threads, setting.seed, racing.batch)
-            compiled = compile_model(at_batch(pruned, racing.batch), replace(options, seed=setting.seed))
+            compiled = compile_model(at_batch(pruned, racing.batch), options.replaced(seed=setting.seed))
         except UpscaleError as error:
             failures += not isinstance(error, ArgumentError)
             print(f"left out: {setting.network}, {case}: {error}", file=sys.stderr)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
         UnchangedError,
         UpscaleError,
     )
-    from upscale_onnx.options import Options
+    from upscale_onnx.options import ExportOptions, Options, ProofOptions, PruneOptions, TargetOptions
     from upscale_onnx.pipeline import compile
     from upscale_onnx.results import Report, Result
 
@@ -29,17 +29,21 @@ __version__ = "0.1.0"
 
 __all__ = [
     "ArgumentError",
+    "ExportOptions",
     "InternalError",
     "LossError",
     "MaskingManager",
     "ModelError",
     "NotEquivalentError",
     "Options",
+    "ProofOptions",
     "ProviderError",
+    "PruneOptions",
     "PruningManager",
     "Reason",
     "Report",
     "Result",
+    "TargetOptions",
     "UnchangedError",
     "UpscaleError",
     "compile",
@@ -48,11 +52,15 @@ __all__ = [
 
 # The modules of the names that are no errors.
 _HOMES = {
+    "ExportOptions": "options",
     "MaskingManager": "compat",
     "Options": "options",
+    "ProofOptions": "options",
+    "PruneOptions": "options",
     "PruningManager": "compat",
     "Report": "results",
     "Result": "results",
+    "TargetOptions": "options",
     "compile": "pipeline",
 }
 

@@ -21,7 +21,6 @@ from upscale_onnx.model import import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
-from upscale_onnx.options.checking import with_overrides
 from upscale_onnx.prune.masking import pruned_model
 from upscale_onnx.prune.pruned import Pruned
 from upscale_onnx.race import notes
@@ -75,15 +74,15 @@ def compile(
         UnchangedError: nothing became smaller or faster, and that was to be an error.
         LossError: pruning costs more than `max_loss`.
     """
-    wanted = with_overrides(options or Options(), overrides)
+    wanted = (options or Options()).replaced(**overrides)
     check_masks(wanted)
     clock = _Clock(progress)
     with clock.stage("load"):
         original = load_model(model)
-        if wanted.batch is not None:
-            check_batch(original, wanted.batch)
+        if wanted.target.batch is not None:
+            check_batch(original, wanted.target.batch)
     with clock.stage("tune"):
-        tune(original, wanted)
+        tune(original, wanted.target)
     with clock.stage("prune"):
         pruned = _pruned(original, wanted, clock.inside)
     with clock.stage("analyse"):
@@ -107,8 +106,8 @@ def compile(
         seconds=clock.seconds,
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
-        profile=kept_channels(masked, wanted.side, wanted.method) if wanted.prunes else (),
-        notes=(*found.notes, *(notes.unrepaired(wanted) if found.count else ())),
+        profile=kept_channels(masked, wanted.prune.side, wanted.prune.method) if wanted.prune.prunes else (),
+        notes=(*found.notes, *(notes.unrepaired(wanted.prune) if found.count else ())),
         effect=effect,
     )
     clock.done()
@@ -134,8 +133,8 @@ def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
 
 def _pruned(model: onnx.ModelProto, options: Options, progress: Progress) -> Pruned:
     """The model with the channels that the options prune zeroed, and how it is repaired."""
-    calibrated = options.calibration is not None or options.repair is not None
-    if not calibrated and (callable(options.criterion) or options.criterion in CRITERIA):
+    calibrated = options.prune.calibration is not None or options.prune.repair is not None
+    if not calibrated and (callable(options.prune.criterion) or options.prune.criterion in CRITERIA):
         return pruned_model(model, options)
     from upscale_onnx.prune.calibration_data import pruned_with_data
 
@@ -148,13 +147,13 @@ def _analysed(model: onnx.ModelProto) -> Analysis:
 
 def _effect(original: onnx.ModelProto, compiled: onnx.ModelProto, options: Options) -> PruningEffect:
     """How far pruning moved the outputs. Raises `LossError` where that is more than is allowed."""
-    if not options.verify:
+    if not options.proof.verify:
         return PruningEffect(detail="not measured: nothing is compared")
     from upscale_onnx.measures.pruning_effect import pruning_effect
 
     found = pruning_effect(original, compiled, options)
-    if options.max_loss is not None and (found.loss is None or not found.loss <= options.max_loss):
-        raise LossError(notes.too_much_lost(found, options.max_loss, options))
+    if options.prune.max_loss is not None and (found.loss is None or not found.loss <= options.prune.max_loss):
+        raise LossError(notes.too_much_lost(found, options.prune.max_loss, options.prune))
     return found
 
 

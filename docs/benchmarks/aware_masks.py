@@ -91,7 +91,7 @@ def _accuracies(path: Path, data: Path, amounts: Sequence[float]) -> None:
 
 
 def _masked(model: onnx.ModelProto, amount: float, kind: str) -> tuple[onnx.ModelProto, int]:
-    return masked_model(model, Options(amount=amount, masks="flat" if kind == "flat" else "aware"))
+    return masked_model(model, Options.of(amount=amount, masks="flat" if kind == "flat" else "aware"))
 
 
 def _accuracy(model: onnx.ModelProto, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:

@@ -76,7 +76,7 @@ def _measure(args: argparse.Namespace, known: dict[str, Record]) -> None:
 
 def _network(path: Path, args: argparse.Namespace) -> Record:
     """The verdicts on all mutants of one network."""
-    masked, _ = masked_model(load_model(path), Options(amount=args.amount))
+    masked, _ = masked_model(load_model(path), Options.of(amount=args.amount))
     made = export(Making(recipes(1)[args.export]), Draft(masked, infer_shapes(masked)))
     start = time.process_time()
     reference = Reference(masked, seed=args.seed)

@@ -81,7 +81,7 @@ def line_up(
     Raises: ModelError where the network has no form for `batch`.
     """
     half = _half if wanted.fp16 else _same
-    pruned = Options(amount=amount, criterion="l2", side="input")
+    pruned = Options.of(amount=amount, criterion="l2", side="input")
     model = rebatch(original, batch)
     masked = half(mask_model(model, pruned)[0])
     found = Field({INPUT: masked})
@@ -131,7 +131,7 @@ def _run_peer(
     peer: str, python: str, network: str, original: onnx.ModelProto, amount: float | None
 ) -> onnx.ModelProto | ModelError:
     if peer == REFERENCE:  # it finds zeroed channels; onnxsim chooses its own
-        original = mask_model(original, Options(amount=amount, criterion="l2", side="input"))[0]
+        original = mask_model(original, Options.of(amount=amount, criterion="l2", side="input"))[0]
     script, word = {REFERENCE: ("apple_upscale.py", network), ONNXSIM: ("onnxsim_prune.py", str(amount))}[peer]
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.onnx"), Path(folder, "out.onnx")
@@ -183,14 +183,14 @@ def _openvino_errors() -> Iterator[None]:
 
 def _auto(masked: onnx.ModelProto, wanted: Wanted) -> onnx.ModelProto:
     """What the package chooses by a race of its own, which this one then judges."""
-    options = Options(provider=wanted.provider, threads=wanted.threads, verify=wanted.verify)
+    options = Options.of(provider=wanted.provider, threads=wanted.threads, verify=wanted.verify)
     return upscale_onnx.compile(masked, options).model
 
 
 def _constrained(model: onnx.ModelProto, amount: float, block: int, wanted: Wanted) -> onnx.ModelProto:
     """As much pruned, but the same channels for all consumers of a value, as other tools must choose them."""
-    options = Options(amount=amount, criterion="l2", side="input", method="constrained")
-    groups = mask_groups(analyse(import_graph(model), infer_shapes(model)), model, options.side)
+    options = Options.of(amount=amount, criterion="l2", side="input", method="constrained")
+    groups = mask_groups(analyse(import_graph(model), infer_shapes(model)), model, options.prune.side)
     masked = mask_model(model, options, groups)[0]
     masked = _half(masked) if wanted.fp16 else masked
     return _made(recipes(block)["keep"], masked, infer_shapes(masked), PresetCosts(block), wanted)

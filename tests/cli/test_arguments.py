@@ -48,7 +48,7 @@ def test_every_option_arrives() -> None:
         "--criterion l1 --side output --method constrained --seed 7 --threads 2 "
         "--batch 8"
     )
-    assert _options(*words.split()) == Options(
+    assert _options(*words.split()) == Options.of(
         export="upscale",
         prefer="size",
         align=8,
@@ -64,7 +64,7 @@ def test_every_option_arrives() -> None:
         threads=2,
         batch=8,
     )
-    assert _options("--mask", "m.npz", "--side", "output") == Options(mask="m.npz", side="output")
+    assert _options("--mask", "m.npz", "--side", "output") == Options.of(mask="m.npz", side="output")
 
 
 @pytest.mark.parametrize(

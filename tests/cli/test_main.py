@@ -97,7 +97,7 @@ def test_compile_writes_and_reports(
     source, target = paths
     assert main([source, target, "--amount", "0.25"]) == 0
     assert onnx.load(target) == _model()
-    assert pipeline.asked == [(source, Options(amount=0.25))]
+    assert pipeline.asked == [(source, Options.of(amount=0.25))]
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert "compile.export            keep" in lines

@@ -26,14 +26,14 @@ def test_every_flag_reaches_the_options() -> None:
         "--amount 0.3 --scope isomorphic --amounts *conv1*=0.5 --amounts a=b=0.1 --ignore fc --ignore stem* "
         "--min-channels 4 --mask-align 8 --steps 3 --schedule linear"
     )
-    assert _options(*words.split()) == Options(
+    assert _options(*words.split()) == Options.of(
         amount=0.3, scope="isomorphic", amounts=(("*conv1*", 0.5), ("a=b", 0.1)), ignore=("fc", "stem*"),
         min_channels=4, mask_align=8, steps=3, schedule="linear",
     )  # fmt: skip
-    assert _options("--macs", "0.5", "--global") == Options(macs=0.5, scope="global")
-    assert _options("--compression", "3", "--profile", "equal") == Options(compression=3.0, profile="equal")
-    assert _options("--params", "0.4") == Options(params=0.4)
-    assert _options("--amounts", "x=0.5", "--method", "hybrid").method == "hybrid"
+    assert _options("--macs", "0.5", "--global") == Options.of(macs=0.5, scope="global")
+    assert _options("--compression", "3", "--profile", "equal") == Options.of(compression=3.0, profile="equal")
+    assert _options("--params", "0.4") == Options.of(params=0.4)
+    assert _options("--amounts", "x=0.5", "--method", "hybrid").prune.method == "hybrid"
 
 
 @pytest.mark.parametrize(

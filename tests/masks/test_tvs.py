@@ -95,7 +95,7 @@ def _data(folder: Path, **labels: NDArray[np.int64]) -> str:
 
 def test_the_channels_that_tell_least_are_pruned(tmp_path: Path) -> None:
     data = _data(tmp_path, labels=np.repeat([7, 3], 30))
-    options = Options(amount=0.5, criterion="tvs", calibration=data, masks="flat")
+    options = Options.of(amount=0.5, criterion="tvs", calibration=data, masks="flat")
     masked, count = calibrated_model(_network(), options)
     for tensor in masked.graph.initializer:
         kept = numpy_helper.to_array(tensor).any(axis=1)
@@ -116,7 +116,7 @@ def test_without_labels_the_models_own_classes_are_taken(tmp_path: Path) -> None
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     data = _data(tmp_path, y=np.zeros(60, np.int64))
     with pytest.raises(ArgumentError, match="at least two classes with two samples each"):
-        calibrated_model(_network(), Options(amount=0.5, criterion="tvs", calibration=data, masks="flat"))
+        calibrated_model(_network(), Options.of(amount=0.5, criterion="tvs", calibration=data, masks="flat"))
     dense = parse("(float[N, 8, 4] x) => (float[N, 8, 8] out) { out = MatMul(x, w) }", w=weight(4, 8))
     with pytest.raises(ArgumentError, match="is not \\(samples, classes\\): add labels"):
         tvs_scores(dense, Options(), [{"x": np.zeros((4, 8, 4), np.float32)}], None)

@@ -61,7 +61,7 @@ def test_the_distance_is_relative_to_the_outputs_and_on_random_inputs_without_da
 def test_with_labels_the_accuracy_before_and_after(tmp_path: Path) -> None:
     labels = _labels()
     labels[:10] = 1 - labels[:10]
-    found = pruning_effect(_classifier(), _classifier(-1), Options(calibration=_data(tmp_path, y=labels)))
+    found = pruning_effect(_classifier(), _classifier(-1), Options.of(calibration=_data(tmp_path, y=labels)))
     assert (found.data, found.samples) == ("calibration data", 40)
     assert found.distance == pytest.approx(2.0)
     assert (found.accuracy_before, found.accuracy_after) == (0.75, 0.25)
@@ -74,7 +74,7 @@ def test_with_labels_the_accuracy_before_and_after(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("labels", [np.zeros(40, np.float32), np.zeros(39, np.int64)], ids=["no classes", "too few"])
 def test_labels_that_are_no_classes_are_passed_over_and_that_is_said(tmp_path: Path, labels: np.ndarray) -> None:
-    found = pruning_effect(_classifier(), _classifier(0.5), Options(calibration=_data(tmp_path, y=labels)))
+    found = pruning_effect(_classifier(), _classifier(0.5), Options.of(calibration=_data(tmp_path, y=labels)))
     assert found.accuracy_before is None
     assert found.loss == pytest.approx(0.5)
     assert "accuracy not measured" in found.detail
@@ -82,7 +82,7 @@ def test_labels_that_are_no_classes_are_passed_over_and_that_is_said(tmp_path: P
 
 def test_labels_that_the_model_does_not_know_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="labels reach from 7 to 7, the model has 2 classes"):
-        pruning_effect(_classifier(), _classifier(), Options(calibration=_data(tmp_path, y=np.full(40, 7))))
+        pruning_effect(_classifier(), _classifier(), Options.of(calibration=_data(tmp_path, y=np.full(40, 7))))
 
 
 def test_outputs_that_are_no_scores_have_no_accuracy(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_outputs_that_are_no_scores_have_no_accuracy(tmp_path: Path) -> None:
         a=weight(16, 8),
         s=np.array([-1, 4, 2]),
     )
-    found = pruning_effect(model, model, Options(calibration=_data(tmp_path, y=_labels())))
+    found = pruning_effect(model, model, Options.of(calibration=_data(tmp_path, y=_labels())))
     assert (found.accuracy_before, found.distance) == (None, 0.0)
     assert "is not (samples, classes)" in found.detail
 
@@ -147,7 +147,7 @@ def test_a_loss_above_the_largest_is_exit_code_5_and_nothing_is_written(tmp_path
 )
 def test_a_largest_loss_that_cannot_hold(options: dict[str, object], complaint: str) -> None:
     with pytest.raises(ArgumentError, match=complaint):
-        compile(_wide(), Options(**options))  # type: ignore[arg-type]
+        compile(_wide(), Options.of(**options))  # type: ignore[arg-type]
 
 
 def test_what_cannot_be_measured_is_not_within_a_largest_loss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ import pytest
 import upscale_onnx
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options
-from upscale_onnx.options.checking import check_options, with_overrides
+from upscale_onnx.options.checking import check_options
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "digits_inception_masked.onnx"
@@ -60,16 +60,16 @@ def test_a_wrong_option_is_refused_in_one_line(wrong: dict[str, Any], complaint:
 
 def test_options_given_whole_are_checked_alike() -> None:
     with pytest.raises(ArgumentError, match="side is 'in'"):
-        upscale_onnx.compile(MODEL, Options(side="in"))  # type: ignore[arg-type, unused-ignore]
+        upscale_onnx.compile(MODEL, Options.of(side="in"))  # type: ignore[arg-type, unused-ignore]
 
 
 def test_defaults_and_numbers_of_numpy_are_taken() -> None:
     check_options(Options())
-    check_options(Options(amount=np.float32(0.5), threads=np.int64(2), ignore=("a", "b"), amounts=(("c*", 0),)))  # type: ignore[arg-type, unused-ignore]
+    check_options(Options.of(amount=np.float32(0.5), threads=np.int64(2), ignore=("a", "b"), amounts=(("c*", 0),)))  # type: ignore[arg-type, unused-ignore]
 
 
 def test_paths_become_text() -> None:
-    assert with_overrides(Options(), {"calibration": Path("a.npz")}).calibration == "a.npz"
+    assert Options.of(calibration=Path("a.npz")).prune.calibration == "a.npz"
 
 
 @pytest.mark.slow

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.samples import load_calibration
 from upscale_onnx.timing.target_costs import chosen_target
 
-OPTIONS = Options(amount=0.5, method="hybrid", race=False, provider="cpu")
+OPTIONS = Options.of(amount=0.5, method="hybrid", race=False, provider="cpu")
 
 
 def opposed(size: int = 128) -> onnx.ModelProto:
@@ -73,7 +72,7 @@ def test_layers_that_want_the_same_stay_constrained() -> None:
 
 @pytest.mark.parametrize("amount", [0.2, 0.4, 0.6])
 def test_nothing_offered_is_predicted_slower_and_the_mixture_loses_no_more(amount: float) -> None:
-    found = candidates(network(), Options(amount=amount, method="hybrid", race=False, provider="cpu"))
+    found = candidates(network(), Options.of(amount=amount, method="hybrid", race=False, provider="cpu"))
     allowed = found.predictor.latency_ms(found.constrained)
     offered = {name: choose(1.0) for name, choose in found.others.items()}
     for masks in offered.values():
@@ -99,7 +98,7 @@ def test_the_judge_has_the_last_word() -> None:
 
 
 def test_ignored_layers_and_least_channels_hold() -> None:
-    options = Options(amount=0.7, method="hybrid", race=False, provider="cpu", ignore=("third",), min_channels=6)
+    options = Options.of(amount=0.7, method="hybrid", race=False, provider="cpu", ignore=("third",), min_channels=6)
     masked, count = masked_model(network(), options)
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in masked.graph.initializer}
     assert arrays["third"].any((0, 2, 3)).all()
@@ -125,7 +124,7 @@ def test_the_least_amount_that_is_as_fast() -> None:
 def test_with_calibration_data_outputs_decide(tmp_path: Path, repair: Repair | None) -> None:
     path, model = tmp_path / "data.npz", network()
     np.savez(path, x=np.random.default_rng(1).normal(size=(24, 3, 8, 8)).astype(np.float32))
-    options = Options(
+    options = Options.of(
         amount=0.5, method="hybrid", calibration=str(path), repair=repair, race=False, provider="cpu", align=1
     )
     batches = load_calibration(str(path), model)
@@ -156,20 +155,36 @@ def test_latency_is_measured_at_the_batch_that_is_asked_for() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("upscale_onnx.runtime.bench.race", observed)
-        share = measured_share(model, masks, chosen_target(OPTIONS), replace(OPTIONS, race=True, batch=16))
+        share = measured_share(model, masks, chosen_target(OPTIONS.target), OPTIONS.replaced(race=True, batch=16))
     assert seen == [16]
     assert 0 < share < 1
 
 
 def test_no_masks_are_slower_than_the_input_unless_the_export_is_given() -> None:
-    model, target = opposed(32), chosen_target(OPTIONS)
+    model, target = opposed(32), chosen_target(OPTIONS.target)
     masks = hybrid_masks(model, OPTIONS)
     timings = tuple(Timing(name, 1.0, ratio, ratio, ratio) for name, ratio in (("input", 1.0), ("keep", 1.5)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("upscale_onnx.runtime.bench.race", lambda *_, **__: Race(timings, "input", "cpu", 1, 7))
-        raced = replace(OPTIONS, race=True)
+        raced = OPTIONS.replaced(race=True)
         assert measured_share(model, masks, target, raced) == 1.0
-        assert measured_share(model, masks, target, replace(raced, export="keep")) == 1.5
+        assert measured_share(model, masks, target, raced.replaced(export="keep")) == 1.5
+
+
+def test_where_the_smallest_is_asked_for_it_is_what_is_measured() -> None:
+    model, target = opposed(32), chosen_target(OPTIONS.target)
+    raced: list[str] = []
+
+    def race(models: dict[str, onnx.ModelProto], **_: object) -> Race:
+        raced.extend(models)
+        return Race(tuple(Timing(name, 1.0, 1.25, 1.25, 1.25) for name in models), "input", "cpu", 1, 7)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("upscale_onnx.runtime.bench.race", race)
+        wanted = OPTIONS.replaced(race=True, prefer="size")
+        assert measured_share(model, hybrid_masks(model, OPTIONS), target, wanted) == 1.25
+    assert len(raced) == 2
+    assert raced[1] in ("upscale", "gather", "keep")
 
 
 @pytest.mark.parametrize("pessimism", [0.5, 1.0, 2.0])
@@ -185,7 +200,7 @@ def test_of_masks_in_the_same_step_of_time_those_that_prune_least(pessimism: flo
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("upscale_onnx.prune.hybrid.measured_share", measured)
-        options = replace(OPTIONS, race=True)
-        found = _settled(onnx.ModelProto(), options, chosen_target(options), constrained, choose)
+        options = OPTIONS.replaced(race=True)
+        found = _settled(onnx.ModelProto(), options, chosen_target(options.target), constrained, choose)
     assert found is not None
     assert 70 <= found["w"].sum() <= 75

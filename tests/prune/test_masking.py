@@ -10,8 +10,8 @@ from upscale_onnx.options import Options
 from upscale_onnx.prune.masking import masked_model
 
 # With align=1 there is no block to fill.
-AWARE = Options(amount=0.4, masks="aware", provider="cpu", race=False, align=1)
-FLAT = Options(amount=0.4, masks="flat", provider="cpu", race=False)
+AWARE = Options.of(amount=0.4, masks="aware", provider="cpu", race=False, align=1)
+FLAT = Options.of(amount=0.4, masks="flat", provider="cpu", race=False)
 
 
 def kept(model: onnx.ModelProto) -> dict[str, int]:

@@ -16,7 +16,7 @@ from upscale_onnx.race.contest import INPUT, Outcome, confirmed
 from upscale_onnx.results import Race, Timing
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target
 
-OPTIONS = Options(provider="cpu")
+OPTIONS = Options.of(provider="cpu")
 
 
 def network(width: int) -> onnx.ModelProto:
@@ -51,20 +51,20 @@ def test_models_that_fix_another_batch_are_refused() -> None:
 
 
 def test_costs_are_those_of_the_batch() -> None:
-    target = chosen_target(OPTIONS)
-    assert chosen_costs(target, replace(OPTIONS, race=False, batch=4)) == target.costs(4)
+    target = chosen_target(OPTIONS.target)
+    assert chosen_costs(target, replace(OPTIONS.target, race=False, batch=4)) == target.costs(4)
     assert target.costs(4).batch == 4
 
 
 def test_a_clear_lead_stands() -> None:
     before = won(network(256), 0.5)
-    assert confirmed(before, network(16), OPTIONS) is before
+    assert confirmed(before, network(16), OPTIONS.target) is before
 
 
 @pytest.mark.parametrize(("width", "winner"), [(16, "keep"), (256, INPUT)])
 def test_a_small_lead_is_raced_again(width: int, winner: str) -> None:
     other = network(64)
-    outcome = confirmed(won(network(width), 0.99), other, OPTIONS)
+    outcome = confirmed(won(network(width), 0.99), other, OPTIONS.target)
     assert outcome.name == winner
     if winner == INPUT:
         assert outcome.model is other

@@ -26,7 +26,7 @@ def network(size: int = 12) -> onnx.ModelProto:
 
 
 def compiled(model: onnx.ModelProto, **options: object) -> upscale_onnx.Result:
-    return upscale_onnx.compile(model, Options(export="planned", provider="cpu", **options))  # type: ignore[arg-type]
+    return upscale_onnx.compile(model, Options.of(export="planned", provider="cpu", **options))  # type: ignore[arg-type]
 
 
 def test_a_planned_compile_is_verified() -> None:

@@ -18,7 +18,7 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model.form import has_same_form
 from upscale_onnx.results import Race, Timing
 
-QUICK = Options(race=False, verify=False, provider="cpu")
+QUICK = Options.of(race=False, verify=False, provider="cpu")
 # Two layers read one value, which is as wide as a block; the width of what they read inside is free.
 FORK = """(float[1,3,8,8] x) => (float[1,16,8,8] b, float[1,16,8,8] c) {
     h = Conv(x, w)
@@ -114,7 +114,7 @@ def test_weights_come_back_before_they_are_repaired(tmp_path: Path) -> None:
 def goals(model: onnx.ModelProto, done: onnx.ModelProto, options: Options) -> float:
     from upscale_onnx.export.sizes import size_goal, size_share
 
-    goal = size_goal(options)
+    goal = size_goal(options.prune)
     assert goal is not None
     return size_share(done, model, goal) / goal.share
 
@@ -123,14 +123,14 @@ def goals(model: onnx.ModelProto, done: onnx.ModelProto, options: Options) -> fl
 @pytest.mark.parametrize("goal", [{"params": 0.5}, {"macs": 0.6}, {"compression": 2.0}])
 def test_the_input_is_not_the_answer_to_a_size(goal: dict[str, float], race: bool) -> None:
     model = fork(16)  # so small that every selection costs more than it saves
-    options = Options(race=race, verify=False, provider="cpu", **goal)  # type: ignore[arg-type]
+    options = Options.of(race=race, verify=False, provider="cpu", **goal)  # type: ignore[arg-type]
     done = compile_model(model, options)
     assert done.report.export != "input"
     assert goals(model, done.model, options) <= 1.0
 
 
 def test_keep_takes_part_where_it_is_small_enough() -> None:
-    options = Options(params=0.6, method="constrained", verify=False, provider="cpu")
+    options = Options.of(params=0.6, method="constrained", verify=False, provider="cpu")
     done = compile_model(fork(), options)
     assert done.report.race is not None
     assert "keep" in {timing.name for timing in done.report.race.timings}
@@ -225,7 +225,7 @@ def test_a_pruned_model_that_is_no_faster_gives_way_to_the_original(monkeypatch:
 def test_a_latency_that_races_do_not_confirm(monkeypatch: pytest.MonkeyPatch, low: float, reached: bool) -> None:
     fake_race(monkeypatch, 0.58, low)
     monkeypatch.setattr("upscale_onnx.prune.masking.measured_share", lambda *given: 0.49)
-    options = Options(latency=0.5, provider="cpu", verify=False)
+    options = Options.of(latency=0.5, provider="cpu", verify=False)
     if reached:
         report = compile_model(chain(), options).report
         said = "latency 0.5 may be missed: the race says 0.580, 0.510 at best; a smaller share is surer"

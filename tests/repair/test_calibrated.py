@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +82,11 @@ def test_criteria_see_what_a_layer_reads_and_what_it_makes_behind_its_activation
     share = (read != 0).mean(axis=(0, 2, 3))
     norm = np.abs(_array(_network(), "w1")).sum(axis=(0, 2, 3)) * np.sqrt(np.square(read).sum(axis=(0, 2, 3)))
     for criterion, expected in (("apoz", share), ("mean-activation", np.abs(read).mean((0, 2, 3))), ("wanda", norm)):
-        options = Options(amount=0.25, criterion=criterion, calibration=data, masks="flat")
+        options = Options.of(amount=0.25, criterion=criterion, calibration=data, masks="flat")
         masked, count = calibrated_model(_network(), options)
         assert _gone(masked, "w1", 1) == sorted(np.argsort(expected)[:3]), criterion
         assert count == 3 + 2
-        masked, _ = calibrated_model(_network(), Options(**{**vars(options), "side": "output"}))
+        masked, _ = calibrated_model(_network(), options.replaced(side="output"))
         made = {"apoz": share, "mean-activation": np.abs(read).mean((0, 2, 3))}.get(criterion)
         if made is not None:
             assert _gone(masked, "w0", 0) == sorted(np.argsort(made)[:3]), criterion
@@ -95,7 +94,7 @@ def test_criteria_see_what_a_layer_reads_and_what_it_makes_behind_its_activation
 
 @pytest.mark.parametrize("side", ["input", "output"])
 def test_bn_scale_prunes_the_smallest_scales_of_layers_that_have_one(side: Any) -> None:
-    masked, count = calibrated_model(_network(), Options(amount=0.25, criterion="bn-scale", side=side, masks="flat"))
+    masked, count = calibrated_model(_network(), Options.of(amount=0.25, criterion="bn-scale", side=side, masks="flat"))
     expected = sorted(np.argsort(np.abs(_array(_network(), "gamma")))[:3])
     assert _gone(masked, *(("w1", 1) if side == "input" else ("w0", 0))) == expected
     assert count == 3
@@ -105,7 +104,7 @@ def test_bn_scale_prunes_the_smallest_scales_of_layers_that_have_one(side: Any) 
 @pytest.mark.parametrize("method", ["unconstrained", "constrained"])
 @pytest.mark.parametrize("repair", [None, "stats", "lsq"])
 def test_a_compile_prunes_and_repairs(data: str, criterion: str, method: Any, repair: Any) -> None:
-    options = Options(
+    options = Options.of(
         amount=0.25, criterion=criterion, calibration=data, method=method, repair=repair, race=False, masks="flat"
     )
     result = compile(_network(), options)
@@ -128,23 +127,23 @@ def test_a_function_of_activations_is_a_criterion(data: str) -> None:
         return np.asarray(maps.reshape(*maps.shape[:2], -1).max(axis=2).sum(axis=0), np.float64)
 
     expected = sorted(np.argsort(_values(data, "r0").max(axis=(2, 3)).sum(axis=0))[:3])
-    options = Options(amount=0.25, criterion=ActivationCriterion(peak), calibration=data, masks="flat")
+    options = Options.of(amount=0.25, criterion=ActivationCriterion(peak), calibration=data, masks="flat")
     assert _gone(calibrated_model(_network(), options)[0], "w1", 1) == expected
-    result = compile(_network(), replace(options, race=False, export="upscale"))
+    result = compile(_network(), options.replaced(race=False, export="upscale"))
     assert result.report.masked_channels == 5
     backwards = ActivationCriterion(peak, lambda weight, axis, total, samples: -total / samples)
-    found = _gone(calibrated_model(_network(), replace(options, criterion=backwards))[0], "w1", 1)
+    found = _gone(calibrated_model(_network(), options.replaced(criterion=backwards))[0], "w1", 1)
     assert found == sorted(np.argsort(-_values(data, "r0").max(axis=(2, 3)).sum(axis=0))[:3])
     with pytest.raises(ArgumentError, match="a criterion of activations needs calibration data"):
-        compile(_network(), replace(options, calibration=None))
+        compile(_network(), options.replaced(calibration=None))
     with pytest.raises(ArgumentError, match="one number for each"):
-        calibrated_model(_network(), replace(options, criterion=ActivationCriterion(lambda maps: maps.sum(axis=0))))
+        calibrated_model(_network(), options.replaced(criterion=ActivationCriterion(lambda maps: maps.sum(axis=0))))
 
 
 def test_a_fixed_batch_takes_whole_batches(data: str) -> None:
     batches = load_calibration(data, _network(12))
     assert [batch["x"].shape[0] for batch in batches] == [12, 12, 12]
-    options = Options(amount=0.25, criterion="obs", calibration=data, repair="lsq", masks="flat")
+    options = Options.of(amount=0.25, criterion="obs", calibration=data, repair="lsq", masks="flat")
     assert calibrated_model(_network(12), options)[1] == 5
     with pytest.raises(ArgumentError, match="fewer than the 64 of one batch"):
         load_calibration(data, _network(64))
@@ -153,9 +152,9 @@ def test_a_fixed_batch_takes_whole_batches(data: str) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (Options(amount=0.2, criterion="apoz"), "'apoz' needs calibration data"),
-        (Options(amount=0.2, repair="lsq"), "'lsq' needs calibration data"),
-        (Options(repair="stats"), "say how much to prune"),
+        (Options.of(amount=0.2, criterion="apoz"), "'apoz' needs calibration data"),
+        (Options.of(amount=0.2, repair="lsq"), "'lsq' needs calibration data"),
+        (Options.of(repair="stats"), "say how much to prune"),
     ],
 )
 def test_what_is_missing_is_said(options: Options, complaint: str) -> None:

@@ -93,7 +93,7 @@ def test_a_global_amount_goes_where_it_costs_least(tmp_path: Path) -> None:
     np.savez(tmp_path / "data.npz", x=_data(1000))
     counts = {}
     for scope in ("local", "global"):
-        options = Options(
+        options = Options.of(
             amount=0.25,
             masks="flat",
             scope=scope,  # type: ignore[arg-type]

@@ -121,7 +121,7 @@ def test_a_fixed_batch_is_filled(tmp_path: Path) -> None:
 def test_the_output_side_takes_biases_along() -> None:
     model = _network()
     measure = unlabelled(model, limit=8)
-    found = scan(model, measure, (0.5,), Options(side="output"), tolerated=0.2, layers=("second",))
+    found = scan(model, measure, (0.5,), Options.of(side="output"), tolerated=0.2, layers=("second",))
     pruned = _pruned_by_hand(model, "second", 0, 0.5)
     gone = ~numpy_helper.to_array(pruned.graph.initializer[2]).any(axis=(1, 2, 3))
     bias = numpy_helper.to_array(pruned.graph.initializer[3]).copy()
@@ -190,14 +190,14 @@ def test_criteria_that_need_data_have_it(tmp_path: Path) -> None:
     model = _network()
     named: dict[str, Any] = {"x": np.random.default_rng(0).standard_normal((40, 8, 6, 6)).astype(np.float32)}
     np.savez(tmp_path / "c.npz", **named)
-    options = Options(criterion="wanda", calibration=str(tmp_path / "c.npz"))
-    measure = unlabelled(model, options.calibration, limit=40)
+    options = Options.of(criterion="wanda", calibration=str(tmp_path / "c.npz"))
+    measure = unlabelled(model, options.prune.calibration, limit=40)
     assert measure.samples == 40
     by_weight = scan(model, measure, (0.5,), tolerated=0.1)
     by_wanda = scan(model, measure, (0.5,), options, tolerated=0.1)
     assert [layer.values for layer in by_wanda.layers] != [layer.values for layer in by_weight.layers]
     with pytest.raises(ArgumentError, match="needs calibration data"):
-        scan(model, measure, (0.5,), Options(criterion="wanda"), tolerated=0.1)
+        scan(model, measure, (0.5,), Options.of(criterion="wanda"), tolerated=0.1)
 
 
 def test_the_command_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

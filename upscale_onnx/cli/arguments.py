@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_args
 import upscale_onnx
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.criteria import base_name
-from upscale_onnx.options import Options, Proof, Provider
+from upscale_onnx.options import Proof, ProofOptions, Provider, PruneOptions, TargetOptions
 from upscale_onnx.options.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
 
 
@@ -60,13 +60,13 @@ def add_session(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
     parser.add_argument(
         "--provider",
         choices=get_args(Provider),
-        default=Options.provider,
+        default=TargetOptions.provider,
         help="where to run: auto is cuda where it is available (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
         type=natural,
-        default=Options.seed,
+        default=PruneOptions.seed,
         metavar="N",
         help="seed of everything random (default: %(default)s)",
     )
@@ -86,7 +86,7 @@ def add_proofs(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> Non
         "--proof",
         dest="proofs",
         type=proofs,
-        default=Options.proofs,
+        default=ProofOptions.proofs,
         metavar="local,global",
         help="how: local compares region by region, on inputs of each region, so it sees every channel whatever the "
         "model is fed; global compares whole models on random inputs (default: both)",

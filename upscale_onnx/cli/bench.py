@@ -10,7 +10,7 @@ from upscale_onnx.cli.arguments import add_common, add_session, positive, positi
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ModelError
 from upscale_onnx.files.publish import NewFiles
-from upscale_onnx.options import Options
+from upscale_onnx.options import TargetOptions
 from upscale_onnx.results import Bench, Profile, Race
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=positives,
-        default=(Options.threads,),
+        default=(TargetOptions.threads,),
         metavar="N[,N…]",
-        help=f"threads of each session; a race for each (default: {Options.threads})",
+        help=f"threads of each session; a race for each (default: {TargetOptions.threads})",
     )
     parser.add_argument(
         "--budget",

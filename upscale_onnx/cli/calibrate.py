@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import add_common, add_session, positive, positive_number
 from upscale_onnx.cli.output import Output
-from upscale_onnx.options import Options
+from upscale_onnx.options import TargetOptions
 
 if TYPE_CHECKING:
     from upscale_onnx.report.rows import Table
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads",
         type=positive,
-        default=Options.threads,
+        default=TargetOptions.threads,
         metavar="N",
         help="threads of each session (default: %(default)s)",
     )

@@ -9,7 +9,7 @@ from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, posi
 from upscale_onnx.cli.output import Output
 from upscale_onnx.cli.pruning import add_pruning, pruning_from
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.options import Export, Options, Prefer
+from upscale_onnx.options import Export, ExportOptions, Options, Prefer, TargetOptions
 
 SUMMARY = "make a channel-pruned ONNX model smaller and faster, and prove that it computes the same"
 
@@ -30,11 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Compile, write, report; the exit code."""
     options = options_from(args)
-    if args.write_profile is not None and not options.prunes:
+    if args.write_profile is not None and not options.prune.prunes:
         raise ArgumentError("--write-profile has no effect without --amount: say how much to prune, or leave it out")
-    if args.write_masked is not None and not options.prunes:
+    if args.write_masked is not None and not options.prune.prunes:
         raise ArgumentError("--write-masked has no effect without --amount: nothing is masked")
-    if args.certificate is not None and not (options.verify and "local" in options.proofs):
+    if args.certificate is not None and not (options.proof.verify and "local" in options.proof.proofs):
         raise ArgumentError("--certificate needs the local proof: leave out --no-verify and --proof global")
     from upscale_onnx import pipeline
     from upscale_onnx.files.publish import write_whole
@@ -51,7 +51,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
             write_json(result.report, args.json, files)
         if args.write_profile is not None:
             write_whole(
-                profile_text(result.report.profile, options.side, options.method).encode(), args.write_profile, files
+                profile_text(result.report.profile, options.prune.side, options.prune.method).encode(),
+                args.write_profile,
+                files,
             )
         if args.certificate is not None:
             write_whole(certificate_bytes(certify(result)), args.certificate, files)
@@ -68,7 +70,7 @@ def options_from(args: argparse.Namespace) -> Options:
 
     Raises: ArgumentError where one of them would have no effect.
     """
-    return Options(
+    return Options.of(
         export=args.export,
         prefer=args.prefer,
         align=args.align,
@@ -93,7 +95,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--export",
         choices=get_args(Export),
-        default=Options.export,
+        default=ExportOptions.recipe,
         help="how each layer is given the channels it reads: planned selects where that saves time, upscale orders "
         "channels and slices, gather leaves the order and gathers, keep hands everything on; auto takes the fastest "
         "(default: %(default)s)",
@@ -101,7 +103,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--prefer",
         choices=get_args(Prefer),
-        default=Options.prefer,
+        default=ExportOptions.prefer,
         help="what auto looks for; size is bytes of the file (default: %(default)s)",
     )
     group.add_argument(
@@ -119,7 +121,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tune",
         type=positive_number,
-        default=Options.tune,
+        default=TargetOptions.tune,
         metavar="SECONDS",
         help="measure the model's operators on this machine first, for so long",
     )
@@ -127,7 +129,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--threads",
         type=positive,
-        default=Options.threads,
+        default=TargetOptions.threads,
         metavar="N",
         help="threads of the sessions that are timed (default: %(default)s)",
     )

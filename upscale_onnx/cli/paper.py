@@ -13,7 +13,7 @@ from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ArgumentError, UpscaleError
 from upscale_onnx.masks.criteria import NAMES
-from upscale_onnx.options import Export, Method, Options, Repair, Side
+from upscale_onnx.options import Export, ExportOptions, Method, PruneOptions, Repair, Side, TargetOptions
 
 if TYPE_CHECKING:
     import onnx
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add what the command takes."""
     parser.add_argument("model", metavar="MODEL", help="an .onnx file, or a network of torchvision by its name")
     grid = parser.add_argument_group("the grid, one trial for each combination; give several with commas or spaces")
-    _add_many(grid, ("--side",), "SIDE", one_of(get_args(Side)), f"input, output (default: {Options.side})")
+    _add_many(grid, ("--side",), "SIDE", one_of(get_args(Side)), f"input, output (default: {PruneOptions.side})")
     _add_many(grid, ("--method",), "METHOD", one_of(get_args(Method)), f"of {', '.join(get_args(Method))}")
     _add_many(grid, ("--amount",), "A", fraction, "shares of channels to prune (default: 0.1 to 0.5)")
     _add_many(grid, ("--criterion", "--heuristic"), "NAME", criterion_name, f"of {', '.join(NAMES)} (default: l2)")
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--export",
         choices=get_args(Export),
-        default=Options.export,
+        default=ExportOptions.recipe,
         help="what is timed against the baseline, which gathers (default: %(default)s, the fastest; upscale is the "
         "paper's)",
     )
@@ -73,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds a race (default: %(default)s)",
     )
     what.add_argument(
-        "--threads", type=positive, default=Options.threads, metavar="N", help="threads (default: %(default)s)"
+        "--threads", type=positive, default=TargetOptions.threads, metavar="N", help="threads (default: %(default)s)"
     )
     add_session(what)
     parser.add_argument(
@@ -171,7 +171,7 @@ def _trials(args: argparse.Namespace) -> tuple[Trial, ...]:
     from upscale_onnx.paper.trial import grid
 
     methods: Any = _flat(args.method, _METHODS)
-    sides: Any = _flat(args.side, (Options.side,))
+    sides: Any = _flat(args.side, (PruneOptions.side,))
     criteria = _flat(args.criterion, ("l2",))
     return grid(sides, methods, criteria, _flat(args.amount, _AMOUNTS), "global" if args.is_global else "local")
 

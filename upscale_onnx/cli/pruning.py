@@ -8,7 +8,7 @@ from typing import Any, get_args
 from upscale_onnx.cli.arguments import criterion_name, factor, fraction, loss, positive, ratio, weighted_pattern
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import NAMES
-from upscale_onnx.options import Masks, Method, Options, Repair, Schedule, Scope, Side
+from upscale_onnx.options import Masks, Method, PruneOptions, Repair, Schedule, Scope, Side
 
 _GOALS = ("amount", "latency", "params", "macs", "compression", "profile")
 # What a mask file leaves open.
@@ -80,19 +80,19 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
         "--criterion",
         type=criterion_name,
         metavar="NAME",
-        help=f"what scores channels; the lowest are pruned: {', '.join(NAMES)} (default: {Options.criterion}); "
+        help=f"what scores channels; the lowest are pruned: {', '.join(NAMES)} (default: {PruneOptions.criterion}); "
         "taylor takes settings: taylor:norm=l2, :flops=F (per million operations), :power=2 (see docs/criteria.md)",
     )
     group.add_argument(
         "--side",
         choices=get_args(Side),
-        help=f"prune what layers read or what they create (default: {Options.side})",
+        help=f"prune what layers read or what they create (default: {PruneOptions.side})",
     )
     group.add_argument(
         "--method",
         choices=get_args(Method),
         help="each layer chooses for itself, all that read the same channels agree, or group by group whichever loses "
-        f"less at the same latency (default: {Options.method})",
+        f"less at the same latency (default: {PruneOptions.method})",
     )
     group.add_argument(
         "--calibration",
@@ -135,7 +135,7 @@ def _add_layers(group: argparse._ArgumentGroup) -> None:
         "--scope",
         choices=get_args(Scope),
         help="rank the channels of each layer, of all layers together, or of layers of the same structure "
-        f"(default: {Options.scope})",
+        f"(default: {PruneOptions.scope})",
     )
     scope.add_argument("--global", dest="scope", action="store_const", const="global", help="same as --scope global")
     group.add_argument(

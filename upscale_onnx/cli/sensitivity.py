@@ -12,7 +12,7 @@ from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.masks.criteria import NAMES
-from upscale_onnx.options import Options, Side
+from upscale_onnx.options import Options, PruneOptions, Side
 
 if TYPE_CHECKING:
     import onnx
@@ -54,11 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--criterion",
         type=criterion_name,
-        default=Options.criterion,
+        default=PruneOptions.criterion,
         metavar="NAME",
         help=f"{', '.join(NAMES)} (default: %(default)s)",
     )
-    parser.add_argument("--side", choices=get_args(Side), default=Options.side, help="default: %(default)s")
+    parser.add_argument("--side", choices=get_args(Side), default=PruneOptions.side, help="default: %(default)s")
     parser.add_argument(
         "--layer",
         dest="layers",
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from upscale_onnx.sensitivity.together import pruned_together
 
     model = load_model(args.model)
-    options = Options(criterion=args.criterion, side=args.side, calibration=args.calibration, seed=args.seed)
+    options = Options.of(criterion=args.criterion, side=args.side, calibration=args.calibration, seed=args.seed)
     with output.progress() as progress:
         progress("baseline", 0.0)
         measure = _measure(model, args)

@@ -10,7 +10,7 @@ from upscale_onnx.cli.arguments import add_common, natural
 from upscale_onnx.cli.output import Output
 from upscale_onnx.cli.sparsity import add_choice, kinds, sparsity_table
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.options import Options, Side
+from upscale_onnx.options import PruneOptions, Side
 from upscale_onnx.unstructured.patterns import STRUCTURED, Pattern
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--scores", metavar="FILE", help=".npz: arrays to rank in place of the tensors, by their names")
     parser.add_argument(
-        "--seed", type=natural, default=Options.seed, metavar="N", help="seed of random patterns (default: %(default)s)"
+        "--seed",
+        type=natural,
+        default=PruneOptions.seed,
+        metavar="N",
+        help="seed of random patterns (default: %(default)s)",
     )
     parser.add_argument("--json", metavar="FILE", help="also write the sparsity of the result as JSON")
     add_common(parser)

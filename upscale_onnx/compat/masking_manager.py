@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, get_args
 
 import onnx
@@ -99,11 +98,11 @@ class MaskingManager:
     def _prune(self, **how: Any) -> None:
         from upscale_onnx.prune.calibration_data import calibrated_model
 
-        options = Options(side=self.side, method=self.method, masks="flat", ignore=self._ignored(), **how)
+        options = Options.of(side=self.side, method=self.method, masks="flat", ignore=self._ignored(), **how)
         check_masks(options)
         needs_inputs = self._calibration is None and self._settings["criterion"] in CALIBRATED
         with array_file(self._inputs if needs_inputs else self._calibration) as path:
-            chosen = replace(options, calibration=path, **self._settings)
+            chosen = options.replaced(calibration=path, **self._settings)
             self._source.replace(calibrated_model(self.model, chosen)[0])
 
     def _ignored(self) -> tuple[str, ...]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import onnx
 
+from upscale_onnx.export.contenders import contenders, tightest
 from upscale_onnx.export.export import make
-from upscale_onnx.export.recipes import Recipe, recipes
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.stats import model_stats
-from upscale_onnx.options import Options
+from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target
 
 
@@ -30,7 +30,7 @@ class Goal:
         return stats.parameters if self.of == "parameters" else stats.macs
 
 
-def size_goal(options: Options) -> Goal | None:
+def size_goal(options: PruneOptions) -> Goal | None:
     """The size that is asked for, if one is."""
     if options.params is not None:
         return Goal("params", "parameters", options.params)
@@ -46,6 +46,14 @@ def size_share(compiled: onnx.ModelProto, model: onnx.ModelProto, goal: Goal) ->
     return goal.count(compiled) / max(goal.count(model), 1)
 
 
+def smallest(made: Mapping[str, onnx.ModelProto]) -> str:
+    """The name of the model of the fewest bytes; of equals, of the fewest nodes."""
+    if len(made) == 1:
+        return next(iter(made))
+    stats = {name: model_stats(model) for name, model in made.items()}
+    return min(stats, key=lambda name: (stats[name].bytes, stats[name].nodes))
+
+
 def remaining(model: onnx.ModelProto, goal: Goal, options: Options) -> Callable[[onnx.ModelProto], float]:
     """What tells which share of `model` is left when a masked copy of it is compiled.
 
@@ -53,9 +61,9 @@ def remaining(model: onnx.ModelProto, goal: Goal, options: Options) -> Callable[
     exactly the channels that it still reads and that are still read of it: the fastest of those that are as small
     is chosen in the end.
     """
-    target = chosen_target(options)
-    recipe = _recipe(options, target.block())
-    costs = chosen_costs(target, options) if recipe.selects == "planned" else None
+    target = chosen_target(options.target)
+    recipe = tightest(contenders(options, target))
+    costs = chosen_costs(target, options.target) if recipe.selects == "planned" else None
     before = goal.count(model)
 
     def share(masked: onnx.ModelProto) -> float:
@@ -63,8 +71,3 @@ def remaining(model: onnx.ModelProto, goal: Goal, options: Options) -> Callable[
         return goal.count(compiled) / max(before, 1)
 
     return share
-
-
-def _recipe(options: Options, block: int) -> Recipe:
-    recipe = recipes(block)["gather" if options.export == "auto" else options.export]
-    return recipe if options.align is None else replace(recipe, align=options.align)

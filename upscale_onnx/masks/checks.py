@@ -5,37 +5,39 @@ from __future__ import annotations
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import base_name
 from upscale_onnx.masks.profiles import is_relative
-from upscale_onnx.options import Options
+from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.options.checking import check_options
 
 
 def check_masks(options: Options) -> None:
     """Raises: ArgumentError where an option is out of range, or those about masks do not go together."""
     check_options(options)
-    if isinstance(options.criterion, str):
-        base_name(options.criterion)
-    _check_goals(options)
-    _check_effects(options)
-    _check_target_aware(options)
-    _check_scopes(options)
-    _check_hybrid(options)
+    prune = options.prune
+    if isinstance(prune.criterion, str):
+        base_name(prune.criterion)
+    _check_goals(prune)
+    _check_effects(prune, options.proof.verify)
+    _check_target_aware(prune)
+    _check_scopes(prune)
+    _check_hybrid(prune)
 
 
 def knows_target(options: Options) -> bool:
     """Whether masks are chosen with the target in mind: where that is not said, where the export is to be fast,
     each layer may choose what it reads, and nothing else says how much each layer loses."""
-    if options.latency is not None:
+    export, prune = options.export, options.prune
+    if prune.latency is not None:
         return True
-    if options.amount is None:
+    if prune.amount is None:
         return False
-    if options.masks != "auto":
-        return options.masks == "aware"
-    fast = options.prefer == "speed" and options.export in ("auto", "planned", "keep")
-    free = options.side == "input" and options.method == "unconstrained"
-    return fast and free and _shared_out_by(options) is None
+    if prune.masks != "auto":
+        return prune.masks == "aware"
+    fast = export.prefer == "speed" and export.recipe in ("auto", "planned", "keep")
+    free = prune.side == "input" and prune.method == "unconstrained"
+    return fast and free and _shared_out_by(prune) is None
 
 
-def _check_goals(options: Options) -> None:
+def _check_goals(options: PruneOptions) -> None:
     """One thing says how much is pruned in all."""
     goals = ("amount", "latency", "params", "macs", "compression", "mask")
     given = [name for name in goals if getattr(options, name) is not None]
@@ -46,20 +48,20 @@ def _check_goals(options: Options) -> None:
         raise ArgumentError("a mask file says what to prune: leave amounts and the profile out")
 
 
-def _check_effects(options: Options) -> None:
+def _check_effects(options: PruneOptions, verify: bool) -> None:
     """What would be passed over in silence."""
     if options.max_loss is not None and not options.prunes:
         raise ArgumentError("max_loss has no effect where nothing is pruned: give an amount")
-    if options.max_loss is not None and not options.verify:
+    if options.max_loss is not None and not verify:
         raise ArgumentError("max_loss is about what is measured: leave --no-verify out")
     if options.scores_channels:
         return
     for name in ("scope", "ignore", "min_channels", "mask_align", "steps"):
-        if getattr(options, name) != getattr(Options, name):
+        if getattr(options, name) != getattr(PruneOptions, name):
             raise ArgumentError(f"{name} has no effect where nothing is pruned by its score: give an amount")
 
 
-def _check_target_aware(options: Options) -> None:
+def _check_target_aware(options: PruneOptions) -> None:
     if options.latency is None and (options.masks != "aware" or not options.scores_channels):
         return
     if options.amount is None and options.latency is None:
@@ -73,16 +75,17 @@ def _check_target_aware(options: Options) -> None:
         raise ArgumentError(f"masks that know the target choose by themselves what each layer loses: leave {by} out")
 
 
-def _shared_out_by(options: Options) -> str | None:
+def _shared_out_by(options: PruneOptions) -> str | None:
     """The option that says how much each layer loses, if there is one."""
     names = ("scope", "amounts", "profile", "min_channels", "mask_align", "steps")
-    return next((name for name in names if getattr(options, name) != getattr(Options, name)), None)
+    return next((name for name in names if getattr(options, name) != getattr(PruneOptions, name)), None)
 
 
-def _check_scopes(options: Options) -> None:
-    if options.steps == 1 and options.schedule != Options.schedule:
+def _check_scopes(options: PruneOptions) -> None:
+    if options.steps == 1 and options.schedule != PruneOptions.schedule:
         raise ArgumentError("schedule has no effect in a single round: give steps")
-    if options.profile is not None and is_relative(options.profile) != _has_extent(options):
+    has_extent = options.amount is not None or options.has_size_goal
+    if options.profile is not None and is_relative(options.profile) != has_extent:
         raise ArgumentError(
             f"profile {options.profile!r} is spread around an amount: give an amount or a size"
             if is_relative(options.profile)
@@ -94,16 +97,7 @@ def _check_scopes(options: Options) -> None:
         raise ArgumentError("a profile and amounts of their own both say what layers lose: give one of them")
 
 
-def _has_extent(options: Options) -> bool:
-    """Whether it is said how much is to be pruned in all."""
-    return options.amount is not None or _has_size(options)
-
-
-def _has_size(options: Options) -> bool:
-    return any(goal is not None for goal in (options.params, options.macs, options.compression))
-
-
-def _check_hybrid(options: Options) -> None:
+def _check_hybrid(options: PruneOptions) -> None:
     if options.method != "hybrid":
         return
     if options.amount is None:

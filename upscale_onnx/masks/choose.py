@@ -15,7 +15,7 @@ from upscale_onnx.masks.scopes import Limits, by_structure, together
 from upscale_onnx.masks.select import pruned_count
 from upscale_onnx.masks.steps import Round
 from upscale_onnx.masks.targets import MaskTarget
-from upscale_onnx.options import Options
+from upscale_onnx.options import PruneOptions
 from upscale_onnx.types import BoolArray
 
 Masks: TypeAlias = dict[str, BoolArray]
@@ -33,7 +33,7 @@ class Chooser:
     structures: by weight, for scope "isomorphic".
     """
 
-    options: Options
+    options: PruneOptions
     layers: Sequence[str]
     targets: Sequence[MaskTarget]
     groups: Groups = ()
@@ -85,7 +85,7 @@ class Chooser:
         return {weight: 1.0 - ratio for weight, ratio in ratios.items()}
 
 
-def _is_comparable(options: Options) -> bool:
+def _is_comparable(options: PruneOptions) -> bool:
     """Whether scores mean the same in every layer as they are."""
     name = options.criterion
     return name.partition(":")[0] in _COMPARABLE if isinstance(name, str) else name is lamp.score

@@ -18,7 +18,7 @@ from upscale_onnx.masks.files import ChannelMask, read_masks
 from upscale_onnx.masks.pools import Groups, Scores
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
-from upscale_onnx.options import Options, Side
+from upscale_onnx.options import Options, PruneOptions, Side
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
 
@@ -51,13 +51,13 @@ def mask_model(
     external data was not loaded.
     """
     check_masks(options)
-    if not options.prunes:
+    if not options.prune.prunes:
         return model, 0
     targets = {target.weight: target for target in mask_targets(model)}
-    if options.mask is not None:
-        edits = list(_edits_of_file(options.mask, targets, options.side))
+    if options.prune.mask is not None:
+        edits = list(_edits_of_file(options.prune.mask, targets, options.prune.side))
     else:
-        edits = list(_edits_by_score(model, targets, options, groups, scores))
+        edits = list(_edits_by_score(model, targets, options.prune, groups, scores))
     return _written(model, edits)
 
 
@@ -88,7 +88,7 @@ def _unknown(weight: str, targets: Iterable[str]) -> str:
     return f"no Conv, ConvTranspose, Gemm or MatMul has a constant floating-point weight {weight!r}{hint}"
 
 
-def channel_scores(model: onnx.ModelProto, options: Options, given: Scores | None = None) -> dict[str, FloatArray]:
+def channel_scores(model: onnx.ModelProto, options: PruneOptions, given: Scores | None = None) -> dict[str, FloatArray]:
     """Scores by weight, for those to which an amount applies: one per channel of `options.side`.
 
     given: the scores, where they do not come from weights alone; weights that it lacks get none.
@@ -112,7 +112,7 @@ def channel_scores(model: onnx.ModelProto, options: Options, given: Scores | Non
 
 def chooser(
     model: onnx.ModelProto,
-    options: Options,
+    options: PruneOptions,
     groups: Groups = (),
     structures: Mapping[str, Hashable] | None = None,
 ) -> Chooser:
@@ -134,7 +134,11 @@ def write_masks(
 
 
 def _edits_by_score(
-    model: onnx.ModelProto, targets: Mapping[str, MaskTarget], options: Options, groups: Groups, given: Scores | None
+    model: onnx.ModelProto,
+    targets: Mapping[str, MaskTarget],
+    options: PruneOptions,
+    groups: Groups,
+    given: Scores | None,
 ) -> Iterator[_Edit]:
     scores = channel_scores(model, options, given)
     agreeing = groups if options.method == "constrained" else ()

@@ -29,22 +29,22 @@ def pruning_effect(original: ModelProto, compiled: ModelProto, options: Options)
     Raises:
         ArgumentError: the labels among the calibration data are not among the model's classes.
     """
-    place = Place(resolve_provider(options.provider), options.threads)
+    place = Place(resolve_provider(options.target.provider), options.target.threads)
     try:
         data, distance = _distance(original, options, place)
         found = PruningEffect(data, distance.samples, distance.value(compiled))
     except ModelError as error:
         return PruningEffect(detail=f"not measured: {error}")
-    return found if options.calibration is None else _with_accuracy(found, original, compiled, distance, options)
+    return found if options.prune.calibration is None else _with_accuracy(found, original, compiled, distance, options)
 
 
 def _distance(original: ModelProto, options: Options, place: Place) -> tuple[str, Distance]:
-    if options.calibration is not None:
-        batches = load_calibration(options.calibration, original)
+    if options.prune.calibration is not None:
+        batches = load_calibration(options.prune.calibration, original)
         return "calibration data", Distance.of(original, _some(batches), place)
-    if options.inputs is not None:
-        return "the inputs given", Distance.of(original, [load_inputs(options.inputs, original)], place)
-    return "random inputs", unlabelled(original, limit=_MOST_SAMPLES, seed=options.seed, place=place)
+    if options.proof.inputs is not None:
+        return "the inputs given", Distance.of(original, [load_inputs(options.proof.inputs, original)], place)
+    return "random inputs", unlabelled(original, limit=_MOST_SAMPLES, seed=options.prune.seed, place=place)
 
 
 def _some(batches: tuple[Inputs, ...]) -> tuple[Inputs, ...]:
@@ -55,15 +55,15 @@ def _with_accuracy(
     found: PruningEffect, original: ModelProto, compiled: ModelProto, distance: Distance, options: Options
 ) -> PruningEffect:
     """`found` with the accuracy on the same samples, where the file holds a class for each."""
-    assert options.calibration is not None
+    assert options.prune.calibration is not None
     try:
-        labels = load_labels(options.calibration, original, distance.samples)
+        labels = load_labels(options.prune.calibration, original, distance.samples)
     except ArgumentError as error:
         return PruningEffect(found.data, found.samples, found.distance, detail=f"accuracy not measured: {error}")
     if labels is None:
         return found
     name = original.graph.output[0].name
-    shape = next(value_batches(original, [name], distance.batches[:1], options.threads))[name].shape
+    shape = next(value_batches(original, [name], distance.batches[:1], options.target.threads))[name].shape
     if sum(size > 1 for size in shape[1:]) != 1:
         detail = f"accuracy not measured: output {name!r} of shape {shape} is not (samples, classes)"
         return PruningEffect(found.data, found.samples, found.distance, detail=detail)

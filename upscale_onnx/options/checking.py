@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import reprlib
 import types
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Hashable
+from dataclasses import fields
 from functools import cache
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.options import Options
+from upscale_onnx.options.options import option_name
 from upscale_onnx.options.ranges import Range
-
-
-def with_overrides(options: Options, overrides: Mapping[str, Any]) -> Options:
-    """`options` with the fields in `overrides` in place of their own, paths as text.
-
-    Raises: ArgumentError where there is no such field.
-    """
-    names = [field.name for field in fields(Options)]
-    for name in overrides:
-        if name not in names:
-            raise ArgumentError(f"there is no option {name!r}{did_you_mean(name, names)}")
-    given = {**{name: getattr(options, name) for name in names}, **overrides}
-    paths = {name: os.fspath(value) for name, value in given.items() if isinstance(value, os.PathLike)}
-    return replace(options, **{**overrides, **paths})
 
 
 def check_options(options: Options) -> None:
     """Raises: ArgumentError where an option is of another type than it takes, no choice of its, or out of range."""
-    for name, hint in _hints().items():
-        value = getattr(options, name)
-        if not _fits(value, hint):
-            nearest = did_you_mean(value, _choices(hint)) if isinstance(value, str) else ""
-            raise ArgumentError(f"{name} is {reprlib.repr(value)}: it takes {_described(hint)}{nearest}")
+    groups: tuple[Any, ...] = (options.export, options.target, options.prune, options.proof)
+    for group in groups:
+        hints = _hints(group.__class__)
+        for part in fields(group):
+            value, hint = getattr(group, part.name), hints[part.name]
+            if not _fits(value, hint):
+                nearest = did_you_mean(value, _choices(hint)) if isinstance(value, str) else ""
+                raise ArgumentError(
+                    f"{option_name(part)} is {reprlib.repr(value)}: it takes {_described(hint)}{nearest}"
+                )
 
 
 @cache
-def _hints() -> dict[str, Any]:
-    return get_type_hints(Options, include_extras=True)
+def _hints(group: Hashable) -> dict[str, Any]:
+    return get_type_hints(group, include_extras=True)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -2,123 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+import os
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
-from upscale_onnx.options.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, SECONDS, SHARE
+from upscale_onnx.errors import ArgumentError, did_you_mean
+from upscale_onnx.options.groups import OPTION, ExportOptions, ProofOptions, PruneOptions, TargetOptions
 
-Export = Literal["auto", "planned", "upscale", "gather", "keep"]
-Prefer = Literal["speed", "size"]
-Provider = Literal["auto", "cpu", "cuda"]
-Side = Literal["input", "output"]
-Method = Literal["unconstrained", "constrained", "hybrid"]
-Scope = Literal["local", "global", "isomorphic"]
-Schedule = Literal["geometric", "linear"]
-Repair = Literal["stats", "lsq", "joint"]
-Proof = Literal["local", "global"]
-Masks = Literal["auto", "flat", "filled", "aware"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from upscale_onnx.options.overrides import Overrides
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a compile is asked to do.
+    """What a compile is asked to do, in groups. `Options.of` makes one of single options."""
 
-    export: how selections are made real; "auto" races the exports and takes the fastest.
-    prefer: what "auto" looks for; "size" takes the smallest file and runs no race.
-    align: what emitted channel counts are rounded up to; None is the block of the machine for
-        "keep" and 1 (no rounding) for "upscale" and "gather".
-    race, verify: whether the interleaved race and the equivalence proof run.
-    proofs: what shows that the result is equal: "local" proves it region by region, whatever the model is fed, "global"
-        compares whole models on inputs; both by default.
-    save_reproducer: folder for what shows that a region differs, where one does: it is left alone then.
-    inputs: path of an .npz with the user's own inputs (name -> array), used beside random ones.
-    amount: fraction of each consumer's (or producer's) channels to prune first, 0 <= amount < 1;
-        None is the lossless compile of the model as it is.
-    latency: share of the input's latency to prune down to, 0 < latency < 1, instead of `amount`.
-    masks: whether an amount is taken of every layer ("flat") or of all together, where it saves most time for the
-        importance lost ("aware"); "filled" is flat, but channels that would be emitted anyway keep their weights, as
-        they do in all masks but flat ones; "auto" is aware where speed is wanted and each layer may choose for itself,
-        else filled.
-    criterion: name of what scores channels, or a function of (weight, axis, generator) that returns one score per
-        channel along `axis`; the lowest are pruned.
-    calibration: path of an .npz with unlabelled inputs (name -> array, samples along the first axis), for criteria
-        and repairs that need them.
-    repair: how the weights that survive make up for those that are pruned, without labels: "stats" matches each
-        output channel's mean and variance, "lsq" re-fits each layer by least squares, "joint" then all layers
-        together (by gradients: it needs PyTorch).
-    mask: path of a mask file (.npz or .json: weight name -> bool per channel), instead of `amount`.
-    target: name of the target (cpu, cuda, tensorrt, openvino, generic, …) or path of a file that describes one;
-        None is what the provider is.
-    tune: seconds to calibrate the target on this model's operators first.
-    method: whether each layer chooses for itself what it loses ("unconstrained"), all that share channels agree
-        ("constrained"), or whichever of both loses less at the same latency, group by group ("hybrid").
-    scope: which channels are ranked together: those of one layer ("local"), of all layers ("global"), or of layers
-        of the same structure ("isomorphic").
-    amounts: (pattern, amount) pairs; the first shell-style pattern that a layer's node or weight name matches gives
-        its amount in place of `amount`, which is 0 where it is left out.
-    profile: share of its channels that each layer keeps, or all together that must agree: "equal", "increasing:SLOPE"
-        (less towards the end) or "decreasing:SLOPE" around what `amount` leaves, "random", or the path of a .json file.
-    ignore: shell-style patterns of node or weight names; the layers they match are not pruned.
-    min_channels: the fewest channels that a layer keeps, where it has as many.
-    mask_align: what kept channel counts are rounded up to a multiple of.
-    params, macs: share of the input's parameters or multiply-accumulates to prune down to, above 0 and below 1,
-        instead of `amount`.
-    compression: parameters of the input over those that stay, above 1, instead of `amount`.
-    steps: in how many rounds to prune; the channels that are left are scored anew in each.
-    schedule: whether every round prunes the same share of what is left ("geometric") or of all ("linear").
-    threads: intra-op threads of the sessions that are timed.
-    max_loss: the largest loss of pruning that is not an error: of top-1 accuracy, a share of 1, where the calibration
-        data has labels, else the distance of the outputs relative to their own size; None is any.
-    fail_if_unchanged: whether a compile that would write the model as it was is an error.
-    batch: what a first axis that the model leaves open is taken to be where latency counts, 1 where it is
-        None; the result takes any.
-    """
+    export: ExportOptions = field(default_factory=ExportOptions)
+    target: TargetOptions = field(default_factory=TargetOptions)
+    prune: PruneOptions = field(default_factory=PruneOptions)
+    proof: ProofOptions = field(default_factory=ProofOptions)
 
-    export: Export = "auto"
-    prefer: Prefer = "speed"
-    align: Annotated[int, POSITIVE] | None = None
-    race: bool = True
-    verify: bool = True
-    proofs: tuple[Proof, ...] = ("local", "global")
-    save_reproducer: str | None = None
-    inputs: str | None = None
-    provider: Provider = "auto"
-    amount: Annotated[float, FRACTION] | None = None
-    criterion: str | Callable[..., Any] = "l2"
-    side: Side = "input"
-    method: Method = "unconstrained"
-    latency: Annotated[float, SHARE] | None = None
-    masks: Masks = "auto"
-    mask: str | None = None
-    calibration: str | None = None
-    repair: Repair | None = None
-    seed: Annotated[int, NATURAL] = 0
-    threads: Annotated[int, POSITIVE] = 1
-    batch: Annotated[int, POSITIVE] | None = None
-    target: str | None = None
-    tune: Annotated[float, SECONDS] = 0.0
-    scope: Scope = "local"
-    amounts: tuple[tuple[str, Annotated[float, FRACTION]], ...] = ()
-    profile: str | None = None
-    ignore: tuple[str, ...] = ()
-    min_channels: Annotated[int, POSITIVE] = 1
-    mask_align: Annotated[int, POSITIVE] = 1
-    params: Annotated[float, SHARE] | None = None
-    macs: Annotated[float, SHARE] | None = None
-    compression: Annotated[float, FACTOR] | None = None
-    steps: Annotated[int, POSITIVE] = 1
-    schedule: Schedule = "geometric"
-    fail_if_unchanged: bool = False
-    max_loss: Annotated[float, LOSS] | None = None
+    @classmethod
+    def of(cls, **single: Unpack[Overrides]) -> Options:
+        """The options with these values, given by their names, and all others as they are by default.
 
-    @property
-    def prunes(self) -> bool:
-        """Whether anything says what or how much to prune."""
-        return self.mask is not None or self.scores_channels
+        Raises: ArgumentError where there is no such option.
+        """
+        return cls().replaced(**single)
 
-    @property
-    def scores_channels(self) -> bool:
-        """Whether channels are chosen by their scores, rather than by a mask file."""
-        goals = (self.amount, self.latency, self.params, self.macs, self.compression, self.profile)
-        return bool(self.amounts) or any(goal is not None for goal in goals)
+    def replaced(self, **single: Unpack[Overrides]) -> Options:
+        """These options with those in `single`, by their names, in place of their own; paths become text.
+
+        Raises: ArgumentError where there is no such option.
+        """
+        names = option_names()
+        for name in single:
+            if name not in names:
+                raise ArgumentError(f"there is no option {name!r}{did_you_mean(name, names)}")
+        given: Mapping[str, Any] = single
+        groups = {place.name: getattr(self, place.name) for place in fields(self)}
+        for place, group in groups.items():
+            values = {part.name: given.get(option_name(part), getattr(group, part.name)) for part in fields(group)}
+            groups[place] = replace(group, **{name: _as_text(value) for name, value in values.items()})
+        return Options(**groups)
+
+
+def option_name(part: Field[Any]) -> str:
+    """The name of the option that a field of a group holds."""
+    name: str = part.metadata.get(OPTION, part.name)
+    return name
+
+
+def option_names() -> list[str]:
+    """The names of all options, each once."""
+    groups = (ExportOptions, TargetOptions, PruneOptions, ProofOptions)
+    return list(dict.fromkeys(option_name(part) for group in groups for part in fields(group)))
+
+
+def _as_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value

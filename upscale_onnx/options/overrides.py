@@ -1,15 +1,15 @@
-"""The fields of `Options` as keyword arguments, for type checkers: a test holds that both name the same."""
+"""The options by their names, as keyword arguments, for type checkers: a test holds that the groups have the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from upscale_onnx.options import Export, Masks, Method, Prefer, Proof, Provider, Repair, Schedule, Scope, Side
+from upscale_onnx.options.groups import Export, Masks, Method, Prefer, Proof, Provider, Repair, Schedule, Scope, Side
 
 
 class Overrides(TypedDict, total=False):
-    """What `compile` takes beside its options; see `Options` for what each means."""
+    """What `compile` takes beside its options; see the groups of `Options` for what each means."""
 
     export: Export
     prefer: Prefer

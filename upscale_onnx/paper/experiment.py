@@ -136,7 +136,7 @@ def measure(experiment: Experiment, trial: Trial, known: Row | None = None) -> R
 
 def _options(experiment: Experiment, trial: Trial) -> Options:
     setting = experiment.setting
-    return Options(
+    return Options.of(
         amount=trial.amount,
         side=trial.side,
         method=trial.method,

@@ -19,7 +19,7 @@ from upscale_onnx.masks.rescore import without_idle
 from upscale_onnx.masks.steps import Round, rounds
 from upscale_onnx.masks.structures import structures
 from upscale_onnx.model import import_graph, infer_shapes
-from upscale_onnx.options import Options
+from upscale_onnx.options import Options, PruneOptions
 
 Scorer: TypeAlias = Callable[[onnx.ModelProto], Scores | None]
 """Scores by weight of a model that may be pruned already; None where the weights alone are to be scored."""
@@ -34,15 +34,16 @@ def chosen_masks(model: onnx.ModelProto, options: Options, scorer: Scorer | None
     Raises:
         ArgumentError: an option does not fit the model, or a size cannot be reached.
     """
-    select = _chooser(model, options)
+    prune = options.prune
+    select = _chooser(model, prune)
     masks: Masks = {}
-    for part in rounds(options.steps, options.schedule):
-        scores = _scores(model, masks, options, scorer)
-        masks = select.masks(scores, _amount(model, select, scores, part), part)
+    for part in rounds(prune.steps, prune.schedule):
+        scores = _scores(model, masks, prune, scorer)
+        masks = select.masks(scores, _amount(model, options, select, scores, part), part)
     return masks
 
 
-def _chooser(model: onnx.ModelProto, options: Options) -> Chooser:
+def _chooser(model: onnx.ModelProto, options: PruneOptions) -> Chooser:
     constrained, isomorphic = options.method == "constrained", options.scope == "isomorphic"
     if not constrained and not isomorphic:
         return chooser(model, options)
@@ -51,7 +52,7 @@ def _chooser(model: onnx.ModelProto, options: Options) -> Chooser:
     return chooser(model, options, groups, structures(analysis, model, options.side) if isomorphic else None)
 
 
-def _scores(model: onnx.ModelProto, masks: Masks, options: Options, scorer: Scorer | None) -> Scores:
+def _scores(model: onnx.ModelProto, masks: Masks, options: PruneOptions, scorer: Scorer | None) -> Scores:
     """Scores of the model under `masks`; what they prune scores lowest, so that it stays pruned."""
     scored = without_idle(write_masks(model, masks, options.side)[0], options.side) if masks else model
     given = None if scorer is None else scorer(scored)
@@ -62,18 +63,17 @@ def _scores(model: onnx.ModelProto, masks: Masks, options: Options, scorer: Scor
     }
 
 
-def _amount(model: onnx.ModelProto, select: Chooser, scores: Scores, part: Round) -> float:
+def _amount(model: onnx.ModelProto, options: Options, select: Chooser, scores: Scores, part: Round) -> float:
     """What is to be pruned in the end: the amount of the options, or the least that `part` of the way to the size
     they ask for needs."""
-    options = select.options
-    goal = size_goal(options)
+    goal = size_goal(options.prune)
     if goal is None:
-        return options.amount or 0.0
+        return options.prune.amount or 0.0
     share = remaining(model, goal, options)
     wanted = goal.share if part.is_last else part.share_left(goal.share)
     return least_amount(
         wanted,
-        lambda amount: share(write_masks(model, select.masks(scores, amount, part), options.side)[0]),
+        lambda amount: share(write_masks(model, select.masks(scores, amount, part), options.prune.side)[0]),
         goal.name,
         must=part.is_last,
     )

@@ -16,7 +16,7 @@ from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.stats import node_macs
-from upscale_onnx.options import Options, Side
+from upscale_onnx.options import Options, PruneOptions, Side
 from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, value_batches
 from upscale_onnx.types import Array, FloatArray, IntArray
 
@@ -30,7 +30,7 @@ Scores = dict[str, FloatArray]
 _GRADIENT_BYTES = 2**29
 
 
-def taylor_scores(model: onnx.ModelProto, options: Options, batches: Batches, labels: IntArray | None) -> Scores:
+def taylor_scores(model: onnx.ModelProto, options: PruneOptions, batches: Batches, labels: IntArray | None) -> Scores:
     """By weight, the change of the loss without each channel of `options.side`, as "taylor" is told.
 
     The loss is the cross-entropy of the first output with `labels` (one for each sample of all batches), or with the
@@ -69,13 +69,13 @@ def tvs_scores(model: onnx.ModelProto, options: Options, batches: Batches, label
 
     Raises: ArgumentError where there are no two classes of two samples, or no labels and nothing that predicts them.
     """
-    known = predicted_labels(model, batches, options.threads) if labels is None else labels
+    known = predicted_labels(model, batches, options.target.threads) if labels is None else labels
     names, classes = np.unique(known, return_inverse=True)
     if np.count_nonzero(np.bincount(classes.ravel()) >= 2) < 2:
         raise ArgumentError("criterion 'tvs' needs at least two classes with two samples each: give more samples")
-    places = {w: p for w, p in observed(model, options.side).items() if w in _targets(model, options.side)}
+    places = {w: p for w, p in observed(model, options.prune.side).items() if w in _targets(model, options.prune.side)}
     sums: dict[Observed, tvs.Sums] = {}
-    values = value_batches(model, list({p.value: None for p in places.values()}), batches, options.threads)
+    values = value_batches(model, list({p.value: None for p in places.values()}), batches, options.target.threads)
     for found, own in zip(values, _cut(classes.ravel(), batches), strict=True):
         for place in dict.fromkeys(places.values()):
             maps = np.moveaxis(found[place.value], place.axis, 1)

@@ -54,7 +54,7 @@ def hybrid_masks(
     Raises:
         ArgumentError: an option does not fit the model. ModelError: the model cannot be run.
     """
-    target = chosen_target(options)
+    target = chosen_target(options.target)
     found = candidates(model, options, scores)
     made = {"constrained": found.constrained}
     for name, choose in found.others.items():
@@ -70,15 +70,15 @@ def hybrid_masks(
 
 def candidates(model: onnx.ModelProto, options: Options, given: Scores | None = None) -> Candidates:
     """The masks that `options` allow, by their scores."""
-    amount = options.amount or 0.0
+    amount = options.prune.amount or 0.0
     targets = mask_targets(model)
-    scores = channel_scores(model, options, given)
+    scores = channel_scores(model, options.prune, given)
     analysis = prepared_analysis(model, infer_shapes(model))
     groups = mask_groups(analysis, model, "input")
     named = {target.node: (target.weight, scores[target.weight]) for target in targets if target.weight in scores}
-    predictor = Predictor(build_network(analysis, named), chosen_costs(chosen_target(options), options))
-    constrained = chooser(model, replace(options, method="constrained"), groups).masks(scores, amount)
-    alone = chooser(model, replace(options, method="unconstrained"))
+    predictor = Predictor(build_network(analysis, named), chosen_costs(chosen_target(options.target), options.target))
+    constrained = chooser(model, replace(options.prune, method="constrained"), groups).masks(scores, amount)
+    alone = chooser(model, replace(options.prune, method="unconstrained"))
     tied = [frozenset(weight for weight, _ in group if weight in scores) for group in groups]
 
     @functools.cache  # groups ask for the same amounts
@@ -106,7 +106,7 @@ def _settled(
 
     Of masks that are as fast, those that prune least.
     """
-    if not is_at_hand(target, options):
+    if not is_at_hand(target, options.target):
         return choose(1.0)
     goal = measured_share(model, constrained, target, options)
     best: Masks | None = None

@@ -21,7 +21,7 @@ from upscale_onnx.options import Options
 from upscale_onnx.prune.choosing import Scorer, chosen_masks
 from upscale_onnx.prune.hybrid import Judge, hybrid_masks
 from upscale_onnx.prune.measuring import measured_share
-from upscale_onnx.prune.pruned import Pruned, is_exact
+from upscale_onnx.prune.pruned import Pruned
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
 
 # Of the time that masks of an amount are to save: less, where outputs show that accuracy would go with it.
@@ -52,17 +52,17 @@ def pruned_model(
     Raises:
         ArgumentError: as `masked_model`. ModelError: the model cannot be read or run.
     """
-    if not options.scores_channels:
+    if not options.prune.scores_channels:
         return Pruned(*mask_model(model, options), model)
     known = None if scorer is None else _remembering(scorer, model)
-    masked, count = write_masks(model, _chosen(model, options, known, judge), options.side)
-    if is_exact(options) or not count:
+    masked, count = write_masks(model, _chosen(model, options, known, judge), options.prune.side)
+    if options.prune.is_exact or not count:
         return Pruned(masked, count, model)
-    return Pruned(masked, count, model, channel_scores(model, options, _asked(known, model)))
+    return Pruned(masked, count, model, channel_scores(model, options.prune, _asked(known, model)))
 
 
 def _chosen(model: onnx.ModelProto, options: Options, scorer: Scorer | None, judge: Judge | None) -> Masks:
-    if options.method == "hybrid":
+    if options.prune.method == "hybrid":
         return hybrid_masks(model, options, _asked(scorer, model), judge)
     if knows_target(options):
         return _for_target(model, options, _asked(scorer, model), judge)
@@ -84,9 +84,9 @@ def _asked(scorer: Scorer | None, model: onnx.ModelProto) -> Scores | None:
 
 
 def _for_target(model: onnx.ModelProto, options: Options, scores: Scores | None, judge: Judge | None) -> Masks:
-    if options.latency is not None:
-        return _for_latency(model, options, options.latency, scores).masks
-    amount, chosen = options.amount or 0.0, _allocator(model, options, scores)
+    if options.prune.latency is not None:
+        return _for_latency(model, options, options.prune.latency, scores).masks
+    amount, chosen = options.prune.amount or 0.0, _allocator(model, options, scores)
     if judge is None:
         return chosen.for_amount(amount).masks
     flat = chosen.flat(amount)
@@ -100,16 +100,16 @@ def _for_target(model: onnx.ModelProto, options: Options, scores: Scores | None,
 
 def _allocator(model: onnx.ModelProto, options: Options, given: Scores | None) -> Allocator:
     targets = {target.weight: target for target in mask_targets(model)}
-    ignored = matching(list(targets.values()), options.ignore)
-    scores = channel_scores(model, options, given)
+    ignored = matching(list(targets.values()), options.prune.ignore)
+    scores = channel_scores(model, options.prune, given)
     named = {targets[weight].node: (weight, values) for weight, values in scores.items() if weight not in ignored}
     analysis = prepared_analysis(model, infer_shapes(model))
-    return allocator(analysis, chosen_costs(chosen_target(options), options), named, options.amount)
+    return allocator(analysis, chosen_costs(chosen_target(options.target), options.target), named, options.prune.amount)
 
 
 def _for_latency(model: onnx.ModelProto, options: Options, goal: float, scores: Scores | None) -> Choice:
-    target, chosen = chosen_target(options), _allocator(model, options, scores)
-    if not is_at_hand(target, options):
+    target, chosen = chosen_target(options.target), _allocator(model, options, scores)
+    if not is_at_hand(target, options.target):
         return _predicted(goal, chosen.for_latency(goal))
     return aim_at(goal, chosen.for_latency, lambda choice: measured_share(model, choice.masks, target, options))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import onnx
 
 from upscale_onnx.costs.targets import Target
+from upscale_onnx.export.contenders import contenders, wants_speed
 from upscale_onnx.export.export import make
-from upscale_onnx.export.recipes import recipes
+from upscale_onnx.export.sizes import smallest
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.mixture import Masks
 from upscale_onnx.model import infer_shapes
@@ -28,19 +29,21 @@ def measured_share(model: onnx.ModelProto, masks: Masks, target: Target, options
     from upscale_onnx.runtime.providers import resolve_provider
 
     masked, _ = write_masks(model, masks)
-    shapes, costs = infer_shapes(masked), chosen_costs(target, options)
-    known = recipes(target.block() if options.align is None else options.align)
-    names = known if options.export == "auto" else (options.export,)
-    made = {name: make(known[name], masked, shapes, costs) for name in names}
+    shapes, costs = infer_shapes(masked), chosen_costs(target, options.target)
+    known = contenders(options, target)
+    made = {name: make(recipe, masked, shapes, costs) for name, recipe in known.items()}
+    if not wants_speed(options.export):
+        name = smallest(made)
+        made = {name: made[name]}
     outcome = race(
         {"input": model, **made},
-        provider=resolve_provider(options.provider),
-        threads=options.threads,
-        batch=options.batch,
+        provider=resolve_provider(options.target.provider),
+        threads=options.target.threads,
+        batch=options.target.batch,
         rounds=_RACE_ROUNDS,
-        seed=options.seed,
+        seed=options.target.seed,
         budget_s=_RACE_SECONDS,
         eliminate=True,
     )
-    exports = outcome.timings if options.export == "auto" else outcome.timings[1:]
+    exports = outcome.timings if wants_speed(options.export) else outcome.timings[1:]
     return min(timing.ratio for timing in exports)

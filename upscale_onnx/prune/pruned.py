@@ -11,7 +11,7 @@ from onnx import numpy_helper
 
 from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets, weight_uses
-from upscale_onnx.options import Options, Side
+from upscale_onnx.options import Side
 from upscale_onnx.plan.standing import Standing
 from upscale_onnx.types import BoolArray, IntArray
 
@@ -32,11 +32,6 @@ class Pruned:
     dense: onnx.ModelProto
     scores: Scores = field(default_factory=dict)
     finished: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
-
-
-def is_exact(options: Options) -> bool:
-    """Whether just those channels are zeroed that `options` name, whatever comes of it."""
-    return options.mask is not None or options.masks == "flat"
 
 
 def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> Masks:

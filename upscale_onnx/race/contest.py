@@ -9,13 +9,13 @@ import onnx
 
 from upscale_onnx.costs.targets import Target
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.export.contenders import contenders, is_raced, tightest, wants_speed
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export, no_larger
-from upscale_onnx.export.recipes import Making, Recipe, recipes
-from upscale_onnx.export.sizes import size_goal, size_share
+from upscale_onnx.export.recipes import Making
+from upscale_onnx.export.sizes import size_goal, size_share, smallest
 from upscale_onnx.model.form import has_same_form
-from upscale_onnx.model.stats import model_stats
-from upscale_onnx.options import Options
+from upscale_onnx.options import Options, TargetOptions
 from upscale_onnx.plan.bound import latency_bound
 from upscale_onnx.race import notes
 from upscale_onnx.results import Decision, Race, Segment
@@ -77,16 +77,20 @@ def contest(
         ArgumentError: there is no such target, or no export reaches the size that is asked for.
         ModelError: onnxruntime cannot run the model. ProviderError: no such device.
     """
-    field = _Field(draft, draft.model if original is None else original, options, chosen_target(options), told)
-    if _races(field.target, options):
+    field = _Field(draft, draft.model if original is None else original, options, chosen_target(options.target), told)
+    if is_raced(options, field.target):
         return _raced(field, segments)
-    known = _recipes(field.target, options)
-    costs = chosen_costs(field.target, options) if "planned" in known else None
+    known = contenders(options, field.target)
+    costs = chosen_costs(field.target, options.target) if "planned" in known else None
     made = _small_enough({name: field.make(Making(recipe, costs)) for name, recipe in known.items()}, field)
     if not made:
         return Outcome.unchanged(field.original, notes.NONE_SMALLER)
-    name = min(made, key=lambda name: _size(made[name].model)) if len(made) > 1 else next(iter(made))
-    unmeasured = options.race and not is_at_hand(field.target, options) and (_wants_speed(options) or options.tune > 0)
+    name = smallest({name: one.model for name, one in made.items()})
+    unmeasured = (
+        options.target.race
+        and not is_at_hand(field.target, options.target)
+        and (wants_speed(options.export) or options.target.tune > 0)
+    )
     said = (notes.not_at_hand(field.target),) if unmeasured else ()
     if not no_larger({name: made[name]}, field.original):
         said = (*said, notes.LARGER)
@@ -114,27 +118,27 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
     from upscale_onnx.runtime.providers import resolve_provider
 
     options, draft, original = field.options, field.draft, field.original
-    known = _recipes(field.target, options)
+    known = contenders(options, field.target)
     analysis = draft.analysis
     # In this export every layer has exactly what it reads: where it is like the input, nothing can be removed.
-    tightest = field.make(Making(known["gather"]))
-    if has_same_form(tightest.model, original):
+    tight = field.make(Making(tightest(known)))
+    if has_same_form(tight.model, original):
         return Outcome.unchanged(original)
-    place = Place(resolve_provider(options.provider), options.threads, options.batch)
-    costs = profiled_costs(draft, known["planned"].align, chosen_costs(field.target, options), place)
+    place = Place(resolve_provider(options.target.provider), options.target.threads, options.target.batch)
+    costs = profiled_costs(draft, known["planned"].align, chosen_costs(field.target, options.target), place)
     made = _small_enough(
-        {name: tightest if name == "gather" else field.make(Making(recipe, costs)) for name, recipe in known.items()},
+        {name: tight if name == "gather" else field.make(Making(recipe, costs)) for name, recipe in known.items()},
         field,
     )
     if not made:
         return Outcome.unchanged(original, notes.NONE_SMALLER)
     outcome = race(
         {INPUT: original, **{name: one.model for name, one in made.items()}}, provider=place.provider,
-        threads=place.threads, batch=place.batch, seed=options.seed, eliminate=True,
+        threads=place.threads, batch=place.batch, seed=options.target.seed, eliminate=True,
         told=_part(field.told, 0.0, _FIRST_RACE),
     )  # fmt: skip
     bound = latency_bound(analysis, costs, outcome.timings[0].median_ms).ratio
-    goal = size_goal(options)
+    goal = size_goal(options.prune)
     name = outcome.winner if goal is None else _fastest(outcome, made)
     if name == INPUT:
         return replace(Outcome.unchanged(original, notes.NONE_FASTER), race=outcome, bound_ratio=bound)
@@ -147,10 +151,10 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
             best = made[name]
         choices = decided(draft, best, segments, place)
     won = Outcome(name, best, outcome, choices, bound)
-    return won if goal else confirmed(won, original, options, _part(field.told, _FIRST_RACE, 1.0))
+    return won if goal else confirmed(won, original, options.target, _part(field.told, _FIRST_RACE, 1.0))
 
 
-def confirmed(won: Outcome, model: onnx.ModelProto, options: Options, told: Told | None = None) -> Outcome:
+def confirmed(won: Outcome, model: onnx.ModelProto, options: TargetOptions, told: Told | None = None) -> Outcome:
     """`won`, or the input where its lead was small and a longer race against the input alone does not show it again."""
     from upscale_onnx.runtime.bench import race
     from upscale_onnx.runtime.providers import resolve_provider
@@ -182,14 +186,19 @@ def _part(told: Told | None, start: float, end: float) -> Told | None:
 def _small_enough(made: dict[str, Exported], field: _Field) -> dict[str, Exported]:
     """The exports that are no larger than the input and have the size that is asked for, if one is. One that only its
     padding makes too large is made without."""
-    goal = size_goal(field.options)
+    goal = size_goal(field.options.prune)
     if goal is None:
         # An export that is asked for by its name is made, whatever it takes.
-        return no_larger(made, field.original) if field.options.export == "auto" else made
+        return no_larger(made, field.original) if field.options.export.recipe == "auto" else made
     shares: dict[str, float] = {}
     for name, one in tuple(made.items()):
         shares[name] = size_share(one.model, field.original, goal)
-        if shares[name] > goal.share and one.making and one.making.recipe.align > 1 and field.options.align is None:
+        if (
+            shares[name] > goal.share
+            and one.making
+            and one.making.recipe.align > 1
+            and field.options.export.align is None
+        ):
             made[name] = field.make(replace(one.making, recipe=replace(one.making.recipe, align=1)))
             shares[name] = size_share(made[name].model, field.original, goal)
     small = no_larger({name: one for name, one in made.items() if shares[name] <= goal.share}, field.original)
@@ -202,35 +211,3 @@ def _small_enough(made: dict[str, Exported], field: _Field) -> dict[str, Exporte
 
 def _fastest(race: Race, made: Mapping[str, Exported]) -> str:
     return min((t for t in race.timings if t.name in made), key=lambda timing: timing.ratio).name
-
-
-def _races(target: Target, options: Options) -> bool:
-    """Whether the choice is by measured speed: what onnxruntime measures must be the target."""
-    return _wants_speed(options) and is_at_hand(target, options)
-
-
-def _wants_speed(options: Options) -> bool:
-    return options.prefer == "speed" and options.export == "auto"
-
-
-def _recipes(target: Target, options: Options) -> dict[str, Recipe]:
-    """The exports to choose from, by name."""
-    known = recipes(target.block())
-    names: list[str]
-    if options.export != "auto":
-        names = [options.export]
-    elif options.prefer == "size" or (size_goal(options) is not None and not _races(target, options)):
-        names = ["upscale", "gather", "keep"]
-        known["keep"] = replace(known["keep"], align=1)
-    elif _races(target, options):
-        names = list(known)
-    else:
-        names = ["keep"] if options.target is None else ["planned"]
-    if options.align is not None:
-        known = {name: replace(recipe, align=options.align) for name, recipe in known.items()}
-    return {name: known[name] for name in names}
-
-
-def _size(model: onnx.ModelProto) -> tuple[int, int]:
-    stats = model_stats(model)
-    return stats.bytes, stats.nodes

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from upscale_onnx.costs.targets import Target
-from upscale_onnx.options import Options
+from upscale_onnx.options import PruneOptions
 from upscale_onnx.results import PruningEffect, Refusal
 
 NONE_FASTER = (
@@ -61,20 +61,20 @@ def nothing_freed(refusals: Sequence[Refusal]) -> str:
     return f"{what}: {_left_alone(refusals)}" if refusals else f"{what}: try a larger amount, or --method constrained"
 
 
-def unrepaired(options: Options) -> tuple[str, ...]:
+def unrepaired(options: PruneOptions) -> tuple[str, ...]:
     """A line where a model was pruned and nothing makes up for it."""
     if options.repair is not None:
         return ()
     return (f"pruned without repair, which usually gives most of the lost accuracy back: add {_repair(options)}",)
 
 
-def too_much_lost(found: PruningEffect, most: float, options: Options) -> str:
+def too_much_lost(found: PruningEffect, most: float, options: PruneOptions) -> str:
     """That pruning costs more than is allowed, and what to try."""
     more = "" if options.repair is not None else f", or add {_repair(options)}"
     return f"{found.text}; {most:g} may be lost, so nothing is written: prune less{more}"
 
 
-def _repair(options: Options) -> str:
+def _repair(options: PruneOptions) -> str:
     return "--repair lsq" if options.calibration is not None else "--calibration FILE --repair lsq"
 
 

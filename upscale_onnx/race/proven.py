@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from upscale_onnx.errors import NotEquivalentError, Reason
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export
 from upscale_onnx.model import infer_shapes
-from upscale_onnx.options import Options
+from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.race.contest import Outcome
 from upscale_onnx.results import Claim, Refusal, Verification
 
@@ -40,10 +40,10 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
     Raises:
         NotEquivalentError: it could not be shown equal. ModelError: `original` cannot be run.
     """
-    if not options.verify:
+    if not options.proof.verify:
         return Proven(outcome.model, None, {})
     if outcome.making is None:
-        whole = replace(options, proofs=("global",))
+        whole = options.replaced(proofs=("global",))
         return Proven(outcome.model, _verified(original, outcome.made, whole), {})
     made = outcome.made
     draft: Draft | None = None
@@ -83,16 +83,16 @@ def _verified(original: onnx.ModelProto, made: Exported, options: Options) -> Ve
         original,
         made.model,
         made.claims,
-        proofs=options.proofs,
-        provider=resolve_provider(options.provider),
-        seed=options.seed,
-        reproducers=options.save_reproducer,
-        inputs=None if options.inputs is None else load_inputs(options.inputs, original),
-        data=_samples(original, options),
+        proofs=options.proof.proofs,
+        provider=resolve_provider(options.target.provider),
+        seed=options.proof.seed,
+        reproducers=options.proof.save_reproducer,
+        inputs=None if options.proof.inputs is None else load_inputs(options.proof.inputs, original),
+        data=_samples(original, options.prune),
     )
 
 
-def _samples(model: onnx.ModelProto, options: Options) -> list[Mapping[str, np.ndarray[Any, Any]]]:
+def _samples(model: onnx.ModelProto, options: PruneOptions) -> list[Mapping[str, np.ndarray[Any, Any]]]:
     """The first samples of the calibration data, where there is some: inputs as the model gets them."""
     if options.calibration is None:
         return []

@@ -16,9 +16,9 @@ from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.form import has_same_form
 from upscale_onnx.model.stats import model_stats
-from upscale_onnx.options import Options
+from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.prune.alignment import filled_masks
-from upscale_onnx.prune.pruned import Masks, Pruned, is_exact, kept_masks, with_standing
+from upscale_onnx.prune.pruned import Masks, Pruned, kept_masks, with_standing
 from upscale_onnx.race import notes
 from upscale_onnx.race.contest import INPUT, Outcome, Told, contest
 from upscale_onnx.results import Refusal, Segment
@@ -68,7 +68,7 @@ def settled(
         ProviderError: no such device.
     """
     found = _settled(subject, pruned, original, options, told)
-    if options.fail_if_unchanged and has_same_form(found.outcome.model, original):
+    if options.export.fail_if_unchanged and has_same_form(found.outcome.model, original):
         raise UnchangedError(f"the model would stay as it is, nothing is written: {found.notes[0]}")
     return found
 
@@ -77,9 +77,9 @@ def _settled(
     subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options, told: Told | None
 ) -> Settled:
     if not pruned.count:
-        return _unpruned(subject, original, options, _nothing_chosen(subject, original, options), told)
+        return _unpruned(subject, original, options, _nothing_chosen(subject, original, options.prune), told)
     outcome = _contest(subject, original, options, told)
-    found = _without_waste(subject, pruned, outcome, options)
+    found = _without_waste(subject, pruned, outcome, options.prune)
     if found is not None and not has_same_form(found.outcome.model, original):
         return found
     raced = outcome.making is None and outcome.race is not None
@@ -88,7 +88,7 @@ def _settled(
     return replace(plain, outcome=replace(plain.outcome, race=plain.outcome.race or outcome.race))
 
 
-def _nothing_chosen(subject: Subject, original: onnx.ModelProto, options: Options) -> tuple[str, ...]:
+def _nothing_chosen(subject: Subject, original: onnx.ModelProto, options: PruneOptions) -> tuple[str, ...]:
     if not options.prunes:
         return ()
     return (notes.nothing_chosen(len(kept_channels(original, options.side)), subject.refusals),)
@@ -96,7 +96,7 @@ def _nothing_chosen(subject: Subject, original: onnx.ModelProto, options: Option
 
 def _contest(subject: Subject, original: onnx.ModelProto, options: Options, told: Told | None) -> Outcome:
     outcome = contest(subject.draft, subject.segments, options, original, told)
-    return replace(outcome, notes=(*outcome.notes, *_missed_latency(outcome, options)))
+    return replace(outcome, notes=(*outcome.notes, *_missed_latency(outcome, options.prune)))
 
 
 def _unpruned(
@@ -110,12 +110,12 @@ def _unpruned(
     return Settled(subject, outcome, original, 0, lines)
 
 
-def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: Options) -> Settled | None:
+def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: PruneOptions) -> Settled | None:
     """`outcome` with the weights back of channels that its export leaves in place; None where none is pruned then."""
     making = outcome.making
     if making is None:
         return None
-    if is_exact(options):
+    if options.is_exact:
         return Settled(subject, outcome, pruned.model, pruned.count, outcome.notes)
     kept = kept_masks(pruned.model, pruned.dense, options.side)
     masked, exported = pruned.model, outcome.made
@@ -135,14 +135,14 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
     return Settled(subject, replace(outcome, made=exported), masked, count, outcome.notes)
 
 
-def _filled(kept: Masks, pruned: Pruned, making: Making, options: Options) -> Masks:
+def _filled(kept: Masks, pruned: Pruned, making: Making, options: PruneOptions) -> Masks:
     """`kept` with the best of those channels that will be padding of blocks."""
     if making.recipe.align == 1:
         return kept
     return filled_masks(pruned.dense, kept, pruned.scores, making.recipe.align, options.side)
 
 
-def _grown(kept: Masks, pruned: Pruned, making: Making, shapes: Mapping[str, Shape], options: Options) -> Masks:
+def _grown(kept: Masks, pruned: Pruned, making: Making, shapes: Mapping[str, Shape], options: PruneOptions) -> Masks:
     """`kept` with the channels that stay in place."""
     for _ in range(_MOST_ROUNDS):
         masked = write_masks(pruned.dense, kept, options.side)[0]
@@ -167,7 +167,7 @@ def _is_larger(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
     return ours.parameters > theirs.parameters or ours.macs > theirs.macs or ours.nodes > theirs.nodes
 
 
-def _missed_latency(outcome: Outcome, options: Options) -> tuple[str, ...]:
+def _missed_latency(outcome: Outcome, options: PruneOptions) -> tuple[str, ...]:
     """A line where the measured latency is above the one asked for by no more than races may be wrong.
 
     Raises: ArgumentError where it is further above.

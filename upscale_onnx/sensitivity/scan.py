@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -18,7 +18,7 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors
 from upscale_onnx.measures.measure import Measure
-from upscale_onnx.options import Options
+from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.results import KeptChannels
 from upscale_onnx.types import Array, Progress
@@ -99,16 +99,16 @@ def scan(
         raise ArgumentError("amounts are fractions above 0 and below 1: give at least one")
     if not 0 <= tolerated < math.inf:
         raise ArgumentError(f"the tolerated loss is {tolerated}: it is a number of at least 0")
-    targets = _chosen(model, wanted, layers)
+    targets = _chosen(model, wanted.prune, layers)
     found: list[list[tuple[int, float]]] = [[] for _ in targets]
     variant = ModelProto()
     variant.CopyFrom(model)
     for round_, amount in enumerate(steps):
-        masked, _ = calibrated_model(model, replace(wanted, amount=amount, masks="flat"))
+        masked, _ = calibrated_model(model, wanted.replaced(amount=amount, masks="flat"))
         for number, target in enumerate(targets):
             if progress is not None:
                 progress(target.weight, (round_ * len(targets) + number) / (len(steps) * len(targets)))
-            kept = _kept(masked, target, wanted)
+            kept = _kept(masked, target, wanted.prune)
             if found[number] and found[number][-1][0] == kept:  # no more than of the smaller amount before
                 found[number].append(found[number][-1])
                 continue
@@ -119,11 +119,11 @@ def scan(
         samples=measure.samples,
         baseline=measure.baseline,
         tolerated=tolerated,
-        side=wanted.side,
-        criterion=wanted.criterion if isinstance(wanted.criterion, str) else "custom",
+        side=wanted.prune.side,
+        criterion=wanted.prune.criterion if isinstance(wanted.prune.criterion, str) else "custom",
         amounts=steps,
         layers=tuple(
-            _layer(target, target.channels(wanted.side), results, steps, measure, tolerated)
+            _layer(target, target.channels(wanted.prune.side), results, steps, measure, tolerated)
             for target, results in zip(targets, found, strict=True)
         ),
     )
@@ -157,7 +157,7 @@ def _layer(
     )
 
 
-def _chosen(model: ModelProto, options: Options, layers: Sequence[str]) -> tuple[MaskTarget, ...]:
+def _chosen(model: ModelProto, options: PruneOptions, layers: Sequence[str]) -> tuple[MaskTarget, ...]:
     targets = prunable_targets(model, options.side)
     for pattern in layers:
         if not any(_matches(target, pattern) for target in targets):
@@ -172,7 +172,7 @@ def _matches(target: MaskTarget, pattern: str) -> bool:
     return fnmatchcase(target.weight, pattern) or fnmatchcase(target.node, pattern)
 
 
-def _kept(masked: ModelProto, target: MaskTarget, options: Options) -> int:
+def _kept(masked: ModelProto, target: MaskTarget, options: PruneOptions) -> int:
     """How many of the target's channels are not zero."""
     axis = target.axis(options.side)
     used: Array = numpy_helper.to_array(constant_tensors(masked)[target.weight]).astype(np.bool_)

@@ -7,7 +7,6 @@ scaled by one factor, the largest that is found by halving under which the loss 
 from __future__ import annotations
 
 import glob
-from dataclasses import replace
 
 from onnx import ModelProto
 
@@ -40,8 +39,8 @@ def pruned_together(
 
     def pruned(factor: float) -> tuple[tuple[KeptChannels, ...], float]:
         amounts = tuple((glob.escape(layer.weight), factor * layer.largest_amount) for layer in found.layers)
-        masked, _ = calibrated_model(model, replace(wanted, amount=None, amounts=amounts, masks="flat"))
-        profile = tuple(kept for kept in kept_channels(masked, wanted.side) if kept.weight in scanned)
+        masked, _ = calibrated_model(model, wanted.replaced(amount=None, amounts=amounts, masks="flat"))
+        profile = tuple(kept for kept in kept_channels(masked, wanted.prune.side) if kept.weight in scanned)
         counts = tuple(kept.kept for kept in profile)
         if counts not in known:
             known[counts] = measure.loss(measure.value(masked))

@@ -6,11 +6,11 @@ import onnx
 
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.targets import Target
-from upscale_onnx.options import Options
+from upscale_onnx.options import TargetOptions
 from upscale_onnx.timing.calibration import calibrate, measured_costs, resolve_target
 
 
-def chosen_target(options: Options) -> Target:
+def chosen_target(options: TargetOptions) -> Target:
     """The target that `options` name, or the one of the device that they run on.
 
     Raises:
@@ -21,10 +21,10 @@ def chosen_target(options: Options) -> Target:
         from upscale_onnx.runtime.providers import resolve_provider
 
         provider = resolve_provider("auto")
-    return resolve_target(options.target, provider)
+    return resolve_target(options.name, provider)
 
 
-def is_at_hand(target: Target, options: Options) -> bool:
+def is_at_hand(target: Target, options: TargetOptions) -> bool:
     """Whether what onnxruntime measures here is `target`, and measuring is allowed.
 
     Raises:
@@ -37,7 +37,7 @@ def is_at_hand(target: Target, options: Options) -> bool:
     return target.provider == resolve_provider(options.provider)
 
 
-def chosen_costs(target: Target, options: Options) -> Costs:
+def chosen_costs(target: Target, options: TargetOptions) -> Costs:
     """Times measured on this machine where the target was calibrated here, else its preset: nothing that would
     make masks depend on the noise of this run."""
     if not is_at_hand(target, options):
@@ -45,7 +45,7 @@ def chosen_costs(target: Target, options: Options) -> Costs:
     return measured_costs(target, options.provider, options.threads, options.batch or 1)
 
 
-def tune(model: onnx.ModelProto, options: Options) -> None:
+def tune(model: onnx.ModelProto, options: TargetOptions) -> None:
     """Measure the operators of `model` for the seconds that `options` give, where the target is what runs here. Masks
     and plans then go by what was measured.
 

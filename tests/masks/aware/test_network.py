@@ -130,9 +130,9 @@ def created_and_weights(masked: onnx.ModelProto) -> tuple[list[int], int]:
 
 def test_masks_that_know_the_target_compile_to_whole_blocks() -> None:
     model = uneven(residual(64))
-    options = Options(amount=0.3, race=False, provider="cpu", align=1)  # or blocks would be filled up again
+    options = Options.of(amount=0.3, race=False, provider="cpu", align=1)  # or blocks would be filled up again
     masked, count = masked_model(model, options)
-    flat, flat_count = masked_model(model, Options(amount=0.3, masks="flat"))
+    flat, flat_count = masked_model(model, Options.of(amount=0.3, masks="flat"))
     assert count >= flat_count
     created, size = created_and_weights(masked)
     assert all(count % 16 == 0 for count in created[:3])
@@ -146,7 +146,7 @@ def test_a_latency_prunes_no_more_than_it_needs() -> None:
     model = residual(64)
     shares = []
     for latency in (0.9, 0.7, 0.5):
-        masked, _ = masked_model(model, Options(latency=latency, race=False, provider="cpu"))
+        masked, _ = masked_model(model, Options.of(latency=latency, race=False, provider="cpu"))
         arrays = {t.name: numpy_helper.to_array(t) for t in masked.graph.initializer}
         shares.append(sum(float((array == 0).mean()) for array in arrays.values()))
     assert 0 < shares[0] < shares[1] < shares[2]
@@ -155,14 +155,14 @@ def test_a_latency_prunes_no_more_than_it_needs() -> None:
 @pytest.mark.parametrize(
     ("options", "known"),
     [
-        (Options(amount=0.3), True),
-        (Options(amount=0.3, export="keep"), True),
-        (Options(amount=0.3, export="upscale"), False),
-        (Options(amount=0.3, prefer="size"), False),
-        (Options(amount=0.3, side="output"), False),
-        (Options(amount=0.3, method="constrained"), False),
-        (Options(amount=0.3, masks="flat"), False),
-        (Options(amount=0.3, masks="aware", export="upscale"), True),
+        (Options.of(amount=0.3), True),
+        (Options.of(amount=0.3, export="keep"), True),
+        (Options.of(amount=0.3, export="upscale"), False),
+        (Options.of(amount=0.3, prefer="size"), False),
+        (Options.of(amount=0.3, side="output"), False),
+        (Options.of(amount=0.3, method="constrained"), False),
+        (Options.of(amount=0.3, masks="flat"), False),
+        (Options.of(amount=0.3, masks="aware", export="upscale"), True),
     ],
 )
 def test_when_masks_know_the_target(options: Options, known: bool) -> None:
@@ -172,13 +172,13 @@ def test_when_masks_know_the_target(options: Options, known: bool) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (Options(latency=1.0), "latency is 1.0"),
-        (Options(latency=0.0), "latency is 0.0"),
-        (Options(latency=0.7, amount=0.3), "amount and latency both say"),
-        (Options(latency=0.7, mask="m.json"), "latency and a mask file both say"),
-        (Options(latency=0.7, side="output"), "leave side, method and masks out"),
-        (Options(latency=0.7, masks="flat"), "leave side, method and masks out"),
-        (Options(amount=0.3, masks="aware", method="constrained"), "leave side, method and masks out"),
+        (Options.of(latency=1.0), "latency is 1.0"),
+        (Options.of(latency=0.0), "latency is 0.0"),
+        (Options.of(latency=0.7, amount=0.3), "amount and latency both say"),
+        (Options.of(latency=0.7, mask="m.json"), "latency and a mask file both say"),
+        (Options.of(latency=0.7, side="output"), "leave side, method and masks out"),
+        (Options.of(latency=0.7, masks="flat"), "leave side, method and masks out"),
+        (Options.of(amount=0.3, masks="aware", method="constrained"), "leave side, method and masks out"),
     ],
 )
 def test_options_that_do_not_go_together(options: Options, complaint: str) -> None:

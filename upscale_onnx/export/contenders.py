@@ -1,0 +1,49 @@
+"""From options to recipes: the exports that a compile chooses from, and what stands for it where it is predicted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from upscale_onnx.costs.targets import Target
+from upscale_onnx.export.recipes import Recipe, recipes
+from upscale_onnx.options import ExportOptions, Options
+from upscale_onnx.timing.target_costs import is_at_hand
+
+
+def contenders(options: Options, target: Target) -> dict[str, Recipe]:
+    """The recipes to choose from, by name.
+
+    Raises: ProviderError where there is no such device.
+    """
+    known = recipes(target.block())
+    names: list[str]
+    if options.export.recipe != "auto":
+        names = [options.export.recipe]
+    elif is_raced(options, target):
+        names = list(known)
+    elif options.export.prefer == "size" or options.prune.has_size_goal:
+        names = ["upscale", "gather", "keep"]
+        known["keep"] = replace(known["keep"], align=1)
+    else:
+        names = ["keep"] if options.target.name is None else ["planned"]
+    align = options.export.align
+    return {name: known[name] if align is None else replace(known[name], align=align) for name in names}
+
+
+def tightest(known: dict[str, Recipe]) -> Recipe:
+    """Of recipes to choose from, the one that leaves every layer just the channels that it reads and that are read
+    of it: the gathering one, or the only one that there is."""
+    return known["gather"] if "gather" in known else next(iter(known.values()))
+
+
+def is_raced(options: Options, target: Target) -> bool:
+    """Whether the choice is by measured speed: what onnxruntime measures must be the target.
+
+    Raises: ProviderError where there is no such device.
+    """
+    return wants_speed(options.export) and is_at_hand(target, options.target)
+
+
+def wants_speed(options: ExportOptions) -> bool:
+    """Whether the fastest export is asked for, whichever it is."""
+    return options.prefer == "speed" and options.recipe == "auto"
