@@ -17,7 +17,7 @@ IMAGES = 120
 @pytest.fixture
 def accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """The script's main function, in a working directory that holds data.npz: digits and their labels."""
-    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "programs"))
     monkeypatch.chdir(tmp_path)
     with np.load(ROOT / "models" / "digits_test.npz") as digits:
         x = digits["image"].transpose(0, 2, 3, 1)[: 2 * IMAGES]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ROOT / "docs" / "benchmarks"
+SCRIPTS = ROOT / "docs" / "programs"
 MODEL = ROOT / "models" / "digits_cnet_masked.onnx"
 
 

@@ -18,7 +18,7 @@ MODEL = ROOT / "models" / "digits_cnet_masked.onnx"
 
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "docs" / "benchmarks"))
+    monkeypatch.syspath_prepend(str(ROOT / "docs" / "programs"))
 
 
 def test_mutants_are_judged_and_not_measured_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,9 +20,9 @@ LEFT_OUT = {
     "python -m models.train_digits": "trains for minutes; tests/models run its parts",
     "python -m models.train_cifar": "trains for half an hour; tests/models run its parts",
     "python -m venv": "fetches other tools to compare with",
-    "python docs/benchmarks/latency.py --reference-python": "needs other tools to compare with",
+    "python docs/programs/latency.py --reference-python": "needs other tools to compare with",
     "reference/bin/python": "needs another tool to compare with",
-    "python docs/benchmarks/compile_time.py": "fetches large networks of torchvision",
+    "python docs/programs/compile_time.py": "fetches large networks of torchvision",
 }
 _GRID = (
     "--train TRAIN.npz --test TEST.npz --normalise imagenet --calibrate 32 --judge 32 --amounts 0.3 --criteria l2 "
@@ -34,11 +34,11 @@ ADDED = {
     "python -m tests.interruptions": "--moments 3",
     "python -m upscale_onnx calibrate": "--budget 5",
     "python -m upscale_onnx paper": "--amount 0.3",
-    "python docs/accuracy.py grid": f"{_GRID} --out grid.csv",
-    "python docs/accuracy.py latency": f"{_GRID} --budget 0.2 --rounds 2 --out race.csv",
-    "python docs/benchmarks/aware_masks.py accuracy": "--amounts 0.3",
-    "python docs/benchmarks/mutation_score.py": "--mutants 2",
-    "python docs/benchmarks/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2",
+    "python docs/programs/accuracy.py grid": f"{_GRID} --out grid.csv",
+    "python docs/programs/accuracy.py latency": f"{_GRID} --budget 0.2 --rounds 2 --out race.csv",
+    "python docs/programs/aware_masks.py accuracy": "--amounts 0.3",
+    "python docs/programs/mutation_score.py": "--mutants 2",
+    "python docs/programs/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2",
 }
 PRELUDE = "import numpy, onnx\nmodel, x = onnx.load('in.onnx'), numpy.zeros((1, 3, 16, 16), numpy.float32)\n"
 """What the documented programs take as given."""

@@ -1,6 +1,6 @@
 """Masks that know the target against masks of the same amount of every layer.
 
-Latency: `python docs/benchmarks/aware_masks.py latency FOLDER [--amount 0.3]` prunes every network in FOLDER both
+Latency: `python docs/programs/aware_masks.py latency FOLDER [--amount 0.3]` prunes every network in FOLDER both
 ways, exports both, and races them against the input. Accuracy: `… accuracy MODEL.onnx DATA.npz` prunes one network
 both ways by several amounts and counts right answers; DATA.npz holds `x`, the model's input for N examples, and `y`,
 their classes. Nothing is trained or repaired after pruning.

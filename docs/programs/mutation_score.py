@@ -1,6 +1,6 @@
 """How many wrong models the proofs miss: one live channel of a compiled network is set to zero, again and again.
 
-`python docs/benchmarks/mutation_score.py NET.onnx … --out FILE.json [--images DATA.npz …]` prunes each network, exports
+`python docs/programs/mutation_score.py NET.onnx … --out FILE.json [--images DATA.npz …]` prunes each network, exports
 it, and compares mutants of the export with the pruned network: by the global check alone, and by the local proof alone.
 A mutant that is missed is run on natural inputs, which say whether it differs at all, and by more than the tolerance.
 What FILE.json holds is not measured again. The table goes to standard output as markdown.

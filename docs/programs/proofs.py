@@ -1,5 +1,5 @@
-"""Both proofs on every network of a corpus: `python docs/benchmarks/proofs.py run CORPUS --out RESULTS.jsonl`, then
-`python docs/benchmarks/proofs.py table RESULTS.jsonl`.
+"""Both proofs on every network of a corpus: `python docs/programs/proofs.py run CORPUS --out RESULTS.jsonl`, then
+`python docs/programs/proofs.py table RESULTS.jsonl`.
 
 Networks are masked at random by 30 % (each layer for itself), exported with every selection and channels in order
 ("upscale"), and proven: locally by their claims, locally by the names of values alone, and globally. Times are the

@@ -1,4 +1,4 @@
-"""Compile time and peak memory: `python docs/benchmarks/compile_time.py [--large MODEL.onnx ...] [--out RESULTS.json]`.
+"""Compile time and peak memory: `python docs/programs/compile_time.py [--large MODEL.onnx ...] [--out RESULTS.json]`.
 
 Every compile runs in a process of its own, so that nothing is warm and the peak is its own. A time holds
 loading, checking, analysis, rewriting and saving; importing the libraries is left out. Beside the time on the
@@ -79,7 +79,7 @@ def main() -> None:
     """Measure everything and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--large", nargs="*", type=Path, default=[], help="ONNX files for peak memory")
-    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "benchmarks" / "compile_time.json")
     parser.add_argument("--repeats", type=int, default=3)
     given = parser.parse_args()
     builders: dict[str, Callable[[], onnx.ModelProto]] = {

@@ -1,4 +1,4 @@
-"""Latency of pruned networks: `python docs/benchmarks/latency.py --models FOLDER --out latency.json`.
+"""Latency of pruned networks: `python docs/programs/latency.py --models FOLDER --out latency.json`.
 
 Every network is pruned by each of --amounts, every consumer by the L2 norm of its own input channels, and all that
 can be made of it is raced in interleaved rounds: the input, the exports of this package (upscale: ordered slices;
@@ -265,7 +265,7 @@ def _version(name: str) -> str | None:
 def _command(words: list[str]) -> str:
     """The command line, without the folders of this machine."""
     words = [Path(word).name if "/" in word or "\\" in word else word for word in words]
-    return shlex.join(["python", "docs/benchmarks/latency.py", *words])
+    return shlex.join(["python", "docs/programs/latency.py", *words])
 
 
 if __name__ == "__main__":

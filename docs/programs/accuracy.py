@@ -1,8 +1,8 @@
 """Accuracy of pruned networks, with and without repair: by amount, and where latencies are equal.
 
-    python docs/accuracy.py grid NETWORK.onnx --train TRAIN.npz --test TEST.npz --normalise imagenet --out grid.csv
-    python docs/accuracy.py latency NETWORK.onnx --train TRAIN.npz --test TEST.npz --normalise imagenet --out race.csv
-    python docs/accuracy.py tables --grid grid.csv --latency race.csv
+    python accuracy.py grid NETWORK.onnx --train TRAIN.npz --test TEST.npz --normalise imagenet --out grid.csv
+    python accuracy.py latency NETWORK.onnx --train TRAIN.npz --test TEST.npz --normalise imagenet --out race.csv
+    python accuracy.py tables --grid grid.csv --latency race.csv
 
 `grid` measures amounts, sides, methods, criteria and repairs, by default all of scope "local" but the repair "joint".
 `latency` also compiles each pruned network to its fastest export and races all against the unpruned one. Both add to
