@@ -87,6 +87,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Run what is missing in results.csv, report, draw; the exit code, which says whether every trial could be run."""
     trials = _trials(args)
     _check_data(args)
+    from upscale_onnx.paper.book import Book
     from upscale_onnx.paper.experiment import run as run_trials
     from upscale_onnx.paper.rows import is_of
     from upscale_onnx.paper.subject import open_model
@@ -113,34 +114,6 @@ def run(args: argparse.Namespace, output: Output) -> int:
     output.written(str(book.path))
     _draw([row for row in rows if is_of(row, experiment.setting)], folder, output)
     return failures[-1].exit_code if failures else 0
-
-
-class Book:
-    """The table of results at a path, which grows row by row: whoever interrupts finds all rows so far, whole."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def rows(self) -> tuple[Row, ...]:
-        """The rows so far.
-
-        Raises: ArgumentError where the file is something else.
-        """
-        from upscale_onnx.paper.rows import from_csv
-
-        try:
-            return from_csv(self.path.read_text(encoding="utf-8"), str(self.path))
-        except FileNotFoundError:
-            return ()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ArgumentError(f"{self.path}: cannot be read: {' '.join(str(error).split())}") from error
-
-    def add(self, row: Row) -> None:
-        """Add `row`, or put it in place of an older one of the same trial."""
-        from upscale_onnx.files.publish import write_whole
-        from upscale_onnx.paper.rows import merged, to_csv
-
-        write_whole(to_csv(merged(self.rows(), row)).encode(), self.path)
 
 
 def one_of(names: Sequence[str]) -> Callable[[str], str]:

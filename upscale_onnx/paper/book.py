@@ -1,0 +1,32 @@
+"""The table of results as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.publish import write_whole
+from upscale_onnx.paper.rows import Row, from_csv, merged, to_csv
+
+
+class Book:
+    """The table of results at a path, which grows row by row: whoever interrupts finds all rows so far, whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def rows(self) -> tuple[Row, ...]:
+        """The rows so far.
+
+        Raises: ArgumentError where the file is something else.
+        """
+        try:
+            return from_csv(self.path.read_text(encoding="utf-8"), str(self.path))
+        except FileNotFoundError:
+            return ()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ArgumentError(f"{self.path}: cannot be read: {' '.join(str(error).split())}") from error
+
+    def add(self, row: Row) -> None:
+        """Add `row`, or put it in place of an older one of the same trial."""
+        write_whole(to_csv(merged(self.rows(), row)).encode(), self.path)
