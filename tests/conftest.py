@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from upscale_onnx.worker.dispatch import IN_PROCESS_VARIABLE
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # What the tests start in other folders is to see this tree too, whichever copy of the package is installed, or none.
@@ -18,6 +20,17 @@ settings.register_profile(
     "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("steady")
+
+
+# Tests of arithmetic: onnxruntime runs in their own process, which is quicker. Users have it in another, and so have
+# the tests of commands, files and faults.
+IN_PROCESS = ("channels", "masks", "passes", "plan", "properties", "repair", "torch_backend", "traps")
+
+
+@pytest.fixture(autouse=True)
+def _runtime_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.path.relative_to(ROOT / "tests").parts[0] in IN_PROCESS:
+        monkeypatch.setenv(IN_PROCESS_VARIABLE, "1")
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,8 @@ def test_a_masked_network_compiles_exactly(corpus: Path, name: str) -> None:
 @pytest.mark.parametrize("name", names("trained", FEW_TRAINED))
 def test_a_trained_network_compiles_exactly(corpus: Path, name: str) -> None:
     model = onnx.load(corpus / "trained" / f"{name}.onnx")
-    for export in EXPORTS:
+    # The one that changes most; all where there is time.
+    for export in EXPORTS if EVERYTHING else ("upscale",):
         result = compile(model, export=export, race=False, verify=True)  # type: ignore[arg-type]
         assert result.report.verification is not None
         assert result.report.verification.equal

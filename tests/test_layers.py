@@ -162,8 +162,13 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports(name: str, inside_functions: bool = True) -> Iterator[str]:
+@cache
+def imports(name: str, inside_functions: bool = True) -> tuple[str, ...]:
     """The full names that a module imports: modules, or names in them."""
+    return tuple(_imports(name, inside_functions))
+
+
+def _imports(name: str, inside_functions: bool) -> Iterator[str]:
     pending: list[ast.AST] = [ast.parse(modules()[name].read_text(encoding="utf-8"))]
     while pending:
         node = pending.pop()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 
 # An export takes seconds: norms are folded in one network of each kind.
-FORMS = [*((name, False) for name in sorted(NETWORKS)), ("densenet", True), ("unet", True), ("vit", True)]
+FORMS = [*((name, False) for name in sorted(NETWORKS)), ("densenet", True), ("unet", True)]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.traps.targets import TARGETS, Target, check
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS, ids=str)
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(model=networks())
 def test_a_random_network_compiles_exactly(target: Target, model: onnx.ModelProto) -> None:
     note(onnx.printer.to_text(model))
