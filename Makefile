@@ -32,8 +32,9 @@ types: $(VENV)/.installed_tests
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml \
 		--cache-dir $(CURDIR)/.mypy_cache --package upscale_onnx
 
+# Two processes, each of which keeps to one core: numpy and torch would start threads for all cores in both.
 unit: $(VENV)/.installed_tests
-	$(BIN)/python -m pytest -W error -n 2 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -W error -n 2 $(PYTEST_ARGS)
 
 documented: $(VENV)/.installed_tests
 	$(BIN)/python -m tests.documented.run
