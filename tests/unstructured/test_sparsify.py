@@ -297,7 +297,7 @@ def test_the_commands(model: onnx.ModelProto, tmp_path: Path, capsys: pytest.Cap
         (["--amount", "0.1", "--pattern", "random", "--scores", "s.npz"], "--scores has no effect"),
         (["--amount", "0.1", "--pattern", "ln-structured", "--n", "nan"], "not the n of a norm"),
         (["--mask", "none.npz"], "no such file"),
-        (["--mask", "none.npz", "--global"], "leave the other options out"),
+        (["--mask", "none.npz", "--global"], "leave out the other options"),
     ],
 )
 def test_arguments_that_cannot_be_used(
