@@ -217,7 +217,7 @@ class Proof:
         return fed, held
 
     def _run(self, chunk: Sequence[Region], draw: Draw, feeds: Sequence[Values], held: Values) -> None:
-        """Run regions of both models. One that fails in the original runs alone, then on whole images, or is given up."""
+        """Run regions of both models. If the original fails, run them alone, then on whole images, then give up."""
         try:
             expected, *moved = self._outputs(self.original, chunk, feeds)
         except ModelError as error:
