@@ -26,7 +26,7 @@ def consecutive_ones(sets: Sequence[Array] | Array) -> IntArray | None:
     elif len(sets):
         n = np.asarray(sets[0]).size
     else:
-        raise ArgumentError("no sets and so no number of elements: pass a bool array of shape (0, n)")
+        raise ArgumentError("without sets, the number of elements n is unknown: pass a bool array of shape (0, n)")
     matrix = demand_matrix(n, sets)
     identity = np.arange(n, dtype=np.int64)
     if contiguous_rows(matrix, identity).all():

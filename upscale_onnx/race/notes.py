@@ -54,7 +54,7 @@ def nothing_chosen(layers: int, refusals: Sequence[Refusal]) -> str:
     """Why no channel of a model is pruned, and what to try. layers: how many of its layers may be pruned."""
     if layers:
         return (
-            f"nothing was pruned: in none of the {layers} layers that may be pruned could a channel be removed; "
+            f"nothing was pruned: none of the {layers} layers that may be pruned loses a channel that can be removed; "
             "try a larger amount, or --align 1, since channels are removed in whole blocks"
         )
     what = "nothing was pruned: no Conv, ConvTranspose, Gemm or MatMul has a constant float weight of 8 channels"

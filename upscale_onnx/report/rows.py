@@ -47,10 +47,10 @@ def _equality(verification: Verification | None) -> str:
         return "was not compared with the pruned model"
     shown = []
     if verification.local is not None:
-        shown.append(f"{verification.local.proven} of {verification.local.regions} regions, each by itself")
+        shown.append(f"{verification.local.proven} of {verification.local.regions} regions one by one")
     if verification.trials:
         shown.append(
-            f"{verification.trials} runs of all, within {verification.tolerance:.2g} of the size of each output"
+            f"{verification.trials} runs of whole models, within {verification.tolerance:.2g} of each output's scale"
         )
     return f"equals the pruned model: shown in {' and '.join(shown)}"
 

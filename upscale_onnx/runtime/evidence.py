@@ -98,7 +98,7 @@ def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance
             trials,
             allowed,
             f"output '{name}' differs by {error:.3g} of its scale at index {index} of axis {axis}, "
-            f"whose own scale is {scale:.3g} of that",
+            f"where its scale is {scale:.3g} of that of the whole output",
         )
     return Verdict(replace(worst(name, [trials[i].error for i in used]), tolerance=allowed), "")
 

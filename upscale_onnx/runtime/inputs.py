@@ -160,7 +160,7 @@ def _spec(value: onnx.ValueInfoProto) -> InputSpec:
 
 def _tensor_spec(spec: InputSpec) -> TensorSpec:
     if spec.dtype is None or spec.dims is None:
-        raise ModelError(f"input '{spec.name}' is no tensor of known rank, so no values can be made up for it")
+        raise ModelError(f"input '{spec.name}' is no tensor of known rank, so no values can be drawn for it")
     return TensorSpec(spec.name, spec.dtype, spec.dims)
 
 

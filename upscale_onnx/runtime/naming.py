@@ -1,7 +1,7 @@
 """The names of arrays in files of samples. Comparing, calibrating and evaluating use the same names.
 
-An array has the name of its input. Where a model has one input only, "x" and "images" name it, too. Labels are called
-"y" or "labels".
+An array has the name of its input. If the model has only one input, the array may also be called "x" or "images".
+Labels are called "y" or "labels".
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Gates:
         name = self._network.outputs[0]
         output = self._network.run(inputs, change)[name]
         if not isinstance(output, torch.Tensor) or not output.requires_grad:
-            raise ArgumentError(f"output {name!r} has no gradient: use a criterion that needs none, as wanda")
+            raise ArgumentError(f"output {name!r} has no gradient: use a criterion that needs none, such as wanda")
         torch.autograd.backward(loss(output, labels, self._last.get(name, "")))
         samples = max((array.shape[0] for array in inputs.values() if array.ndim), default=1)
         return {gate: _rows(change, samples) for gate, change in found.items()}

@@ -91,7 +91,7 @@ class Network:
             return
         if step.node.op_type not in _FLAT and any(value.requires_grad for value in tensors):
             raise ArgumentError(
-                f"{_where(step)} has no gradient here: use a criterion or a repair that needs none, as wanda or lsq"
+                f"{_where(step)} has no gradient here: use a criterion or a repair without gradients (wanda, lsq)"
             )
         yield from map(_value, self._reference(step, given))
 

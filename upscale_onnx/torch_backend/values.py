@@ -33,7 +33,7 @@ class Operator:
     def unsupported(self, form: str) -> ArgumentError:
         """The error for a form of the operator that has no gradient here."""
         return ArgumentError(
-            f"no gradient for {self.op_type} with {form}: use a criterion or a repair that needs none, as wanda or lsq"
+            f"no gradient for {self.op_type} with {form}: use a criterion or a repair without gradients (wanda, lsq)"
         )
 
 

@@ -170,7 +170,7 @@ def _fitting(scores: Mapping[str, Array], values: Mapping[str, Array]) -> Mappin
         if name not in values:
             raise ArgumentError(f"scores are given for {name!r}, which is not pruned{did_you_mean(name, values)}")
         if array.shape != values[name].shape or array.dtype.kind not in "iuf":
-            raise ArgumentError(f"the scores of {name!r} are {array.dtype} of shape {array.shape}: it has another")
+            raise ArgumentError(f"the scores of {name!r} are {array.dtype} of shape {array.shape}: the tensor differs")
     return scores
 
 
