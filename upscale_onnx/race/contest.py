@@ -192,7 +192,7 @@ def _part(told: Told | None, start: float, end: float) -> Told | None:
 
 
 def _small_enough(made: dict[str, Exported], field: _Field) -> dict[str, Exported]:
-    """The exports that are no larger than the input, or that reach the size that is asked for.
+    """The exports that are no larger than the input and reach the size that is asked for, if one is.
 
     If padding to blocks makes an export too large, it is made without padding.
     """

@@ -51,7 +51,7 @@ def sample_layer(
 
 
 def sample_moments(layer: Layer, walk: Walk, samples: int, seed: int) -> Array:
-    """The sum of x x^T over drawn positions, (group, K, K), where x is what a position reads in the walk."""
+    """The sum of x x^T over drawn positions, (group, K, K); x is what a position reads in the network of `walk`."""
     rng = np.random.default_rng(seed)
     each = _positions_each(layer, samples)
     total: Array = np.zeros(())

@@ -61,7 +61,7 @@ def is_plain(trials: Sequence[Trial], tolerance: Tolerance) -> bool:
 def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance) -> Verdict:
     """What `trials` show about one output. `noise` holds trials of the original against itself, run by run.
 
-    A trial shows nothing if the original differs from itself by more than `tolerance.most`; it still counts if the two
+    A trial shows nothing if its noise, times `_NOISE_FACTOR`, exceeds `tolerance.most`; it still counts if the two
     models differ by even more. Each slice of an output, such as a channel, is judged at its own scale.
     """
     name = trials[0].error.output

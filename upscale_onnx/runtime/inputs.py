@@ -70,8 +70,7 @@ class InputSource:
         """Random values for every input.
 
         Raises:
-            ModelError: the inputs would take too much memory, or so would a value of the model, since some inputs are
-            sizes.
+            ModelError: the inputs, or values whose sizes some inputs set, would take too much memory.
         """
         rng = np.random.default_rng((self._seed, trial))
         named = dict(sizes.named)

@@ -65,7 +65,7 @@ def make_session(
     import onnxruntime as ort
 
     beat()
-    ort.disable_telemetry_events()  # what models hold is nobody else's business
+    ort.disable_telemetry_events()  # models may be confidential
     options = ort.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads
