@@ -127,7 +127,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         type=positive_number,
         default=TargetOptions.tune,
         metavar="SECONDS",
-        help="first time the model's operators on this machine, for at most SECONDS",
+        help="time the model's operators on this machine before compiling, for at most SECONDS",
     )
     group.add_argument("--no-race", dest="race", action="store_false", help="do not time anything: auto takes keep")
     group.add_argument(
