@@ -1,6 +1,6 @@
 """A compiler that makes channel-pruned ONNX models smaller and faster, and proves that nothing else changed.
 
-`compile` runs it; `Options` says what to do; `Result` is what comes back.
+`compile` runs it, `Options` says what to do, and `Result` is what `compile` returns.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 
-# The modules of the names that are no errors.
+# The modules of the public names. Names that are not listed are in `errors`.
 _HOMES = {
     "ExportOptions": "options",
     "MaskingManager": "compat",
@@ -66,7 +66,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, loaded on first use: onnxruntime takes a third of a second."""
+    """The object with the public name `name`. It is imported on first use, because onnxruntime is slow to import."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

@@ -8,12 +8,12 @@ from collections.abc import Iterable
 
 
 class UpscaleError(Exception):
-    """Base of every error raised on purpose. The message is one line: what, where, what to do."""
+    """Base class of every error raised on purpose. The message is one line: what is wrong, where, what to do."""
 
     exit_code = 1
 
     def __str__(self) -> str:
-        """The message, on one line whatever names of the model it quotes."""
+        """The message on one line, even if it quotes names of the model with line breaks."""
         return r"\n".join(super().__str__().splitlines())
 
 
@@ -42,31 +42,31 @@ class ProviderError(UpscaleError):
 
 
 class LossError(UpscaleError):
-    """Pruning costs more than is allowed, or what it costs could not be measured."""
+    """Pruning costs more accuracy than is allowed, or the cost could not be measured."""
 
     exit_code = 5
 
 
 class UnchangedError(UpscaleError):
-    """Nothing became smaller or faster, and that was to be an error."""
+    """Nothing became smaller or faster, and the user asked for an error in this case."""
 
     exit_code = 6
 
 
 class InternalError(UpscaleError):
-    """An invariant of the compiler is broken: our bug."""
+    """An invariant of the compiler is broken. This is a bug of upscale_onnx."""
 
     exit_code = 1
 
 
 def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The end of a message about a name that is not `known`: the nearest one, or nothing."""
+    """The end of a message about a name that is not in `known`: it suggests the nearest known name, or is empty."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
     return f", did you mean {close[0]!r}?" if close else ""
 
 
 class Reason(enum.Enum):
-    """Why channels of a node are left alone. Reports count refusals by these."""
+    """Why the channels of a node are left alone. Reports count refusals by reason."""
 
     UNKNOWN_OPERATOR = "unknown operator"
     CUSTOM_DOMAIN = "operator of another domain"

@@ -169,7 +169,7 @@ def test_why_nothing_was_pruned_is_said() -> None:
         ),
         (fork(), {"amount": 0.01}, "none of the 2 layers that may be pruned loses a channel"),
         (fork(), {"amount": 0.5, "ignore": ("*",)}, "none of the 2 layers that may be pruned loses a channel"),
-        (blocked(), {"amount": 0.5}, "what would be is needed all the same"),
+        (blocked(), {"amount": 0.5}, "the channels to prune are still needed"),
     ):
         (note,) = compile_model(model, QUICK, **options).report.notes  # type: ignore[arg-type]
         assert note.startswith("nothing was pruned")
@@ -228,7 +228,7 @@ def test_a_latency_that_races_do_not_confirm(monkeypatch: pytest.MonkeyPatch, lo
     options = Options.of(latency=0.5, provider="cpu", verify=False)
     if reached:
         report = compile_model(chain(), options).report
-        said = "latency 0.5 may be missed: the race says 0.580, 0.510 at best; a smaller share is surer"
+        said = "latency 0.5 may be missed: the race measured 0.580, at best 0.510; ask for a smaller share to be sure"
         assert report.notes[0] == said
         return
     with pytest.raises(ArgumentError, match=r"latency 0\.5 was not reached: .* 0\.58 of the input's"):
@@ -243,6 +243,7 @@ def test_only_a_target_at_hand_is_raced() -> None:
         report = compile_model(model, provider="cpu", target=target).report
         assert (report.export, report.race) == ("planned", None)
         assert report.notes == (
-            f"target {target} is not what runs here: nothing was timed, its costs decided; compile there to race",
+            f"target {target} is another device or runtime: nothing was timed, predicted times decided; "
+            "compile there to race",
         )
     assert compile_model(model, provider="cpu", target="cpu").report.race is not None

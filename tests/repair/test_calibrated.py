@@ -145,7 +145,7 @@ def test_a_fixed_batch_takes_whole_batches(data: str) -> None:
     assert [batch["x"].shape[0] for batch in batches] == [12, 12, 12]
     options = Options.of(amount=0.25, criterion="obs", calibration=data, repair="lsq", masks="flat")
     assert calibrated_model(_network(12), options)[1] == 5
-    with pytest.raises(ArgumentError, match="fewer than the 64 of one batch"):
+    with pytest.raises(ArgumentError, match="fewer than the 64 that the model takes as one batch"):
         load_calibration(data, _network(64))
 
 

@@ -151,7 +151,7 @@ def test_amounts_out_of_range(amount: float) -> None:
 def test_channels_need_axes() -> None:
     with pytest.raises(ArgumentError, match="two axes"):
         ln_structured(_array((10,)), 0.5, 1, 0)
-    with pytest.raises(ArgumentError, match="axis 2 is none"):
+    with pytest.raises(ArgumentError, match="axis 2 does not exist"):
         random_structured(_array((4, 5)), 0.5, 2, np.random.default_rng(0))
     with pytest.raises(ArgumentError, match="earlier pruning"):
         l1_unstructured(_array((4, 5)), 0.5, np.ones(4, np.bool_))

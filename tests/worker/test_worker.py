@@ -73,7 +73,7 @@ def test_a_crash_is_told_in_one_line_and_the_next_call_has_a_new_process(worker:
     with pytest.raises(ModelError, match=r"crashed on the model \(SIGABRT: vector: out of range\)"):
         ask(worker, "crash", "a\nvector:  out of range\n\n")
     assert ask(worker, "process") != first
-    with pytest.raises(ModelError, match="killed, most likely for want of memory"):
+    with pytest.raises(ModelError, match="killed, most likely because memory ran out"):
         ask(worker, "killed")
     assert ask(worker, "process")
 

@@ -1,4 +1,4 @@
-"""What the commands' parsers share: how they report errors, and the types of option values."""
+"""Shared parts of the commands' parsers: how they report errors, options of several commands, types of values."""
 
 from __future__ import annotations
 
@@ -18,16 +18,14 @@ from upscale_onnx.options.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIV
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that raises its errors, so that they are printed as all others are, and that knows misspelt names."""
+    """A parser that raises its errors, so that they are printed like all others, and that suggests spellings."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, allow_abbrev=False)
-        self._negative_number_matcher = re.compile(
-            r"-(\d|\.\d|inf|nan)"
-        )  # 1e-3 and infinity too are values, not options
+        self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf|nan)")  # -1e-3 and -inf are values, too, not options
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As in the base, but an option that there is not is named first: whatever lacks may be what it was to be."""
+        """Parse as the base class does, but report an unknown option first: it may be a missing one, misspelt."""
         for word in itertools.takewhile(lambda word: word != "--", args or ()):
             name = word.partition("=")[0]
             if name.startswith("--") and name not in self._option_string_actions:
@@ -73,11 +71,11 @@ def add_session(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
 
 
 def thread_warning(args: argparse.Namespace) -> str:
-    """What to say where more threads are asked for than can run at once; nothing otherwise."""
+    """A warning if more threads are asked for than can run at once, else an empty string."""
     given = getattr(args, "threads", 1)
     most = max(given) if isinstance(given, tuple) else given
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or most
-    return f"--threads {most}: this machine runs {cores} at once, the others wait" if most > cores else ""
+    return f"--threads {most}: this machine runs {cores} at once, the others have to wait" if most > cores else ""
 
 
 def add_proofs(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
@@ -88,13 +86,13 @@ def add_proofs(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> Non
         type=proofs,
         default=ProofOptions.proofs,
         metavar="local,global",
-        help="how: local compares region by region, on inputs of each region, so it sees every channel whatever the "
-        "model is fed; global compares whole models on random inputs (default: both)",
+        help="how to prove it: local compares region by region, each on inputs of its own, so it sees every channel; "
+        "global compares whole models on random inputs (default: both)",
     )
 
 
 def proofs(text: str) -> tuple[Proof, ...]:
-    """Names of proofs, with commas between them."""
+    """Names of proofs, separated by commas."""
     chosen = tuple(kind for kind in get_args(Proof) if kind in text.split(","))
     if not chosen or set(text.split(",")) - set(chosen):
         raise argparse.ArgumentTypeError(f"{text!r} is not local, global or local,global")
@@ -102,7 +100,7 @@ def proofs(text: str) -> tuple[Proof, ...]:
 
 
 def criterion_name(text: str) -> str:
-    """The name of a criterion, with or without settings behind it."""
+    """The name of a criterion, with or without settings."""
     try:
         base_name(text)
     except ArgumentError as error:
@@ -121,7 +119,7 @@ def positive(text: str) -> int:
 
 
 def fraction(text: str) -> float:
-    """A number from 0 up to, not including, 1."""
+    """A number from 0 to below 1."""
     return _number(text, FRACTION)
 
 
@@ -146,7 +144,7 @@ def positive_number(text: str) -> float:
 
 
 def weighted_pattern(text: str) -> tuple[str, float]:
-    """A pattern of names and a fraction, written PATTERN=A."""
+    """A pattern of names and a fraction, from PATTERN=A."""
     pattern, equals, amount = text.rpartition("=")
     if not equals or not pattern:
         raise argparse.ArgumentTypeError(f"{text!r} is not PATTERN=A, as in '*.conv1.*=0.5'")

@@ -18,27 +18,29 @@ if TYPE_CHECKING:
 
     from upscale_onnx.runtime import Device
 
-SUMMARY = "time models in interleaved runs; ratios are to the first"
+SUMMARY = "time models in interleaved runs, and compare them with the first"
 
 _BUDGET_S = 10.0
 _ROUNDS = 100
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("models", metavar="a.onnx", nargs="+", help="the models, the one to compare with first")
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "models", metavar="a.onnx", nargs="+", help="the models; the others are compared with the first"
+    )
     parser.add_argument(
         "--batch",
         type=positives,
         metavar="N[,N…]",
-        help="batch sizes to race at, also for models that fix another (default: that of the models)",
+        help="batch sizes to race at, also for models that fix another size (default: the batch size of the models)",
     )
     parser.add_argument(
         "--threads",
         type=positives,
         default=(TargetOptions.threads,),
         metavar="N[,N…]",
-        help=f"threads of each session; a race for each (default: {TargetOptions.threads})",
+        help=f"threads of each session; one race per number (default: {TargetOptions.threads})",
     )
     parser.add_argument(
         "--budget",
@@ -57,18 +59,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", action="store_true", help="also show where the time goes, by operator type")
     add_session(parser)
     parser.add_argument("--json", metavar="FILE", help="also write everything as JSON")
-    parser.add_argument("--csv", metavar="FILE", help="also write a line per model and race as CSV")
-    parser.add_argument("--plot", metavar="FILE", help="also draw it (.png, .svg or .pdf; needs matplotlib)")
+    parser.add_argument("--csv", metavar="FILE", help="also write one line per model and race as CSV")
+    parser.add_argument("--plot", metavar="FILE", help="also draw the races (.png, .svg or .pdf; needs matplotlib)")
     add_common(parser)
 
 
 def positives(text: str) -> tuple[int, ...]:
-    """Integers of at least 1 with commas between them, each once."""
+    """Integers of at least 1, separated by commas; duplicates are dropped."""
     return tuple(dict.fromkeys(positive(part.strip()) for part in text.split(",")))
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Race and report; the exit code, which says whether every model ran in every race."""
+    """Race and report. Returns the exit code: 0 if every model ran in every race."""
     if args.plot is not None:
         from upscale_onnx.report.plot import check_plot
 
@@ -111,7 +113,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 def _fitting(
     models: Mapping[str, onnx.ModelProto], batch: int | None, skipped: list[str]
 ) -> dict[str, onnx.ModelProto]:
-    """The models at `batch`; those that have no such form are `skipped`."""
+    """The models with the batch size `batch`. For each that cannot have it, a message is added to `skipped`."""
     from upscale_onnx.model.batch import rebatch
 
     if batch is None:
@@ -134,7 +136,10 @@ def _race(
     skipped: list[str],
     told: Callable[[float], None],
 ) -> Race | None:
-    """The race of `models`, less those that cannot be run; None where the first cannot: all are compared with it."""
+    """The race of all `models` that can be run; None if the first cannot, since all are compared with it.
+
+    For each model that cannot be run, a message is added to `skipped`.
+    """
     from upscale_onnx.runtime import race
 
     where = "" if batch is None else f"left out at batch {batch}: "
@@ -159,7 +164,7 @@ def _race(
 
 
 def _profiles(models: Mapping[str, onnx.ModelProto], race: Race, seed: int, provider: Device) -> Iterator[Profile]:
-    """The profile of each model that was in `race`, at its setting."""
+    """The profile of each model in `race`, with the batch size and threads of the race."""
     from upscale_onnx.runtime import operator_totals, profile_operators
 
     for timing in race.timings:
@@ -188,12 +193,12 @@ def _setting(batch: int | None, threads: int) -> str:
 
 
 def _reason(name: str, error: ModelError) -> str:
-    """The error without the name of the model before it."""
+    """The text of the error, without the name of the model in front."""
     return str(error).removeprefix(f"{name}: ")
 
 
 def _names(paths: Sequence[str]) -> list[str]:
-    """One name per path: racing a model with itself shows the noise."""
+    """A unique name per path. A path may be given twice, to see the noise of the measurement."""
     return [
         path if paths.index(path) == place else f"{path}#{paths[: place + 1].count(path)}"
         for place, path in enumerate(paths)

@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from upscale_onnx.report.rows import Table
     from upscale_onnx.timing.calibration import Calibration
 
-SUMMARY = "measure a model's operators here, so that compiles can predict"
+SUMMARY = "time a model's operators on this machine, so that compiles can predict times"
 
 _BUDGET_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("model", metavar="in.onnx", help="the model whose operators are timed")
     parser.add_argument(
         "--target",
         metavar="NAME|FILE",
-        help="what is compiled for: cpu, cuda, generic or a JSON file (default: what the provider is)",
+        help="what to compile for: cpu, cuda, generic or a JSON file (default: the provider)",
     )
     parser.add_argument(
         "--budget",
         type=positive_number,
         default=_BUDGET_S,
         metavar="S",
-        help="most seconds to spend; run it again to go on (default: %(default)s)",
+        help="most seconds to spend; run the command again to continue (default: %(default)s)",
     )
     parser.add_argument(
         "--threads",
@@ -40,14 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="threads of each session (default: %(default)s)",
     )
-    parser.add_argument("--batch", type=positive, metavar="N", help="what a dynamic first axis is set to")
+    parser.add_argument("--batch", type=positive, metavar="N", help="size of a dynamic first axis")
     add_session(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     add_common(parser)
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Measure and report; the exit code."""
+    """Measure and report. Returns the exit code."""
     from upscale_onnx.report.json import write_json
     from upscale_onnx.runtime import resolve_provider
     from upscale_onnx.timing.calibration import calibrate, resolve_target
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def _table(result: Calibration) -> Table:
-    """What was measured, and where the time of the model goes by the tables."""
+    """What was measured, and the predicted time of each operator type."""
     from upscale_onnx.report.rows import Table
 
     prediction = result.predicted

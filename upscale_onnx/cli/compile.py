@@ -15,20 +15,24 @@ SUMMARY = "make a channel-pruned ONNX model smaller and faster, and prove that i
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("input", metavar="in.onnx", help="the model to compile")
     parser.add_argument("output", metavar="out.onnx", help="where to write the result")
     _add_export(parser)
     add_pruning(parser)
     _add_proof(parser)
-    parser.add_argument("--write-profile", metavar="FILE", help="also write which share each layer keeps, as JSON")
-    parser.add_argument("--write-masked", metavar="FILE", help="also write the pruned model as it was before compiling")
+    parser.add_argument(
+        "--write-profile", metavar="FILE", help="also write the share of channels that each layer keeps, as JSON"
+    )
+    parser.add_argument(
+        "--write-masked", metavar="FILE", help="also write the pruned model as it was before it was compiled"
+    )
     parser.add_argument("--json", metavar="FILE", help="also write the report as JSON")
     add_common(parser)
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Compile, write, report; the exit code."""
+    """Compile, write, report. Returns the exit code."""
     options = options_from(args)
     if args.write_profile is not None and not options.prune.prunes:
         raise ArgumentError("--write-profile has no effect without --amount: say how much to prune, or leave it out")
@@ -66,9 +70,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def options_from(args: argparse.Namespace) -> Options:
-    """The options of a compile that `args` ask for.
+    """The options of a compile from `args`.
 
-    Raises: ArgumentError where one of them would have no effect.
+    Raises: ArgumentError if an option would have no effect.
     """
     return Options.of(
         export=args.export,
@@ -96,36 +100,36 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         "--export",
         choices=get_args(Export),
         default=ExportOptions.recipe,
-        help="how each layer is given the channels it reads: planned selects where that saves time, upscale orders "
-        "channels and slices, gather leaves the order and gathers, keep hands everything on; auto takes the fastest "
-        "(default: %(default)s)",
+        help="how each layer gets the channels that it reads: planned selects them where that saves time, upscale "
+        "orders channels and uses Slice, gather keeps the order and uses Gather, keep selects nothing; auto takes the "
+        "fastest (default: %(default)s)",
     )
     group.add_argument(
         "--prefer",
         choices=get_args(Prefer),
         default=ExportOptions.prefer,
-        help="what auto looks for; size is bytes of the file (default: %(default)s)",
+        help="what auto prefers; size is the file size (default: %(default)s)",
     )
     group.add_argument(
         "--align",
         type=positive,
         metavar="N",
-        help="round channel counts up to a multiple of N (default: what the machine likes for keep, else 1)",
+        help="round channel counts up to a multiple of N (default: the machine's block size for keep, else 1)",
     )
     group.add_argument(
         "--target",
         metavar="NAME|FILE",
         help="what the model will run on: cpu, cuda, tensorrt, openvino, generic, or a file that describes it "
-        "(default: what the provider is)",
+        "(default: the provider)",
     )
     group.add_argument(
         "--tune",
         type=positive_number,
         default=TargetOptions.tune,
         metavar="SECONDS",
-        help="measure the model's operators on this machine first, for so long",
+        help="time the model's operators on this machine before compiling, for at most SECONDS",
     )
-    group.add_argument("--no-race", dest="race", action="store_false", help="time nothing: auto takes keep")
+    group.add_argument("--no-race", dest="race", action="store_false", help="do not time anything: auto takes keep")
     group.add_argument(
         "--threads",
         type=positive,
@@ -136,29 +140,31 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--fail-if-unchanged",
         action="store_true",
-        help="exit with 6, and write nothing, where nothing can be made smaller or faster",
+        help="if nothing can be made smaller or faster, write nothing and exit with 6",
     )
     group.add_argument(
         "--batch",
         type=positive,
         metavar="N",
-        help="batch size to be fast at, where the model takes any; the result takes any as well (default: 1)",
+        help="batch size to optimise for, if the model takes any; the result takes any as well (default: 1)",
     )
 
 
 def _add_proof(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the proof")
-    group.add_argument("--no-verify", dest="verify", action="store_false", help="write without comparing")
+    group.add_argument("--no-verify", dest="verify", action="store_false", help="write the result without comparing it")
     add_proofs(group)
     group.add_argument(
         "--certificate",
         metavar="FILE",
-        help="also write what is claimed of each value, so that `verify` can prove it again",
+        help="also write the claims about all values, so that `verify` can prove them again",
     )
     group.add_argument(
         "--save-reproducer",
         metavar="DIR",
-        help="where a region is not shown equal, which is then left alone: write it there, and inputs that show it",
+        help="write regions that were not shown equal, and so are not compiled, to DIR, with inputs that show it",
     )
-    group.add_argument("--inputs", metavar="FILE", help=".npz with inputs by name, to compare on beside random ones")
+    group.add_argument(
+        "--inputs", metavar="FILE", help=".npz with inputs by name; compare on these, too, not only on random ones"
+    )
     add_session(group)

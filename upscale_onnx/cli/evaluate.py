@@ -17,13 +17,13 @@ PRESETS = {"imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("model", metavar="model.onnx", help="the classifier")
     parser.add_argument(
         "data",
         metavar="data",
-        help=".npz with images, called like the model's input, x or images, and labels, y or labels; images may be "
-        "encoded, in blob and offsets; or a folder of one folder per class",
+        help=".npz with images (named as the model's input, x or images; or, encoded, in blob and offsets) and labels "
+        "(named y or labels); or a folder with one folder per class",
     )
     add_preprocessing(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="evaluate N images, drawn by --seed")
@@ -34,19 +34,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_preprocessing(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    """Add the options that say how images become inputs."""
-    parser.add_argument("--mean", type=numbers, metavar="M[,M…]", help="what is subtracted, of pixels from 0 to 1")
-    parser.add_argument("--std", type=numbers, metavar="S[,S…]", help="what is divided by then")
-    parser.add_argument("--normalise", choices=tuple(PRESETS), help="mean and std of a data set")
-    parser.add_argument("--size", type=size, metavar="HxW", help="resize and cut encoded images to this")
+    """Add the options for making inputs from images."""
     parser.add_argument(
-        "--layout", choices=("nchw", "nhwc"), default="nchw", help="of the input (default: %(default)s)"
+        "--mean",
+        type=numbers,
+        metavar="M[,M…]",
+        help="mean to subtract from pixels, which are 0 to 1; one number or three",
     )
-    parser.add_argument("--no-scale", dest="scale", action="store_false", help="leave pixels from 0 to 255")
+    parser.add_argument(
+        "--std", type=numbers, metavar="S[,S…]", help="standard deviation to divide by after that; one number or three"
+    )
+    parser.add_argument("--normalise", choices=tuple(PRESETS), help="use the mean and std of a data set")
+    parser.add_argument(
+        "--size", type=size, metavar="HxW", help="resize and crop encoded images to this height and width"
+    )
+    parser.add_argument(
+        "--layout", choices=("nchw", "nhwc"), default="nchw", help="layout of the input (default: %(default)s)"
+    )
+    parser.add_argument("--no-scale", dest="scale", action="store_false", help="leave pixels in 0 to 255")
 
 
 def preprocessing_from(args: argparse.Namespace) -> Preprocessing:
-    """From images to inputs, as `args` say."""
+    """How to make inputs from images, from `args`."""
     from upscale_onnx.measures.accuracy import Preprocessing
 
     mean, std = PRESETS.get(args.normalise, ((0.0,), (1.0,)))
@@ -54,7 +63,7 @@ def preprocessing_from(args: argparse.Namespace) -> Preprocessing:
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Evaluate and report; the exit code."""
+    """Evaluate and report. Returns the exit code."""
     from upscale_onnx.measures.accuracy import evaluate
     from upscale_onnx.report.json import write_json
     from upscale_onnx.report.rows import Table
@@ -80,7 +89,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def numbers(text: str) -> tuple[float, ...]:
-    """One number, or three with commas between them."""
+    """One finite number, or three, separated by commas."""
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
@@ -91,7 +100,7 @@ def numbers(text: str) -> tuple[float, ...]:
 
 
 def size(text: str) -> tuple[int, int]:
-    """Height and width, as in 224x224; one number is both."""
+    """Height and width in pixels, as in 224x224; a single number stands for both."""
     parts = text.lower().split("x")
     sides = [positive(part) for part in parts]
     if len(sides) > 2:

@@ -1,4 +1,4 @@
-"""Every file that the commands read and write: no command may write what it, or another part of it, reads or writes."""
+"""All files that the commands read and write. A command may not write a file that it also reads, or one file twice."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _EXTERNAL_KEY = b"\x0a\x08location"  # how an entry of external data begins in a
 
 @dataclass(frozen=True)
 class Use:
-    """What a command does with the path that an argument holds.
+    """What a command does with the path in an argument.
 
-    writes: whether it is written. is_model: it brings the files that hold its external data. within: it is a folder,
-    in which files of these names are written; "*" is anything.
+    writes: whether it is written.
+    is_model: whether it is a model, which may have files with external data.
+    within: names of the files that are written to it, if it is a folder; "*" stands for any names.
     """
 
     writes: bool = False
@@ -33,7 +34,7 @@ class Use:
 READS, READS_MODEL, WRITES, WRITES_FOLDER = Use(), Use(is_model=True), Use(writes=True), Use(True, within=("*",))
 _PAPER = Use(True, within=("results.csv", "accuracy.png", "latency.png"))
 
-# By command and argument. An argument that is not given, or holds a name and no path, is left out.
+# By command and argument. Arguments that are not given, and names that are no paths, are left out.
 TABLE: Mapping[str, Mapping[str, Use]] = {
     "compile": {
         "input": READS_MODEL,
@@ -77,7 +78,7 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
 
 @dataclass(frozen=True)
 class _File:
-    """A file or folder. shown: as errors call it."""
+    """A file or folder. shown: its name in error messages."""
 
     shown: str
     path: Path
@@ -86,10 +87,10 @@ class _File:
 
 
 def check_files(command: str, args: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Check that all files that `command` is to write can be written, and are no other file that it reads or writes.
+    """Check that `command` can write its files, and that none of them is another file that it reads or writes.
 
     Raises:
-        ArgumentError: they cannot, or are.
+        ArgumentError: a file cannot be written, or is another file of the command as well.
     """
     from upscale_onnx.model import check_output
 
@@ -97,7 +98,7 @@ def check_files(command: str, args: argparse.Namespace, parser: argparse.Argumen
     uses = [(use, name, path) for name, use in TABLE[command].items() for path in _paths(getattr(args, name, None))]
     files = [file for use, name, path in uses for file in _files(use, flags.get(name, ""), path)]
     written = [file for file in files if file.writes]
-    if any(os.path.lexists(file.path) for file in written):  # what is not there is no model's data
+    if any(os.path.lexists(file.path) for file in written):  # files that do not exist hold no external data
         files += [file for use, _, path in uses if use.is_model for file in _data_files(Path(path))]
     files.append(_measured_times())
     for first, second in combinations(files, 2):
@@ -132,14 +133,14 @@ def _data_files(model: Path) -> Iterator[_File]:
         if not model.is_file() or not _may_have_data(model):
             return
         found = external_files(parse_model(model), model)
-    except (OSError, ModelError):  # whoever loads it says what is wrong
+    except (OSError, ModelError):  # loading the model will report the error
         return
     for file in found:
         yield _File(f"{file.name}, which holds data of {model}", file, writes=False)
 
 
 def _may_have_data(model: Path) -> bool:
-    """Whether a search finds an entry of external data: most models have none, and need not be parsed for it."""
+    """Whether the file seems to name external data. Most models do not, so that they need not be parsed here."""
     with model.open("rb") as file:
         if not os.fstat(file.fileno()).st_size:
             return False
@@ -158,19 +159,19 @@ def _check_apart(written: _File, other: _File) -> None:
     if _is_same(written.path, other.path):
         raise ArgumentError(f"{written.shown}: is the same file as {other.shown}; choose another name")
     for folder, file in ((written, other), (other, written)):
-        # Of a folder that is read, only the files in its own folders are looked at.
+        # In a folder that is read, only files in its subfolders matter.
         if folder.is_folder and _is_inside(file.path, folder.path, deep=not folder.writes):
             raise ArgumentError(f"{written.shown}: would overwrite what is in {other.shown}; choose another name")
 
 
 def _is_same(a: Path, b: Path) -> bool:
-    """Whether both are one file by whatever names: through links, and where case does not count, in any case."""
+    """Whether both paths are the same file, also through links, and with other case in the name."""
     first, second = resolved(a), resolved(b)
     if first == second:
         return True
     try:
         return first.samefile(second)
-    except OSError:  # one is not there yet
+    except OSError:  # one of them does not exist yet
         return first.parent == second.parent and _folded(first.name) == _folded(second.name)
 
 

@@ -1,4 +1,4 @@
-"""The command that shows what a compile would see."""
+"""The command that shows what a compile sees in a model."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import argparse
 from upscale_onnx.cli.arguments import add_common
 from upscale_onnx.cli.output import Output
 
-SUMMARY = "show the segments of a model, what its layers demand, and what is left alone"
+SUMMARY = "show a model's segments, the channels that its layers demand, and the nodes that are left alone"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("input", metavar="in.onnx", help="the model to look at")
+    """Add the arguments of the command."""
+    parser.add_argument("input", metavar="in.onnx", help="the model to inspect")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     add_common(parser)
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Inspect and report; the exit code."""
+    """Inspect and report. Returns the exit code."""
     from upscale_onnx import pipeline
     from upscale_onnx.report.json import dump_json
     from upscale_onnx.report.rows import inspection_tables

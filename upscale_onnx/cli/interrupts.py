@@ -1,4 +1,4 @@
-"""Signals that ask the process to end: they raise, so that whatever was begun is cleaned up."""
+"""Signals that ask the process to end raise an exception, so that unfinished work is cleaned up."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasa
 
 
 class Terminated(BaseException):
-    """The process was asked to end. Like KeyboardInterrupt, it is no Exception, so that nobody takes it for one.
+    """The process was asked to end. Like KeyboardInterrupt, it is not caught by `except Exception`.
 
-    exit_code: what shells report for the signal.
+    exit_code: the exit code that shells report for the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -24,7 +24,7 @@ class Terminated(BaseException):
 
 @contextlib.contextmanager
 def terminations_raise() -> Iterator[None]:
-    """A context in which a request to end raises `Terminated`, unless the caller has it handled otherwise."""
+    """A context in which a signal to end raises `Terminated`, unless the caller has set a handler for the signal."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -40,7 +40,7 @@ def terminations_raise() -> Iterator[None]:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[None]:
-    """A context in which neither they nor Ctrl-C take effect; what came meanwhile does at its end."""
+    """A context in which signals to end, and Ctrl-C, have no effect until it ends."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

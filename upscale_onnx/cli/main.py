@@ -33,7 +33,7 @@ from upscale_onnx.worker import start as start_worker
 BUG = 1
 INTERRUPTED = 130
 
-# What every command runs in the worker, which gets ready while we import the compiler.
+# Modules that every command needs in the worker. It imports them while this process imports the compiler.
 _NEEDED = ("upscale_onnx.worker.checks", "upscale_onnx.runtime", "onnxruntime")
 
 _REPORT = (
@@ -43,15 +43,15 @@ _REPORT = (
 
 
 class Command(Protocol):
-    """What a command's module holds."""
+    """The contents of a command's module."""
 
     SUMMARY: str
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Add what the command takes."""
+        """Add the arguments of the command."""
 
     def run(self, args: argparse.Namespace, output: Output) -> int:
-        """Do it; the exit code."""
+        """Run the command. Returns the exit code."""
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -69,11 +69,11 @@ COMMANDS: Mapping[str, Command] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command that `argv` (by default the process's own arguments) asks for; the exit code.
+    """Run the command in `argv`, by default the arguments of the process. Returns the exit code.
 
-    0 done, 1 a bug of ours, 2 arguments or a model that cannot be used, 3 models that are not equal, 4 a provider
-    that is not available, 5 pruning costs more than is allowed, 6 nothing changed where that was to be an error, 130
-    interrupted, 143 terminated.
+    0: done. 1: a bug of upscale_onnx. 2: unusable arguments or an unusable model. 3: the models are not equal. 4: the
+    provider is not available. 5: pruning costs more than is allowed. 6: nothing changed, with --fail-if-unchanged.
+    130: interrupted. 143: terminated.
     """
     with terminations_raise():
         return _main(argv)
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(argv: Sequence[str] | None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name in a model may hold what the terminal cannot show
+        if isinstance(stream, io.TextIOWrapper):  # names in a model may hold characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     verbose = False
     output: Output | None = None
@@ -124,9 +124,9 @@ def _main(argv: Sequence[str] | None) -> int:
 
 
 def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The command and what follows it: the first word where it is one, otherwise compile and everything.
+    """The command and its arguments. If the first word is no command, it is "compile" with all words as arguments.
 
-    Raises: ArgumentError where the first word is nearly a command, and no file.
+    Raises: ArgumentError if the first word looks like a misspelt command and is no file.
     """
     first = arguments[0] if arguments else ""
     if first in COMMANDS:

@@ -1,4 +1,4 @@
-"""Where the commands print: rich tables and a progress bar on a terminal, plain lines elsewhere."""
+"""The output of the commands: rich tables and a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from upscale_onnx.report.tables import plain_text, printable, rich_tables
 
 
 class Output:
-    """Standard output for results, standard error for progress; `quiet` silences both.
+    """Prints results to standard output and progress to standard error; `quiet` silences both.
 
-    delivered: the exit code of a command that has written its files; what goes wrong after that does not change it.
+    delivered: the exit code of the command once its files are written; later errors do not change it. None before.
     """
 
     def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
@@ -31,9 +31,9 @@ class Output:
 
     @contextlib.contextmanager
     def publishing(self, code: int = 0) -> Iterator[NewFiles]:
-        """Files to write: all appear when the block ends, or none; the command then ends with `code`.
+        """A context for files to write. At its end, all of them appear or none; `code` is then the exit code.
 
-        Raises: ArgumentError where one cannot be written.
+        Raises: ArgumentError if a file cannot be written.
         """
         files = NewFiles()
         try:
@@ -53,7 +53,7 @@ class Output:
             self.text(plain_text(tables))
             return
         console = Console(file=sys.stdout)
-        with console.capture() as captured:  # printing directly, rich would exit on a closed pipe
+        with console.capture() as captured:  # if rich printed directly, it would exit on a closed pipe
             console.print(rich_tables(tables, console.width))
         self.text(captured.get())
 
@@ -63,13 +63,11 @@ class Output:
             self.text(f"written  {printable(path)}\n")
 
     def text(self, text: str) -> None:
-        """Print `text` as it is, quiet or not.
+        """Print `text` as it is, even if quiet. It is no error if the reader has closed the pipe, as in `| head`.
 
-        A reader that has gone away (`| head`) has seen enough: that changes nothing.
-
-        Raises: ArgumentError where standard output cannot be written to, and no file holds the result.
+        Raises: ArgumentError if standard output cannot be written to, and no file holds the result.
         """
-        if sys.stdout is None:  # closed by whoever started us
+        if sys.stdout is None:  # closed by the process that started this one
             return
         try:
             sys.stdout.write(text)
@@ -85,7 +83,7 @@ class Output:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str, float], None]]:
-        """What a long piece of work calls with its stage and the fraction, 0 to 1, of all work that is done."""
+        """A context with the function that shows progress. It takes a stage and the share, 0 to 1, of the work done."""
         if self.quiet or not _is_terminal(sys.stderr):
             yield _stage_lines() if self.verbose and not self.quiet else _nothing
             return
@@ -97,7 +95,7 @@ class Output:
 
 def complain(message: str) -> None:
     """Print `message` as one line on standard error."""
-    with contextlib.suppress(OSError):  # there is nobody left to tell
+    with contextlib.suppress(OSError):  # nobody reads standard error
         print(printable(" ".join(message.split())), file=sys.stderr)
 
 
@@ -110,7 +108,7 @@ def _nothing(stage: str, done: float) -> None:
 
 
 def _stage_lines() -> Callable[[str, float], None]:
-    """Prints the name of each stage when it starts."""
+    """A function that prints the name of each stage when the stage starts."""
     last = ""
 
     def show(stage: str, done: float) -> None:
@@ -124,7 +122,7 @@ def _stage_lines() -> Callable[[str, float], None]:
 
 
 def _discard(stream: TextIO) -> None:
-    """Send what is left in the buffer of `stream` nowhere: at exit, Python would try once more and complain."""
+    """Discard the buffer of `stream`. Otherwise Python would try to write it again at exit and print an error."""
     with contextlib.suppress(OSError, ValueError):  # a stream without a descriptor has nothing to flush
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, stream.fileno())

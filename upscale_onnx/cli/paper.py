@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from upscale_onnx.paper.trial import Trial
     from upscale_onnx.report.rows import Table
 
-SUMMARY = "the paper's experiment: unconstrained against constrained masks, and the export against the baseline"
+SUMMARY = "repeat the paper's experiment: unconstrained and constrained masks, the export and the baseline"
 
 _AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 _METHODS = ("unconstrained", "constrained")
@@ -33,9 +33,9 @@ T = TypeVar("T")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("model", metavar="MODEL", help="an .onnx file, or a network of torchvision by its name")
-    grid = parser.add_argument_group("the grid, one trial for each combination; give several with commas or spaces")
+    """Add the arguments of the command."""
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file, or the name of a network in torchvision")
+    grid = parser.add_argument_group("the grid: one trial per combination; separate several values by commas or spaces")
     _add_many(grid, ("--side",), "SIDE", one_of(get_args(Side)), f"input, output (default: {PruneOptions.side})")
     _add_many(grid, ("--method",), "METHOD", one_of(get_args(Method)), f"of {', '.join(get_args(Method))}")
     _add_many(grid, ("--amount",), "A", fraction, "shares of channels to prune (default: 0.1 to 0.5)")
@@ -62,29 +62,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--export",
         choices=get_args(Export),
         default=ExportOptions.recipe,
-        help="what is timed against the baseline, which gathers (default: %(default)s, the fastest; upscale is the "
-        "paper's)",
+        help="export to compare with the baseline, which uses Gather (default: %(default)s, the fastest; upscale is "
+        "the paper's)",
     )
     what.add_argument(
         "--budget",
         type=positive_number,
         default=_BUDGET_S,
         metavar="S",
-        help="seconds a race (default: %(default)s)",
+        help="seconds per race (default: %(default)s)",
     )
     what.add_argument(
         "--threads", type=positive, default=TargetOptions.threads, metavar="N", help="threads (default: %(default)s)"
     )
     add_session(what)
     parser.add_argument(
-        "--out", default="paper", metavar="DIR", help="folder of results.csv and plots (default: %(default)s)"
+        "--out", default="paper", metavar="DIR", help="folder for results.csv and plots (default: %(default)s)"
     )
-    parser.add_argument("--force", action="store_true", help="measure again what is in results.csv already")
+    parser.add_argument("--force", action="store_true", help="measure trials again that are already in results.csv")
     add_common(parser)
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Run what is missing in results.csv, report, draw; the exit code, which says whether every trial could be run."""
+    """Run the trials that are missing in results.csv, report, draw. Returns the exit code: 0 if every trial ran."""
     trials = _trials(args)
     _check_data(args)
     from upscale_onnx.paper.book import Book
@@ -117,7 +117,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def one_of(names: Sequence[str]) -> Callable[[str], str]:
-    """A type of arguments: one of `names`."""
+    """A type for arguments that accepts the words in `names`."""
 
     def choose(text: str) -> str:
         if text not in names:
@@ -205,7 +205,7 @@ def _name(path: str | None) -> str:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    """What was measured, a line per trial; columns of which nothing is known are left out."""
+    """What was measured, one row per trial. Columns without any value are left out."""
     from upscale_onnx.report.rows import Table
 
     names = ("channels", "parameters", "macs", "top1", "top5", "distance", "baseline_ms", "latency_ms", "ratio")
@@ -219,7 +219,7 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _draw(rows: Sequence[Row], folder: Path, output: Output) -> None:
-    """Draw the plots there is something for; without matplotlib, say so."""
+    """Draw each plot that there are results for. If matplotlib is missing, print a message instead."""
     from upscale_onnx.paper.curves import accuracy_gaps, latencies, unpruned_ms
     from upscale_onnx.report.paper_plot import write_gap_plot, write_latency_plot
 
@@ -235,5 +235,5 @@ def _draw(rows: Sequence[Row], folder: Path, output: Output) -> None:
         if groups:
             write_latency_plot(groups, unpruned_ms(rows), title, folder / "latency.png")
             output.written(str(folder / "latency.png"))
-    except ArgumentError as error:  # the numbers are there all the same
+    except ArgumentError as error:  # results.csv is written nevertheless
         complain(f"upscale_onnx: nothing is drawn: {error}")

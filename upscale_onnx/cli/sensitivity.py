@@ -1,4 +1,4 @@
-"""The command that prunes one layer at a time and measures what is lost."""
+"""The command that prunes one layer at a time and measures the loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from upscale_onnx.report.rows import Cell, Table
     from upscale_onnx.sensitivity.scan import Sensitivity
 
-SUMMARY = "measure what is lost when one layer alone is pruned, and how much of each may go"
+SUMMARY = "measure the loss when a single layer is pruned, and how much of each layer may be pruned"
 
 _AMOUNTS = (0.1, 0.3, 0.5)
 _LIMIT = 256
@@ -31,7 +31,7 @@ _REPORTS = ("json", "csv", "plot", "profile")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("model", metavar="in.onnx", help="the model to scan")
     parser.add_argument(
         "--amounts",
@@ -43,13 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         metavar="DATA",
-        help="labelled images, as evaluate takes them: measure accuracy, else how far outputs go",
+        help="labelled images, as for evaluate, to measure accuracy (default: measure the distance of outputs)",
     )
     parser.add_argument(
         "--calibration",
         metavar="FILE",
-        help=".npz with inputs by name (or x), samples along the first axis: what outputs are compared on without "
-        "--data (default: random inputs), and what some criteria need",
+        help=".npz with inputs by name (or x), samples along the first axis: outputs are compared on these without "
+        "--data (default: random inputs), and some criteria need them",
     )
     parser.add_argument(
         "--criterion",
@@ -65,14 +65,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="GLOB",
-        help="scan these layers, by name; may be given again (default: all)",
+        help="scan the layers with these names; may be given again (default: all)",
     )
     parser.add_argument(
         "--tolerate",
         type=fraction,
         metavar="D",
-        help="largest loss of top-1 accuracy, a share of 1, or distance of outputs, relative to them, that is "
-        "acceptable (default: 0.01 and 0.1)",
+        help="largest acceptable loss: of top-1 accuracy, as a share of 1 (default: 0.01), or the distance of outputs "
+        "relative to them (default: 0.1)",
     )
     parser.add_argument(
         "--limit",
@@ -91,14 +91,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reports.add_argument(
         "--profile",
         metavar="FILE",
-        help="what each layer keeps where all together lose what is tolerated: the largest amount of each alone, all "
-        "scaled by one factor; for --profile FILE of compile",
+        help="the share of each layer to keep so that all layers together lose what is tolerated: the largest amounts "
+        "of the single layers, scaled by one factor; for --profile FILE of compile",
     )
     add_common(parser)
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Scan and report; the exit code."""
+    """Scan and report. Returns the exit code."""
     _check(args)
     from upscale_onnx.model import load_model
     from upscale_onnx.sensitivity.scan import scan
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def amounts(text: str) -> tuple[float, ...]:
-    """Fractions above 0 with commas between them."""
+    """Fractions above 0, separated by commas."""
     values = tuple(fraction(part) for part in text.split(","))
     if not all(values):
         raise argparse.ArgumentTypeError("an amount of 0 prunes nothing: give fractions above 0 and below 1")
@@ -130,7 +130,7 @@ def amounts(text: str) -> tuple[float, ...]:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raises: ArgumentError where options do not go together."""
+    """Raises: ArgumentError if options do not go together."""
     if args.plot is not None:
         from upscale_onnx.report.plot import check_plot
 
@@ -138,7 +138,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.profile is not None and not args.profile.lower().endswith(".json"):
         raise ArgumentError(f"--profile {args.profile}: a profile is a .json file; choose a name that ends so")
     if args.data is None and any(getattr(args, name) != value for name, value in _PREPROCESSING.items()):
-        raise ArgumentError("only labelled images are preprocessed: give --data, or leave such options out")
+        raise ArgumentError("only labelled images are preprocessed: give --data, or leave out the options for images")
 
 
 def _measure(model: onnx.ModelProto, args: argparse.Namespace) -> Measure:
@@ -188,7 +188,7 @@ def _write(args: argparse.Namespace, found: Sensitivity, files: NewFiles) -> Non
 
 
 def _table(found: Sensitivity) -> Table:
-    """One row per layer: what is measured at each amount, and the largest that is tolerated."""
+    """One row per layer: what is measured at each amount, and the largest amount that is tolerated."""
     from upscale_onnx.report.rows import Table
 
     columns = ("layer", "channels", *(f"{amount:g}" for amount in found.amounts), "largest_amount")

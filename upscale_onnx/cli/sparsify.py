@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
     from upscale_onnx.unstructured.sparsify import Pruned
 
-SUMMARY = "prune single weights or channels of single tensors: write zeros, nothing else"
+SUMMARY = "prune single weights, or channels of single tensors: only write zeros"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
+    """Add the arguments of the command."""
     parser.add_argument("input", metavar="in.onnx", help="the model to prune")
     parser.add_argument("output", metavar="out.onnx", help="where to write the result")
     what = parser.add_mutually_exclusive_group(required=True)
@@ -30,28 +30,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--amount",
         type=amount,
         metavar="A",
-        help="how much of each tensor to prune: a share, as in 0.3, or a number of entries or channels, as in 30",
+        help="how much of each tensor to prune: a share such as 0.3, or a number of entries or channels such as 30",
     )
-    what.add_argument("--mask", metavar="FILE", help=".npz: for each tensor by name an array of its shape, 0 = pruned")
+    what.add_argument(
+        "--mask", metavar="FILE", help=".npz with an array of the same shape per tensor, by name, 0 = pruned"
+    )
     parser.add_argument(
         "--pattern",
         choices=get_args(Pattern),
-        help="what goes: random or smallest entries, or whole channels, random or of lowest norm (default: l1)",
+        help="what to prune: random or smallest entries, or whole channels, random or of lowest norm (default: l1)",
     )
-    parser.add_argument("--n", type=norm, metavar="N", help="the norm of ln-structured, inf and -inf too (default: 1)")
+    parser.add_argument(
+        "--n", type=norm, metavar="N", help="the norm of ln-structured; may be inf or -inf (default: 1)"
+    )
     channels = parser.add_mutually_exclusive_group()
     channels.add_argument(
         "--side", choices=get_args(Side), help="the channels of structured patterns (default: output)"
     )
-    channels.add_argument("--dim", type=int, metavar="D", help="the same, as an axis of the tensors")
+    channels.add_argument("--dim", type=int, metavar="D", help="the channel axis of the tensors, in place of --side")
     parser.add_argument(
         "--global", dest="is_global", action="store_true", help="rank the entries of all tensors together"
     )
     add_choice(parser, default="weight")
     parser.add_argument(
-        "--keep-zeros", action="store_true", help="zeros that are there count as pruned before: prune of the rest"
+        "--keep-zeros", action="store_true", help="count existing zeros as pruned; the amount is of the other entries"
     )
-    parser.add_argument("--scores", metavar="FILE", help=".npz: arrays to rank in place of the tensors, by their names")
+    parser.add_argument("--scores", metavar="FILE", help=".npz with arrays to rank by in place of the tensors, by name")
     parser.add_argument(
         "--seed",
         type=natural,
@@ -64,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Prune, write, report; the exit code."""
+    """Prune, write, report. Returns the exit code."""
     _refuse_idle(args)
     from upscale_onnx.model import load_model, save_model
     from upscale_onnx.report.json import write_json
@@ -83,7 +87,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def amount(text: str) -> float:
-    """A share where there is a point in it, otherwise a number of entries."""
+    """A number of entries if the text is an integer, otherwise a share from 0.0 to 1.0."""
     try:
         return int(text)
     except ValueError:
@@ -98,7 +102,7 @@ def amount(text: str) -> float:
 
 
 def norm(text: str) -> float:
-    """A number, infinite ones too."""
+    """A number; infinities are accepted."""
     try:
         value = float(text)
     except ValueError:
@@ -131,12 +135,12 @@ def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Pruned:
 
 
 def _refuse_idle(args: argparse.Namespace) -> None:
-    """Raises: ArgumentError where an option would have no effect."""
+    """Raises: ArgumentError if an option would have no effect."""
     if args.mask is not None:
         chosen = ("pattern", "n", "side", "dim", "is_global", "layers", "ignore", "keep_zeros", "scores")
         idle = [name for name in chosen if getattr(args, name) not in (None, False, [])]
         if idle:
-            raise ArgumentError("a mask file says itself what to prune: leave the other options out")
+            raise ArgumentError("--mask decides alone what to prune: leave out the other options")
     if args.side is not None or args.dim is not None:
         _need(args, STRUCTURED, "--side" if args.dim is None else "--dim")
     if args.n is not None:

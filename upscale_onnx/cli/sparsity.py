@@ -20,8 +20,8 @@ _KINDS: dict[str, tuple[Kind, ...]] = {"weight": ("weight",), "bias": ("bias",),
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("model", metavar="in.onnx", help="the model to look at")
+    """Add the arguments of the command."""
+    parser.add_argument("model", metavar="in.onnx", help="the model")
     add_choice(parser, default="all")
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     add_common(parser)
@@ -35,10 +35,10 @@ def add_choice(parser: argparse.ArgumentParser, default: str) -> None:
         action="append",
         default=[],
         metavar="GLOB",
-        help="the layers, weights or biases meant, by name; may be given again (default: all)",
+        help="names of layers, weights or biases to take; may be given again (default: all)",
     )
     parser.add_argument(
-        "--ignore", action="append", default=[], metavar="GLOB", help="those not meant; may be given again"
+        "--ignore", action="append", default=[], metavar="GLOB", help="names to leave out; may be given again"
     )
     parser.add_argument(
         "--kind", choices=tuple(_KINDS), default=default, help="weights, biases or both (default: %(default)s)"
@@ -51,7 +51,7 @@ def kinds(args: argparse.Namespace) -> tuple[Kind, ...]:
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Count and report; the exit code."""
+    """Count and report. Returns the exit code."""
     from upscale_onnx.model import load_model
     from upscale_onnx.report.json import write_json
     from upscale_onnx.unstructured.parameters import choose, parameters
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def sparsity_table(result: Sparsity, facts: Sequence[tuple[str, Cell]] = ()) -> Table:
-    """One row per tensor, and all of them together beside `facts`."""
+    """One row per tensor; the facts are totals over all tensors, and `facts`."""
     from upscale_onnx.report.rows import Table
 
     columns = ("tensor", "shape", "zeros", "size", "share", "zero_inputs", "zero_outputs")

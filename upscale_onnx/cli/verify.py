@@ -19,10 +19,12 @@ SUMMARY = "compare what two models compute"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add what the command takes."""
-    parser.add_argument("original", metavar="a.onnx", help="the model that is right")
-    parser.add_argument("compiled", metavar="b.onnx", help="the model that is to be equal")
-    parser.add_argument("--inputs", metavar="FILE", help=".npz with inputs by name, to compare on beside random ones")
+    """Add the arguments of the command."""
+    parser.add_argument("original", metavar="a.onnx", help="the original model")
+    parser.add_argument("compiled", metavar="b.onnx", help="the model that should compute the same")
+    parser.add_argument(
+        "--inputs", metavar="FILE", help=".npz with inputs by name; compare on these, too, not only on random ones"
+    )
     parser.add_argument(
         "--trials", type=positive, metavar="N", help="sets of random inputs (default: 5 to 18, by the model's size)"
     )
@@ -31,20 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=named_size,
         action="append",
         metavar="NAME=SIZE",
-        help="size of an open dimension in random inputs, by its name; may be given again for another",
+        help="size of a named open dimension in random inputs; may be given again for another dimension",
     )
     parser.add_argument(
         "--tolerance",
         type=positive_number,
         metavar="T",
-        help="largest error, relative to each output's own scale (default: what rounding explains)",
+        help="largest error, relative to the largest magnitude of the output (default: what rounding explains)",
     )
     add_proofs(parser)
     parser.add_argument(
         "--certificate",
         metavar="FILE",
-        help="what the compile of a.onnx claims of b.onnx (its --certificate), to be proven again; without it, the "
-        "models are cut where values have one name",
+        help="the --certificate that the compile of a.onnx to b.onnx wrote; its claims are proven again (default: cut "
+        "the models at values with the same name)",
     )
     add_session(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
@@ -52,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
-    """Compare and report; the exit code, which says whether they are equal."""
+    """Compare and report. Returns the exit code: 0 if the models are equal."""
     from upscale_onnx.model import load_model
     from upscale_onnx.proof.equivalence import compare_models
     from upscale_onnx.report.json import write_json
@@ -81,15 +83,18 @@ def run(args: argparse.Namespace, output: Output) -> int:
 
 
 def _claims(path: str, original: ModelProto, compiled: ModelProto) -> Mapping[str, Claim]:
-    """The claims of the certificate at `path`, which must be of these two models."""
+    """The claims of the certificate at `path`.
+
+    Raises: ArgumentError if the certificate is about other models.
+    """
     from upscale_onnx.files.arrays import read_arrays
     from upscale_onnx.proof.certificate import certificate_of, digest
 
     certificate = certificate_of(read_arrays(path), path)
     if certificate.original != digest(original):
         raise ArgumentError(
-            f"{path}: is about another original; of a model that was pruned, it is about what --write-masked writes"
+            f"{path}: is about another original; for a pruned model, give the file that --write-masked wrote"
         )
     if certificate.compiled != digest(compiled):
-        raise ArgumentError(f"{path}: is about another compiled model; give the one that was written with it")
+        raise ArgumentError(f"{path}: is about another compiled model; give the model that was written with it")
     return certificate.claims

@@ -1,4 +1,4 @@
-"""Orders of channels: the consecutive-ones property, and the order that serves the most weight."""
+"""Orders of channels: the consecutive-ones property, and the order that serves demands of the most weight."""
 
 from upscale_onnx.order.consecutive import consecutive_ones
 from upscale_onnx.order.ordering import Ordering, best_order

@@ -1,4 +1,4 @@
-"""Which demands of a family exclude each other: infeasible triples by table, larger subsets by a PQ-tree."""
+"""Which demands of a family exclude each other. A table answers for three demands, a PQ-tree for more."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from upscale_onnx.order.demands import column_classes, row_bits
 from upscale_onnx.order.pq_tree import PQTree
 from upscale_onnx.types import BoolArray
 
-# Rough costs of the checks in units of one column class looked at, about 60 ns; they only bound the work.
+# Rough costs of the checks; the unit is to look at one column class, about 60 ns. They only bound the work.
 _LOOKUP_COST = 4
 _REDUCE_COST = 10
 _WORD_COST = 2
@@ -27,10 +27,11 @@ def iter_bits(bits: int) -> Iterator[int]:
 
 @lru_cache(maxsize=1)
 def _infeasible_triples() -> BoolArray:
-    """For each of 128 patterns of non-empty Venn cells of sets a, b, c, whether no order makes all three contiguous.
+    """Bool array (128,): for each pattern of non-empty Venn cells of sets a, b and c, whether no order makes all three
+    sets contiguous.
 
-    Cell i (1..7) holds the elements in a when i & 1, in b when i & 2, in c when i & 4; bit i - 1 of the pattern says
-    that it is not empty.
+    Cell i (1..7) holds the elements that are in a if i & 1, in b if i & 2, and in c if i & 4. Bit i - 1 of the pattern
+    is set if cell i is not empty.
     """
     table = np.zeros(128, dtype=np.bool_)
     for pattern in range(128):
@@ -43,9 +44,10 @@ def _infeasible_triples() -> BoolArray:
 
 
 class DemandFamily:
-    """Distinct demands (m, n) with memoised questions about which of them one order can serve; subsets are bits.
+    """Distinct demands (m, n), and which of them a single order can serve. Answers are remembered.
 
-    `work` counts what the questions have cost, so that a search can be bounded without a clock.
+    A subset of the demands is an integer: bit i is set if it holds demand i. `work` counts the cost of all answers, so
+    that a search can be bounded without a clock.
     """
 
     def __init__(self, matrix: BoolArray) -> None:
@@ -55,13 +57,13 @@ class DemandFamily:
         self.work = 0
         padded = np.pad(columns, ((0, 0), (0, -columns.shape[1] % 64)))
         packed = np.ascontiguousarray(np.packbits(padded, axis=1))
-        self._words = packed.view(np.uint64)  # (m, words); a BLAS would spin its threads for so little
+        self._words = packed.view(np.uint64)  # (m, words); BLAS threads do not pay for so little work
         self._signatures = [bits for bits in row_bits(columns.T) if bits]
         self._clashes: dict[tuple[int, int], int] = {}
         self._feasible: dict[int, bool] = {}
 
     def clash(self, a: int, b: int) -> int:
-        """Return the bits of all c for which no order serves a, b and c together. Any two demands can be served."""
+        """Return the subset of all c for which no order serves a, b and c together. Any two demands can be served."""
         self.work += _LOOKUP_COST
         key = (a, b) if a < b else (b, a)
         if key not in self._clashes:
@@ -72,13 +74,13 @@ class DemandFamily:
         self.work += 1 + self._words.size * _WORD_COST
         in_a, in_b = self._words[a], self._words[b]
         cells = np.stack([in_a & ~in_b, ~in_a & in_b, in_a & in_b, ~in_a & ~in_b])
-        inside = (self._words[:, None] & cells).any(axis=2)  # (m, 4): whether c holds something of each cell
-        outside = (~self._words[:, None] & cells[:3]).any(axis=2)  # (m, 3): whether it leaves out something of it
+        inside = (self._words[:, None] & cells).any(axis=2)  # (m, 4): whether c holds an element of each cell
+        outside = (~self._words[:, None] & cells[:3]).any(axis=2)  # (m, 3): whether c lacks an element of each cell
         pattern = outside @ np.array([1, 2, 4]) + inside @ np.array([16, 32, 64, 8])
         return row_bits(_infeasible_triples()[pattern][None, :])[0]
 
     def feasible(self, chosen: int) -> bool:
-        """Tell whether one order serves all demands in `chosen`."""
+        """Return whether some order serves all demands in `chosen`."""
         if chosen not in self._feasible:
             self._feasible[chosen] = self._compute_feasible(chosen)
         return self._feasible[chosen]
@@ -100,21 +102,21 @@ class DemandFamily:
         )
 
     def excluded_by(self, demand: int, chosen: int) -> int:
-        """Return the bits of all c that some member of `chosen` together with `demand` excludes."""
+        """Return the subset of all c that `demand` excludes together with at least one member of `chosen`."""
         excluded = 0
         for other in iter_bits(chosen):
             excluded |= self.clash(demand, other)
         return excluded
 
     def excluded_by_each(self, demand: int, members: Iterable[int]) -> int:
-        """Return the bits of all c that every single one of `members` together with `demand` excludes; all if none."""
+        """Return the subset of all c that `demand` excludes together with each of `members`; -1, all bits, for none."""
         excluded = -1
         for other in members:
             excluded &= self.clash(demand, other)
         return excluded
 
     def greedy(self, sequence: Iterable[int], chosen: int = 0, candidates: int = -1) -> int:
-        """Return `chosen` with each demand of `sequence` added, in turn, that is a candidate and can still be."""
+        """Return `chosen` with each candidate of `sequence` added, in turn, if an order still serves all of them."""
         for demand in sequence:
             bit = 1 << demand
             if chosen & bit or not candidates & bit or not self.feasible(chosen | bit):

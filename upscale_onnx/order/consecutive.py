@@ -1,4 +1,4 @@
-"""The consecutive-ones decision: one order that makes every set contiguous, or the knowledge that there is none."""
+"""The consecutive-ones problem: find an order that makes every set contiguous, or show that there is none."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from upscale_onnx.types import Array, IntArray
 def consecutive_ones(sets: Sequence[Array] | Array) -> IntArray | None:
     """Return an order (n,) under which every set is contiguous, or None when no order does that.
 
-    sets: bool arrays (n,), or one bool matrix (k, n), which may have no rows. The identity is returned when it
-    serves; otherwise elements that are in the same sets stand together in their old relative order.
+    sets: bool arrays (n,), or one bool matrix (k, n), which may have no rows. The identity is returned if it makes all
+    sets contiguous. Otherwise elements of the same sets stand together in their old relative order.
 
     Raises: ArgumentError when `sets` is an empty list (n is unknown) or holds anything but bool arrays (n,).
     Source: Booth and Lueker 1976, as a PQ-tree over the classes of elements.
@@ -26,7 +26,7 @@ def consecutive_ones(sets: Sequence[Array] | Array) -> IntArray | None:
     elif len(sets):
         n = np.asarray(sets[0]).size
     else:
-        raise ArgumentError("no sets and so no number of elements: pass a bool array of shape (0, n)")
+        raise ArgumentError("without sets, the number of elements n is unknown: pass a bool array of shape (0, n)")
     matrix = demand_matrix(n, sets)
     identity = np.arange(n, dtype=np.int64)
     if contiguous_rows(matrix, identity).all():

@@ -27,7 +27,7 @@ def demand_matrix(n: int, demands: Sequence[Array] | Array) -> BoolArray:
 
 
 def contiguous_rows(matrix: BoolArray, order: IntArray) -> BoolArray:
-    """Return for each row (k, n) whether its True entries stand side by side under `order` (n,). Empty rows do."""
+    """Return for each row (k, n) whether its True entries are contiguous under `order` (n,). Empty rows are."""
     count, n = matrix.shape
     if n == 0:
         return np.ones(count, dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""The order that makes the heaviest set of demands contiguous, with a bound on what any order could reach."""
+"""The order that makes demands of the most weight contiguous, with a bound on the weight that any order can reach."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ _WORK_LIMIT = 4_000_000.0  # column classes looked at; a few tenths of a second
 
 @dataclass(frozen=True, eq=False)
 class Ordering:
-    """An order of channels and what it is worth.
+    """An order of channels and its value.
 
-    order: (n,), new[i] = old[order[i]]. satisfied: for each demand, whether its channels stand side by side.
-    value: total weight of the satisfied demands. bound: no order is worth more than this.
+    order: (n,), new[i] = old[order[i]].
+    satisfied: for each demand, whether its channels are contiguous.
+    value: the total weight of the satisfied demands.
+    bound: an upper bound on the value of any order.
     """
 
     order: IntArray
@@ -36,7 +38,7 @@ class Ordering:
 
     @property
     def gap(self) -> float:
-        """How much better another order could be at most; 0 when this one is proven best."""
+        """The most value that another order could gain; 0 if this order is proven best."""
         return self.bound - self.value
 
 
@@ -44,11 +46,11 @@ def best_order(n: int, demands: Sequence[Array] | Array, weights: Sequence[float
     """Return the order of n channels that maximises the total weight of the contiguous demands.
 
     demands: bool arrays (n,), True = read. weights: finite, non-negative, one for each demand.
-    The result is proven best (`gap == 0`) when no connected component of demands that overlap without containing one
-    another has more than 12 distinct ones, and often beyond; otherwise the search stops after a fixed amount of work
-    and reports its gap. It depends on the arguments alone and is never worse than the identity or `greedy_path`. The
-    identity is returned when nothing better is found; else channels that the same served demands read keep their
-    relative order.
+    Two demands overlap if they share channels and neither contains the other. The result is proven best (`gap == 0`)
+    if every connected component of overlapping demands has at most 12 distinct demands, and often if one has more.
+    Otherwise the search stops after a fixed amount of work, and `gap` is what it may have missed. The result depends
+    on the arguments alone and is never worse than the identity or `greedy_path`. The identity is returned if nothing
+    better is found; else channels that the same served demands read keep their relative order.
 
     Raises: ArgumentError when a demand or the weights are malformed.
     Source: overlap components decide the consecutive-ones property one by one (Fulkerson and Gross, "Incidence
@@ -94,9 +96,9 @@ def _evaluate(matrix: BoolArray, worth: FloatArray, order: IntArray) -> Ordering
 
 
 def _merge(matrix: BoolArray, worth: FloatArray) -> tuple[BoolArray, list[float]]:
-    """Distinct demands that an order can fail, heaviest first, with the weights of equal ones added up.
+    """The distinct demands that some order does not serve, heaviest first, with the summed weights of equal ones.
 
-    Empty demands, single channels and demands for everything are contiguous under any order.
+    Demands for no channel, for one channel or for all channels are left out, because any order serves them.
     """
     sizes = matrix.sum(axis=1)
     weight_of: dict[bytes, list[float]] = {}
@@ -111,7 +113,7 @@ def _merge(matrix: BoolArray, worth: FloatArray) -> tuple[BoolArray, list[float]
 
 
 def _choose(distinct: BoolArray, weights: list[float]) -> tuple[list[int], bool, float]:
-    """The demands to serve, whether that is proven best, and how much weight every order must lose at least."""
+    """The demands to serve, whether these are proven best, and the least weight that every order loses."""
     counts = distinct.astype(np.float32)
     shared = counts @ counts.T
     sizes = np.diagonal(shared)

@@ -1,4 +1,4 @@
-"""The baseline of the UPSCALE paper: channels ordered along maximum-reward paths over their consumers."""
+"""The method of the UPSCALE paper, as a baseline: channels ordered along maximum-reward paths over their consumers."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class PathOrder:
 def greedy_path(n: int, demands: Sequence[Array] | Array) -> PathOrder:
     """Return the order made by walking maximum-reward paths over the consumers, and which demands it serves.
 
-    Consumers that share channels are neighbours. A path visits consumers of which only successive ones are
-    neighbours; its reward is the number of channels it covers. Along a path c1, c2, .. come the channels of c1 alone,
-    of c1 and c2, of c2 alone, and so on. The best path is taken, its consumers leave, and so on until none is left; a
-    channel stands where it comes first, and channels nobody demands come last. A demand inside another one takes no
-    part in the other's paths: the channels of the larger one are ordered by the same walk over all demands inside it.
+    Consumers that share channels are neighbours. On a path, only successive consumers may be neighbours; its reward is
+    the number of channels that it covers. A path c1, c2, ... orders the channels of c1 alone, of c1 and c2, of c2
+    alone, and so on. The best path is taken and its consumers are removed, until no consumer is left. A channel keeps
+    its first position, and channels that nobody demands come last. A demand inside a larger one is no step of a path:
+    instead, the channels of the larger one are ordered by the same walk over all demands inside it.
 
-    The paths are found by depth-first search, the most rewarding step first, so that the search is exact on small
-    families and, bounded by a count of steps, falls back to greedy walks on large ones.
+    The paths are found by depth-first search that tries the step with the most reward first. The search is exact for
+    small families. For large ones, it ends after a fixed number of steps, so that it is close to a greedy walk.
 
     Raises: ArgumentError when a demand is not a bool array of shape (n,).
     Source: Wan et al., "UPSCALE: Unconstrained Channel Pruning", ICML 2023, maximum-reward path.
@@ -66,7 +66,7 @@ def _shared(rows: BoolArray) -> NDArray[np.float32]:
 
 
 def _containment(rows: BoolArray) -> BoolArray:
-    """Entry (i, j): row i lies strictly inside row j. Rows are distinct."""
+    """Bool matrix (k, k): entry (i, j) says whether row i lies strictly inside row j. Rows must be distinct."""
     shared = _shared(rows)
     result: BoolArray = shared == np.diagonal(shared)[:, None]
     np.fill_diagonal(result, False)
@@ -74,14 +74,14 @@ def _containment(rows: BoolArray) -> BoolArray:
 
 
 def _neighbours(rows: BoolArray) -> list[dict[int, int]]:
-    """For each row, the rows it shares channels with and how many."""
+    """For each row, the rows that it shares channels with, and how many channels they share."""
     shared = _shared(rows)
     np.fill_diagonal(shared, 0)
     return [{j: int(line[j]) for j in np.flatnonzero(line).tolist()} for line in shared]
 
 
 def _maximal(members: IntArray, inside: BoolArray) -> list[int]:
-    """The members that lie inside no other member."""
+    """The members that do not lie inside another member."""
     covered = inside[np.ix_(members, members)].any(axis=1)
     kept: list[int] = members[~covered].tolist()
     return kept
@@ -94,7 +94,7 @@ def _walk(
     ordered: dict[int, IntArray],
     channels: IntArray,
 ) -> IntArray:
-    """The channels, those of the nodes first, along paths that cover all nodes."""
+    """`channels` in the order of paths that cover all `nodes`. Channels of no node come last."""
     pieces: list[IntArray] = []
     left = dict.fromkeys(nodes)
     while left:
@@ -123,7 +123,7 @@ def _first_appearances(pieces: Sequence[IntArray]) -> IntArray:
 
 
 def _best_path(rows: BoolArray, neighbours: list[dict[int, int]], nodes: list[int]) -> list[int]:
-    """The path of the highest reward among `nodes` that the bounded search finds; the first found wins ties."""
+    """The path among `nodes` with the highest reward that the bounded search finds; the first one of equals."""
     size = {node: int(rows[node].sum()) for node in nodes}
     near = {node: sum(1 << other for other in neighbours[node] if other in size) for node in nodes}
     steps_per_source = max(len(nodes), _STEPS_PER_SEARCH // len(nodes))
@@ -140,7 +140,7 @@ def _best_path(rows: BoolArray, neighbours: list[dict[int, int]], nodes: list[in
                 best, best_reward = path, reward
             end = path[-1]
             steps = [(size[i] - neighbours[end][i], i) for i in iter_bits(near[end] & free)]
-            free &= ~near[end]  # nobody may touch a consumer that the path has left
+            free &= ~near[end]  # later consumers must not be neighbours of this one
             reachable = reward + sum(size[i] for i in iter_bits(free)) + max((gain for gain, _ in steps), default=0)
             if reachable <= best_reward:
                 continue

@@ -1,3 +1,3 @@
-"""Orders of channels as index arrays: `new[i] = old[order[i]]`, as Gather reads."""
+"""Orders of channels as index arrays: `new[i] = old[order[i]]`, like the indices of a Gather."""
 
 from __future__ import annotations

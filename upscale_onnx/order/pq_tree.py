@@ -1,8 +1,8 @@
-"""PQ-trees: every order of n leaves in which given subsets each stand side by side, as one small tree.
+"""PQ-trees: one small tree stands for all orders of n leaves in which each of some given subsets is contiguous.
 
-A free node (P) allows its children in any order, a rigid node (Q) only as they stand or reversed. Nodes are immutable
-and know their leaves as bits of an integer, so a subset that fits nowhere leaves the tree as it was, trees share
-their unchanged parts, and whole branches inside or outside a subset are recognised without being entered.
+A free node (P) allows its children in any order; a rigid node (Q) allows only their given order or its reverse. Nodes
+are immutable and hold their leaves as the bits of an integer. So a subset that cannot be contiguous leaves the tree
+unchanged, trees share their unchanged parts, and branches inside or outside of a subset are not entered.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from upscale_onnx.types import IntArray
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Node:
-    """A leaf (no children), a free node, or a rigid node of at least three children."""
+    """A leaf (no children), a free node, or a rigid node with at least three children. `bits` are its leaves."""
 
     bits: int
     children: tuple[_Node, ...] = ()
@@ -43,7 +43,7 @@ def _union(children: Iterable[_Node]) -> int:
 
 
 def _free(children: Sequence[_Node]) -> list[_Node]:
-    """The children under one free node, as a list of at most one node."""
+    """The children joined by a free node: a list of this node, of the only child, or of nothing."""
     if len(children) < 2:
         return list(children)
     return [_Node(_union(children), tuple(children))]
@@ -57,9 +57,9 @@ def _by_label(node: _Node, bits: int) -> tuple[list[_Node], list[_Node], list[_N
 
 
 def _linear(node: _Node, bits: int) -> list[_Node] | None:
-    """The parts of a partial node in a row, first those outside the subset, then those inside; None if impossible."""
+    """The parts of a partial node as a row: first those outside the subset, then those inside; None if impossible."""
     outside: list[_Node] = []
-    inside: list[_Node] = []  # from the inner end outwards reversed: the outermost part comes first
+    inside: list[_Node] = []  # in reverse: the part at the end of the row comes first
     while True:
         empty, partial, full = _by_label(node, bits)
         if len(partial) > 1:
@@ -117,7 +117,7 @@ def _reduce_rigid(node: _Node, bits: int) -> _Node | None:
 
 
 class PQTree:
-    """The orders of leaves 0..n-1 that keep every subset reduced so far side by side; at first, all orders.
+    """The orders of leaves 0..n-1 in which every subset reduced so far is contiguous; at first, all orders.
 
     Source: Booth and Lueker, "Testing for the consecutive ones property, interval graphs, and graph planarity using
     PQ-tree algorithms", 1976. This reduction is linear in the tree for each subset, not in the subset alone.
@@ -131,9 +131,9 @@ class PQTree:
         self._root = leaves[0] if n == 1 else _Node((1 << n) - 1, leaves)
 
     def reduce(self, subset: Iterable[int]) -> bool:
-        """Allow from now on only orders where `subset` (leaf indices) is side by side, and return True.
+        """Restrict the tree to orders in which `subset` (leaf indices) is contiguous, and return True.
 
-        Returns False, the tree unchanged, when no allowed order does that.
+        If there is no such order, leave the tree unchanged and return False.
 
         Raises: ArgumentError when an index is not a leaf.
         """
@@ -145,7 +145,10 @@ class PQTree:
         return self.reduce_bits(bits)
 
     def reduce_bits(self, bits: int) -> bool:
-        """Do what `reduce` does, for a subset whose leaf i is bit i of a non-negative integer below 2**n."""
+        """Do the same as `reduce`, for a subset given as an integer from 0 to 2**n - 1 whose bit i stands for leaf i.
+
+        Raises: ArgumentError when `bits` is out of range.
+        """
         if bits < 0 or bits >> self.n:
             raise ArgumentError(f"a subset of {self.n} leaves must fit in {self.n} bits")
         if not bits:
@@ -159,7 +162,7 @@ class PQTree:
             path.append((node, home))
             node = node.children[home]
         else:
-            return True  # exactly the leaves of one node: side by side already
+            return True  # exactly the leaves of one node: already contiguous
         reduced = _reduce_rigid(node, bits) if node.rigid else _reduce_free(node, bits)
         if reduced is None:
             return False
@@ -170,9 +173,9 @@ class PQTree:
         return True
 
     def frontier(self) -> IntArray:
-        """Return one allowed order (n,), always the same one; the identity whenever that is allowed.
+        """Return an allowed order (n,), always the same one. It is the identity if that is allowed.
 
-        Children of a free node come by their lowest leaf, and a rigid node's lower end comes first.
+        Children of a free node are sorted by their lowest leaf. A rigid node begins at the end with the lower leaf.
         """
         order: list[int] = []
         stack = [self._root] if self.n else []

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from upscale_onnx.order.conflicts import DemandFamily, iter_bits
 
-EXACT_DEMANDS = 12  # families up to this size are always solved to the end: at most 2**12 subsets
+EXACT_DEMANDS = 12  # families up to this size are always solved exactly: they have at most 2**12 subsets
 _MAX_GROUP = 64
 _MAX_EXCHANGES = 4
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The subset chosen (bits), its weight, and an upper bound on the weight of any subset one order can serve."""
+    """The chosen subset (bits), its weight, and an upper bound on the weight of any subset that one order can serve."""
 
     chosen: int
     value: float
@@ -23,18 +23,19 @@ class Choice:
 
 
 def best_subset(family: DemandFamily, weights: Sequence[float], work_limit: float) -> Choice:
-    """Return the heaviest subset found, with `bound == value` when it is proven best.
+    """Return the heaviest subset found, with `bound == value` if it is proven best.
 
-    weights: non-negative and descending, one for each demand of the family. work_limit: how much `family.work` may
-    grow, in column classes looked at, before the proof is given up; families of at most EXACT_DEMANDS ignore it.
+    weights: non-negative and descending, one for each demand of the family.
+    work_limit: how much `family.work` may grow before the proof is given up. It is ignored for families of at most
+    EXACT_DEMANDS demands.
     """
     everything = (1 << family.size) - 1
     limit = family.work + work_limit
     best = family.greedy(range(family.size))
     value = _weight(best, weights)
 
-    # An open state is (-bound, age, weight so far, chosen, candidates). Candidates are neither taken nor refused yet,
-    # and no pair of chosen ones excludes them; the state's subsets all contain `chosen` and add candidates only.
+    # An open state is (-bound, age, weight of `chosen`, chosen, candidates). It stands for all subsets that hold
+    # `chosen` and else only candidates. Candidates are not decided yet, and no pair of chosen demands excludes them.
     heap = [(-_bound(family, weights, 0, everything), 0, 0.0, 0, everything)]
     age = 0
     while heap:
@@ -57,7 +58,7 @@ def best_subset(family: DemandFamily, weights: Sequence[float], work_limit: floa
             if bound > value:
                 age += 1
                 heapq.heappush(heap, (-bound, age, weight, chosen, candidates))
-    best = family.greedy(range(family.size), best)  # takes in what weighs nothing
+    best = family.greedy(range(family.size), best)  # adds demands of weight 0
     return Choice(best, value, value)
 
 
@@ -68,8 +69,8 @@ def _weight(bits: int, weights: Sequence[float]) -> float:
 def _bound(family: DemandFamily, weights: Sequence[float], chosen: int, candidates: int) -> float:
     """An upper bound on the weight that candidates can add to `chosen`.
 
-    Candidates are split into groups that exclude each other: by pairs together with something chosen, so that one of
-    each group can be added, or, when nothing is chosen yet, by threes, so that two can.
+    Candidates are split into groups. If something is chosen, any two members of a group exclude each other, so that
+    only one of them can be added. If nothing is chosen yet, any three exclude each other, so that two can be added.
     """
     bound = 0.0
     while candidates:
@@ -87,7 +88,7 @@ def _bound(family: DemandFamily, weights: Sequence[float], chosen: int, candidat
 
 
 def _exchange(family: DemandFamily, weights: Sequence[float], best: int, bound: float, limit: float) -> Choice:
-    """Improve `best` by forcing in one demand at a time and refilling greedily, old choice or heaviest first."""
+    """Improve `best`: start from one other demand, and fill up greedily, the old choice first or the heaviest first."""
     best = family.greedy(range(family.size), best)
     for _ in range(_MAX_EXCHANGES):
         start = best

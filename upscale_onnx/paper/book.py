@@ -10,7 +10,7 @@ from upscale_onnx.paper.rows import Row, from_csv, merged, to_csv
 
 
 class Book:
-    """The table of results at a path, which grows row by row: whoever interrupts finds all rows so far, whole."""
+    """The table of results in a file. It is written row by row, so that an interrupt loses no finished row."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -18,7 +18,7 @@ class Book:
     def rows(self) -> tuple[Row, ...]:
         """The rows so far.
 
-        Raises: ArgumentError where the file is something else.
+        Raises: ArgumentError if the file cannot be read or is no such table.
         """
         try:
             return from_csv(self.path.read_text(encoding="utf-8"), str(self.path))
@@ -28,5 +28,5 @@ class Book:
             raise ArgumentError(f"{self.path}: cannot be read: {' '.join(str(error).split())}") from error
 
     def add(self, row: Row) -> None:
-        """Add `row`, or put it in place of an older one of the same trial."""
+        """Add `row`, or replace an older row of the same trial by it."""
         write_whole(to_csv(merged(self.rows(), row)).encode(), self.path)

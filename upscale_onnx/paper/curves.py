@@ -1,4 +1,4 @@
-"""Rows as the curves of the paper's two figures."""
+"""Makes the curves of the paper's two figures from rows of results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from upscale_onnx.paper.rows import Row
 
 @dataclass(frozen=True)
 class Curve:
-    """A line over amounts; low and high are the ends of each point's interval, or empty."""
+    """A line over amounts. `low` and `high` are the ends of each point's interval, or empty."""
 
     label: str
     amounts: tuple[float, ...]
@@ -20,10 +20,11 @@ class Curve:
 
 
 def accuracy_gaps(rows: Iterable[Row]) -> tuple[tuple[Curve, ...], str]:
-    """What freedom gains: for each criterion and side, top-1 of unconstrained (and of hybrid) masks minus that of
-    constrained ones, in points, over the amounts of which both are known; and what the axis is called.
+    """The gain by unconstrained masks: one curve per criterion and side, and the label of the vertical axis.
 
-    Where nothing has labels, the distance of constrained outputs minus that of unconstrained ones.
+    A point is the top-1 accuracy of unconstrained (or hybrid) masks minus that of constrained masks, in percentage
+    points, at an amount for which both are known. If no row has an accuracy, it is the distance of outputs with
+    constrained masks minus that with unconstrained ones.
     """
     known = tuple(rows)
     labelled = tuple(row for row in known if row.top1 is not None)
@@ -40,8 +41,11 @@ def accuracy_gaps(rows: Iterable[Row]) -> tuple[tuple[Curve, ...], str]:
 
 
 def latencies(rows: Iterable[Row]) -> tuple[tuple[Curve, Curve, Curve], ...]:
-    """What the export gains: per criterion, side and method the milliseconds of the baseline export and of the
-    compiled model, and the ratio of the second to the first with its interval."""
+    """The gain of the export: three curves per criterion, side and method.
+
+    These are the latency in ms of the baseline export, that of the compiled model, and the ratio of the compiled model
+    to the baseline, with its interval.
+    """
     grouped: dict[str, dict[float, Row]] = {}
     for row in rows:
         if row.latency_ms is not None and row.baseline_ms is not None and row.ratio is not None:
@@ -59,7 +63,7 @@ def latencies(rows: Iterable[Row]) -> tuple[tuple[Curve, Curve, Curve], ...]:
 
 
 def unpruned_ms(rows: Iterable[Row]) -> float | None:
-    """The median latency of the model as it was, over all rows that were timed."""
+    """The median latency in ms of the unpruned model, over all timed rows; None without any."""
     known = sorted(row.unpruned_ms for row in rows if row.unpruned_ms is not None)
     return known[len(known) // 2] if known else None
 

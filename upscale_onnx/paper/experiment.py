@@ -1,4 +1,4 @@
-"""Running trials: mask, compile, evaluate, time."""
+"""Runs trials: mask, compile, evaluate and time a model."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ _SAMPLES = 256
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """A model, and how what becomes of it is measured.
+    """A model, and how the models made from it are measured.
 
-    data, preprocessing, limit: labelled images, as `evaluate` takes them; without them outputs are compared with
-    the unpruned model's, on the calibration data where there are some. limit: images, or samples to compare on.
-    export: of the model that is timed; without timing there is nothing to choose one by, and "auto" is the paper's.
-    latency: whether models are timed, a race of `budget_s` seconds for each trial.
+    data, preprocessing: labelled images, as `evaluate` takes them. Without them, outputs are compared with those of
+    the unpruned model, on the calibration data if it is given, else on random inputs.
+    limit: the number of images to evaluate, or of samples to compare on.
+    export: the export that is timed. "auto" is the fastest one, or the paper's if nothing is timed.
+    latency: whether models are timed, in a race of `budget_s` seconds per trial.
     """
 
     model: onnx.ModelProto
@@ -51,17 +52,17 @@ class Experiment:
 
     @property
     def device(self) -> Device:
-        """Where models run."""
+        """The device on which models run."""
         return cast("Device", self.setting.provider)
 
     @cached_property
     def unpruned(self) -> Accuracy:
-        """The accuracy of the model as it is."""
+        """The accuracy of the unpruned model."""
         return self.accuracy(self.model)
 
     @cached_property
     def distance(self) -> Distance:
-        """How far outputs are from those of the model as it is."""
+        """The measure of how far outputs are from those of the unpruned model."""
         setting = self.setting
         place = Place(self.device, setting.threads)
         return unlabelled(self.model, self.calibration, limit=self.limit or _SAMPLES, seed=setting.seed, place=place)
@@ -81,11 +82,11 @@ class Experiment:
         )
 
     def row(self, trial: Trial, **outcome: Any) -> Row:
-        """The row of a trial."""
+        """The row of `trial`, with the fields in `outcome`."""
         return Row(**asdict(self.setting), **asdict(trial), **outcome)
 
     def lacks(self, trial: Trial, known: Mapping[Key, Row]) -> bool:
-        """Whether the rows in `known` lack something that is wanted of `trial`."""
+        """Whether the rows in `known` lack a result that is wanted for `trial`."""
         row = known.get(self.row(trial).key)
         return row is None or not row.has_accuracy or (self.latency and not row.has_latency)
 
@@ -98,9 +99,9 @@ def run(
     progress: Progress | None = None,
     failed: Callable[[Trial, UpscaleError], None],
 ) -> Iterator[Row]:
-    """The rows of those `trials` of which `known` does not hold all that is wanted, each as soon as it is measured.
+    """Run the `trials` for which `known` lacks a result, and yield the row of each as soon as it is measured.
 
-    failed: told of trials that cannot be run; the others go on.
+    failed: is called with each trial that cannot be run, and its error; the others are run nevertheless.
     """
     wanted = [trial for trial in trials if experiment.lacks(trial, known)]
     for done, trial in enumerate(wanted):
@@ -115,10 +116,12 @@ def run(
 
 
 def measure(experiment: Experiment, trial: Trial, known: Row | None = None) -> Row:
-    """What is wanted of `trial` and not in `known`, which is of the same trial.
+    """Measure the results wanted for `trial` that `known`, an older row of it, lacks. Returns the row.
 
-    Raises: ArgumentError where options do not go together; ModelError where a model cannot be run;
-    NotEquivalentError where the compiled model does not equal the masked one.
+    Raises:
+        ArgumentError: the options do not go together.
+        ModelError: a model cannot be run.
+        NotEquivalentError: the compiled model does not equal the masked one.
     """
     options = _options(experiment, trial)
     check_masks(options)
@@ -152,7 +155,7 @@ def _options(experiment: Experiment, trial: Trial) -> Options:
 
 
 def _exported(experiment: Experiment, masked: onnx.ModelProto, race: bool = False) -> Result:
-    """The export that is asked for; where that is the fastest and there is no race, the paper's."""
+    """`masked`, compiled to the export that is asked for. "auto" without a race is the paper's export."""
     setting, export = experiment.setting, experiment.export
     return pipeline.compile(
         masked,

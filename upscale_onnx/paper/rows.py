@@ -1,4 +1,4 @@
-"""Rows of results.csv: what was tried on which model, and what came of it."""
+"""Rows of results.csv: the settings of each trial, and its results."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ Key: TypeAlias = tuple[object, ...]
 class Setting:
     """What all trials of a run have in common.
 
-    model, data, calibration: names of files, "" for none. checksum: of the model's content. setup: of the content
-    of the other files and of how images become inputs. repair: "" for none.
+    model, data, calibration: names of files, "" for none.
+    checksum: a checksum of the model's content.
+    repair: the repair, "" for none.
+    setup: a checksum of the other files, the preprocessing of images, the limit and the export.
     """
 
     model: str
@@ -34,13 +36,17 @@ class Setting:
 
 @dataclass(frozen=True)
 class Row(Setting):
-    """A trial and its outcome; None is what was not asked for.
+    """A trial and its results; None is a result that was not asked for.
 
-    channels: pruned ones. parameters, macs: of the export that is asked for, of the paper's where that is the fastest,
-    whether models are timed or not. export: of the model that is timed, if one is. top1, top5: shares of
-    `images`. distance: of the outputs from those of the unpruned model, relative to these. latency_ms,
-    baseline_ms, unpruned_ms: medians of the compiled model, of the same masks exported by gathering, and of the
-    model as it was, measured in turns. ratio: latency over baseline, with its 95 % interval.
+    channels: the number of pruned channels.
+    parameters, macs: of the export that is asked for; for "auto", of the paper's export, whether models are timed or
+    not.
+    export: the export that is timed, if any.
+    top1, top5: accuracies of the compiled model on `images` images, shares of 1; unpruned_top1: of the unpruned model.
+    distance: of the outputs from those of the unpruned model, relative to these.
+    latency_ms, baseline_ms, unpruned_ms: median latencies of the compiled model, of the "gather" export of the same
+    masks, and of the unpruned model, measured in turns.
+    ratio: latency_ms relative to baseline_ms; ratio_low, ratio_high: its 95 % interval.
     """
 
     side: str
@@ -66,17 +72,17 @@ class Row(Setting):
 
     @property
     def key(self) -> Key:
-        """All that was asked for: rows of the same key are of the same trial."""
+        """All fields of the setting and the trial. Rows with the same key belong to the same trial."""
         return astuple(self)[: COLUMNS.index("channels")]
 
     @property
     def has_accuracy(self) -> bool:
-        """Whether accuracy, or the distance of outputs in its place, is there."""
+        """Whether the accuracy, or the distance of outputs in its place, is known."""
         return self.top1 is not None or self.distance is not None
 
     @property
     def has_latency(self) -> bool:
-        """Whether it was timed."""
+        """Whether the models of the trial were timed."""
         return self.latency_ms is not None
 
 
@@ -90,7 +96,7 @@ def is_of(row: Row, setting: Setting) -> bool:
 
 
 def merged(rows: Iterable[Row], fresh: Row) -> tuple[Row, ...]:
-    """`rows` with `fresh` in place of the row of the same key, or at the end. What `fresh` lacks is kept."""
+    """`rows` with `fresh` in place of the row with the same key, or at the end. Results that `fresh` lacks are kept."""
     found = {row.key: row for row in rows}
     old = found.get(fresh.key)
     if old is not None:
@@ -101,7 +107,7 @@ def merged(rows: Iterable[Row], fresh: Row) -> tuple[Row, ...]:
 
 
 def to_csv(rows: Iterable[Row]) -> str:
-    """A heading, then a line per row; what is not known is empty, and nothing is rounded."""
+    """CSV text: a heading, then one line per row. Unknown values are empty, and numbers are not rounded."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -110,14 +116,14 @@ def to_csv(rows: Iterable[Row]) -> str:
 
 
 def from_csv(text: str, where: str) -> tuple[Row, ...]:
-    """The rows that `to_csv` wrote.
+    """The rows in `text`, which `to_csv` wrote.
 
-    Raises: ArgumentError where the text is something else; the line starts with `where`.
+    Raises: ArgumentError if the text is something else; the message starts with `where`.
     """
     try:
         lines = list(csv.reader(io.StringIO(text), strict=True))
         if not lines or tuple(lines[0]) != COLUMNS:
-            raise ValueError("its columns are others")
+            raise ValueError("it has other columns")
         return tuple(_row(line) for line in lines[1:])
     except (csv.Error, ValueError) as error:
         raise ArgumentError(

@@ -1,4 +1,4 @@
-"""What is experimented on, and checksums of what goes into it."""
+"""The model of an experiment, and checksums of the files and settings of an experiment."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _BLOCK = 1 << 20
 
 
 def open_model(name: str) -> onnx.ModelProto:
-    """The model at the path `name`, or the network that torchvision knows by this name, with its best weights.
+    """The model at the path `name`, or the network of torchvision with this name, with its best weights.
 
     Raises:
-        ModelError: the file cannot be read. ArgumentError: there is no such network, or no torchvision.
+        ModelError: the file cannot be read.
+        ArgumentError: there is no such network, or torchvision is missing.
     """
     if os.sep in name or name.lower().endswith(".onnx") or Path(name).exists():
         return load_model(name)
@@ -38,9 +39,9 @@ def model_checksum(model: onnx.ModelProto) -> str:
 
 
 def setup_checksum(paths: tuple[str | None, ...], *settings: object) -> str:
-    """A checksum of the content of files, of the names and sizes of the files in folders, and of `settings`.
+    """A checksum of the contents of files, of the names and sizes of the files in folders, and of `settings`.
 
-    Raises: ArgumentError where one cannot be read.
+    Raises: ArgumentError if a file or folder cannot be read.
     """
     digest = hashlib.sha256(repr(settings).encode())
     for path in paths:

@@ -1,4 +1,4 @@
-"""Points of the grid: which masks are tried."""
+"""Trials: the points of the grid of options for masks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from upscale_onnx.options import Method, Scope, Side
 
 @dataclass(frozen=True)
 class Trial:
-    """Masks by the options of the same names."""
+    """One way to choose masks. Its fields are the pruning options of the same names."""
 
     side: Side
     method: Method
@@ -30,6 +30,6 @@ def grid(
     amounts: Iterable[float],
     scope: Scope = "local",
 ) -> tuple[Trial, ...]:
-    """Every combination once, amounts changing fastest."""
+    """One trial for every combination, without duplicates; amounts change fastest."""
     every = itertools.product(sides, methods, criteria, amounts)
     return tuple(dict.fromkeys(Trial(side, method, name, scope, amount) for side, method, name, amount in every))

@@ -1,4 +1,4 @@
-"""The local proof of what a compile claims."""
+"""The local proof of the claims of a compile."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def prove(
     seed: int = 0,
     reproducers: str | None = None,
 ) -> LocalProof:
-    """Whether `compiled` computes what `original` does, region by region, if it holds what `claims` say.
+    """Check, region by region, that `compiled` computes the same as `original` and that all `claims` are true.
 
-    feed: a value for each graph input; shapes are taken from it, and integers where nothing shows their range.
-    reproducers: folder in which regions that differ are written, with the inputs that show it.
+    feed: a value for each graph input. It gives the shapes, and the integers whose legal range is unknown.
+    reproducers: a folder. Regions that differ are written to it, with the inputs that show the difference.
     """
     wrong: dict[str, Outcome] = {}
 

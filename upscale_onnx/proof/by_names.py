@@ -1,4 +1,4 @@
-"""The local proof of two models that no certificate speaks of: claims are what their values turn out to share."""
+"""The local proof of two models without a certificate: the claims are derived from the values of both models."""
 
 from __future__ import annotations
 
@@ -18,24 +18,26 @@ from upscale_onnx.results import Claim, LocalProof
 from upscale_onnx.types import Array, BoolArray, IntArray
 from upscale_onnx.worker import in_worker
 
-# Where so many values of one name have nothing in common, the names do not mean the same in both models.
+# If this many pairs of values with the same name have no channel in common, names mean different things in both models.
 _MOST_STRANGERS = 32
-# Channels along two axes leave at most this share of what channels along one leave unexplained.
+# Channels along two axes are chosen over channels along one if they leave at most this share of entries unexplained.
 _CLEARLY_LESS = 0.75
 _MOST_CHANNELS = 1 << 16
-# Draws beyond the first by which channels are told apart where each has few entries.
+# How many more draws tell channels apart if each channel has few entries.
 _MORE_DRAWS = 12
-# So many times regions grow by what they read themselves, then by every cut that is a guess.
+# How often an output is proven again without the guesses that its region reads. After that, all guesses are given up.
 _FEW_RETRIES = 2
 _MOST_SEARCHED = 1 << 9
 
 
 @in_worker
 def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, seed: int = 0) -> LocalProof:
-    """Whether `b` computes what `a` does, cut where values of both have one name, in graph order.
+    """Check that `b` computes the same as `a`. Both are cut at values with the same name, in graph order.
 
-    Channels are recognised by their values, also where some are missing or the order is another one. A channel that
-    differs in the two is from there on drawn for each by itself: the proof holds only if nobody reads it.
+    Channels are recognised by their values, even if some are missing or the order differs. A channel that differs is
+    drawn separately for each model in all later regions, so that the proof holds only if no result depends on it.
+
+    feed: a value for each graph input, as for `prove`.
     """
     kinds = floating_values(fed_shapes(a, feed))
     claims = {name: Claim((1,) * kind.rank) for name, kind in kinds.items()}
@@ -52,7 +54,7 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
         if region.target not in proof.refuted:
             continue
         if region.target in proof.original.outputs:
-            # Guesses may be to blame: it is proven anew without those that it reads, at last without any.
+            # A wrong guess may be the cause. Prove the output again without the guesses it reads, at last without any.
             guesses &= proof.types.keys()
             if near := guesses & region.sources:
                 retries += 1
@@ -74,7 +76,7 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
 
 
 def _channels(proof: Proof, region: Region, outcomes: Sequence[Outcome]) -> _Recognised | None:
-    """What is recognised in the target of a region; drawn again, where need be, which adds to `outcomes`."""
+    """The channels that are recognised in the target of a region. More draws, if needed, are added to `outcomes`."""
     found = None if has_few_entries(np.shape(outcomes[0].expected)) else _recognised(outcomes)
     if found is not None and found.sure:
         return found
@@ -83,16 +85,16 @@ def _channels(proof: Proof, region: Region, outcomes: Sequence[Outcome]) -> _Rec
 
 
 class _Recognised(NamedTuple):
-    """Which channels a compiled value holds. sure: each is one that can be told from all that it does not hold."""
+    """Which channels a compiled value holds. sure: each of them is recognised and differs from all that are missing."""
 
     claim: Claim
     sure: bool
 
 
 def _recognised(outcomes: Sequence[Outcome]) -> _Recognised | None:
-    """Which channel of the original each channel of the compiled value is; None where none is recognised.
+    """For each channel of the compiled value, the channel of the original that it is; None if none is recognised.
 
-    outcomes: of one value, from different draws.
+    outcomes: the outcomes of one value, from several draws.
     """
     expected, actual = outcomes[0].expected, outcomes[0].actual
     if not is_float(expected) or not is_float(actual) or expected.ndim != actual.ndim:
@@ -100,7 +102,7 @@ def _recognised(outcomes: Sequence[Outcome]) -> _Recognised | None:
     open_axes = [axis for axis, size in enumerate(expected.shape) if max(size, actual.shape[axis]) > 1]
     differ = {axis for axis in open_axes if expected.shape[axis] != actual.shape[axis]}
     best: _Recognised | None = None
-    for count in (1, 2):  # channels that were reshaped lie along two axes
+    for count in (1, 2):  # behind a Reshape, channels may lie along two axes
         for axes in combinations(open_axes, count):
             if differ <= set(axes) and math.prod(expected.shape[axis] for axis in axes) <= _MOST_CHANNELS:
                 best = _better(best, _along(outcomes, axes))
@@ -108,7 +110,7 @@ def _recognised(outcomes: Sequence[Outcome]) -> _Recognised | None:
 
 
 def _better(best: _Recognised | None, other: _Recognised) -> _Recognised:
-    """The claim that says more; along more axes, some entries always happen to be the same."""
+    """The claim that leaves less unexplained. More axes must be clearly better: some entries always agree by chance."""
     if best is None:
         return other
     share = 1.0 if _axes(other.claim) == _axes(best.claim) else _CLEARLY_LESS
@@ -120,12 +122,12 @@ def _axes(claim: Claim) -> int:
 
 
 def _missing(claim: Claim) -> float:
-    """The share of the compiled value's channels of which nothing is claimed."""
+    """The share, 0 to 1, of the compiled value's channels that the claim says nothing about."""
     return 1.0 if claim.held is None or not claim.held.size else float((claim.held < 0).mean())
 
 
 def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> _Recognised:
-    """The claim that channels lie along `axes`."""
+    """What is recognised if the channels lie along `axes`."""
     alike = [outcome for outcome in outcomes if outcome.expected.shape == outcomes[0].expected.shape]
     before, after = outcomes[0].expected.shape, outcomes[0].actual.shape
     sizes = tuple(size if axis in axes else 1 for axis, size in enumerate(before))
@@ -133,7 +135,7 @@ def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> _Recognised:
     actual = np.hstack([_rows(outcome.actual, axes) for outcome in alike])
     allowed = np.hstack([_allowed(outcome, sizes, axes) for outcome in alike])
     settled = np.where((expected == expected[:, :1]).all(1), expected[:, 0], np.nan).astype(np.float64)
-    if expected.shape[1] == 1:  # one number does not show that it is always the same
+    if expected.shape[1] == 1:  # a single number does not show that the channel is constant
         settled[:] = np.nan
     searches = len(axes) == 1 or len(actual) <= _MOST_SEARCHED
     held = _places(expected, actual, allowed, np.isfinite(settled), searches)
@@ -144,7 +146,7 @@ def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> _Recognised:
 
 
 def _have_twins(rows: Array, held: BoolArray) -> bool:
-    """Whether any row that is `held` is the same as one that is not."""
+    """Whether any row that is `held` equals a row that is not."""
     if held.all():
         return False
     _, group = np.unique(rows, axis=0, return_inverse=True)
@@ -152,8 +154,11 @@ def _have_twins(rows: Array, held: BoolArray) -> bool:
 
 
 def _places(expected: Array, actual: Array, allowed: Array, settled: BoolArray, searches: bool) -> IntArray:
-    """Per row of `actual` the row of `expected` that it is, -1 where it is none: its own where that is right; if
-    `searches`, of several that are one constant any, but no other row twice."""
+    """For each row of `actual`, the index of the row of `expected` that it equals, or -1.
+
+    The row at the same index is preferred. Other rows are tried only if `searches`. Rows that are `settled`, hence
+    constant, may be used several times, all others once.
+    """
     found = np.full(len(actual), -1)
     if expected.shape == actual.shape:
         found = np.where(wrong(expected, actual, allowed).any(1), -1, np.arange(len(actual)))
@@ -169,7 +174,7 @@ def _places(expected: Array, actual: Array, allowed: Array, settled: BoolArray, 
     taken = set(found[found >= 0].tolist())
     for row in np.flatnonzero(found < 0):
         near = np.searchsorted(ranked, wanted[row])
-        # The neighbours on both sides, with all that are like them: several channels may do the same.
+        # The neighbours on both sides, and all rows equal to these: several channels may be equal.
         start = np.searchsorted(ranked, ranked[max(near - 1, 0)])
         end = np.searchsorted(ranked, ranked[min(near, len(ranked) - 1)], "right")
         for place in order[start:end].tolist():
@@ -187,6 +192,6 @@ def _allowed(outcome: Outcome, sizes: tuple[int, ...], axes: tuple[int, ...]) ->
 
 
 def _rows(value: Array, axes: tuple[int, ...]) -> Array:
-    """One row per channel, of which `axes` are the axes."""
+    """`value` as a matrix with one row per channel, where `axes` are the channel axes."""
     first = np.moveaxis(value, axes, range(len(axes)))
     return first.reshape(math.prod(first.shape[: len(axes)]), -1)

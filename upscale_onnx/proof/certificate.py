@@ -1,4 +1,4 @@
-"""Certificates in files: what a compile claims, bound to the two models that it is about."""
+"""Certificates in files: the claims of a compile, with checksums of its two models."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from upscale_onnx.types import Array
 
 _VERSION = 1
 _JSON = "certificate"
-# No value has more channels, by far; a file that says so is damaged.
+# No value has that many channels. A file that says so is damaged.
 _MOST_CHANNELS = 1 << 24
 
 
 def digest(model: ModelProto) -> str:
-    """A checksum of everything that `model` holds."""
+    """The SHA-256 checksum of `model`, with all its weights, in hexadecimal."""
     checksum = hashlib.sha256()
     for piece in pieces(model):
         checksum.update(piece)
@@ -33,23 +33,23 @@ def digest(model: ModelProto) -> str:
 
 
 def certify(result: Result) -> Certificate:
-    """The certificate of a compile, bound to what it wrote and to what that was shown equal to."""
+    """The certificate of a compile, with checksums of the compiled model and of the masked model that it equals."""
     return Certificate(result.claims, digest(result.masked), digest(result.model))
 
 
 def certificate_bytes(certificate: Certificate) -> bytes:
-    """The certificate as an .npz file: an array of JSON text, and one for each list of channels."""
+    """The certificate as the bytes of an .npz file: one array of JSON text, and the arrays of all claims."""
     return archive_bytes(_arrays(certificate))
 
 
 def archive_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """An .npz file of `arrays`, the same bytes for the same arrays."""
+    """The bytes of an .npz file with `arrays`. They are the same for the same arrays."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():
             content = io.BytesIO()
             np.lib.format.write_array(content, array, allow_pickle=False)
-            # np.savez would write the time of day.
+            # np.savez would write the current time.
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue(), zipfile.ZIP_DEFLATED)
     return file.getvalue()
 
@@ -71,10 +71,10 @@ def _arrays(certificate: Certificate) -> dict[str, Array]:
 
 
 def certificate_of(arrays: Mapping[str, Array], where: str | os.PathLike[str]) -> Certificate:
-    """The certificate that `arrays` hold; `where` begins the message of an error.
+    """The certificate in `arrays`. The message of an error starts with `where`.
 
     Raises:
-        ArgumentError: they hold none, or a damaged one.
+        ArgumentError: there is no certificate, or it is damaged.
     """
     try:
         content = json.loads(bytes(np.asarray(arrays[_JSON], np.uint8)))
@@ -83,7 +83,7 @@ def certificate_of(arrays: Mapping[str, Array], where: str | os.PathLike[str]) -
         claims = {str(name): _claim(value, arrays) for name, value in content["values"].items()}
         return Certificate(claims, str(content["original"]), str(content["compiled"]))
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise ArgumentError(f"{where}: is no certificate, or a damaged one; let a compile write it anew") from error
+        raise ArgumentError(f"{where}: is no certificate, or a damaged one; compile again for a new one") from error
 
 
 def _claim(value: Mapping[str, Any], arrays: Mapping[str, Array]) -> Claim:

@@ -1,4 +1,4 @@
-"""Whether a region of the compiled model makes of its target what the original's region makes, channel by channel."""
+"""Compares the target of a region, as the compiled model computes it, with that of the original, by channel."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from upscale_onnx.results import Claim
 from upscale_onnx.runtime.compare import compare_outputs
 from upscale_onnx.types import Array, BoolArray
 
-# How many units of rounding, relative to how far the region's terms move its result, re-association may cost: sums of
-# ten thousand terms came to some sixty.
+# The difference that another order of summation may cause, in units of rounding, relative to the size of the terms.
+# Sums of ten thousand terms reached about sixty.
 _ROUNDINGS = 256.0
-# The terms of a single number may cancel by chance. Where a channel has few entries, its terms are taken to be at least
-# this share of what is usual for the value.
+# The terms of a single number may cancel by chance. If a channel has few entries, its terms are taken to be at least
+# this share of the median over all channels.
 _USUAL_SHARE = 0.25
 FEW_ENTRIES = 64
-# What is smaller is flushed to zero on the way, in one model and not in the other.
+# Smaller numbers may be flushed to zero in one model and not in the other.
 _FLUSHED = 2.0**-110
-# No channel is given more than this of its own scale, however much its region amplifies rounding.
+# The largest tolerance of a channel relative to its scale, however much its region amplifies rounding.
 _LARGEST_TOLERANCE = 1e-2
-# Of results that are no single tensor, relative to their scale.
+# The tolerance of results that are no single tensor, relative to their scale.
 _SEQUENCE_TOLERANCE = 1e-5
 
 
@@ -34,8 +34,8 @@ def is_float(value: Any) -> TypeGuard[Array]:
 
 
 def has_few_entries(shape: tuple[int, ...], claim: Claim | None = None) -> bool:
-    """Whether a value of `shape` holds few numbers of each channel; where nothing tells which axis is that of channels,
-    its longest counts."""
+    """Whether a value of `shape` holds few numbers per channel. If the claim names no channel axis, the longest axis is
+    taken for it."""
     channels = math.prod(claim.sizes) if claim else 1
     if channels <= 1:
         channels = max(shape, default=1)
@@ -58,9 +58,9 @@ def held_shape(shape: tuple[int, ...], claim: Claim) -> tuple[int, ...]:
 
 
 def held_of(value: Array, claim: Claim) -> Array:
-    """What the compiled model holds of `value` by the claim; anything where nothing is claimed.
+    """The value that the compiled model holds in place of `value`, according to the claim.
 
-    Along channel axes, `value` may have size 1.
+    Channels that nothing is claimed about hold arbitrary numbers. `value` may have size 1 along channel axes.
     """
     axes = [axis for axis, size in enumerate(claim.sizes) if size > 1 and value.shape[axis] > 1]
     if claim.held is None or not axes:
@@ -68,7 +68,7 @@ def held_of(value: Array, claim: Claim) -> Array:
     if claim.held.size == 0:
         return np.zeros(held_shape(value.shape, claim), value.dtype)
     held = np.maximum(claim.held, 0)
-    # As a vector: of several axes numpy's own comes out wrong from the 8192nd entry on (seen in 2.4).
+    # unravel_index gets a vector: of an array with several axes, numpy 2.4 gets the entries from 8192 on wrong.
     places = tuple(index.reshape(held.shape) for index in np.unravel_index(held.ravel(), claim.sizes))
     if len(axes) == 1 and claim.held.size == claim.held.shape[axes[0]]:
         return value.take(places[axes[0]].ravel(), axes[0])
@@ -80,16 +80,16 @@ def held_of(value: Array, claim: Claim) -> Array:
 
 
 def fault_of(expected: Any, moved: Sequence[Any], actual: Any, claim: Claim | None) -> str:
-    """What is wrong with `actual`, the compiled model's value, by the claim; "" where nothing is.
+    """What is wrong with `actual`, the compiled model's value, according to the claim; "" if nothing is.
 
-    moved: the original's values where the region's inputs moved by `PERTURBATION` of themselves.
+    moved: the original's values when the inputs of the region change by `PERTURBATION` of themselves.
     """
     if not isinstance(expected, np.ndarray) or not isinstance(actual, np.ndarray):
         return "" if compare_outputs("", expected, actual).relative <= _SEQUENCE_TOLERANCE else "the results differ"
     whole = Claim((1,) * expected.ndim)
     claim = claim or whole
     if not fits(expected.shape, claim) and claim.held is None and claim.constants is None:
-        claim = whole  # the rank that the model declares is wrong; that all of it is there can still be shown
+        claim = whole  # the model declares a wrong rank; the whole value can still be compared
     if not fits(expected.shape, claim):
         return f"a value of shape {expected.shape} has no channels {claim.sizes}"
     if held_shape(expected.shape, claim) != actual.shape or expected.dtype != actual.dtype:
@@ -102,15 +102,15 @@ def fault_of(expected: Any, moved: Sequence[Any], actual: Any, claim: Claim | No
 
 
 def tolerance(value: Array, moved: Sequence[Array], claim: Claim) -> Array:
-    """How far another evaluation of `value` may lie off, per channel, with size 1 along all other axes.
+    """How much another evaluation of `value` may differ: one number per channel, with size 1 along all other axes.
 
-    How far it went where the region's inputs moved a little shows how large the terms are that were summed up, also
-    where they cancel.
+    The change of the value when the region's inputs move a little shows how large the summed terms are, even if they
+    cancel.
     """
     unit = float(np.finfo(value.dtype).eps) / 2
     axes = tuple(axis for axis, size in enumerate(_channels(value, claim)) if size == 1)
     largest = _largest(value, axes)
-    alike = [other for other in moved if other.shape == value.shape]  # a number that is a size may have moved too
+    alike = [other for other in moved if other.shape == value.shape]  # a moved input may have been a size
     with np.errstate(all="ignore"):
         changes = [_largest(other - value, axes) / PERTURBATION for other in alike]
     terms = np.maximum.reduce([largest, *changes])
@@ -131,7 +131,7 @@ def _largest(value: Array, axes: tuple[int, ...]) -> Array:
 
 
 def wrong(expected: Array, actual: Array, allowed: Array) -> BoolArray:
-    """The entries that differ by more than is allowed; NaN equals NaN, an infinity the same infinity."""
+    """A mask of the entries that differ by more than is allowed. NaN equals NaN, an infinity the same infinity."""
     with np.errstate(all="ignore"):
         off = ~(np.abs(actual - expected) <= allowed)
     if off.any():
@@ -140,7 +140,7 @@ def wrong(expected: Array, actual: Array, allowed: Array) -> BoolArray:
 
 
 def _channels(value: Array, claim: Claim) -> tuple[int, ...]:
-    """Channel counts by axis; where none is claimed, the second axis counts as the channel axis."""
+    """The number of channels along each axis. If the claim has no channel axis, it is the second one."""
     if any(size > 1 for size in claim.sizes):
         return claim.sizes
     return tuple(size if axis == min(1, value.ndim - 1) else 1 for axis, size in enumerate(value.shape))

@@ -1,4 +1,4 @@
-"""Regions that treat all places of an image alike: they are proven on a corner of it, which saves most of the time."""
+"""Regions that treat all places of an image alike are proven on a corner of it. This saves most of the time."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _ALONG_ONE_AXIS = ("Concat", "Gather", "Split")
 
 
 def corner_size(network: Network) -> int:
-    """How high and wide a corner must be for every window of the network to see data in all its places."""
+    """The height and width of a corner, in pixels, so that every window of the network fits into it twice."""
     return max([_LEAST, *(2 * _extent(node, network) for node in network.nodes if node.op_type in _WINDOWED)])
 
 
 def corner_of(shape: tuple[int, ...], size: int) -> tuple[int, ...]:
-    """The shape of a corner of an image `(N, C, H, W)`."""
+    """The shape (N, C, H, W) of a corner of an image of `shape`, cut to `size` along H and W."""
     return (*shape[:2], *(min(extent, size) for extent in shape[2:]))
 
 

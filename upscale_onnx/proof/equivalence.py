@@ -32,14 +32,16 @@ def compare_models(
     reproducers: str | None = None,
     **checks: Any,
 ) -> Verification:
-    """Whether `compiled` computes what `original` does, by each of `proofs`.
+    """Check that `compiled` computes the same as `original`, by each of `proofs`.
 
-    claims: what the compiled model holds of the original's values; without them, models are cut where values have one
-    name. reproducers: folder in which regions that differ are written. checks: further arguments of the global check,
-    `runtime.verify.verify`.
+    claims: what the compiled model holds of the original's values. Without claims, the models are cut at values with
+    the same name.
+    reproducers: a folder. Regions that differ are written to it.
+    checks: more arguments of the global check, `runtime.verify.verify`.
 
     Raises:
-        ArgumentError: inputs that were given do not fit. ModelError: the original does not run.
+        ArgumentError: the given inputs do not fit the original.
+        ModelError: the original does not run in onnxruntime, and the local proof is not complete either.
     """
     feeds: list[Inputs] = []
     local = _Local(original, compiled, claims, seed, reproducers)
@@ -56,20 +58,20 @@ def compare_models(
             raise
         detail = f"shown by the local proof alone: {error}"
         return replace(_unchecked(original, compiled, provider), equal=True, detail=detail, local=proof)
-    if not feeds:  # the models differ in what callers see
+    if not feeds:  # the interfaces of the models differ
         return found
     return _with_local(found, local.proof(feeds[0]))
 
 
 def _unchecked(original: ModelProto, compiled: ModelProto, provider: Device) -> Verification:
-    """A verification without a trial; its detail says where the models differ in what callers see."""
+    """A verification without trials; its detail says how the interfaces of the models differ."""
     detail = interface_difference(original, compiled)
     return Verification(not detail, 0.0, (), 0, (), provider, detail)
 
 
 @dataclass(frozen=True, eq=False)
 class _Local:
-    """A local proof to be made."""
+    """The arguments of a local proof, and ways to run it."""
 
     original: ModelProto
     compiled: ModelProto
@@ -78,10 +80,10 @@ class _Local:
     reproducers: str | None
 
     def wherever_it_runs(self) -> LocalProof:
-        """The proof for inputs of sizes for which most regions can be run; the whole model need not.
+        """The proof for the input sizes with which most regions can be run. The whole model need not run.
 
         Raises:
-            ModelError: no values can be made up for the inputs.
+            ModelError: no random values can be drawn for the inputs.
         """
         found: list[LocalProof] = []
 
@@ -98,14 +100,14 @@ class _Local:
         return min(found, key=lambda proof: len(proof.unrunnable))
 
     def proof(self, feed: Inputs) -> LocalProof:
-        """Whether all regions are equal; `feed` gives the shapes of the model's inputs."""
+        """The local proof; `feed` gives the shapes of the model's inputs."""
         if self.claims is None:
             return prove_by_names(self.original, self.compiled, feed, seed=self.seed)
         return prove(self.original, self.compiled, self.claims, feed, seed=self.seed, reproducers=self.reproducers)
 
 
 def _with_local(found: Verification, local: LocalProof) -> Verification:
-    """`found` with the local proof: it may show that the models differ, and must show all where nothing else does."""
+    """`found` with the local proof, which can refute it. Without trials, only a complete local proof shows equality."""
     if found.undecided and local.complete:
         return replace(found, equal=True, detail=f"shown by the local proof alone: {found.detail}", local=local)
     equal = found.equal and not local.refuted and (found.trials > 0 or local.complete)

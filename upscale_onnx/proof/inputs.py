@@ -1,4 +1,4 @@
-"""Values for graph inputs: dense floats, and whole numbers over the range that the graph shows to be legal."""
+"""Values for graph inputs: dense floats, and integers in the range that the graph shows to be legal."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from upscale_onnx.runtime.roles import Role
 
 
 def graph_input(name: str, known: Any, shape: tuple[int, ...], role: Role, draw: Draw) -> Any:
-    """A value for the graph input `name` of the type that `known`, a value for it, has: floats of `shape`.
+    """A value for the graph input `name`, with the type of its value `known`. Floats have the given `shape`.
 
-    What the graph reads as a size stays as it is known, and so do numbers of which nothing shows what is legal.
+    `known` itself is returned if the graph reads it as a size, or if its legal range is unknown.
     """
     if not isinstance(known, np.ndarray) or role.size is not None:
         return known

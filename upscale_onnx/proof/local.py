@@ -1,8 +1,8 @@
 """The local proof: every region between values that both models hold is shown equal on dense inputs of its own.
 
-By induction over the graph the whole is equal, whatever the model is fed: if what a region reads is as claimed, what it
-makes is as claimed, too. Channels of the original that the compiled model does without are drawn at random, so a
-region that still needed one of them fails.
+By induction over the graph, the models are equal on all inputs: if the inputs of a region are as claimed, its target
+is as claimed, too. Channels of the original that the compiled model does not hold are drawn at random, so a region
+that still needs one of them fails.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from upscale_onnx.results import Claim, LocalProof, Unproven
 from upscale_onnx.runtime.roles import Role, input_roles
 from upscale_onnx.worker import beat
 
-# Bytes of values and weights that one session holds at most, unless a single region needs more.
+# The most bytes of values and weights in one session, unless a single region needs more.
 _CHUNK_BYTES = 1 << 28
-# A value with few entries per channel is drawn again, at other scales; one with many holds all scales at once. Its
-# inputs are moved in several ways. Where something of a few entries in all may decide, it is drawn more often.
+# A target with few entries per channel is drawn several times, at other scales; one with many entries holds all scales
+# at once. Its inputs are moved in several ways. A region with an input of few entries, such as a threshold, is drawn at
+# least this often, too.
 _FEW_DRAWS = 5
 _DECIDED_DRAWS = 5
 _MOVES = 2
-# How often a region that made nothing but NaN is drawn without negative numbers.
+# How often a region whose results were all NaN or infinite is drawn without negative numbers.
 _POSITIVE_DRAWS = 3
 
 Values = dict[str, Any]
@@ -42,8 +43,12 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What both models made of one region's target from `draw`: the original, the original where its inputs moved a
-    little, the compiled model (or why it failed)."""
+    """The target of one region in both models, computed from `draw`.
+
+    expected: the value in the original.
+    moved: the values in the original when the inputs of the region move a little.
+    actual: the value in the compiled model, or the error if it fails.
+    """
 
     region: Region
     draw: Draw
@@ -57,7 +62,7 @@ Watch = Callable[[Outcome], object]
 
 @dataclass
 class Proof:
-    """A local proof on its way."""
+    """A local proof in progress."""
 
     original: Network
     compiled: Network
@@ -85,7 +90,7 @@ class Proof:
         self._ready: dict[tuple[bool, tuple[str, ...]], Regions] = {}
 
     def run(self) -> None:
-        """Prove regions as soon as the shapes of all that they read are known, several in one session."""
+        """Prove all regions, several in one session, each as soon as the shapes of all its inputs are known."""
         pending = self.regions
         while ready := [region for region in pending if region.sources <= self.shapes.keys()]:
             alike = [replace(region, on_corner=True) for region in ready if self._is_alike(region)]
@@ -96,10 +101,10 @@ class Proof:
             done = {region.target for region in ready}
             pending = [region for region in pending if region.target not in done]
         for region in pending:
-            self._give_up(region, "what it reads has no known shape")
+            self._give_up(region, "it reads values of unknown shape")
 
     def join(self, names: Set[str]) -> None:
-        """Cut at `names` no more."""
+        """No longer cut the models at `names`."""
         for name in names:
             del self.types[name]
         cuts = set(self.types)
@@ -107,7 +112,7 @@ class Proof:
         self.types = {name: self.types[name] for name in cuts}
 
     def draw_again(self, region: Region, times: int) -> None:
-        """Draw so many more values for what a region reads."""
+        """Draw values for the inputs of a region `times` more times, and judge the results."""
         for number in range(1, times + 1):
             self._draw([region], Draw(self.seed, number))
 
@@ -117,7 +122,7 @@ class Proof:
         return LocalProof(len(self.regions), len(proven), tuple(self.refuted.values()), tuple(self.unrunnable.values()))
 
     def _is_alike(self, region: Region) -> bool:
-        """Whether a corner of each image that the region reads shows all that it does."""
+        """Whether the region reads images and treats all their places alike, so that a corner is enough."""
         names = (*region.sources, region.target)
         claims = [self.claims[name] for name in names if name in self.types]
         images = len(names) > 1 and all(len(self.shapes.get(name, ())) == IMAGE_RANK for name in names)
@@ -163,15 +168,15 @@ class Proof:
         self.proven |= {region.target for region in chunk} - self.refuted.keys() - self.unrunnable.keys()
 
     def _is_small(self, region: Region) -> bool:
-        """Whether one draw shows few numbers of each channel of the target."""
+        """Whether one draw gives few numbers per channel of the target."""
         return has_few_entries(self.shapes.get(region.target, ()), self.claims.get(region.target))
 
     def _is_decided(self, region: Region) -> bool:
-        """Whether something of a few entries in all, such as a threshold, may decide about the target."""
+        """Whether the region reads a value of few entries, such as a threshold, that may decide about the target."""
         return any(element_count(self.shapes[name]) < FEW_ENTRIES for name in region.sources)
 
     def _asleep(self, chunk: Sequence[Region]) -> list[Region]:
-        """The regions that made no number yet."""
+        """The regions whose target held no finite number so far."""
         known = self.awake | self.refuted.keys() | self.unrunnable.keys()
         return [region for region in chunk if region.target not in known]
 
@@ -194,7 +199,7 @@ class Proof:
         self._run(chunk, draw, [fed, *moved], held)
 
     def drawn(self, chunk: Sequence[Region], draw: Draw) -> tuple[Values, Values]:
-        """What regions read in the original and in the compiled model."""
+        """Values for the inputs of regions: those of the original, and those of the compiled model."""
         on_corner = chunk[0].on_corner
         fed, held = dict[str, Any](), dict[str, Any]()
         for name in sorted(frozenset[str]().union(*(region.sources for region in chunk))):
@@ -203,7 +208,7 @@ class Proof:
                 fed[name] = held[name] = graph_input(name, self.feed[name], shape, self.roles.get(name, Role()), draw)
                 continue
             claim, dtype = self.claims[name], self.dtypes[name]
-            if not fits(self.shapes[name], claim):  # which is found where the value is made
+            if not fits(self.shapes[name], claim):  # the region that makes this value fails for it
                 claim = Claim((1,) * len(shape))
             fed[name] = draw.value(name, shape, dtype, claim)
             held[name] = held_of(fed[name], claim)
@@ -212,7 +217,7 @@ class Proof:
         return fed, held
 
     def _run(self, chunk: Sequence[Region], draw: Draw, feeds: Sequence[Values], held: Values) -> None:
-        """Run regions of both models; what fails in the original is run alone, on whole images, then given up."""
+        """Run regions of both models. If the original fails, run them alone, then on whole images, then give up."""
         try:
             expected, *moved = self._outputs(self.original, chunk, feeds)
         except ModelError as error:
@@ -237,7 +242,7 @@ class Proof:
         return self._ready[key].outputs(feeds)
 
     def _compiled_outputs(self, chunk: Sequence[Region], held: Values) -> list[Any]:
-        """What the compiled model's regions make; the error of each that fails to run."""
+        """The targets of the regions in the compiled model; the error in place of a target whose region fails."""
         try:
             return self._outputs(self.compiled, chunk, [held])[0]
         except ModelError as error:

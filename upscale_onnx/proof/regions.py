@@ -1,4 +1,4 @@
-"""Regions: what lies between the values at which two models are cut."""
+"""Regions: the nodes between the values at which two models are cut."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from onnx import ModelProto, NodeProto, TypeProto, ValueInfoProto, helper
 from upscale_onnx.model import captured_names
 from upscale_onnx.model.protos import copy_fields
 
-# A value at which a model is cut is an input under its own name; what its region makes of it is an output.
+# A value at which a model is cut is an input under its own name. As the output of its region, it has this suffix.
 _COMPUTED = ":computed"
 
 
 class Network:
-    """The main graph of a model, with who makes and who reads each value."""
+    """The main graph of a model, with the node that makes each value and the values that each node reads."""
 
     def __init__(self, model: ModelProto) -> None:
         graph = model.graph
@@ -31,14 +31,14 @@ class Network:
 
     @cached_property
     def reads(self) -> tuple[tuple[str, ...], ...]:
-        """Per node the values it reads, by itself and in its subgraphs."""
+        """Per node, the values that it and its subgraphs read."""
         return tuple(
             tuple(dict.fromkeys([*(name for name in node.input if name), *sorted(captured_names([node]))]))
             for node in self.nodes
         )
 
     def region(self, target: str, cuts: Collection[str]) -> tuple[frozenset[int], frozenset[str]]:
-        """The nodes that compute `target` from the values in `cuts` and graph inputs, and which of those they read."""
+        """The nodes that compute `target` from values in `cuts` and graph inputs, and the names of those they read."""
         if target not in self.maker:
             return frozenset(), frozenset({target} & self.inputs.keys())
         found, sources, pending = set[int](), set[str](), [self.maker[target]]
@@ -77,8 +77,8 @@ class Region:
 def cut_regions(original: Network, compiled: Network, cuts: set[str]) -> list[Region]:
     """The region of every value in `cuts` and of every graph output, in graph order.
 
-    What the compiled region reads must be read by the original's, too. Where it is not, one of both looks past a value
-    at which the other is cut: the one that comes last is no place to cut, and is taken out of `cuts`.
+    The compiled region may read only values that the original's region reads, too. Otherwise one of them looks past a
+    value at which the other is cut. Then the last value that only one of them reads is removed from `cuts`.
     """
     while True:
         found, past = list[Region](), set[str]()
@@ -98,8 +98,8 @@ def cut_regions(original: Network, compiled: Network, cuts: set[str]) -> list[Re
 def cut_model(
     network: Network, nodes: Collection[int], targets: Collection[str], cuts: Mapping[str, TypeProto]
 ) -> ModelProto:
-    """The model of `nodes` alone: its inputs are the values in `cuts` (with their types) and the graph inputs that they
-    read, its outputs, in order, what they make of `targets`."""
+    """A model of `nodes` alone. Its inputs are the values in `cuts` (with their types) and the graph inputs that the
+    nodes read; its outputs are `targets`, in their order."""
     model = ModelProto()
     copy_fields(network.model, model, skip=("graph", "training_info", "metadata_props", "doc_string"))
     graph = model.graph

@@ -1,4 +1,4 @@
-"""Regions that were not shown equal, as files with which anyone can look into them."""
+"""Writes regions that differ to files, so that users can examine them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _MOST = 16
 
 
 def save_reproducers(proof: Proof, outcomes: Mapping[str, Outcome], folder: str | os.PathLike[str]) -> None:
-    """Write, for each value that was made otherwise, its region of both models and the inputs that showed it.
+    """Write the regions of up to 16 values that differ, from both models, with inputs that show the difference.
 
-    Each has a folder of its own in `folder`: original.onnx, compiled.onnx, and their inputs as .npz beside them.
+    Each value has a folder of its own in `folder`, with original.onnx, compiled.onnx, and the inputs of both as .npz.
 
     Raises:
-        ArgumentError: they cannot be written.
+        ArgumentError: the files cannot be written.
     """
     for number, (value, outcome) in enumerate(list(outcomes.items())[:_MOST]):
         place = Path(folder) / f"{number:02d}_{re.sub('[^A-Za-z0-9_.-]', '_', value)[-60:]}"

@@ -1,4 +1,4 @@
-"""Regions in onnxruntime, and by ONNX's reference where it has no kernel."""
+"""Runs regions in onnxruntime, or with ONNX's reference evaluator if onnxruntime has no kernel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NO_KERNEL = ("Could not find an implementation", "NOT_IMPLEMENTED")
 
 
 class Regions:
-    """Regions of one model, ready to be run: the session is made once."""
+    """Regions of one model, ready to run. The session is made once."""
 
     def __init__(self, model: ModelProto) -> None:
         self._model = model
@@ -24,7 +24,7 @@ class Regions:
         self._evaluates = False
 
     def outputs(self, feeds: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-        """The outputs for each of `feeds`, which may hold more than is read.
+        """The outputs for each of `feeds`; these may hold more values than the regions read.
 
         Raises:
             ModelError: the regions cannot be run.
@@ -43,10 +43,10 @@ class Regions:
 
 
 def _evaluated(model: ModelProto, feed: Mapping[str, Any]) -> list[Any]:
-    """By ONNX's reference evaluator, slowly. Raises `ModelError`."""
-    from onnx.reference import ReferenceEvaluator  # hardly ever needed, and long to load
+    """The outputs by ONNX's reference evaluator, which is slow. Raises `ModelError` if it fails."""
+    from onnx.reference import ReferenceEvaluator  # rarely needed, and slow to load
 
     try:
         return list(ReferenceEvaluator(model).run(None, dict(feed)))
-    except Exception as error:  # it raises whatever numpy and its own code raise
+    except Exception as error:  # any exception of numpy or of the evaluator
         raise ModelError(f"ONNX's reference cannot run the region: {one_line(error)}") from error

@@ -1,4 +1,4 @@
-"""The values of a model, with the shapes that they have for one set of inputs."""
+"""The values of a model, with their shapes for one set of inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 @dataclass(frozen=True)
 class FloatingValue:
-    """Element type and rank of a value, and its shape where inference finds it."""
+    """The element type and rank of a value, and its shape, or None if shape inference does not find it."""
 
     data_type: int
     rank: int
@@ -25,12 +25,12 @@ class FloatingValue:
 
     @property
     def numpy(self) -> np.dtype[Any]:
-        """The type of its elements in numpy."""
+        """The element type in numpy."""
         return np.dtype(helper.tensor_dtype_to_np_dtype(self.data_type))
 
 
 def fed_shapes(model: ModelProto, feed: Mapping[str, Any]) -> dict[str, Shape]:
-    """The shapes of the main graph's values, by name, for inputs of the shapes that `feed` has."""
+    """The shapes of the main graph's values, by name, for inputs with the shapes in `feed`."""
     return infer_shapes(_with_sizes(model, feed))
 
 
@@ -45,12 +45,12 @@ def floating_values(shapes: Mapping[str, Shape]) -> dict[str, FloatingValue]:
 
 
 def open_type(value: FloatingValue) -> TypeProto:
-    """The type of a value, its size left open along each axis."""
+    """The ONNX type of a value, with open sizes along all axes."""
     return helper.make_tensor_type_proto(value.data_type, [None] * value.rank)
 
 
 def _with_sizes(model: ModelProto, feed: Mapping[str, Any]) -> ModelProto:
-    """The model without large weights, its inputs declared with the sizes that `feed` has."""
+    """The model without large weights, whose inputs are declared with the sizes in `feed`."""
     bare = skeleton(model)
     for value in bare.graph.input:
         if value.name in feed and value.type.HasField("tensor_type"):
@@ -58,7 +58,7 @@ def _with_sizes(model: ModelProto, feed: Mapping[str, Any]) -> ModelProto:
             sizes.Clear()
             for size in np.shape(feed[value.name]):
                 sizes.dim.add(dim_value=size)
-    del bare.graph.value_info[:]  # it may lie, and what it leaves open is known now
+    del bare.graph.value_info[:]  # it may be wrong, and sizes that it leaves open are known now
     for value in bare.graph.output:
         for dim in value.type.tensor_type.shape.dim:
             dim.Clear()

@@ -1,1 +1,1 @@
-"""The contest of exports: which is made and timed, which wins, and what of it is written in the end."""
+"""The contest of exports: which exports are made and timed, which one wins, and what is written in the end."""

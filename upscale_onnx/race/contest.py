@@ -1,4 +1,4 @@
-"""The contest of exports: what is planned, made and raced, and who wins."""
+"""The contest of exports: it makes and races them, and chooses the winner."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from upscale_onnx.results import Decision, Race, Segment
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
 
 INPUT = "input"
-# How long single selections of the planned export are tried without.
+# How long it is tried to take back single selections of the planned export.
 _REVERT_SECONDS = 3.0
-# An export that takes more than this of the input's time must win once more, in a longer race against it alone.
+# An export that takes more than this share of the input's time must win again, in a longer race against the input.
 _CLEARLY_FASTER = 0.97
 _FINAL_ROUNDS = 61
 _FINAL_SECONDS = 5.0
@@ -36,8 +36,14 @@ Told = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """The winner, the race if there was one, what the planner decided, and the bound: the share of the input's latency
-    below which no selections could bring it (None without a race). notes: what did not happen, and why."""
+    """The result of a contest.
+
+    name: the name of the winner; made: the winner.
+    race: the race; None if nothing was timed.
+    decisions: what the planner decided.
+    bound_ratio: the share of the input's latency below which no selections could bring it; None without a race.
+    notes: what did not happen, and why.
+    """
 
     name: str
     made: Exported
@@ -48,7 +54,7 @@ class Outcome:
 
     @classmethod
     def unchanged(cls, model: onnx.ModelProto, *said: str) -> Outcome:
-        """The input wins; `said` of why."""
+        """The outcome in which the input wins; `said` are notes that say why."""
         return cls(INPUT, Exported(model, {}, None), notes=said)
 
     @property
@@ -58,7 +64,7 @@ class Outcome:
 
     @property
     def making(self) -> Making | None:
-        """How the winner was made, None where that is the input."""
+        """How the winner was made; None if the input won."""
         return self.made.making
 
 
@@ -69,13 +75,15 @@ def contest(
     original: onnx.ModelProto | None = None,
     told: Told | None = None,
 ) -> Outcome:
-    """The best export of the draft's model by what `options` ask for. original: what that model was before it was
-    pruned, the model itself where it was not. This is the input that exports are compared with.
-    told: called with the share, 0 to 1, of the contest that is over.
+    """The best export of the draft's model, as `options` ask for it.
+
+    original: the model before it was pruned; None if it was not pruned. Exports are compared with it, as the input.
+    told: is called with the share, 0 to 1, of the contest that is over.
 
     Raises:
         ArgumentError: there is no such target, or no export reaches the size that is asked for.
-        ModelError: onnxruntime cannot run the model. ProviderError: no such device.
+        ModelError: onnxruntime cannot run the model.
+        ProviderError: the provider is not available.
     """
     field = _Field(draft, draft.model if original is None else original, options, chosen_target(options.target), told)
     if is_raced(options, field.target):
@@ -99,7 +107,7 @@ def contest(
 
 @dataclass(frozen=True, eq=False)
 class _Field:
-    """What the exports are made of, and what they are compared with."""
+    """What exports are made from, and the original that they are compared with."""
 
     draft: Draft
     original: onnx.ModelProto
@@ -108,7 +116,7 @@ class _Field:
     told: Told | None
 
     def make(self, making: Making) -> Exported:
-        """The export that is made so."""
+        """The export that `making` describes."""
         return export(making, self.draft)
 
 
@@ -120,7 +128,7 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
     options, draft, original = field.options, field.draft, field.original
     known = contenders(options, field.target)
     analysis = draft.analysis
-    # In this export every layer has exactly what it reads: where it is like the input, nothing can be removed.
+    # In this export, layers get exactly the channels that they read. If it equals the input, nothing can be removed.
     tight = field.make(Making(tightest(known)))
     if has_same_form(tight.model, original):
         return Outcome.unchanged(original)
@@ -155,7 +163,7 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
 
 
 def confirmed(won: Outcome, model: onnx.ModelProto, options: TargetOptions, told: Told | None = None) -> Outcome:
-    """`won`, or the input where its lead was small and a longer race against the input alone does not show it again."""
+    """`won`, or the input if the lead of `won` was small and it does not win a longer race against the input alone."""
     from upscale_onnx.runtime.bench import race
     from upscale_onnx.runtime.providers import resolve_provider
 
@@ -179,16 +187,18 @@ def confirmed(won: Outcome, model: onnx.ModelProto, options: TargetOptions, told
 
 
 def _part(told: Told | None, start: float, end: float) -> Told | None:
-    """What is told of a part of the work, which reaches from `start` to `end` of it."""
+    """A function for the progress of a part of the work, from the share `start` to the share `end` of all work."""
     return None if told is None else lambda share: told(start + share * (end - start))
 
 
 def _small_enough(made: dict[str, Exported], field: _Field) -> dict[str, Exported]:
-    """The exports that are no larger than the input and have the size that is asked for, if one is. One that only its
-    padding makes too large is made without."""
+    """The exports that are no larger than the input and reach the size that is asked for, if one is.
+
+    If padding to blocks makes an export too large, it is made without padding.
+    """
     goal = size_goal(field.options.prune)
     if goal is None:
-        # An export that is asked for by its name is made, whatever it takes.
+        # An export that is asked for by name is made, however large it is.
         return no_larger(made, field.original) if field.options.export.recipe == "auto" else made
     shares: dict[str, float] = {}
     for name, one in tuple(made.items()):

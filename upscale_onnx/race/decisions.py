@@ -1,4 +1,4 @@
-"""What the planner decided, beside what the compiled model's profile says of it."""
+"""The planner's decisions, with predicted times and those from a profile of the compiled model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from upscale_onnx.plan.splitting import PieceRead, Split, part_name
 from upscale_onnx.results import Decision, Segment
 
 _SELECTIONS = ("Slice", "Gather")
-# Between a selection and its consumer: elementwise operators, and the Concat of selected parts.
+# The most nodes between a selection and its consumer: elementwise operators, and the Concat of selected parts.
 _FARTHEST = 6
 
 
@@ -28,8 +28,11 @@ def decisions(
     profile: Sequence[NodeTime],
     splits: Sequence[Split] = (),
 ) -> tuple[Decision, ...]:
-    """One decision per planned value, in graph order. `without` are values whose selections were taken back, `splits`
-    those that are computed in pieces."""
+    """One decision per planned value, in graph order.
+
+    without: the values whose selections were taken back.
+    splits: the values that are computed in pieces.
+    """
     home = {consumer.node: segment.index for segment in segments for consumer in segment.consumers}
     timed = _Timed(compiled, profile)
     pieces = {read.item.step: (split, read) for split in splits for read in split.reads}
@@ -58,7 +61,7 @@ def decisions(
 
 @dataclass(frozen=True)
 class _Served:
-    """Channels handed to each consumer, how, and the predicted time of all."""
+    """How many channels each consumer is handed, in which way, and the predicted ms of all consumers together."""
 
     handed: tuple[int, ...]
     lowerings: tuple[str, ...]
@@ -84,7 +87,7 @@ def _in_pieces(reads: Sequence[tuple[Split, PieceRead]]) -> _Served:
 
 
 def _parts(analysis: Analysis, read: PieceRead) -> list[str]:
-    """The consumer's nodes in the compiled model."""
+    """The names of the consumer's nodes in the compiled model."""
     name = analysis.steps[read.item.step].op.name
     return [part_name(name, index) for index in read.pieces] if read.lowering == "split+add" else [name]
 
@@ -99,11 +102,11 @@ class _Timed:
         self._producers = {name: node for node in compiled.graph.node for name in node.output}
 
     def consumer_ms(self, name: str) -> float | None:
-        """What the contraction called `name` took."""
+        """The time in ms of the contraction called `name`; None if it is unknown."""
         return self._contractions.get(name)
 
     def selections_ms(self, names: Sequence[str]) -> float:
-        """What the selections in front of these consumers took, each counted once."""
+        """The time in ms of the selections in front of the consumers called `names`; each selection counts once."""
         found: set[str] = set()
         for name in names:
             if name in self._nodes:

@@ -1,4 +1,4 @@
-"""What is said, in one line each, where a compile did not do what might have been expected of it."""
+"""Notes, of one line each, for cases in which a compile does not do what users might expect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE_FASTER = (
 NONE_SMALLER = "every export takes more bytes than the input, which is written as it is"
 
 LARGER = (
-    "the file is larger than the input, since what the selections take is more than what the channels took: "
+    "the file is larger than the input, since the selections take more bytes than the removed channels did: "
     "--prefer size writes the smaller one"
 )
 
@@ -28,13 +28,19 @@ PRUNED_NOT_FASTER = (
 
 
 def latency_missed(wanted: float, ratio: float, least: float) -> str:
-    """That the latency is measured above what was asked for, by no more than races are exact to."""
-    return f"latency {wanted:g} may be missed: the race says {ratio:.3f}, {least:.3f} at best; a smaller share is surer"
+    """The note for a latency that is above the one asked for, but not by more than races can tell apart."""
+    return (
+        f"latency {wanted:g} may be missed: the race measured {ratio:.3f}, at best {least:.3f}; "
+        "ask for a smaller share to be sure"
+    )
 
 
 def not_at_hand(target: Target) -> str:
-    """That nothing was timed, as the target is another device or runtime."""
-    return f"target {target.name} is not what runs here: nothing was timed, its costs decided; compile there to race"
+    """The note for a target that is another device or runtime, so that nothing was timed."""
+    return (
+        f"target {target.name} is another device or runtime: nothing was timed, predicted times decided; "
+        "compile there to race"
+    )
 
 
 def nothing_removed(refusals: Sequence[Refusal]) -> str:
@@ -45,11 +51,11 @@ def nothing_removed(refusals: Sequence[Refusal]) -> str:
 
 
 def nothing_chosen(layers: int, refusals: Sequence[Refusal]) -> str:
-    """Why no channel is pruned of a model with so many layers that may be pruned, and what to try."""
+    """Why no channel of a model is pruned, and what to try. layers: how many of its layers may be pruned."""
     if layers:
         return (
-            f"nothing was pruned: none of the {layers} layers that may be pruned loses a channel that could then go; "
-            "try a larger amount, or --align 1, as whole blocks are emitted"
+            f"nothing was pruned: none of the {layers} layers that may be pruned loses a channel that can be removed; "
+            "try a larger amount, or --align 1, since channels are removed in whole blocks"
         )
     what = "nothing was pruned: no Conv, ConvTranspose, Gemm or MatMul has a constant float weight of 8 channels"
     return f"{what}; {_left_alone(refusals)}" if refusals else what
@@ -57,19 +63,19 @@ def nothing_chosen(layers: int, refusals: Sequence[Refusal]) -> str:
 
 def nothing_freed(refusals: Sequence[Refusal]) -> str:
     """Why a pruned model is no smaller, and what to try."""
-    what = "nothing was pruned, as what would be is needed all the same"
+    what = "nothing was pruned, since the channels to prune are still needed"
     return f"{what}: {_left_alone(refusals)}" if refusals else f"{what}: try a larger amount, or --method constrained"
 
 
 def unrepaired(options: PruneOptions) -> tuple[str, ...]:
-    """A line where a model was pruned and nothing makes up for it."""
+    """A note if a model is pruned without repair, else nothing."""
     if options.repair is not None:
         return ()
     return (f"pruned without repair, which usually gives most of the lost accuracy back: add {_repair(options)}",)
 
 
 def too_much_lost(found: PruningEffect, most: float, options: PruneOptions) -> str:
-    """That pruning costs more than is allowed, and what to try."""
+    """The message for pruning that costs more than is allowed, and what to try."""
     more = "" if options.repair is not None else f", or add {_repair(options)}"
     return f"{found.text}; {most:g} may be lost, so nothing is written: prune less{more}"
 

@@ -1,4 +1,4 @@
-"""An export and its proof. Nodes of a region that is not shown equal are left alone, and the rest is compiled."""
+"""Proves an export. The nodes of regions that are not shown equal are left alone, and the rest is compiled."""
 
 from __future__ import annotations
 
@@ -18,15 +18,21 @@ from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.race.contest import Outcome
 from upscale_onnx.results import Claim, Refusal, Verification
 
-# Regions that are left alone give their neighbours other things to do.
+# After regions are left alone, their neighbours change, too, and may fail in the next round.
 _MOST_ROUNDS = 4
-# Of calibration data, this many are compared on.
+# How many samples of the calibration data are compared.
 _SAMPLES = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Proven:
-    """What is written, how it was shown equal, what it claims, and the nodes that were left alone for it."""
+    """A proven export.
+
+    model: the model to write.
+    verification: the proof; None if none was asked for.
+    claims: what the model holds of the original's values, by name.
+    refusals: the nodes that were left alone because they were not shown equal.
+    """
 
     model: onnx.ModelProto
     verification: Verification | None
@@ -35,10 +41,11 @@ class Proven:
 
 
 def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Proven:
-    """The winner of a contest, shown to compute what `original` does.
+    """The winner of a contest, shown to compute the same as `original`.
 
     Raises:
-        NotEquivalentError: it could not be shown equal. ModelError: `original` cannot be run.
+        NotEquivalentError: the winner could not be shown equal.
+        ModelError: `original` cannot be run.
     """
     if not options.proof.verify:
         return Proven(outcome.model, None, {})
@@ -66,8 +73,11 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
 
 
 def _suspects(original: onnx.ModelProto, verification: Verification) -> frozenset[str]:
-    """The values in regions that were refuted. Where all are proven and the whole still differs, it is by NaN or
-    infinity, which regions are not fed: then the results of operators that may make these of numbers."""
+    """The values in regions that were refuted.
+
+    If all regions are proven and the models still differ, the cause is NaN or infinity, which regions are not fed. Then
+    the results of all operators that may make these from finite numbers are returned.
+    """
     refuted = verification.local.refuted if verification.local is not None else ()
     if refuted:
         return frozenset(value for region in refuted for value in region.inside)
@@ -93,7 +103,7 @@ def _verified(original: onnx.ModelProto, made: Exported, options: Options) -> Ve
 
 
 def _samples(model: onnx.ModelProto, options: PruneOptions) -> list[Mapping[str, np.ndarray[Any, Any]]]:
-    """The first samples of the calibration data, where there is some: inputs as the model gets them."""
+    """The first samples of the calibration data, if there is any, as inputs by name."""
     if options.calibration is None:
         return []
     from upscale_onnx.runtime.activations import has_fixed_batch

@@ -1,4 +1,4 @@
-"""Where planning meets the machine: profile the input, plan by what it shows, race, try to revert."""
+"""Refines the planned export by measurements: costs from profiles, and changes that are tried in races."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _WORTHWHILE = 0.995
 
 @dataclass(frozen=True)
 class Place:
-    """Where models are timed: the device, intra-op threads, and what a dynamic first axis is set to."""
+    """Where models are timed: the device, the number of intra-op threads, and the size of a dynamic first axis."""
 
     provider: Device
     threads: int = 1
@@ -35,7 +35,7 @@ class Place:
 
 
 def profiled_costs(draft: Draft, align: int, base: Costs | None, place: Place) -> Costs:
-    """Costs that go by profiles of the draft's model and of its export with a selection everywhere."""
+    """Costs from profiles of the draft's model and of its export with all selections; other costs are from `base`."""
     before = _profile(draft.model, place)
     narrowed = export(Making(recipes(align)["upscale"]), draft).model
     after = _profile(narrowed, place)
@@ -60,10 +60,7 @@ def _profile(model: onnx.ModelProto, place: Place) -> list[NodeTime]:
 
 
 def in_pieces(draft: Draft, best: Exported, place: Place) -> Exported:
-    """The planned export with values computed in pieces where a race shows that this pays.
-
-    `best` itself where it does not, or where there is nothing to compute in pieces.
-    """
+    """The planned export with values computed in pieces if it wins a race against `best`, else `best` itself."""
     making = _making(best)
     if not planned_values(draft, making).splits:
         return best
@@ -72,10 +69,10 @@ def in_pieces(draft: Draft, best: Exported, place: Place) -> Exported:
 
 
 def revert(draft: Draft, best: Exported, place: Place, budget_s: float) -> Exported:
-    """The planned export with the selections taken back that cost more than they save.
+    """The planned export without the selections that cost more than they save.
 
-    Values are tried from the least predicted saving on, each against the best so far, until the budget
-    is spent.
+    Values are tried in the order of predicted savings, the least first. Each trial races against the best export so
+    far, until `budget_s` seconds are over.
     """
     deadline = time.perf_counter() + budget_s
     plans = [plan for plan in planned_values(draft, _making(best)).plans if plan.saved_ms > 0]

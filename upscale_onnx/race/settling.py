@@ -1,4 +1,4 @@
-"""What is written in the end: no channel is pruned that nothing got smaller or faster for."""
+"""Settles what is written in the end. Channels whose pruning makes nothing smaller or faster are not pruned."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from upscale_onnx.race.contest import INPUT, Outcome, Told, contest
 from upscale_onnx.results import Refusal, Segment
 from upscale_onnx.segments import find_segments
 
-# Weights that came back may keep others in place.
+# Weights that are restored may keep other channels in place.
 _MOST_ROUNDS = 3
-# Races are not more exact than this: an export that takes so much more than was asked for may be as fast.
+# Races are not more exact than this. An export that seems slower than asked for, by this factor, may be fast enough.
 _NEARLY = 1.05
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A model to compile, and what is known of it."""
+    """A model to compile, with its analysis, segments and refusals."""
 
     draft: Draft
     segments: tuple[Segment, ...]
@@ -40,14 +40,14 @@ class Subject:
 
     @classmethod
     def of(cls, model: onnx.ModelProto) -> Subject:
-        """`model`, analysed."""
+        """The subject for `model`, which is analysed."""
         draft = Draft(model, infer_shapes(model))
         return cls(draft, find_segments(draft.analysis), draft.analysis.refusals)
 
 
 @dataclass(frozen=True, eq=False)
 class Settled:
-    """The outcome, and the model that it computes the same as: the input with `count` channels pruned."""
+    """The outcome in the end. model: the model that it computes the same as: the input with `count` channels pruned."""
 
     subject: Subject
     outcome: Outcome
@@ -59,13 +59,15 @@ class Settled:
 def settled(
     subject: Subject, pruned: Pruned, original: onnx.ModelProto, options: Options, told: Told | None = None
 ) -> Settled:
-    """The best export of `pruned`, which `subject` is about, with the weights back that it leaves in place anyway; of
-    `original` where pruning wins nothing.
+    """The best export of `pruned`, the model of `subject`, or of `original` if pruning gains nothing.
+
+    Channels that the export leaves in place anyway get their weights back.
 
     Raises:
         ArgumentError: no export reaches the size or the latency that is asked for, or there is no such target.
-        UnchangedError: nothing changed, and that is to be an error. ModelError: onnxruntime cannot run the model.
-        ProviderError: no such device.
+        UnchangedError: nothing changed, and the options ask for an error in this case.
+        ModelError: onnxruntime cannot run the model.
+        ProviderError: the provider is not available.
     """
     found = _settled(subject, pruned, original, options, told)
     if options.export.fail_if_unchanged and has_same_form(found.outcome.model, original):
@@ -102,7 +104,7 @@ def _contest(subject: Subject, original: onnx.ModelProto, options: Options, told
 def _unpruned(
     subject: Subject, original: onnx.ModelProto, options: Options, said: tuple[str, ...], told: Told | None
 ) -> Settled:
-    """The best export of `original`, which `subject` is about; `said` of why it is not pruned."""
+    """The best export of `original`, the model of `subject`; `said` are notes that say why it is not pruned."""
     outcome = _contest(subject, original, options, told)
     lines = (*said, *outcome.notes)
     if not lines and has_same_form(outcome.model, original):
@@ -111,7 +113,7 @@ def _unpruned(
 
 
 def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: PruneOptions) -> Settled | None:
-    """`outcome` with the weights back of channels that its export leaves in place; None where none is pruned then."""
+    """`outcome` with restored weights for channels that its export leaves in place; None if no channel stays pruned."""
     making = outcome.making
     if making is None:
         return None
@@ -136,14 +138,14 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
 
 
 def _filled(kept: Masks, pruned: Pruned, making: Making, options: PruneOptions) -> Masks:
-    """`kept` with the best of those channels that will be padding of blocks."""
+    """`kept` with the best pruned channels added to fill blocks, in place of padding."""
     if making.recipe.align == 1:
         return kept
     return filled_masks(pruned.dense, kept, pruned.scores, making.recipe.align, options.side)
 
 
 def _grown(kept: Masks, pruned: Pruned, making: Making, shapes: Mapping[str, Shape], options: PruneOptions) -> Masks:
-    """`kept` with the channels that stay in place."""
+    """`kept` with the channels added that the export leaves in place."""
     for _ in range(_MOST_ROUNDS):
         masked = write_masks(pruned.dense, kept, options.side)[0]
         left = standing_channels(making, Draft(masked, shapes))
@@ -168,9 +170,9 @@ def _is_larger(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
 
 
 def _missed_latency(outcome: Outcome, options: PruneOptions) -> tuple[str, ...]:
-    """A line where the measured latency is above the one asked for by no more than races may be wrong.
+    """A note if the measured latency is above the one asked for, but within the accuracy of races; else nothing.
 
-    Raises: ArgumentError where it is further above.
+    Raises: ArgumentError if it is further above.
     """
     if options.latency is None or outcome.race is None:
         return ()

@@ -1,1 +1,1 @@
-"""Repair without labels: weights of a pruned model re-fitted on unlabelled inputs."""
+"""Repair without labels: the weights of a pruned model are re-fitted on unlabelled inputs."""

@@ -1,4 +1,4 @@
-"""A basis of channels in which each reader can do without some of them at least cost."""
+"""Finds a basis of channels in which each reader can lose some channels at the least cost."""
 
 from __future__ import annotations
 
@@ -15,16 +15,19 @@ _ROUNDS = 50
 
 
 def cheap_axes(covariances: Sequence[Array], metrics: Sequence[Array], counts: Sequence[int]) -> tuple[Array, Array]:
-    """The basis B, (K, K), for x = B z, and its inverse: reader r shall lose little without counts[r] of the z.
+    """The basis B, (K, K), with x = B z, and its inverse, (K, K). Reader r loses little without counts[r] of the z.
 
-    covariances[r]: (K, K), of the x that reader r sees; metrics[r]: (K, K), W W^T over the readers' output
-    variance, so that e^T metrics[r] e is what an error e costs. What an axis costs is shared between the z, which vary
-    the more, and B, so that layers that make z and criteria that see weights alone know what matters.
+    covariances[r]: (K, K), the covariance of the x that reader r reads.
+    metrics[r]: (K, K), W W^T of the weight W of reader r, relative to the variance of its output, so that an error e
+    of x costs e^T metrics[r] e.
+    The cost of an axis is split evenly between the variance of its z and the size of the readers' weights B^T W. So
+    layers that make z, and criteria that see weights alone, know which axes matter.
 
-    In a basis whose z are uncorrelated and of variance 1 the costs of losing axes add up. Among these, which differ
-    by a rotation, the search alternates: each reader picks the axes that cost it least; then every two sets of axes
-    that the same readers picked are turned in the space that they span to where their sum is least, which an
-    eigenbasis of the difference of their readers' metrics gives. The sum of all costs never grows.
+    If the z are uncorrelated and of variance 1, the costs of losing axes add up. Bases with such z differ by a
+    rotation, and the search alternates between two steps. First, each reader picks the axes that cost it least. Then
+    axes that the same readers picked form a set, and every two sets are rotated in the space that they span so that
+    the sum of their costs is least; the eigenvectors of the difference of their readers' metrics give this rotation.
+    The sum of all costs never grows.
 
     Source: for one reader this is the truncation-aware whitening of Wang et al., "SVD-LLM", ICLR 2025, section 3.1;
     that a stream may be turned at all is from Ashkboos et al., "SliceGPT", ICLR 2024, section 3.2.
@@ -42,7 +45,7 @@ def cheap_axes(covariances: Sequence[Array], metrics: Sequence[Array], counts: S
 
 
 def _rotation(costs: Array, counts: Sequence[int]) -> Array:
-    """The orthogonal matrix whose columns are the axes; costs: (readers, K, K)."""
+    """The orthogonal matrix, (K, K), whose columns are the axes; costs: (readers, K, K)."""
     turn = np.linalg.eigh(costs.sum(axis=0))[1]
     least = np.inf
     for _ in range(_ROUNDS):
@@ -59,7 +62,10 @@ def _rotation(costs: Array, counts: Sequence[int]) -> Array:
 
 
 def _apart(costs: Array, turn: Array, picked: BoolArray) -> Array:
-    """`turn` with the axes of every two sets, each picked by other readers, turned to where their sum is least."""
+    """`turn`, (K, K), with the axes of every two sets rotated so that the sum of their costs is least.
+
+    A set holds the axes that the same readers picked; picked: (readers, K).
+    """
     turn = turn.copy()
     readers, place = np.unique(picked, axis=1, return_inverse=True)
     sets = [np.flatnonzero(place.ravel() == s) for s in range(readers.shape[1])]

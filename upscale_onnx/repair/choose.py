@@ -1,4 +1,4 @@
-"""Channels to prune, chosen by what their removal costs once the other weights of the layer have been re-fitted."""
+"""Chooses channels to prune by the cost of their removal after the other weights of the layer are re-fitted."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _DAMPINGS = (1e-6, 1e-3, 1e-1)
 def obs_scores(
     model: onnx.ModelProto, batches: Sequence[Mapping[str, Array]], threads: int = 1
 ) -> dict[str, FloatArray]:
-    """By weight, the score of each input channel by optimal brain surgeon on what the layer reads in `model`.
+    """By weight, the score of each input channel, (C_in,), by optimal brain surgeon on what the layer reads in `model`.
 
-    Left out are grouped convolutions, layers of another kind than Conv, Gemm and MatMul, and shared weights.
+    Grouped convolutions, layers other than Conv, Gemm and MatMul, and shared weights are left out.
     """
     samples = sample_count(batches)
     tensors = constant_tensors(model)
@@ -44,17 +44,21 @@ def obs_scores(
 
 @dataclass(frozen=True, eq=False)
 class ObsChoice:
-    """Chooses, layer by layer, which input channels to prune, on what the pruned network makes.
+    """Chooses the input channels of each layer to prune, on values of the pruned network.
 
-    counts: by weight, how many channels to prune. importance: by weight, how much each output matters, (M,).
+    counts: by weight, how many channels to prune.
+    importance: by weight, how much each output matters, (M,).
     """
 
     counts: Mapping[str, int]
     importance: Mapping[str, FloatArray]
 
     def __call__(self, layer: Layer, fit: Sample, held: Sample, tail: Tail, start: Array) -> BoolArray | None:
-        """The rows of the layer's matrix to keep, (group, K): of the choices under each damping of the moments, the
-        one with the least error on `held` once the rest is re-fitted."""
+        """The rows of the layer's matrix to keep, (group, K); None if the layer loses none.
+
+        A choice is made for each damping of the moments. The one with the least error on `held` after the other rows
+        are re-fitted is returned.
+        """
         count = self.counts.get(layer.weight, 0)
         if layer.group > 1 or not count:
             return None
@@ -81,10 +85,10 @@ class ObsChoice:
 
 
 def obs_choice(analysis: Analysis, model: onnx.ModelProto, masked: onnx.ModelProto) -> ObsChoice:
-    """The choice for `model`, of which `analysis` is, of as many channels of each weight as `masked` prunes.
+    """The choice of as many channels of each weight of `model` as `masked` prunes. `analysis` is that of `model`.
 
-    A channel matters as much as the squared weights, of those that `masked` keeps, that read it, relative to all
-    squared weights of each layer that reads it.
+    The importance of a channel is the sum, over the layers that read it, of the squared weights that read it and that
+    `masked` keeps, relative to all squared weights of the layer.
     """
     counts = pruned_counts(model, masked)
     importance = np.zeros(analysis.live.size)
@@ -127,7 +131,7 @@ def pruned_counts(model: onnx.ModelProto, masked: onnx.ModelProto) -> dict[str, 
 
 
 def _shares(model: onnx.ModelProto, masked: onnx.ModelProto) -> dict[str, FloatArray]:
-    """By weight, the squared norm of each kept input channel over that of the whole weight."""
+    """By weight, the squared norm of each input channel relative to that of the whole weight; 0 for pruned channels."""
     tensors, zeroed = constant_tensors(model), constant_tensors(masked)
     found = {}
     for target in mask_targets(model):

@@ -1,4 +1,4 @@
-"""What it costs the network's outputs that a layer loses channels, in numbers that can be compared between layers."""
+"""The cost, in the network's outputs, of pruning channels of a layer. Costs of several layers can be compared."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ Harm = Callable[[onnx.ModelProto], float]
 
 _DAMPING = 1e-2
 _RIDGES = (1e-3, 1e-1)
-# Shares of its channels that each layer is tried without; between them harm rises smoothly.
+# Each layer is tried without these shares of its channels. Between these points, harm is interpolated.
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)
 _JUDGES = 64
 _PIECES = 8
 _MOST_HARM = 1e6  # outputs may overflow
-# Keeps the order where costs are alike.
+# A small step per channel, which keeps the order of channels with equal costs.
 _LEAST = 1e-12
 
 
@@ -40,15 +40,14 @@ def obs_costs(
     harm_on: Callable[[Sequence[Inputs]], Harm],
     threads: int = 1,
 ) -> dict[str, FloatArray]:
-    """By weight, a score of each input channel whose squares add up to the harm that losing these channels does to
-    the outputs, where this layer alone loses any and is re-fitted.
+    """By weight, a score for each input channel, (C_in,). The squares of scores add up to the harm of pruning them.
 
-    Channels go in the order of optimal brain surgeon. The harm is measured on inputs that no fit has seen, so that
-    layers of few positions, which can be fitted to anything, are dear. Left out are the layers that `obs_scores`
-    leaves out.
+    The harm is that to the outputs if only this layer loses channels and is re-fitted. Channels are lost in the order
+    of optimal brain surgeon. The harm is measured on inputs that no fit has seen, so that layers with few positions,
+    which can be fitted to anything, get high scores. Layers that `obs_scores` leaves out are left out here, too.
 
-    harm_on: given such inputs, what tells how much worse than `model` a variant of it is; it should grow with the
-    square of what outputs are off by, so that the harm of several layers adds up.
+    harm_on: makes, from such inputs, a function that returns how much worse than `model` another model is. Its result
+    should grow with the squared error of the outputs, so that the harm of several layers adds up.
     """
     fit_on, judged_on = _divided(model, batches)
     harm = harm_on(judged_on)
@@ -83,7 +82,7 @@ def obs_costs(
 
 
 def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequence[Inputs], Sequence[Inputs]]:
-    """Batches to fit on and to measure with: those that hold the last quarter of all samples, or `_JUDGES` of them."""
+    """Batches to fit on, and batches to measure on: these hold the last quarter of all samples, at most about 64."""
     samples = sample_count(batches)
     fixed, size = has_fixed_batch(model), max(samples // _PIECES, 1)
     fit = [piece for batch in batches for piece in ([batch] if fixed else batches_of(batch, size))]
@@ -94,7 +93,7 @@ def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequenc
 
 
 def _order(layer: Layer, fit: Sample, tail: Tail, start: Array) -> NDArray[np.intp]:
-    """The layer's channels, the first to go first."""
+    """The layer's channels in the order in which they are pruned."""
     damping = _DAMPING * np.trace(fit.moments[0]) / start.shape[1] * np.eye(start.shape[1])
     weighed = start[0] * np.abs(tail.scale[0])
     return np.argsort(obs.score(fit.moments[0] + damping, weighed, layer.channels, layer.block))
@@ -103,7 +102,7 @@ def _order(layer: Layer, fit: Sample, tail: Tail, start: Array) -> NDArray[np.in
 def _without(
     gone: NDArray[np.intp], layer: Layer, fit: Sample, cross: Array, held: Sample, tail: Tail, start: Array
 ) -> Array:
-    """The matrix without these channels, re-fitted."""
+    """The re-fitted matrix without the channels in `gone`."""
     alive = np.ones(start.shape[:2], np.bool_)
     alive[0, :-1] = np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
     alive[:, -1] = layer.can_bias
@@ -113,7 +112,7 @@ def _without(
 
 
 def _spread(order: NDArray[np.intp], counts: NDArray[np.intp], harms: Sequence[float]) -> FloatArray:
-    """Scores by channel; the last channels, of which no count was tried, go after those of all layers."""
+    """The score of each channel. It is infinite for the last channels in `order`, which no trial removed."""
     rising = PchipInterpolator([0, *counts], np.maximum.accumulate([0.0, *harms]))
     each = np.maximum.accumulate(np.maximum(np.diff(rising(np.arange(counts[-1] + 1))), 0.0))
     found = np.full(order.size, np.inf)

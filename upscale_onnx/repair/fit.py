@@ -1,4 +1,4 @@
-"""Least squares on sampled positions of one layer, judged on positions that the fit has not seen."""
+"""Least squares on sampled positions of one layer, judged on positions that are not part of the fit."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _ROUNDS = 3
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """What happens to a layer's output z until the value that is compared: z * scale, plus what joins it.
+    """The operations between a layer's output z and the compared value, which is z * scale + offset (see `Sample`).
 
-    scale: (group, 1, M). low, high: what an activation behind clips to; below and above it any value will do.
+    scale: (group, 1, M).
+    low, high: the bounds to which an activation behind the value clips; outside of them, values make no difference.
     """
 
     scale: Array
@@ -29,21 +30,25 @@ class Tail:
 
     @property
     def clips(self) -> bool:
-        """Whether an activation follows."""
+        """Whether an activation that clips follows."""
         return bool(np.isfinite(self.low) or np.isfinite(self.high))
 
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Positions: what they read, x: (group, P, K), what the unpruned network makes of them, goal: (group, P, M),
-    and what joins the layer's output in the pruned network, offset: (group, P, M) or (group, 1, M)."""
+    """P sampled positions of a layer.
+
+    x: (group, P, K), the inputs that the layer reads in the pruned network.
+    goal: (group, P, M), the compared value in the unpruned network.
+    offset: (group, P, M) or (group, 1, M), what is added to the layer's scaled output in the pruned network.
+    """
 
     x: Array
     goal: Array
     offset: Array
 
     def wanted(self, tail: Tail) -> Array:
-        """The output of the layer that reaches the goal exactly."""
+        """The output of the layer that would reach the goal exactly, (group, P, M)."""
         return (self.goal - self.offset) / tail.scale
 
     @cached_property
@@ -53,7 +58,7 @@ class Sample:
         found = np.zeros((groups, width, width))
         for start in range(0, positions, _CHUNK):
             chunk = self.x[:, start : start + _CHUNK].astype(np.float64)
-            for group in range(groups):  # numpy sees that a product of one matrix with itself is symmetric
+            for group in range(groups):  # numpy is faster here: it knows that x^T x is symmetric
                 found[group] += chunk[group].T @ chunk[group]
         return found
 
@@ -66,12 +71,12 @@ class Sample:
         return found
 
     def made(self, matrix: Array, tail: Tail) -> Array:
-        """What `matrix` makes of x, on the scale of the goal."""
+        """The compared value that `matrix`, (group, K, M), gives for x: (group, P, M)."""
         made: Array = self.x @ (matrix * tail.scale).astype(self.x.dtype) + self.offset
         return made
 
     def error(self, matrix: Array, tail: Tail) -> Array:
-        """Mean squared error of each output behind the activation, (group, M)."""
+        """The mean squared error of each output behind the activation, (group, M)."""
         made = np.clip(self.made(matrix, tail), tail.low, tail.high)
         made -= np.clip(self.goal, tail.low, tail.high)
         found: Array = np.einsum("gpm,gpm->gm", made, made, dtype=np.float64) / max(made.shape[1], 1)
@@ -79,7 +84,7 @@ class Sample:
 
 
 class Solver:
-    """Solves for the rows `alive`, (group, K), of one matrix of moments under any ridge."""
+    """Solves least squares with given moments, (group, K, K), for the rows `alive`, (group, K), and any ridge."""
 
     def __init__(self, moments: Array, alive: Array) -> None:
         self._rows = [np.flatnonzero(rows) for rows in alive]
@@ -88,7 +93,7 @@ class Solver:
         self._factors: dict[float, list[Any]] = {}
 
     def solve(self, cross: Array, start: Array, ridge: float) -> Array:
-        """The matrix that `cross` asks for, (group, K, M), pulled towards `start` by a relative ridge."""
+        """The solution, (group, K, M), for `cross`, (group, K, M), pulled towards `start` by a relative ridge."""
         if ridge not in self._factors:
             self._factors[ridge] = [
                 cho_factor(xx + ridge * scale * np.eye(len(xx)))
@@ -101,20 +106,20 @@ class Solver:
         return found
 
     def best(self, cross: Array, start: Array, held: Sample, tail: Tail) -> tuple[Array, float]:
-        """The matrix with the least error on `held` over all RIDGES, and its ridge."""
+        """The solution with the least error on `held` over all RIDGES, and its ridge."""
         found = [self.solve(cross, start, ridge) for ridge in RIDGES]
         place = int(np.argmin([float(held.error(matrix, tail).sum()) for matrix in found]))
         return found[place], RIDGES[place]
 
 
 def refit(fit: Sample, held: Sample, tail: Tail, start: Array, alive: Array) -> Array:
-    """The matrix (group, K, M) that makes the goal of what the pruned network reads; `start` where that is no worse.
+    """The matrix (group, K, M) that fits the goal best, given what the layer reads in the pruned network.
 
-    alive: (group, K), the rows that may be other than zero. The ridge is the one with the least error on `held`;
-    an output that is not better there than with `start` keeps it.
+    alive: (group, K), the rows that may differ from zero. The ridge is the one with the least error on `held`.
+    Outputs that are not better than with `start` on `held` keep the values of `start`.
 
-    Where an activation clips, values beyond the clipping are free: each round asks for what the last one made
-    there, and for the goal elsewhere. This majorises the error behind the activation, which so never grows.
+    If an activation clips, values beyond its bounds make no difference. So each round asks there for the values of the
+    last round, and for the goal elsewhere. This majorises the error behind the activation, so the error never grows.
 
     Source: Zhang et al., "Accelerating Very Deep Convolutional Networks for Classification and Detection", TPAMI
     2016, section 3.2, on the activation and on targets of the unpruned network for inputs of the pruned one.
@@ -129,7 +134,7 @@ def refit(fit: Sample, held: Sample, tail: Tail, start: Array, alive: Array) -> 
 def _behind_activation(
     sample: Sample, tail: Tail, solver: Solver, matrix: Array, start: Array, ridge: float, rounds: int
 ) -> Array:
-    """`matrix` after `rounds` in which values that the activation clips are free."""
+    """`matrix` after `rounds` more fits in which values that the activation clips are free."""
     for _ in range(rounds if tail.clips else 0):
         made = sample.made(matrix, tail)
         asked = np.where(sample.goal <= tail.low, np.minimum(made, tail.low), sample.goal)

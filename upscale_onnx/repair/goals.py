@@ -1,4 +1,4 @@
-"""What each layer of a pruned network is to make: where the unpruned network's values are compared with its own."""
+"""The goal of each layer of a pruned network: the value that is compared with that of the unpruned network."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from upscale_onnx.repair.layers import Layer
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _NO_BOUNDS = (-np.inf, np.inf)
-# An output that a BatchNormalization scales by less than this share of the largest scale carries nothing.
+# An output that a BatchNormalization scales by less than this share of the largest scale is ignored.
 _LEAST_SCALE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
 class Goal:
-    """Where the outputs of a layer are compared.
+    """The value at which the outputs of a layer are compared.
 
-    value: its output, or what a BatchNormalization and an Add with an earlier value make of it; that value is
-    `skip`, so that the layer makes up for its error too. position: of the node that makes `value`.
-    scale, shift: (C_out,), of the BatchNormalization. low, high: what the activation behind `value` clips to.
+    value: the output of the layer, or of a BatchNormalization, or of an Add behind it.
+    position: the position of the node that makes `value`.
+    skip: the other operand of the Add, an earlier value, or None. The layer makes up for the error of `skip`, too.
+    scale, shift: (C_out,), those of the BatchNormalization; 1 and 0 without one.
+    low, high: the bounds to which the activation behind `value` clips.
     """
 
     value: str
@@ -37,8 +39,10 @@ class Goal:
     high: float
 
     def tail(self, group: int) -> tuple[Tail, BoolArray]:
-        """What happens to an output until it is compared, and which outputs, (group, 1, M), carry something: the
-        others are taken to be scaled by 1."""
+        """The tail of the layer, and a mask of the outputs, (group, 1, M), that are not scaled to almost nothing.
+
+        The scale of all other outputs is replaced by 1.
+        """
         scale = self.scale.reshape(group, 1, -1)
         carries = np.abs(scale) > _LEAST_SCALE * np.abs(scale).max(initial=0.0)
         return Tail(np.where(carries, scale, 1.0).astype(np.float32), self.low, self.high), carries
@@ -79,7 +83,7 @@ class Goals:
         return found[0] if len(found) == 1 and name not in self._outputs else None
 
     def _skip(self, name: str, position: int) -> str | None:
-        """The other operand of the Add that alone reads `name`, where it is known before the layer."""
+        """The other operand of the Add that alone reads `name`, if it is computed before the layer, else None."""
         node = self._only_reader(name)
         if node is None or node.op_type != "Add":
             return None
@@ -112,7 +116,7 @@ class Goals:
 
 
 def _affine(node: NodeProto, parameters: list[Any]) -> tuple[FloatArray, FloatArray]:
-    """What a BatchNormalization of constant parameters multiplies by and adds."""
+    """The factor and the offset, (C,) each, of a BatchNormalization with constant parameters."""
     gamma, beta, mean, variance = (array.astype(np.float64) for array in parameters)
     epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
     scale = gamma / np.sqrt(variance + epsilon)

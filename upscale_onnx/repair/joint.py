@@ -1,4 +1,4 @@
-"""Repair of all layers of a pruned network together, after each has been re-fitted for itself."""
+"""Repairs all layers of a pruned network together, after each layer has been re-fitted by itself."""
 
 from __future__ import annotations
 
@@ -36,12 +36,14 @@ def fitted_jointly(
     threads: int = 1,
     passes: int = _PASSES,
 ) -> onnx.ModelProto:
-    """A copy of `pruned` whose weights make all its layers together nearer to what those of `unpruned` make; `pruned`
-    itself where that fails on inputs held out. Zeros stay.
+    """A copy of `pruned` whose values are nearer to those of `unpruned`; the weights of all layers are fitted together.
+
+    If it is not nearer on inputs held out, `pruned` itself is returned. Zeros stay.
 
     batches: inputs by name, samples along the first axis.
+    progress: is called with the share, 0 to 1, of the fit that is done.
 
-    Raises: ArgumentError where PyTorch is missing or cannot run the model.
+    Raises: ArgumentError if PyTorch is missing or cannot run the model.
     """
     try:
         from upscale_onnx.torch_backend.joint import Compared, JointFit
@@ -71,8 +73,10 @@ def fitted_jointly(
 
 
 def _changed_values(unpruned: onnx.ModelProto, pruned: onnx.ModelProto) -> set[str]:
-    """The constants of `pruned` that `unpruned` does not have, and all values that depend on them. What comes before
-    is as it was and needs no fit, and the first values are the largest."""
+    """The constants of `pruned` that differ from those of `unpruned`, and all values that depend on them.
+
+    All other values are unchanged and need no fit. This saves time, because the first values are the largest.
+    """
     before, after = constant_tensors(unpruned), constant_tensors(pruned)
     changed = {name for name, tensor in after.items() if name not in before or tensor != before[name]}
     for node in pruned.graph.node:
@@ -82,7 +86,7 @@ def _changed_values(unpruned: onnx.ModelProto, pruned: onnx.ModelProto) -> set[s
 
 
 def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequence[Batch], Sequence[Batch]]:
-    """Batches to fit on and to judge by, each in pieces for which there is memory."""
+    """Batches to fit on, and batches to judge by; each is cut into pieces that fit in memory."""
     if has_fixed_batch(model):
         cut: list[Batch] = [(batch,) for batch in batches]
     else:
@@ -96,12 +100,12 @@ def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequenc
 
 
 def _bytes_of_one(model: onnx.ModelProto) -> int:
-    """About what one sample takes while gradients are computed, with its values and theirs in both networks."""
+    """The rough number of bytes for one sample while gradients are computed: values and gradients in both networks."""
     return _BYTES_EACH * elements_of_all(model)
 
 
 def _shuffled(batches: Sequence[Batch]) -> Iterator[Batch]:
-    """The batches without end, in a new order in each pass."""
+    """Yields the batches endlessly, in a new order in each pass."""
     rng = np.random.default_rng(0)
     while True:
         for place in rng.permutation(len(batches)):

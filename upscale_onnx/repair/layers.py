@@ -1,4 +1,4 @@
-"""The layers that can be re-fitted: linear maps of a constant weight, as matrices over patches of their input."""
+"""The layers that can be re-fitted: linear maps with a constant weight, as matrices that act on input patches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from upscale_onnx.types import Array
 
 @dataclass(frozen=True)
 class Window:
-    """How a Conv moves over the spatial axes of its input; pads: those before, then those after."""
+    """How a Conv moves over the spatial axes of its input. pads: those before all axes, then those after."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -28,7 +28,7 @@ class Window:
     auto_pad: str = "NOTSET"
 
     def positions(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        """Sizes of the output's spatial axes, for those of an input."""
+        """The sizes of the output's spatial axes, for `sizes` of the input's."""
         before, after = self._margins(sizes)
         return tuple(
             (size + b + a - (k - 1) * d - 1) // s + 1
@@ -36,7 +36,7 @@ class Window:
         )
 
     def unfold(self, x: Array, chosen: NDArray[np.intp]) -> Array:
-        """Patches of x: (N, C, ...) at flat indices into (N, *positions), as (chosen, C, *kernel)."""
+        """The patches of x, (N, C, ...), at the flat indices `chosen` into (N, *positions): (chosen, C, *kernel)."""
         sizes = x.shape[2:]
         before, after = self._margins(sizes)
         if any((*before, *after)):
@@ -49,7 +49,7 @@ class Window:
         return np.asarray(views[(sample, slice(None), *starts)])
 
     def _margins(self, sizes: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Padding before and after each spatial axis."""
+        """The padding before and after each spatial axis."""
         rank = len(sizes)
         if self.auto_pad == "VALID":
             return (0,) * rank, (0,) * rank
@@ -67,9 +67,14 @@ class Window:
 class Layer:
     """A Conv, Gemm or MatMul whose weight is a constant that nothing else uses.
 
-    position: of its node in the graph. source: the value it reads; output: what it makes, after the Add of a
-    constant vector behind a MatMul. bias: the initializer of its bias, None where it has none or shares it.
-    can_bias: whether the node can be given a bias. window: None for Gemm and MatMul.
+    position: the position of its node in the graph.
+    weight: the name of its weight; shape: the weight's shape; output_axis: the weight's axis of output channels.
+    group: the number of groups of a Conv, else 1.
+    bias: the name of its bias; None if it has none or shares it.
+    can_bias: whether the node has a bias or can be given one.
+    source: the value that it reads.
+    output: the value that it makes; for a MatMul, after the Add of a constant vector, if there is one.
+    window: how a Conv moves; None for Gemm and MatMul.
     """
 
     position: int
@@ -85,15 +90,16 @@ class Layer:
     window: Window | None
 
     def positions(self, x_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Output positions of one sample, for an input of this shape."""
+        """The sizes of the output's axes, without those of samples and channels, for an input of this shape."""
         if self.window is None:
             return x_shape[1:-1]
         return self.window.positions(x_shape[2:])
 
     def patches(self, x: Array, chosen: NDArray[np.intp]) -> Array:
-        """What the chosen output positions read, (group, chosen, inputs per output + 1); the last column is 1.
+        """The inputs of the chosen output positions, (group, chosen, inputs per output + 1); the last column is 1.
 
-        x: (N, C, ...) for a Conv, (..., C) otherwise; chosen: flat indices into (N, *positions).
+        x: (N, C, ...) for a Conv, (..., C) otherwise.
+        chosen: flat indices into (N, *positions).
         """
         rows = x.reshape(-1, x.shape[-1])[chosen] if self.window is None else self.window.unfold(x, chosen)
         found = np.ones((self.group, chosen.size, rows[0].size // self.group + 1), x.dtype)
@@ -101,13 +107,13 @@ class Layer:
         return found
 
     def rows(self, y: Array, chosen: NDArray[np.intp]) -> Array:
-        """Outputs at the chosen positions, (group, chosen, outputs per group)."""
+        """The outputs in y at the chosen positions, (group, chosen, outputs per group)."""
         moved = y if self.window is None else np.moveaxis(y, 1, -1)
         rows = moved.reshape(-1, moved.shape[-1])[chosen]
         return np.ascontiguousarray(rows.reshape(chosen.size, self.group, -1).transpose(1, 0, 2))
 
     def matrix(self, weight: Array, bias: Array | None) -> Array:
-        """The weight and bias as (group, inputs per output + 1, outputs per group) in float64."""
+        """The weight and bias as one matrix, (group, inputs per output + 1, outputs per group), in float64."""
         rows = np.moveaxis(weight, self.output_axis, 0).astype(np.float64)
         rows = rows.reshape(self.group, rows.shape[0] // self.group, -1)
         last = np.zeros(rows.shape[:2]) if bias is None else bias.reshape(rows.shape[:2]).astype(np.float64)
@@ -122,12 +128,12 @@ class Layer:
 
     @property
     def channels(self) -> int:
-        """How many input channels one group reads."""
+        """The number of input channels of one group."""
         return int(np.prod(self.shape)) // self.shape[self.output_axis] // self.block
 
     @property
     def block(self) -> int:
-        """How many rows of `matrix` belong to one input channel."""
+        """The number of rows of `matrix` for one input channel."""
         return int(np.prod(self.window.kernel)) if self.window is not None else 1
 
 
@@ -206,7 +212,7 @@ def _with_added_bias(
     tensors: Mapping[str, onnx.TensorProto],
     uses: Mapping[str, int],
 ) -> Layer:
-    """`layer` with the constant vector that an Add behind its MatMul brings, where there is one."""
+    """`layer` with the constant vector of an Add behind its MatMul as its bias, if there is such an Add."""
     if layer.op_type != "MatMul" or uses[layer.output] != 1 or not readers.get(layer.output):
         return layer
     node = model.graph.node[readers[layer.output][0]]

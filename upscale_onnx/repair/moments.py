@@ -11,11 +11,11 @@ _MOST_GAIN = 10.0
 
 
 def rescale(fit: Sample, held: Sample, tail: Tail, start: Array, alive: Array) -> Array:
-    """The matrix (group, K, M) whose outputs have the mean and variance of the goal; `start` where that is no worse.
+    """The matrix (group, K, M) whose outputs have the mean and variance of the goal.
 
-    What a BatchNormalization with statistics estimated anew would do, where it was folded into the weights. An
-    output keeps its variance where matching only the mean is nearer to the goal on `held`, and everything where
-    neither helps.
+    This has the same effect as new statistics of a BatchNormalization, also if it was folded into the weights. If
+    matching the mean alone is nearer to the goal on `held`, an output keeps its variance. If neither is nearer, it
+    keeps the values of `start`.
 
     Source: Li et al., "Revisiting Batch Normalization for Practical Domain Adaptation", 2016; Nagel et al.,
     "Data-Free Quantization through Weight Equalization and Bias Correction", ICCV 2019, section 4.2.
@@ -25,7 +25,7 @@ def rescale(fit: Sample, held: Sample, tail: Tail, start: Array, alive: Array) -
     spread = made.std(axis=1)
     ratio = np.divide(wanted.std(axis=1), spread, out=np.ones_like(spread), where=spread > 0)
     best, least = start, held.error(start, tail)
-    if not alive[:, -1].all():  # there is no bias to move a mean with
+    if not alive[:, -1].all():  # without a bias, the mean cannot be moved
         return best
     for gain in (np.ones_like(ratio), np.clip(ratio, 1 / _MOST_GAIN, _MOST_GAIN)):
         matrix = start * gain[:, None, :]

@@ -1,4 +1,4 @@
-"""Repair of a pruned network, layer by layer in graph order, on what its already repaired layers make."""
+"""Repairs a pruned network layer by layer in graph order; each layer reads values of the layers repaired before it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from upscale_onnx.types import Array, BoolArray, Progress
 How = Literal["stats", "lsq"]
 Choose = Callable[[Layer, Sample, Sample, Tail, Array], BoolArray | None]
 
-# A layer that is off by less still makes what it did.
+# A layer with a smaller error counts as unchanged.
 _ROUNDING = 1e-5
 _FITS = {"stats": rescale, "lsq": refit}
 
 
 @dataclass(frozen=True)
 class LayerRepair:
-    """What the repair of one layer brought, on inputs that were held out.
+    """The effect of the repair of one layer, on inputs that were held out.
 
-    before, after: root of the squared error of its outputs, behind the activation, over their own variation;
-    0 where the layer still makes what it did.
+    before, after: the root of the squared error of the layer's outputs behind the activation, relative to the
+    variation of the goal; about 0 if the layer still computes the same.
     """
 
     weight: str
@@ -51,23 +51,25 @@ def repair(
     progress: Progress | None = None,
     threads: int = 1,
 ) -> tuple[onnx.ModelProto, tuple[LayerRepair, ...]]:
-    """A copy of `pruned` whose surviving weights make up for those that are gone, and what that brought.
+    """A copy of `pruned` whose remaining weights make up for the pruned ones, and the effect on each layer.
 
-    Each layer is to make, of what the pruned network gives it, what the unpruned network makes; an output that is
-    not nearer to that on inputs held out keeps its weights. Zeros stay: channels of a weight that are zero in
-    `pruned` and not in `unpruned`. Layers with other new zeros, and weights that several nodes use, are left.
+    From its input in the pruned network, each layer is fitted to compute the values of the unpruned network. An output
+    that is not nearer to these on inputs held out keeps its weights. Pruned channels of a weight, which are zero in
+    `pruned` and not in `unpruned`, stay zero. Layers with other new zeros, and weights that several nodes use, are left
+    alone.
 
-    batches: inputs by name, samples along the first axis. choose: may prune further: given a layer, its samples and
-    its matrix, it returns the rows (group, K) to keep; None keeps what `pruned` has.
+    batches: inputs by name, samples along the first axis.
+    choose: may prune more channels. It is given a layer, the positions to fit on, the positions held out, the tail and
+    the matrix of the layer, and returns the rows (group, K) to keep; None keeps those of `pruned`.
 
     Raises:
-        ArgumentError: the two models are not of one graph, or there are fewer than 16 samples.
+        ArgumentError: the two models do not have the same graph, or there are fewer than 16 samples.
     """
     samples = sample_count(batches)
     if samples < 2 * 8:
         raise ArgumentError(f"repair needs calibration data of at least 16 samples, there are {samples}")
     if [n.op_type for n in unpruned.graph.node] != [n.op_type for n in pruned.graph.node]:
-        raise ArgumentError("the two models to repair between are not of one graph")
+        raise ArgumentError("the pruned model has another graph than the unpruned one")
     repaired = onnx.ModelProto()
     repaired.CopyFrom(pruned)
     layers = linear_layers(unpruned)
@@ -105,7 +107,7 @@ def _repair_layer(
     alive, outputs = support
     tail, carries = goal.tail(layer.group)
     start = _matrix(layer, constant_tensors(model))
-    if not fit.x.shape[1]:  # one row for all inputs: there is nothing to judge a fit by
+    if not fit.x.shape[1]:  # one row for all inputs: it is held out, and there is nothing to fit on
         error = _error(held, goal, tail, start)
         return LayerRepair(layer.weight, error, error)
     chosen = None if choose is None else choose(layer, fit, held, tail, start)
@@ -123,13 +125,16 @@ def _repair_layer(
 
 
 def _error(held: Sample, goal: Goal, tail: Tail, matrix: Array) -> float:
-    """Root of the squared error of what `matrix` makes, over the variation of what it is to make."""
+    """The root of the squared error with `matrix`, relative to the variation of the goal."""
     variation = float(np.clip(held.goal, goal.low, goal.high).var(axis=1, dtype=np.float64).sum()) or 1.0
     return float(np.sqrt(float(held.error(matrix, tail).sum()) / variation))
 
 
 def _support(layer: Layer, old: Array, new: Array) -> tuple[Array, Array] | None:
-    """Rows (group, K) and outputs (group, M) that may change; None where zeros of `new` are of neither kind."""
+    """Masks of the rows (group, K) and outputs (group, M) that may change.
+
+    None if `new` has zeros, not in `old`, that are neither whole rows nor whole outputs.
+    """
     gone = (new == 0) & (old != 0)
     rows = gone.any(axis=2) & ~new.any(axis=2)
     outputs = gone.any(axis=1) & ~new.any(axis=1)
@@ -145,7 +150,7 @@ def _matrix(layer: Layer, tensors: Mapping[str, onnx.TensorProto]) -> Array:
 
 
 def write_matrix(model: onnx.ModelProto, layer: Layer, matrix: Array) -> None:
-    """Put `matrix`, (group, K, M) with the bias in its last row, in place of the weight and bias of `layer`."""
+    """Replace the weight and bias of `layer` in `model` by `matrix`, (group, K, M), whose last row is the bias."""
     weight, bias = layer.tensors(matrix)
     tensors = constant_tensors(model)
     store(tensors[layer.weight], weight)
@@ -156,7 +161,7 @@ def write_matrix(model: onnx.ModelProto, layer: Layer, matrix: Array) -> None:
 
 
 def store(tensor: onnx.TensorProto, values: Array) -> None:
-    """Put `values` into a tensor, in its own shape and element type."""
+    """Replace the values of `tensor` by `values`, in the shape and element type of the tensor."""
     known = numpy_helper.to_array(tensor)
     stored = numpy_helper.from_array(values.reshape(known.shape).astype(known.dtype), tensor.name)
     stored.doc_string = tensor.doc_string

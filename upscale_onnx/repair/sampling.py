@@ -1,4 +1,4 @@
-"""Positions of one layer, drawn from both networks, in two parts: to fit on and to judge by."""
+"""Draws positions of one layer from both networks, in two parts: to fit on and to judge by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from upscale_onnx.repair.layers import Layer
 from upscale_onnx.runtime.activations import Walk
 from upscale_onnx.types import Array
 
-# Positions per unknown of one output: the error that the fit adds is about its inverse.
+# Positions per unknown of one output. The relative error by sampling is about 1 / this number.
 _PER_UNKNOWN = 200
 _LEAST = 10_000
 _MOST_BYTES = 2**28
@@ -24,10 +24,10 @@ _HELD_EVERY = 8
 def sample_layer(
     layer: Layer, goal: Goal, unpruned: Walk, pruned: Walk, samples: int, seed: int
 ) -> tuple[Sample, Sample]:
-    """The positions to fit on and, of every eighth input, those held out; types are float32.
+    """The positions to fit on, and those of every eighth input, which are held out; in float32.
 
-    Both walks hold what is needed: `unpruned` the goal, `pruned` what the layer reads and the goal's skip.
-    Inputs are known by their place along the first axis of what the layer reads.
+    The walks must hold the needed values: `unpruned` the goal's value, `pruned` the layer's source and the goal's skip.
+    Inputs are told apart by their index along the first axis of the source.
     """
     rng = np.random.default_rng(seed)
     each = _positions_each(layer, samples)
@@ -51,7 +51,7 @@ def sample_layer(
 
 
 def sample_moments(layer: Layer, walk: Walk, samples: int, seed: int) -> Array:
-    """The sum of x x^T over drawn positions, (group, K, K), x being what they read in the network of `walk`."""
+    """The sum of x x^T over drawn positions, (group, K, K); x is what a position reads in the network of `walk`."""
     rng = np.random.default_rng(seed)
     each = _positions_each(layer, samples)
     total: Array = np.zeros(())
@@ -70,7 +70,7 @@ def _positions_each(layer: Layer, samples: int) -> int:
 
 
 def _draw(rng: np.random.Generator, samples: int, positions: int, each: int) -> tuple[Array, Array]:
-    """Flat indices of positions, and the sample that each is of."""
+    """Flat indices of drawn positions, and the sample that each of them belongs to."""
     if each >= positions:
         return np.arange(samples * positions), np.repeat(np.arange(samples), positions)
     first = np.arange(samples)[:, None] * positions
@@ -80,7 +80,7 @@ def _draw(rng: np.random.Generator, samples: int, positions: int, each: int) -> 
 def _offset(layer: Layer, made: Array, skip: Any, chosen: Array) -> Array:
     if skip is None:
         return np.zeros((layer.group, chosen.size, 1), np.float32)
-    # An Add may spread a smaller value over the layer's output.
+    # An Add may broadcast a smaller value to the layer's output.
     return layer.rows(_single(np.broadcast_to(skip, made.shape)), chosen)
 
 

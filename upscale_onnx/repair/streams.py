@@ -1,4 +1,4 @@
-"""Values that only pass through additions between linear layers, so that any basis of their channels will do."""
+"""Streams: values between linear layers that only additions read, so that the basis of their channels is free."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from upscale_onnx.runtime.activations import reads
 
 @dataclass(frozen=True)
 class Stream:
-    """Layers that make, and layers that read, sums of the same channels.
+    """Layers that make, and layers that read, sums of the same channels. No other node reads a value of the stream.
 
-    No other node sees a value of the stream: were its channels mixed by an invertible matrix where they are made,
-    and mixed back where they are read, the model would compute what it did.
+    So the makers may multiply the channels by an invertible matrix, and the readers by its inverse, and the model
+    computes the same.
     """
 
     channels: int
@@ -54,7 +54,7 @@ def _stream(
     seen: Mapping[str, list[tuple[int, NodeProto | None]]],
     by_position: Mapping[int, Layer],
 ) -> Stream | None:
-    """The stream of these values; None where another node makes or sees one of them."""
+    """The stream of the values `names`; None if another node makes or reads one of them."""
     if any(name not in names for value in names if value in sums for name in sums[value].input):
         return None
     makers = [made_by[name] for name in names if name in made_by]
@@ -93,7 +93,7 @@ def _seen(model: onnx.ModelProto) -> dict[str, list[tuple[int, NodeProto | None]
 
 
 def _joined(sums: Mapping[str, NodeProto]) -> dict[str, str]:
-    """A forest in which values that an Add joins have one root."""
+    """A forest, as parents by name, in which all values that an Add joins have the same root."""
     parents: dict[str, str] = {}
     for output, node in sums.items():
         for name in node.input:

@@ -1,4 +1,4 @@
-"""The same model in other bases: what flows between linear layers turned so that channels can be pruned cheaply."""
+"""Changes the basis of the values between linear layers, so that their channels can be pruned at little cost."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from upscale_onnx.types import Array
 def turned(
     model: onnx.ModelProto, batches: Sequence[Mapping[str, Array]], amount: float, threads: int = 1
 ) -> onnx.ModelProto:
-    """A copy of `model` that computes the same, the channels of its linear streams being others.
+    """A copy of `model` that computes the same, with another basis of channels in each linear stream.
 
-    They are chosen so that every reader of a stream loses little, on `batches`, without the share `amount` of them;
-    `model` itself where it has no such stream.
+    The basis is chosen so that every reader of a stream loses little, on `batches`, without the share `amount` (0 to 1)
+    of the channels. A model without linear streams is returned as it is.
     """
     streams = linear_streams(model)
     if not streams:
@@ -58,7 +58,7 @@ def _axes(
 def _covariances(
     model: onnx.ModelProto, readers: Sequence[Layer], batches: Sequence[Mapping[str, Array]], threads: int
 ) -> dict[str, Array]:
-    """By value that a layer reads, the covariance of its channels."""
+    """For each value that one of `readers` reads, by name, the covariance of its channels, (C, C)."""
     places = {layer.source: layer for layer in readers}
     sums = {name: np.zeros((layer.channels + 1,) * 2) for name, layer in places.items()}
     for values in value_batches(model, list(places), batches, threads):

@@ -1,1 +1,1 @@
-"""Showing results: JSON and tables. Reads values, runs nothing."""
+"""Shows results as tables, JSON, CSV and plots. It runs nothing."""

@@ -1,4 +1,4 @@
-"""What the tables of a bench say: its races, and what the runners of each spend their time on."""
+"""The tables of a bench: its races, and the time by operator type of each runner."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from upscale_onnx.results import Bench, OperatorTotal, Profile
 
 
 def profile_table(profiles: Sequence[Profile]) -> Table:
-    """One row per operator type: its time in each profile, and how many nodes of the optimised graph it has there."""
+    """One row per operator type: its time in each profile, and its number of nodes in the optimised graph."""
     found = [{operator.op_type: operator for operator in profile.operators} for profile in profiles]
     op_types = list(dict.fromkeys(op_type for operators in found for op_type in operators))
     nothing = OperatorTotal("", 0, 0.0)
@@ -31,7 +31,7 @@ def profile_table(profiles: Sequence[Profile]) -> Table:
 
 
 def bench_tables(bench: Bench) -> tuple[Table, ...]:
-    """A table per race, each followed by its profile where there is one; several are told apart by their setting."""
+    """A table per race, followed by the profile of the race, if any. Several races are named by their settings."""
     several = len(bench.races) > 1
     tables: list[Table] = []
     for race in bench.races:
@@ -46,12 +46,12 @@ def bench_tables(bench: Bench) -> tuple[Table, ...]:
 
 
 def setting(batch: int | None, threads: int) -> str:
-    """A batch size and a number of threads for people."""
+    """A batch size and a number of threads as text for people."""
     shown = f"{threads} thread" if threads == 1 else f"{threads} threads"
     return shown if batch is None else f"batch {batch}, {shown}"
 
 
 def short_names(names: Sequence[str]) -> dict[str, str]:
-    """Each name without the folders, where that still tells them apart."""
+    """The names without their folders; with folders if they would not be unique."""
     short = {name: name.replace("\\", "/").rsplit("/", 1)[-1] for name in names}
     return short if len(set(short.values())) == len(short) and all(short.values()) else {name: name for name in names}

@@ -1,4 +1,4 @@
-"""Rows as CSV, nothing rounded; of races one line per runner and setting."""
+"""Tables and races as CSV, with unrounded numbers."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ COLUMNS = (
 
 
 def races_csv(races: Iterable[Race]) -> str:
-    """The text: a heading, then a line per runner of each race; what is not known is empty."""
+    """CSV text: a heading, then one line per runner of each race. Unknown values are empty."""
     known = ({**vars(race), **vars(timing), "runner": timing.name} for race in races for timing in race.timings)
     return rows_csv(COLUMNS, ([values[column] for column in COLUMNS] for values in known))
 
 
 def rows_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """The text: `columns`, then a line per row; None is empty."""
+    """CSV text: `columns`, then one line per row. None becomes empty."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
@@ -41,9 +41,9 @@ def rows_csv(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def write_csv(races: Iterable[Race], path: str | os.PathLike[str], files: NewFiles | None = None) -> None:
-    """Write `races_csv(races)` to `path`: at once, or with `files`.
+    """Write `races_csv(races)` to `path`, now or together with `files`.
 
-    Raises: ArgumentError where the file cannot be written.
+    Raises: ArgumentError if the file cannot be written.
     """
     write_whole(races_csv(races).encode(), path, files)
 
@@ -54,8 +54,8 @@ def write_rows(
     path: str | os.PathLike[str],
     files: NewFiles | None = None,
 ) -> None:
-    """Write `rows_csv(columns, rows)` to `path`: at once, or with `files`.
+    """Write `rows_csv(columns, rows)` to `path`, now or together with `files`.
 
-    Raises: ArgumentError where the file cannot be written.
+    Raises: ArgumentError if the file cannot be written.
     """
     write_whole(rows_csv(columns, rows).encode(), path, files)

@@ -1,4 +1,4 @@
-"""What layers lose, as a picture: a curve per layer, and how much of each may go."""
+"""A plot of the loss of layers: one curve per layer, and how much of each layer may be pruned."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _MOST_LEGEND = 12
 
 @dataclass(frozen=True)
 class Curve:
-    """What a layer loses. losses: one per amount; largest: the largest amount that is tolerated."""
+    """The loss of a layer. losses: one per amount. largest: the largest amount that is tolerated, a share 0 to 1."""
 
     name: str
     losses: tuple[float, ...]
@@ -40,11 +40,12 @@ def write_curves(
     title: str = "",
     files: NewFiles | None = None,
 ) -> None:
-    """Draw losses against amounts in one panel and the largest amounts in a second, in their order, to `path`.
+    """Draw a plot to `path`: losses against amounts in one panel, the largest amount of each layer in another.
 
-    Layers are coloured by their place; a dashed line is what is tolerated. It is written at once, or with `files`.
+    Layers are coloured by their position; a dashed line shows the tolerated loss. The file is written now or together
+    with `files`.
 
-    Raises: ArgumentError as `check_plot` does, and where the file cannot be written.
+    Raises: ArgumentError as in `check_plot`, or if the file cannot be written.
     """
     check_plot(path)
     from matplotlib import colormaps

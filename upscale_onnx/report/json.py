@@ -16,29 +16,29 @@ from upscale_onnx.errors import InternalError
 from upscale_onnx.files.publish import NewFiles, write_whole
 
 SCHEMA = 2
-"""Grows when a field is renamed, removed or changes its meaning; a new field does not change it."""
+"""The version of the format. It grows when a field is renamed, removed or changes its meaning, not for a new field."""
 
 
 def to_json(value: object) -> dict[str, Any]:
     """`value`, a dataclass of results such as a Report, as a dict of plain JSON types.
 
-    `schema` and `kind` (the class, in lower case) come first, then the fields in their order. Enum members
-    stand as their values, and NaN and infinities, which JSON cannot hold, as "nan", "inf" and "-inf".
+    `schema` and `kind` (the name of the class, in lower case) come first, then the fields in their order. Enum members
+    become their values. NaN and infinities, which JSON cannot hold, become "nan", "inf" and "-inf".
 
-    Raises: InternalError where a field has a type that JSON cannot hold.
+    Raises: InternalError if a field has a type that JSON cannot hold.
     """
     return {"schema": SCHEMA, "kind": type(value).__name__.lower(), **_fields(value)}
 
 
 def dump_json(value: object) -> str:
-    """The text of `to_json(value)`, indented, ending in a newline."""
+    """`to_json(value)` as indented text that ends in a newline."""
     return json.dumps(to_json(value), indent=2, allow_nan=False) + "\n"
 
 
 def write_json(value: object, path: str | os.PathLike[str], files: NewFiles | None = None) -> None:
-    """Write `dump_json(value)` to `path`, which holds what it held before or all of it: at once, or with `files`.
+    """Write `dump_json(value)` to `path`, now or together with `files`. The file is written whole or not at all.
 
-    Raises: ArgumentError where the file cannot be written.
+    Raises: ArgumentError if the file cannot be written.
     """
     write_whole(dump_json(value).encode(), path, files)
 

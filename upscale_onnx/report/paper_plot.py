@@ -1,4 +1,4 @@
-"""The two figures of the paper: what freedom from constraints gains, and what the export gains over the baseline."""
+"""The two figures of the paper: the gain by unconstrained masks, and the gain of the export over the baseline."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ _MOST_TICKS = 10
 
 
 class Line(Protocol):
-    """A line over amounts; low and high are the ends of each point's interval, or empty."""
+    """A line over amounts. `low` and `high` are the ends of each point's interval, or empty."""
 
     @property
     def label(self) -> str:
-        """What the legend says."""
+        """The text in the legend."""
 
     @property
     def amounts(self) -> tuple[float, ...]:
-        """Where the points are."""
+        """The horizontal positions of the points."""
 
     @property
     def values(self) -> tuple[float, ...]:
-        """How high they are."""
+        """The heights of the points."""
 
     @property
     def low(self) -> tuple[float, ...]:
-        """The lower ends."""
+        """The lower ends of the intervals."""
 
     @property
     def high(self) -> tuple[float, ...]:
-        """The upper ends."""
+        """The upper ends of the intervals."""
 
 
 def write_gap_plot(lines: Sequence[Line], axis: str, title: str, path: str | os.PathLike[str]) -> None:
-    """Draw lines around zero to `path`; axis: what their height is.
+    """Draw lines around zero to `path`. axis: the label of the vertical axis.
 
-    Raises: ArgumentError where matplotlib is missing or the file cannot be written.
+    Raises: ArgumentError if matplotlib is missing or the file cannot be written.
     """
     check_plot(path)
     from matplotlib.figure import Figure
@@ -66,10 +66,12 @@ def write_gap_plot(lines: Sequence[Line], axis: str, title: str, path: str | os.
 def write_latency_plot(
     groups: Sequence[tuple[Line, Line, Line]], unpruned_ms: float | None, title: str, path: str | os.PathLike[str]
 ) -> None:
-    """Draw to `path`, per group, the milliseconds of the baseline export (dashed) and of the compiled model in one
-    panel, and the ratio of the second to the first with its interval in another.
+    """Draw latencies and ratios to `path`, each in a panel.
 
-    Raises: ArgumentError where matplotlib is missing or the file cannot be written.
+    Per group, the first panel has the latency in ms of the baseline export (dashed) and of the compiled model. The
+    second panel has the ratio of the compiled model to the baseline, with its interval.
+
+    Raises: ArgumentError if matplotlib is missing or the file cannot be written.
     """
     check_plot(path)
     from matplotlib.figure import Figure
@@ -95,7 +97,7 @@ def write_latency_plot(
 
 
 def _whiskers(line: Line) -> list[list[float]] | None:
-    """Lengths below and above each point."""
+    """The lengths of the interval below and above each point; None without intervals."""
     if not line.low:
         return None
     below = [max(value - low, 0.0) for value, low in zip(line.values, line.low, strict=True)]
@@ -104,7 +106,7 @@ def _whiskers(line: Line) -> list[list[float]] | None:
 
 
 def _amounts(axes: Axes, lines: Sequence[Line]) -> None:
-    """Name the horizontal axis, with a tick at every amount unless they are many."""
+    """Label the horizontal axis, with a tick at every amount unless there are many."""
     axes.set_xlabel(_AMOUNT)
     amounts = sorted({amount for line in lines for amount in line.amounts})
     if len(amounts) <= _MOST_TICKS:
@@ -112,7 +114,7 @@ def _amounts(axes: Axes, lines: Sequence[Line]) -> None:
 
 
 def _legend(axes: Axes, entries: int) -> None:
-    # At the usual length, a dash and a half, a dashed line looks like a short one.
+    # At the usual length, a dashed line shows one and a half dashes, and looks like a short solid line.
     axes.legend(fontsize="x-small", ncols=1 + entries // _MANY, handlelength=4)
 
 

@@ -1,4 +1,4 @@
-"""Races as a picture: bars of latency, and of what it is made of where there are profiles."""
+"""A plot of races: bars of latency, and, if there are profiles, bars of the time by operator type."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 FORMATS = (".pdf", ".png", ".svg")
 
-_GROUP = 0.8  # of the distance between two groups of bars
+_GROUP = 0.8  # width of a group of bars, as a share of the distance between two groups
 _MOST_OPERATORS = 8
 _PANEL_INCHES = 6.0
 
 
 def check_plot(path: str | os.PathLike[str]) -> None:
-    """Check that a picture can be drawn, before anything is measured for it.
+    """Check that a plot can be drawn, before anything is measured for it.
 
-    Raises: ArgumentError where matplotlib is missing or the name of the file has no known ending.
+    Raises: ArgumentError if matplotlib is missing or the name of the file has no known ending.
     """
     if Path(path).suffix.lower() not in FORMATS:
         raise ArgumentError(f"{path}: a plot is written as {', '.join(FORMATS)}; choose a name that ends so")
@@ -39,9 +39,11 @@ def check_plot(path: str | os.PathLike[str]) -> None:
 
 
 def write_plot(bench: Bench, path: str | os.PathLike[str], files: NewFiles | None = None) -> None:
-    """Draw the races of `bench` in one panel, and its profiles in a second, to `path`: at once, or with `files`.
+    """Draw the races of `bench` in one panel, and its profiles in a second one, to `path`.
 
-    Raises: ArgumentError as `check_plot` does, and where the file cannot be written.
+    The file is written now or together with `files`.
+
+    Raises: ArgumentError as in `check_plot`, or if the file cannot be written.
     """
     check_plot(path)
     from matplotlib.figure import Figure
@@ -61,7 +63,7 @@ def write_plot(bench: Bench, path: str | os.PathLike[str], files: NewFiles | Non
 
 
 def _draw_races(axes: Axes, races: Sequence[Race]) -> None:
-    """A group of bars per race; a bar is the median, its whisker reaches from the 10th to the 90th percentile."""
+    """Draw a group of bars per race. A bar is the median; its whisker goes from the 10th to the 90th percentile."""
     names = list(dict.fromkeys(timing.name for race in races for timing in race.timings))
     labels = short_names(names)
     width = _GROUP / max(len(names), 1)
@@ -79,7 +81,7 @@ def _draw_races(axes: Axes, races: Sequence[Race]) -> None:
 
 
 def _draw_profiles(axes: Axes, profiles: Sequence[Profile]) -> None:
-    """A stacked bar per profile: the operator types that cost most, and the others together."""
+    """Draw a stacked bar per profile: the operator types that take most time, and all others together."""
     totals: dict[str, float] = {}
     for profile in profiles:
         for operator in profile.operators:
@@ -99,10 +101,10 @@ def _draw_profiles(axes: Axes, profiles: Sequence[Profile]) -> None:
 
 
 def _milliseconds(profile: Profile, op_type: str | None, shown: Sequence[str]) -> float:
-    """The time of one operator type, or with None of all that are not `shown`."""
+    """The time in ms of one operator type; with None, of all types that are not `shown`."""
     return sum(o.ms for o in profile.operators if (o.op_type == op_type if op_type else o.op_type not in shown))
 
 
 def literal(text: str) -> str:
-    """`text` as a label: not read as a formula, and in the legend even where it starts with an underscore."""
+    """`text` as a label for matplotlib: "$" starts no formula, and a leading "_" does not hide it from the legend."""
     return ("\u200b" if text.startswith("_") else "") + text.replace("$", r"\$")

@@ -1,4 +1,4 @@
-"""What the tables say: rows of raw values, which each rendering formats in its own way."""
+"""The contents of tables: rows of raw values, which each form of output formats in its own way."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _EXAMPLES = 3
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under columns, and single facts about all of them.
+    """A table: rows under columns, and single facts about all rows.
 
-    name: the word that plain lines start with. The first column names the row.
+    name: the word that starts each line of plain text. The first column names the row.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Table:
 
 
 def summary_table(report: Report) -> Table:
-    """The export that was chosen, the channels that were masked first, and where the time went."""
+    """The chosen export, the number of masked channels, the effect of pruning, the seconds of each stage, and notes."""
     facts: list[tuple[str, Cell]] = [("export", report.export), ("masked_channels", report.masked_channels)]
     if report.bound_ratio is not None:
         facts.append(("bound_ratio", report.bound_ratio))
@@ -42,21 +42,21 @@ def summary_table(report: Report) -> Table:
 
 
 def _equality(verification: Verification | None) -> str:
-    """That the compiled model is the pruned one, and how that was shown."""
+    """A sentence on whether the compiled model equals the pruned one, and how that was shown."""
     if verification is None:
         return "was not compared with the pruned model"
     shown = []
     if verification.local is not None:
-        shown.append(f"{verification.local.proven} of {verification.local.regions} regions, each by itself")
+        shown.append(f"{verification.local.proven} of {verification.local.regions} regions one by one")
     if verification.trials:
         shown.append(
-            f"{verification.trials} runs of all, within {verification.tolerance:.2g} of the size of each output"
+            f"{verification.trials} runs of whole models, within {verification.tolerance:.2g} of each output's scale"
         )
     return f"equals the pruned model: shown in {' and '.join(shown)}"
 
 
 def stats_table(before: ModelStats, after: ModelStats) -> Table:
-    """Size and arithmetic before and after, and the ratio of the two."""
+    """Sizes and counts of operations before and after, and their ratios."""
     names = ("parameters", "bytes", "macs", "nodes", "copied_bytes")
     pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
     rows = tuple((name, old, new, new / old if old else None) for name, old, new in pairs)
@@ -64,7 +64,7 @@ def stats_table(before: ModelStats, after: ModelStats) -> Table:
 
 
 def model_table(stats: ModelStats) -> Table:
-    """Size and arithmetic of one model."""
+    """Sizes and counts of operations of one model."""
     facts = (
         ("parameters", stats.parameters),
         ("bytes", stats.bytes),
@@ -76,7 +76,7 @@ def model_table(stats: ModelStats) -> Table:
 
 
 def segments_table(segments: Sequence[Segment]) -> Table:
-    """One row per segment: how many classes it has, how many live, and the size of its parts."""
+    """One row per segment: its number of channel classes, of live ones, and of its nodes by kind."""
     columns = ("#", "classes", "live", "producers", "carriers", "consumers", "forks", "joins", "refusals")
     rows = tuple(
         (
@@ -96,7 +96,7 @@ def segments_table(segments: Sequence[Segment]) -> Table:
 
 
 def producers_table(segments: Sequence[Segment]) -> Table:
-    """One row per producer: the channels it creates, and how many are live and how many constant."""
+    """One row per producer: the number of channels that it makes, of live ones, and of constant ones."""
     rows = tuple(
         (p.node, s.index, p.op_type, p.value, p.axis, p.channels, p.live, p.constant)
         for s in segments
@@ -107,7 +107,7 @@ def producers_table(segments: Sequence[Segment]) -> Table:
 
 
 def consumers_table(segments: Sequence[Segment]) -> Table:
-    """One row per consumer: the channels it is given, and how many it demands."""
+    """One row per consumer: the number of channels that it reads, and of those that it demands."""
     rows = tuple(
         (c.node, s.index, c.op_type, c.value, c.axis, c.channels, c.demanded) for s in segments for c in s.consumers
     )
@@ -116,7 +116,7 @@ def consumers_table(segments: Sequence[Segment]) -> Table:
 
 
 def refusals_table(refusals: Sequence[Refusal]) -> Table:
-    """One row per reason, the commonest first: how many nodes were left alone for it, and the first of them."""
+    """One row per reason, the most frequent first: how many nodes were left alone for it, and the first three."""
     by_reason: defaultdict[Reason, list[Refusal]] = defaultdict(list)
     for refusal in refusals:
         by_reason[refusal.reason].append(refusal)
@@ -126,7 +126,7 @@ def refusals_table(refusals: Sequence[Refusal]) -> Table:
 
 
 def refused_nodes_table(refusals: Sequence[Refusal], segments: Sequence[Segment]) -> Table:
-    """One row per node that was left alone: why, and the segments it bounds."""
+    """One row per node that was left alone: the reason, and the segments that it bounds."""
     places: defaultdict[Refusal, list[str]] = defaultdict(list)
     for segment in segments:
         for refusal in segment.refusals:
@@ -136,7 +136,7 @@ def refused_nodes_table(refusals: Sequence[Refusal], segments: Sequence[Segment]
 
 
 def verification_table(verification: Verification) -> Table:
-    """One row per output: the largest error over all trials; and the verdict."""
+    """One row per output with its largest errors over all trials; the facts hold the verdict."""
     rows = tuple(
         (o.output, o.max_absolute, o.relative, o.tolerance, o.cosine, o.argmax_agreement) for o in verification.outputs
     )
@@ -161,7 +161,7 @@ def verification_table(verification: Verification) -> Table:
 
 
 def decisions_table(decisions: Sequence[Decision]) -> Table:
-    """One row per planned value: what its consumers are handed, predicted and measured time."""
+    """One row per planned value: how many channels each consumer is handed, and the predicted and measured ms."""
     rows = tuple(
         (d.value, d.segment, d.channels, " ".join(map(str, d.handed)), d.predicted_ms, d.measured_ms) for d in decisions
     )
@@ -170,7 +170,7 @@ def decisions_table(decisions: Sequence[Decision]) -> Table:
 
 
 def race_table(race: Race) -> Table:
-    """One row per runner: its latency and how it compares with the first, with the interval where it is known."""
+    """One row per runner: its latency in ms, and its ratio to the first runner, with the interval if it is known."""
     columns: tuple[str, ...] = ("runner", "median_ms", "p10_ms", "p90_ms", "ratio")
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (t.name, t.median_ms, t.p10_ms, t.p90_ms, t.ratio, t.ratio_low, t.ratio_high) for t in race.timings

@@ -1,4 +1,4 @@
-"""Rows as text: rich tables for a terminal, lines that can be searched for everything else."""
+"""Tables as text: rich tables for a terminal, plain lines that can be searched for everything else."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from rich.text import Text
 from upscale_onnx.report.rows import Cell, Table
 
 _LONGEST_KEY = 48
-# Names may be folded down to this many characters, but no further: then a table is too wide for the screen.
+# Names may be folded into lines of this many characters, not fewer. A table that needs fewer is too wide.
 _LEAST_NAME = 12
 _GAP = 2
 
 
 def rich_tables(tables: Iterable[Table], width: int) -> RenderableType:
-    """`tables` for a rich console of `width` columns; those that do not fit are lines, as in `plain_text`."""
+    """`tables` for a rich console of `width` characters. Tables that are too wide become lines, as in `plain_text`."""
     return Group(*(_rich_table(table, width) for table in tables if table.rows or table.facts))
 
 
 def plain_text(tables: Iterable[Table]) -> str:
-    """`tables` as lines of a key and its values, without colour, whatever the width of the screen.
+    """`tables` as lines of a key and its values, without colour and of any length.
 
-    A fact is the line `table.fact value`; a row is `table.row column value column value ...`, with columns
-    below each other. Numbers are not grouped; what is not known is `-`.
+    A fact is the line `table.fact value`; a row is `table.row column value column value ...`, with aligned columns.
+    Numbers have no thousands separators; unknown values are `-`.
     """
     tables = list(tables)
     keys = [len(key) for table in tables for key, _ in _plain_lines(table)]
@@ -35,7 +35,7 @@ def plain_text(tables: Iterable[Table]) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` with control characters escaped: names in a model are not to move the cursor or end a line."""
+    """`text` with control characters escaped, so that names in a model cannot move the cursor or end a line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -68,8 +68,10 @@ def _is_numeric(table: Table, index: int) -> bool:
 
 
 def _least_widths(table: Table, *, broken: bool) -> list[int]:
-    """The characters that each column needs: for all of its numbers, for the start of its names, and for its heading,
-    or the longest word of that where it is broken into lines."""
+    """The least width of each column in characters: enough for its numbers, the start of its names, and its heading.
+
+    broken: the heading is broken into one word per line.
+    """
     found = []
     for index, column in enumerate(table.columns):
         cells = max(len(_grouped(row[index])) for row in table.rows)
@@ -87,7 +89,7 @@ def _rich_facts(table: Table) -> RenderableType:
 
 
 def _drawing(title: str) -> rich.table.Table:
-    """An empty table of few lines, so that nine columns fit into 80 characters."""
+    """An empty table with few rules, so that nine columns fit into 80 characters."""
     return rich.table.Table(
         title=Text(title, style="bold"),
         title_justify="left",
@@ -115,7 +117,7 @@ def _columns(names: Sequence[str], row: Sequence[str], widths: Sequence[int]) ->
 
 
 def _grouped(cell: Cell) -> str:
-    """For people: thousands apart, three or four digits of a fraction."""
+    """`cell` as text for people: thousands are separated, fractions have four digits."""
     if isinstance(cell, int) and not isinstance(cell, bool):
         return f"{cell:,}"
     return f"{cell:.4g}" if isinstance(cell, float) else _exact(cell)

@@ -1,4 +1,4 @@
-"""What a compile, a verification and a race return: frozen values that reports read."""
+"""The results of a compile, a verification and a race: frozen values that reports read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a compile claims of the values that the model and its compiled form both hold."""
+"""The claims of a compile about values that the original and the compiled model both hold."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from upscale_onnx.types import FloatArray, IntArray
 class Claim:
     """What the compiled model holds of one value of the original.
 
-    sizes: `(rank,)`, the number of channels along each axis of the original value, 1 along axes that are no channel
-    axes. held: same rank, the flat position in `sizes` of the original channel that now sits there; -1 where nothing
-    is claimed of what sits there. None: every channel, in its original order. constants: of shape `sizes`, the number
-    that a channel of the original always is, NaN where it varies; None where all vary.
+    sizes: the number of channels of the original value along each axis, 1 along axes that are no channel axes.
+    held: an array of the same rank; each entry is the flat index, into `sizes`, of the original channel at this place
+    of the compiled value, or -1 if nothing is claimed about the place. None: all channels, in their original order.
+    constants: an array of shape `sizes` with the constant number of each channel of the original, NaN for channels
+    that vary; None if all vary.
     """
 
     sizes: tuple[int, ...]
@@ -25,7 +26,7 @@ class Claim:
 
 @dataclass(frozen=True, eq=False)
 class Certificate:
-    """The claims of one compile by the name of the value. original, compiled: digests of the two models."""
+    """The claims of one compile, by the names of values. original, compiled: SHA-256 checksums of the two models."""
 
     claims: Mapping[str, Claim]
     original: str

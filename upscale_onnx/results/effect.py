@@ -1,4 +1,4 @@
-"""What pruning cost a model: a value that reports read."""
+"""The effect of pruning on the outputs and the accuracy of a model."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from dataclasses import dataclass
 class PruningEffect:
     """How far pruning moved the outputs of a model.
 
-    data: what it was measured on; samples: how many of them. distance: the largest, over the outputs, of |y - y'| / |y|
-    (Euclidean norms over all samples), None where it could not be measured. accuracy_before, accuracy_after: top-1, a
-    share of 1, where the calibration data has labels. detail: why something was not measured.
+    data: what it was measured on.
+    samples: how many samples it was measured on.
+    distance: the largest |y - y'| / |y| over the outputs y (Euclidean norms over all samples); None if it could not be
+    measured.
+    accuracy_before, accuracy_after: top-1 accuracy, a share of 1; None if the calibration data has no labels.
+    detail: why something was not measured.
     """
 
     data: str = ""
@@ -23,14 +26,14 @@ class PruningEffect:
 
     @property
     def loss(self) -> float | None:
-        """The accuracy lost where it is known, else the distance; None where nothing was measured."""
+        """The loss of accuracy if it is known, else the distance; None if nothing was measured."""
         if self.accuracy_before is None or self.accuracy_after is None:
             return self.distance
         return self.accuracy_before - self.accuracy_after
 
     @property
     def text(self) -> str:
-        """What is known, in one line."""
+        """All that is known, as one line of text."""
         said = []
         if self.accuracy_before is not None and self.accuracy_after is not None:
             said.append(f"top-1 went from {self.accuracy_before:.1%} to {self.accuracy_after:.1%}")

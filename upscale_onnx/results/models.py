@@ -1,4 +1,4 @@
-"""What a model is made of: its size, its segments, and the nodes that are left alone."""
+"""Facts about a model: its size, its segments, and the nodes that are left alone."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from upscale_onnx.errors import Reason
 
 @dataclass(frozen=True)
 class ModelStats:
-    """Size and arithmetic of a model.
+    """Sizes of a model, and the counts of its operations.
 
-    parameters: elements of all constants, of whatever type; macs: multiply-accumulates of one inference
-    (dynamic dimensions counted as 1); copied_bytes: bytes written per inference by Slice, Gather,
-    Split and Concat; bytes: size of the file, its external data included.
+    parameters: the number of elements of all constants of all types.
+    macs: multiply-accumulates of one inference; dynamic dimensions count as 1.
+    nodes: the number of nodes.
+    copied_bytes: the bytes that Slice, Gather, Split and Concat write in one inference.
+    bytes: the size of the file with its external data.
     """
 
     parameters: int
@@ -35,7 +37,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Producer:
-    """A node whose weights create `channels` channels of `value` along `axis`."""
+    """A node whose weights make `channels` channels of `value` along `axis`: `live` are live, `constant` constant."""
 
     node: str
     op_type: str

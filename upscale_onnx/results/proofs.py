@@ -1,4 +1,4 @@
-"""What shows that two models are equal, or that they differ."""
+"""Results of proofs that two models are equal or differ."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class OutputError:
-    """How far one output of the compiled model is from the original's, the worst over all trials.
+    """How far one output of the compiled model is from the original's; the worst over all trials.
 
-    max_absolute: largest absolute difference; relative: that over the largest magnitude of the
-    original's output; cosine: smallest cosine similarity; argmax_agreement: share of rows with the
-    same largest entry, None where the output is not a classifier's (rank 2, more than one column);
-    tolerance: the largest relative error at which it is called equal.
+    max_absolute: the largest absolute difference.
+    relative: the largest difference relative to the largest magnitude of the original's output.
+    cosine: the smallest cosine similarity.
+    argmax_agreement: the share of rows with the same largest entry; None unless the output has rank 2 and more than
+    one column, as that of a classifier.
+    tolerance: the largest relative error at which the output counts as equal.
     """
 
     output: str
@@ -26,12 +28,17 @@ class OutputError:
 
 @dataclass(frozen=True)
 class Verification:
-    """The outcome of comparing two models. `equal` is the verdict: of the global check, under the tolerance of each
-    output, and of the local proof, where there is one.
+    """The result of comparing two models.
 
-    tolerance: the largest of these; activations: how many channels enter activations that clip (Relu, Clip, …);
-    asleep: how many of these were clipped in every trial, so that nothing was seen of what they do;
-    undecided: the models are not shown to be equal, and not to differ either.
+    equal: the verdict of the global check, under the tolerance of each output, and of the local proof, if any.
+    tolerance: the largest tolerance of all outputs.
+    outputs: the errors of each output.
+    trials: how many runs of the whole models were compared.
+    shapes: the shapes of the inputs in each trial, by name.
+    detail: why the models are not equal, or how equality was shown.
+    activations: how many channels enter activations that clip (Relu, Clip, …).
+    asleep: how many of these channels were clipped in every trial, so that the trials show nothing about them.
+    undecided: the models were shown neither equal nor different.
     """
 
     equal: bool
@@ -49,7 +56,12 @@ class Verification:
 
 @dataclass(frozen=True)
 class Unproven:
-    """A region that was not shown equal: the value it makes, why, and the values that the original computes in it."""
+    """A region that was not shown equal.
+
+    value: the value that the region makes.
+    detail: why it was not shown equal.
+    inside: the values that the original computes in the region.
+    """
 
     value: str
     detail: str
@@ -58,8 +70,13 @@ class Unproven:
 
 @dataclass(frozen=True)
 class LocalProof:
-    """The outcome of a local proof: how many regions there are, how many were shown equal, which were shown to differ,
-    and which could not be run."""
+    """The result of a local proof.
+
+    regions: how many regions there are.
+    proven: how many were shown equal.
+    refuted: those that differ.
+    unrunnable: those that could not be run.
+    """
 
     regions: int
     proven: int

@@ -1,4 +1,4 @@
-"""What was timed: races, and where the time of their runners goes."""
+"""Results of races, and the time of their runners by operator type."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timing:
-    """Latency of one runner in milliseconds; `ratio` is its median over the first runner's.
+    """The latency of one runner: its median and its 10th and 90th percentile, in ms.
 
-    ratio_low, ratio_high: the 95 % confidence interval of `ratio`; None where it was not computed.
+    ratio: its time relative to the first runner's, the median over rounds.
+    ratio_low, ratio_high: the 95 % confidence interval of `ratio`; None if it was not computed.
     """
 
     name: str
@@ -26,7 +27,7 @@ class Timing:
 class Race:
     """An interleaved race. The first timing is the reference; `winner` is the fastest runner.
 
-    batch: the first dimension of the inputs where one was asked for, otherwise None.
+    batch: the batch size, if one was asked for, otherwise None.
     """
 
     timings: tuple[Timing, ...]
@@ -39,7 +40,7 @@ class Race:
 
 @dataclass(frozen=True)
 class OperatorTotal:
-    """The nodes of one operator type in the runtime's optimised graph, and their time per inference together."""
+    """The number of nodes of one operator type in onnxruntime's optimised graph, and their total ms per inference."""
 
     op_type: str
     nodes: int
@@ -48,7 +49,7 @@ class OperatorTotal:
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the time of one runner goes, the slowest operator type first."""
+    """The time of one runner by operator type, the slowest type first."""
 
     name: str
     operators: tuple[OperatorTotal, ...]
@@ -59,7 +60,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class Bench:
-    """Races under several settings, the profiles of their runners, and one line for each that could not be run."""
+    """Races with several settings, the profiles of their runners, and one line of text per runner that was skipped."""
 
     machine: Mapping[str, str | int]
     races: tuple[Race, ...]

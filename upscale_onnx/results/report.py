@@ -1,4 +1,4 @@
-"""What a compile returns, and all that is told about it."""
+"""The result of a compile, and its report."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Decision:
-    """How the consumers of one value are served, and whether that went as predicted.
+    """How the consumers of one value get its channels, with predicted and measured times.
 
-    segment: index of the segment, None where the value has no channel classes. channels: what the value
-    emits. handed: per consumer how many of them it is handed. lowerings: per consumer how that is done: "keep" (it
-    reads the value itself), "selection", or pieces of the value, "split", "split+add" or "split+concat". The times
-    are of the consumers with the selections in front of them, in milliseconds; measured_ms is None where the
-    runtime's profile does not tell them apart.
+    segment: the index of the segment; None if the value has no channel classes.
+    channels: how many channels the value emits.
+    handed: per consumer, how many of these channels it is handed.
+    lowerings: per consumer, how it is handed them: "keep" (it reads the value itself), "selection", or in pieces,
+    "split", "split+add" or "split+concat".
+    predicted_ms, measured_ms: times of the consumers and of the selections in front of them. measured_ms is None if
+    the profile of onnxruntime does not tell these nodes apart.
     """
 
     value: str
@@ -39,9 +41,11 @@ class Decision:
 
 @dataclass(frozen=True)
 class KeptChannels:
-    """How many channels a decision leaves in use, on the side that is pruned; keep_ratio: of all.
+    """How many channels of a layer, or of layers that lose their channels together, pruning keeps.
 
-    weights: those it is about, one layer's, or all that lose their channels together; weight, node: the first of them.
+    weights: the weights of these layers; weight, node: the first of them.
+    channels: how many channels there are on the side that is pruned.
+    kept: how many of them are kept; keep_ratio: their share, 0 to 1.
     """
 
     weight: str
@@ -54,9 +58,15 @@ class KeptChannels:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is told about one compile. profile: what the layers that may be pruned keep, where anything is
-    pruned first. effect: what that did to the outputs, None where nothing is. notes: one line each, where something was
-    not done that might have been expected: why, and what to try."""
+    """All that is reported about one compile.
+
+    masked_channels: how many channels were pruned before the compile.
+    seconds: the time of each stage.
+    bound_ratio: the share of the input's latency below which no selections could bring it; None without a race.
+    profile: how many channels each prunable layer keeps, if anything is pruned.
+    notes: one line for each thing that was not done although it might be expected: why, and what to try.
+    effect: the effect of pruning on the outputs; None if nothing is pruned.
+    """
 
     export: str
     before: ModelStats
@@ -76,8 +86,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Result:
-    """A compiled model, its report and the segments of the input. masked: the model that it was shown equal to, the
-    input where nothing was pruned. claims: what it holds of the values of that one, by name."""
+    """A compiled model and its report.
+
+    masked: the model that it was shown equal to: the pruned model, or the input if nothing was pruned.
+    claims: what the compiled model holds of the values of `masked`, by name.
+    """
 
     model: onnx.ModelProto
     report: Report

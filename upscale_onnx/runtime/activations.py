@@ -1,4 +1,4 @@
-"""Values inside a model over calibration data, batch by batch, so that memory does not grow with the data."""
+"""Values inside of a model over calibration data, batch by batch, so that memory does not grow with the data."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _MEASURE_BYTES = 2**26
 
 
 def batches_of(inputs: Mapping[str, Array], size: int) -> tuple[Inputs, ...]:
-    """`inputs` cut along their first axis into pieces of `size` samples; the last one may be smaller.
+    """`inputs` cut along their first axis into batches of `size` samples; the last one may be smaller.
 
-    Arrays without a first axis are handed to every piece as they are.
+    Scalars are part of every batch.
     """
     count = max((array.shape[0] for array in inputs.values() if array.ndim), default=0)
     return tuple(
@@ -35,26 +35,26 @@ def batches_of(inputs: Mapping[str, Array], size: int) -> tuple[Inputs, ...]:
 
 
 def has_fixed_batch(model: ModelProto) -> bool:
-    """Whether any input of `model` fixes its first axis, so that batches cannot be cut."""
+    """Whether any input of `model` fixes the size of its first axis, so that the batch size cannot be chosen."""
     fed = {spec.name for spec in input_specs(model)}
     shapes = [value.type.tensor_type.shape.dim for value in model.graph.input if value.name in fed]
     return any(bool(dims) and dims[0].dim_value > 0 for dims in shapes)
 
 
 def elements_of_all(model: ModelProto) -> int:
-    """How many elements all values of `model` have together, at least 1; dynamic sizes count as 1."""
+    """The number of elements of all values of `model` together, at least 1; dynamic sizes count as 1."""
     return max(sum(_element_counts(model)), 1)
 
 
 def sample_count(batches: Sequence[Mapping[str, Array]]) -> int:
-    """How many samples all batches hold, along the first axis of their inputs."""
+    """The number of samples in all batches, along the first axis of their inputs."""
     return sum(max(array.shape[0] for array in batch.values() if array.ndim) for batch in batches)
 
 
 def value_batches(
     model: ModelProto, names: Sequence[str], batches: Sequence[Mapping[str, Array]], threads: int = 1
 ) -> Iterator[dict[str, Array]]:
-    """For each batch, the values called `names`, which may be any in the main graph of `model`.
+    """For each batch, the values called `names`; these may be any values in the main graph of `model`.
 
     Raises:
         ModelError: onnxruntime cannot run the model on a batch.
@@ -80,7 +80,7 @@ def _part(
     wanted: Sequence[str],
     types: Mapping[str, TypeProto],
 ) -> ModelProto:
-    """A model of those of `nodes`, in their order, that compute the values `wanted` from the values `given`."""
+    """A model that computes the values `wanted` from the values `given`, with those of `nodes` that it needs."""
     needed = set(wanted)
     chosen: list[NodeProto] = []
     for node in reversed(nodes):
@@ -109,7 +109,7 @@ def reads(node: NodeProto) -> set[str]:
 
 
 def constant_nodes(model: ModelProto) -> frozenset[int]:
-    """Positions of the nodes of the main graph that compute from constants alone."""
+    """Positions of the nodes in the main graph that depend on constants alone."""
     constants = {tensor.name for tensor in model.graph.initializer}
     constants |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     found = set()
@@ -121,7 +121,7 @@ def constant_nodes(model: ModelProto) -> frozenset[int]:
 
 
 def _types(model: ModelProto) -> dict[str, TypeProto]:
-    """Element types without shapes: a declared batch size would not hold for every batch."""
+    """The types of all values without their shapes: a declared batch size would not hold for every batch."""
     types = {}
     for name, shape in infer_shapes(model).items():
         if shape.dtype:
@@ -137,10 +137,10 @@ def _open(value_type: TypeProto) -> TypeProto:
 
 
 class Walk:
-    """A model run piece by piece over all batches, so that the weights of what has not run yet may still change.
+    """Runs a model over all batches, a few nodes at a time, so that weights of later nodes may change meanwhile.
 
-    Between two pieces the values that later nodes read are held: in memory up to `spill_bytes`, beyond that in
-    a temporary file. `keep`: values to hold until they are released, though no node reads them any more.
+    Values that later nodes read are held: up to `spill_bytes` in memory, the others in temporary files. The values
+    called `keep` are held until they are released, even if no node reads them any more.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class Walk:
         nodes = [everything[i] for i in range(self._done, position) if i not in self._constants]
         made = [name for node in nodes for name in node.output if name and self._is_live(name, position)]
         self._done = position
-        if not made:  # constants alone, or what nobody reads: onnxruntime takes no graph without outputs
+        if not made:  # only constants, or values that nobody reads: onnxruntime takes no graph without outputs
             for held in self._held:
                 self._forget(held, position)
             return
@@ -197,18 +197,18 @@ class Walk:
             held.update((name, self._store.hold(array)) for name, array in zip(made, found, strict=True))
 
     def release(self, name: str) -> None:
-        """Hold the value `name` no longer than nodes read it."""
+        """Hold the value `name` only as long as nodes read it."""
         self._keep.discard(name)
 
     def values(self, name: str) -> Iterator[Array]:
-        """The value `name`, batch by batch: a held one, or one that does not depend on the inputs."""
+        """The value `name`, batch by batch. It must be held or be independent of the inputs."""
         if name not in self._constant_values:
             return (held[name] for held in self._held)
         constant = next(value_batches(self._model, [name], [{}], self._threads))[name]
         return repeat(constant, len(self._held))
 
     def _forget(self, held: dict[str, Array], position: int) -> None:
-        """Let go of what no node from `position` on reads."""
+        """Drop the values that no node from `position` on reads."""
         for name in [name for name in held if not self._is_live(name, position)]:
             self._store.release(held.pop(name))
 
@@ -217,7 +217,7 @@ class Walk:
 
 
 class _Store:
-    """Arrays in memory, or in files where there are too many."""
+    """Holds arrays: up to `spill_bytes` in memory, the others in temporary files."""
 
     def __init__(self, spill_bytes: int) -> None:
         self._left = spill_bytes
@@ -253,7 +253,7 @@ class _Store:
 
 
 def batch_size(model: ModelProto, inputs: Mapping[str, Array], most: int = 64) -> int:
-    """Samples per batch: what the model fixes, or as many as keep its largest value around 64 MB."""
+    """Samples per batch: the size that the model fixes, else at most `most`, so that no value is larger than 64 MB."""
     fixed = [
         value.type.tensor_type.shape.dim[0].dim_value
         for value in model.graph.input
@@ -270,6 +270,6 @@ def batch_size(model: ModelProto, inputs: Mapping[str, Array], most: int = 64) -
 
 
 def _element_counts(model: ModelProto) -> list[int]:
-    """How many elements each value of `model` has; dynamic sizes count as 1."""
+    """The number of elements of each value of `model`; dynamic sizes count as 1."""
     shapes = infer_shapes(model).values()
     return [element_count([dim if isinstance(dim, int) else 1 for dim in shape.dims]) for shape in shapes]

@@ -1,4 +1,4 @@
-"""Which channels enter an activation that clips them in every trial, so that nobody saw what they do."""
+"""How many channels an activation clips in every trial. The trials show nothing about such sleeping channels."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ _CLIPPING = frozenset(("Relu", "Clip", "ThresholdedRelu", "HardSigmoid", "HardSw
 _CHANNELS_LAST = frozenset(("MatMul", "Gemm"))
 _PASSED = frozenset(("Add", "BatchNormalization", "Mul", "LayerNormalization"))
 _MOST_BYTES = 2**29
-# A channel is constant where its mean is its largest value but for the rounding of a mean.
+# A channel is constant if its mean equals its largest value, apart from the rounding of a mean.
 _CONSTANT = 1e-6
 _AXES_AS_INPUT = 18  # the opset from which ReduceMax takes its axes as an input
 
 
 @dataclass(frozen=True)
 class Activity:
-    """How many channels enter activations that clip, and how many of them never did anything."""
+    """How many channels enter activations that clip, and how many of them were constant behind it in all trials."""
 
     channels: int = 0
     asleep: int = 0
 
 
 def activity(model: ModelProto, shapes: Mapping[str, Shape], feeds: Sequence[Inputs], provider: Device) -> Activity:
-    """The channels whose activation was constant throughout, although what enters it varied.
+    """Count the channels that are constant behind an activation in all trials although they vary in front of it.
 
-    Only the largest value and the mean per channel leave the graph, so that memory stays small; after the first
-    trial only those activations are watched that a channel still sleeps in. Nothing is said of models for which
-    this cannot be computed.
+    The model returns only the largest value and the mean of each channel, so that memory stays small. After the first
+    trial, only activations with a channel that was constant are watched. Both counts are 0 if this cannot be
+    computed for the model.
     """
     watched = _watched(model, shapes)
     if not watched or sum(stored_bytes(tensor) for tensor in model.graph.initializer) > _MOST_BYTES:
@@ -61,7 +61,7 @@ def activity(model: ModelProto, shapes: Mapping[str, Shape], feeds: Sequence[Inp
 def _extremes(
     model: ModelProto, values: Sequence[tuple[str, _Watched]], feeds: Sequence[Inputs], provider: Device
 ) -> list[Array]:
-    """For each value, which of its channels are constant over all `feeds`."""
+    """For each value, a mask of the channels that are constant over all `feeds`."""
     session = make_session(_with_extremes(model, values), provider=provider)
     runs = [run(session, feed) for feed in feeds]
     found = []
@@ -79,7 +79,7 @@ def _extremes(
 
 @dataclass(frozen=True)
 class _Watched:
-    """The value that enters an activation, the one that leaves it, and where their channels are."""
+    """The input and output of an activation, their rank and the axis of their channels."""
 
     entering: str
     leaving: str
@@ -88,7 +88,7 @@ class _Watched:
 
     @property
     def pools(self) -> bool:
-        """Whether onnxruntime has a fast kernel for its extremes: pooling over all of a picture."""
+        """Whether global pooling computes the largest value and the mean. It is faster than a reduction."""
         return self.rank == 4 and self.axis == 1
 
 
@@ -106,7 +106,7 @@ def _watched(model: ModelProto, shapes: Mapping[str, Shape]) -> list[_Watched]:
 
 
 def _channel_axis(node: NodeProto, shape: Shape, makers: Mapping[str, NodeProto]) -> int | None:
-    """The axis of the channels, which is the last one behind a MatMul, else the second; None if its size is open."""
+    """The channel axis: the last one behind a MatMul or Gemm, else the second one. None if its size is open."""
     if shape.rank < 2:
         return None
     name = node.input[0]
@@ -118,7 +118,7 @@ def _channel_axis(node: NodeProto, shape: Shape, makers: Mapping[str, NodeProto]
 
 
 def _with_extremes(model: ModelProto, values: Sequence[tuple[str, _Watched]]) -> ModelProto:
-    """A model whose outputs are the largest value and the mean per channel of each of `values`."""
+    """`model` with other outputs: the largest value and the mean per channel of each of `values`."""
     result = ModelProto()
     copy_fields(model, result, skip=("graph", "training_info"))
     copy_fields(model.graph, result.graph, skip=("node", "output", "value_info"))
@@ -138,7 +138,7 @@ def _with_extremes(model: ModelProto, values: Sequence[tuple[str, _Watched]]) ->
                     node.attribute.append(helper.make_attribute("axes", others))
             added[value].append(node)
             result.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    # Each stands right behind what it reads, so that no value is kept for longer than in the model itself.
+    # The added nodes follow the node that they read, so that no value is kept longer than in the model itself.
     for node in model.graph.node:
         result.graph.node.add().CopyFrom(node)
         for name in node.output:

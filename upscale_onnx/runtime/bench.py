@@ -1,4 +1,4 @@
-"""Races: models timed in turns, so that what slows the machine slows them all."""
+"""Races: models are timed in turns, so that a slow phase of the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _CUDA = "CUDAExecutionProvider"
 
 Infer = Callable[[], object]
 Engine = Callable[[Inputs], Infer]
-"""Another runtime: it is given the inputs and returns what runs one inference on them."""
+"""Another runtime: a function that takes the inputs and returns a function that runs one inference on them."""
 Runner = ModelProto | str | os.PathLike[str] | Engine
 
 
@@ -44,7 +44,7 @@ class _Runner:
     infer: Infer
     iterations: int = 1
     seconds: list[float] = field(default_factory=list)  # one median per round
-    rounds: list[int] = field(default_factory=list)  # the rounds it took part in
+    rounds: list[int] = field(default_factory=list)  # the rounds that the runner took part in
 
 
 def race(
@@ -62,16 +62,19 @@ def race(
     skip: Callable[[str, ModelError], None] | None = None,
     told: Callable[[float], None] | None = None,
 ) -> Race:
-    """Latencies of models that take the same inputs, measured in interleaved rounds.
+    """Measure the latencies, in ms, of models that take the same inputs, in interleaved rounds.
 
-    A runner is a model, or a function that another runtime gives. In a round each runner infers for about
-    20 ms and its median counts; the order rotates. `ratio` is the median over rounds of a runner's time over
-    the first runner's in the same round. There are `rounds` rounds, or as many as fit into `budget_s` seconds,
-    but at least 7. Inputs are `inputs`, or random ones, with `batch` for the first axis where that is dynamic.
-    With `eliminate`, runners that after 3 rounds are more than 25 % slower than the best run no further; the
-    first always stays. Where `skip` is given, it is told of runners other than the first that cannot be run,
-    and the race goes on without them. Where another runtime takes part, all run in this process.
-    `told` is called with the share, 0 to 1, of the race that is over.
+    A runner is a model, or an `Engine` of another runtime. In a round, each runner infers for about 20 ms, and its
+    median time counts; the order rotates. `Timing.ratio` is the median over rounds of a runner's time divided by the
+    first runner's time in the same round. There are `rounds` rounds, or as many as fit into `budget_s` seconds,
+    but at least 7. The models are fed `inputs`, or random inputs with `batch` for a dynamic first axis.
+
+    eliminate: runners that are more than 25 % slower than the best one after 3 rounds drop out; the first stays.
+    skip: is called with the name and the error of a runner, other than the first, that cannot be run; the race goes
+    on without it.
+    told: is called with the share, 0 to 1, of the race that is over.
+
+    If another runtime takes part, all runners run in this process instead of the worker.
 
     Raises:
         ArgumentError: there is nothing to race.
@@ -145,7 +148,7 @@ def _run_rounds(
 
 
 def _iterations(infer: Infer, warmup: int) -> int:
-    """How many inferences make a round, after warming up."""
+    """Warm up, and return how many inferences make a round."""
     started, count = time.perf_counter(), 0
     while count < max(warmup, 1) or time.perf_counter() - started < _WARMUP_SECONDS:
         infer()
@@ -182,10 +185,10 @@ def _session_infer(model: ModelProto | str | os.PathLike[str], feed: Inputs, pro
     run(session, feed)
     if provider == "cpu":
         return lambda: session.run(None, feed)
-    # A session that fails to set up CUDA silently runs on the CPU, which would be timed instead.
+    # If CUDA cannot be set up, a session silently runs on the CPU, and the CPU would be timed.
     if _CUDA not in session.get_providers():
         raise ProviderError("onnxruntime did not run it on cuda; use --provider cpu")
-    # Inputs lie on the device and outputs stay there: what is timed is the model, not the bus.
+    # Inputs and outputs are on the device, so that copies from and to the host are not timed.
     with ort_errors(f"cannot bind its inputs to {provider}"):
         import onnxruntime as ort
 

@@ -1,4 +1,4 @@
-"""How much memory made-up inputs, and what a model makes of them, may take."""
+"""Limits for the memory of random inputs and of the values that a model computes from them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from upscale_onnx.runtime.sizes import TensorSpec
 from upscale_onnx.types import Array
 
 _MOST_BYTES = 2**30
-# Where the size is ours to choose, a network that reads much makes much more of it.
+# The limit of an input whose size we choose. It is lower, because values inside of a network are often larger.
 _MOST_CHOSEN_BYTES = 2**27
 
 
 def check_input_bytes(specs: Sequence[TensorSpec], shapes: Sequence[tuple[int, ...]]) -> None:
-    """Check that inputs of these shapes can be made up.
+    """Check that inputs of these shapes, in the order of `specs`, fit in memory.
 
     Raises:
         ModelError: they would take too much memory.
@@ -32,10 +32,10 @@ def check_input_bytes(specs: Sequence[TensorSpec], shapes: Sequence[tuple[int, .
 
 
 def check_result_bytes(model: ModelProto, inputs: Mapping[str, Array], sizes: Mapping[str, Array]) -> None:
-    """Check that no value of `model` is large on `inputs`, of which `sizes` say how large results are.
+    """Check that no value of `model` is too large on `inputs`. `sizes` are the inputs that set the sizes of values.
 
     Raises:
-        ModelError: one would take too much memory.
+        ModelError: a value would take too much memory.
     """
     if not sizes:
         return

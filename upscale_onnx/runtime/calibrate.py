@@ -1,4 +1,4 @@
-"""Calibration: a model's own operator shapes, timed on the machine at hand at other channel counts."""
+"""Calibration: the operators of a model are timed on this machine, also at other channel counts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from upscale_onnx.types import Array, Progress
 
 _GROUP_NODES, _GROUP_ELEMENTS = 48, 2**24
 _GROUP_SECONDS = 0.1
-# Everything is timed so often, as far as the budget goes; the shortest time counts.
+# Everything is timed this many times, within the time budget. The shortest time counts.
 _TURNS = 3
 _MODEL_SECONDS = 1.0
 _MOST_NODE_MS, _LEAST_NODE_MS = 0.005, -0.005
@@ -33,8 +33,11 @@ Store = Callable[[Sequence[TimedKernel], float | None], None]
 class Calibrated:
     """What a calibration did.
 
-    kernels: the nodes that the model executes. input_ms: its measured latency. timed, wanted: stand-ins measured now or
-    before, and all there are.
+    kernels: the nodes that the model executes.
+    input_ms: the measured latency of the model.
+    timed: how many stand-ins have been timed, now or before.
+    wanted: how many stand-ins there are.
+    seconds: how long the calibration took.
     """
 
     kernels: tuple[Kernel, ...]
@@ -57,11 +60,11 @@ def calibrate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Calibrated:
-    """Time the nodes of `model` and stand-ins for them, those that matter most first, within `budget_s` seconds.
+    """Time the nodes of `model` and stand-ins for them, within `budget_s` seconds. The most expensive come first.
 
-    known: whether a node need not be timed again. store: takes what was measured, every few nodes, and what a run
-    takes beside each node in milliseconds where that is known. What was handed to `store` is not lost when this is
-    interrupted.
+    known: says whether a node has been timed before and need not be timed again.
+    store: is called every few nodes with the measured times, and with the overhead per node in milliseconds, or None
+    if that is not known. What it was given is not lost if the calibration is interrupted.
 
     Raises:
         ModelError: the model cannot be loaded or run.
@@ -84,7 +87,7 @@ def calibrate(
         if provider == "cpu":
             store(timed, _node_ms(timed, total))
         for count, group in _counted(_groups(todo)):
-            if deadline.spent > 1.0 and (turn > 0 or count > 0):  # whoever comes back often gets on
+            if deadline.spent > 1.0 and (turn > 0 or count > 0):  # one group is always timed: short runs make progress
                 break
             share = (turn + count / max(len(todo), 1)) / _TURNS
             tell(f"{min(done, len(wanted))} of {len(wanted)} shapes", min(max(deadline.spent, share), 1.0))
@@ -104,7 +107,7 @@ def _feed(model: ModelProto, provider: Device, threads: int, seed: int, batch: i
 
 
 def _counted(groups: Iterator[tuple[Kernel, ...]]) -> Iterator[tuple[int, tuple[Kernel, ...]]]:
-    """Every group with the number of nodes in those before it."""
+    """Each group with the number of nodes in the groups before it."""
     before = 0
     for group in groups:
         yield before, group
@@ -122,7 +125,7 @@ class _Deadline:
 
     @property
     def spent(self) -> float:
-        """The share of the budget that is used up."""
+        """The share of the budget that is used up; above 1 when the budget is exceeded."""
         return self.seconds / self.budget_s
 
 
@@ -145,7 +148,7 @@ class _Clock:
             return time_repeated(group, provider=self.provider, threads=self.threads, seed=self.seed)
         timed = self._together(group)
         if len(group) > 1:
-            # Other work hides the long ones from each other; alone, one can be told.
+            # Other work on the machine can hide the times of several long nodes in one graph. Alone, each can be told.
             hidden = [kernel for kernel, ms in timed if not math.isfinite(ms) and kernel.workload is not None]
             timed += tuple(entry for kernel in hidden for entry in self._together([kernel]))
         return tuple((alone(kernel), ms) for kernel, ms in timed if math.isfinite(ms))
@@ -163,7 +166,7 @@ def _node_ms(timed: Sequence[TimedKernel], total: float) -> float | None:
 
 
 def _groups(wanted: Sequence[Kernel]) -> Iterator[tuple[Kernel, ...]]:
-    """Stand-ins that are run together."""
+    """Groups of stand-ins that are run in one graph."""
     batch: list[Kernel] = []
     size = 0
     for kernel in wanted:

@@ -11,7 +11,7 @@ import numpy as np
 from upscale_onnx.results import OutputError
 from upscale_onnx.types import Array
 
-# For each of some axes: an error and a magnitude per index along it.
+# Per axis: one error and one magnitude for each index along it.
 Slices = dict[int, tuple[Array, Array]]
 
 _MOST_SLICES = 4096
@@ -20,9 +20,9 @@ _MOST_SLICES = 4096
 def compare_outputs(name: str, expected: Any, actual: Any) -> OutputError:
     """The distance between two values of output `name`: arrays, or sequences and maps of them.
 
-    Relative errors are over the largest finite magnitude in `expected` (1 where all is zero). NaN equals
-    NaN, an infinity the same infinity; anything else about them, a different shape or type, or text that
-    differs, is infinitely far. Integers are compared exactly: any difference is infinitely far, too.
+    Relative errors are relative to the largest finite magnitude in `expected` (to 1 if all of it is zero). NaN equals
+    NaN, and an infinity equals the same infinity. Every other difference of a NaN or an infinity, of a shape, a type,
+    a text or an integer is an infinite error.
     """
     pairs = _pairs(expected, actual)
     if pairs is None:
@@ -44,10 +44,11 @@ def worst(name: str, errors: Iterable[OutputError]) -> OutputError:
 
 
 def slice_errors(expected: Any, actual: Any) -> Slices:
-    """How far apart two outputs are along their second and their last axis, slice by slice.
+    """The distance of two outputs, for each slice along their second and along their last axis.
 
-    Per axis, for each index: the largest difference and the largest magnitude in `expected`, both over the largest
-    magnitude in all of it. Empty where the outputs are no floating-point arrays of one shape and of rank 2 or more.
+    Each axis has two arrays with one entry per index: the largest difference, and the largest magnitude in `expected`.
+    Both are relative to the largest magnitude in all of `expected`. The result is empty unless both outputs are
+    floating-point arrays of the same shape, with rank 2 or more.
     """
     if not isinstance(expected, np.ndarray) or not isinstance(actual, np.ndarray) or expected.ndim < 2:
         return {}
@@ -70,13 +71,13 @@ def slice_errors(expected: Any, actual: Any) -> Slices:
 
 
 def says_something(output: Any) -> bool:
-    """Whether an output can tell two models apart: not where it holds nothing but NaN."""
+    """Whether an output can tell two models apart. It cannot if it holds nothing but NaN."""
     pairs = _pairs(output, output) or []
     return not pairs or any(not _is_float(a) or not a.size or not np.isnan(_reals(a)).all() for a, _ in pairs)
 
 
 def _pairs(expected: Any, actual: Any) -> list[tuple[Array, Array]] | None:
-    """The arrays of two values side by side, or None where they are not built alike."""
+    """Pairs of arrays from two values, or None if the values differ in structure."""
     if isinstance(expected, Mapping):
         if not isinstance(actual, Mapping) or list(expected) != list(actual):
             return None
@@ -120,7 +121,7 @@ def _compare_arrays(name: str, expected: Array, actual: Array) -> OutputError:
 
 
 def _is_float(array: Array) -> bool:
-    # bfloat16 and its kin come from ml_dtypes and are of kind "V", like no ordinary type.
+    # bfloat16 and similar types come from ml_dtypes and have the kind "V".
     return array.dtype.kind in "fcV" and array.dtype.fields is None
 
 

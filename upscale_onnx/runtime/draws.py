@@ -1,4 +1,4 @@
-"""Values for inputs, drawn in several ways: what one way leaves asleep in a network, another may wake."""
+"""Random values for inputs, drawn in several ways. A channel that sleeps with one way may be awake with another."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 
 from upscale_onnx.types import Array
 
-_BLOCKS = ((32, 0.4), (8, 0.3), (2, 0.2), (1, 0.1))  # lengths, and how much of the values is the same along them
-_HARMONICS, _PERIODIC = 12, 512  # of waves, and the window that their pitches are for
+_BLOCKS = ((32, 0.4), (8, 0.3), (2, 0.2), (1, 0.1))  # length of a block, and the share of a value that is equal in it
+_HARMONICS, _PERIODIC = 12, 512  # of waves: the number of harmonics, and the window in samples that sets the pitch
 _SHORTEST_BLOCKED = 16  # axes below this length are channels more often than space or time
 
 
 class Draw(Enum):
-    """A way to draw values. The first ones differ most, so that few trials see much."""
+    """A way to draw values. The first ways differ most, so that a few trials already see much."""
 
     NORMAL = "normal"
     PIXELS = "pixels"  # 0 to 255, neighbours alike
@@ -23,13 +23,13 @@ class Draw(Enum):
     WAVES = "waves"  # harmonics along the long axes, as in sounds, at a low level
     CHANNELS = "channels"  # each channel with a scale and a mean of its own
     BLOCKS = "blocks"  # both signs, neighbours alike
-    WIDE = "wide"  # thirty times the normal ones
-    NEGATIVE = "negative"  # none above zero, half of them zero
-    SMALL = "small"  # close to one number
+    WIDE = "wide"  # thirty times as large as the normal ones
+    NEGATIVE = "negative"  # no value above zero, half of them zero
+    SMALL = "small"  # all close to 0.1
 
 
 def floats(rng: np.random.Generator, draw: Draw, shape: tuple[int, ...]) -> Array:
-    """Floating-point values of `shape`."""
+    """Random floating-point values of `shape`, in float64."""
     if draw is Draw.PIXELS:
         return np.asarray(np.floor(256 * _alike(rng, rng.random, shape)))
     if draw is Draw.UNIT:
@@ -53,7 +53,7 @@ def floats(rng: np.random.Generator, draw: Draw, shape: tuple[int, ...]) -> Arra
 
 
 def integers(rng: np.random.Generator, draw: Draw, shape: tuple[int, ...], low: int, high: int) -> Array:
-    """Whole numbers from `low` to `high`, both included: for UNIT only these two."""
+    """Random integers of `shape` from `low` to `high`, both included; for UNIT only these two numbers."""
     if draw in (Draw.PIXELS, Draw.BLOCKS):
         return np.floor(low + _alike(rng, rng.random, shape) * (float(high) - low + 1)).astype(np.int64)
     if draw is Draw.UNIT:
@@ -62,14 +62,14 @@ def integers(rng: np.random.Generator, draw: Draw, shape: tuple[int, ...], low: 
 
 
 def booleans(rng: np.random.Generator, trial: int, shape: tuple[int, ...]) -> Array:
-    """Truth values: even, mostly true and mostly false in turn; a single one is true in every other trial."""
+    """Random booleans of `shape`: in turn 50, 90 and 10 % of them are true. A single one is true in even trials."""
     if not shape or shape == (1,):
         return np.full(shape, trial % 2 == 0)
     return np.asarray(rng.random(shape) < (0.5, 0.9, 0.1)[trial % 3])
 
 
 def _alike(rng: np.random.Generator, draw: Any, shape: tuple[int, ...]) -> Array:
-    """Values in [0, 1) that resemble their neighbours along long axes, at several distances, as pictures do."""
+    """Values in [0, 1) that resemble their neighbours along long axes, at several scales, as in images."""
     total: Array = np.zeros(shape)
     for block, share in _BLOCKS:
         repeats = [block if size >= _SHORTEST_BLOCKED else 1 for size in shape]
@@ -93,7 +93,7 @@ def _waves(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 
 def _per_channel(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one value per channel: along the second axis, or along the last where that is the shorter."""
+    """`shape` with size 1 on all axes but that of the channels: the second or the last one, whichever is shorter."""
     if len(shape) < 2:
         return shape
     axis = 1 if shape[1] <= shape[-1] else len(shape) - 1

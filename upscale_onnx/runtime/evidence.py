@@ -1,4 +1,4 @@
-"""What trials say about two models: outputs that agree, that differ, or that say nothing."""
+"""What trials show about two models: an output agrees, differs, or shows nothing."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from upscale_onnx.runtime.compare import Slices, compare_outputs, says_something
 from upscale_onnx.runtime.tolerance import Tolerance
 from upscale_onnx.types import Array
 
-# A model may amplify rounding by itself (a sharp softmax, a quantiser, a threshold). How far it is from itself, when
-# nothing but rounding has changed, is then the yardstick, up to a limit beyond which nothing is called equal.
+# A model may amplify rounding by itself (a sharp softmax, a quantiser, a threshold). Then the limit is this many times
+# the distance of the model from itself when nothing but rounding changes, up to `Tolerance.most`.
 _NOISE_FACTOR = 4.0
-# A few runs may show little of the noise of one trial. It is called at most this many times as noisy as they show.
+# A few runs may show only little of the noise of a trial. A trial is taken to be at most this many times as noisy.
 _LUCK_FACTOR = 16.0
 
 
 @dataclass(frozen=True)
 class Trial:
-    """How far one output was off in one trial, and whether the original said anything there (not only NaN)."""
+    """The error of one output in one trial; `speaks` is False if the original returned nothing but NaN."""
 
     error: OutputError
     slices: Slices
@@ -32,7 +32,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What all trials say of one output: `detail` is empty where it is shown equal; `silent`: they say nothing."""
+    """What all trials show about one output.
+
+    detail: in which way it differs; empty if it is equal.
+    silent: whether the trials show nothing about it.
+    """
 
     error: OutputError
     detail: str
@@ -40,7 +44,7 @@ class Verdict:
 
 
 def trials_of(name: str, expected: Iterable[Any], actual: Iterable[Any]) -> tuple[Trial, ...]:
-    """The trials of output `name`, from its values in each."""
+    """The trials of output `name`, from its values in both models, trial by trial."""
     return tuple(
         Trial(compare_outputs(name, a, b), slice_errors(a, b), says_something(a))
         for a, b in zip(expected, actual, strict=True)
@@ -55,10 +59,10 @@ def is_plain(trials: Sequence[Trial], tolerance: Tolerance) -> bool:
 
 
 def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance) -> Verdict:
-    """What `trials` say of one output, where `noise` holds trials of the original against itself, run by run.
+    """What `trials` show about one output. `noise` holds trials of the original against itself, run by run.
 
-    A trial in which the original is further from itself than may be called equal is set aside, unless the models
-    are further apart still. A slice of an output, a channel of it, is judged at its own scale.
+    A trial shows nothing if its noise, times `_NOISE_FACTOR`, exceeds `tolerance.most`; it still counts if the two
+    models differ by even more. Each slice of an output, such as a channel, is judged at its own scale.
     """
     name = trials[0].error.output
     speaking = [i for i, trial in enumerate(trials) if trial.speaks]
@@ -94,7 +98,7 @@ def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance
             trials,
             allowed,
             f"output '{name}' differs by {error:.3g} of its scale at index {index} of axis {axis}, "
-            f"whose own scale is {scale:.3g} of that",
+            f"where its scale is {scale:.3g} of that of the whole output",
         )
     return Verdict(replace(worst(name, [trials[i].error for i in used]), tolerance=allowed), "")
 
@@ -116,11 +120,11 @@ def _differs(name: str, error: float, allowed: float, noise: float | None) -> st
 def _odd_slice(
     trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance, limit: float
 ) -> tuple[int, int, float, float] | None:
-    """The axis, index, error and scale of the slice that is most too far off; None where there is none.
+    """The axis, index, error and scale of the slice that exceeds its limit by most; None if no slice does.
 
-    A small slice may be a difference of large values, which carry rounding of their own scale: it is allowed the
-    geometric mean of what `limit` is at its own scale and at that of the whole output. Steps of a quantiser are those
-    of the whole value, so where there is one, slices are not told apart.
+    A small slice may be the difference of large values, and these round at their own scale. So its limit is the
+    geometric mean of `limit` at the scale of the slice and of `limit` at the scale of the whole output. The steps of a
+    quantiser belong to the whole value, so behind a quantiser slices are not judged.
     """
     if tolerance.step or tolerance.whole:
         return None

@@ -1,4 +1,4 @@
-"""Whose fault a failure is: the compiler's, unless onnxruntime cannot run the model either."""
+"""Tells a fault of the compiler from a fault of the model: at a fault of the model, onnxruntime fails as well."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Model = str | os.PathLike[str] | onnx.ModelProto
 
 
 def blames_the_model(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, whose first argument is a `model`; where it fails unexpectedly on one that nobody can run, a
-    ModelError says so."""
+    """Wrap `function`, whose first argument is `model`. If it fails unexpectedly, and onnxruntime cannot run the model
+    either, a ModelError says so; else the error is raised as it is."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -38,7 +38,7 @@ def blames_the_model(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _fault(model: Model) -> str:
-    """Why onnxruntime cannot run the model, or nothing."""
+    """Why onnxruntime cannot run the model; empty if it can."""
     from upscale_onnx.runtime.soundness import why_it_does_not_run
 
     try:

@@ -1,4 +1,4 @@
-"""Seeded random inputs for models, of shapes that the model accepts and of values that it can read."""
+"""Seeded random inputs for models, with shapes that the model accepts and values that it can read."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from upscale_onnx.types import Array, Dim
 
 Inputs = dict[str, Array]
 
-# What integers are drawn from that are neither indices nor sizes, both ends included.
+# The ranges of integers that are neither indices nor sizes, both ends included.
 _RANGES = {Draw.UNIT: (0, 1), Draw.CHANNELS: (-128, 127), Draw.WIDE: (0, 65535), Draw.NEGATIVE: (-32768, 0)}
 _USUAL_RANGE = (0, 255)
 
@@ -30,7 +30,8 @@ _USUAL_RANGE = (0, 255)
 class InputSpec:
     """A graph input that a caller feeds.
 
-    dtype: None where it is no tensor; dims: sizes, names or None as declared; None where the rank is open.
+    dtype: its element type; None if it is no tensor.
+    dims: per axis a size, a name, or None if neither is declared; None if the rank is open.
     """
 
     name: str
@@ -39,16 +40,17 @@ class InputSpec:
 
 
 def input_specs(model: ModelProto) -> tuple[InputSpec, ...]:
-    """The inputs of `model` that a caller feeds: not those that have an initializer."""
+    """The inputs of `model` that a caller feeds: those without an initializer."""
     graph = model.graph
     weights = {tensor.name for tensor in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
     return tuple(_spec(value) for value in graph.input if value.name not in weights)
 
 
 class InputSource:
-    """Random inputs for one model, any number of them.
+    """Draws random inputs for one model.
 
-    dims: sizes for its open dimensions, by their names; shapes: those of its values, where they are at hand.
+    dims: sizes for open dimensions, by their names.
+    shapes: the shapes of the model's values; None infers them.
     """
 
     def __init__(
@@ -65,10 +67,10 @@ class InputSource:
         self._good: Sizes | None = None
 
     def draw(self, trial: int, sizes: Sizes, draw: Draw = Draw.NORMAL) -> Inputs:
-        """Values for every input.
+        """Random values for every input.
 
         Raises:
-            ModelError: they, or what the model makes of the sizes among them, would take too much memory.
+            ModelError: the inputs, or values whose sizes some inputs set, would take too much memory.
         """
         rng = np.random.default_rng((self._seed, trial))
         named = dict(sizes.named)
@@ -82,7 +84,7 @@ class InputSource:
                 inputs[spec.name] = _sizes(spec, shape, role, sizes, named, trial)
                 continue
             inputs[spec.name] = _values(rng, way, spec, shape, role, sizes, trial)
-            if trial % 2 == 0:  # the others are states and conditions more often than data
+            if trial % 2 == 0:  # inputs after the first are states and conditions more often than data
                 way = Draw.NORMAL
         given = {name: inputs[name] for name, role in self._roles.items() if role.size is not None}
         check_result_bytes(self._model, inputs, given)
@@ -91,23 +93,23 @@ class InputSource:
     def feasible(
         self, run: Callable[[Inputs], object], trial: int = 0, batch: int | None = None, draw: Draw = Draw.NORMAL
     ) -> Inputs:
-        """Values on which `run`, a run of the model, raises no ModelError.
+        """Random inputs on which `run`, a function that runs the model, raises no ModelError.
 
-        Sizes that differ from trial to trial are tried first; a model that accepts only one gets that one. `batch`
-        fixes the size of dynamic batch axes.
+        Sizes that differ between trials are tried first. If the model accepts only one size, all trials use it.
+        `batch` fixes the size of dynamic batch axes.
 
         Raises:
-            ModelError: no size that was tried works; the line holds the first failure.
+            ModelError: the model runs with none of the sizes tried; the message holds the first failure.
         """
         failure: Exception | None = None
         candidates = list(candidate_sizes(self._specs, trial, batch, self._dims))
-        if self._good is not None and trial > 1:  # two trials have shown what sizes there are
+        if self._good is not None and trial > 1:  # the first two trials have tried to vary the sizes
             candidates = [self._good, *candidates]
         for sizes in candidates:
             try:
                 inputs = self.draw(trial, sizes, draw)
                 run(inputs)
-            except (ModelError, MemoryError) as error:  # a smaller size may need less
+            except (ModelError, MemoryError) as error:  # a smaller size may need less memory
                 failure = failure or error
                 continue
             if self._good is None:
@@ -119,9 +121,9 @@ class InputSource:
 
 
 def random_inputs(model: ModelProto, *, seed: int = 0, trial: int = 0, sizes: Sizes | None = None) -> Inputs:
-    """Seeded values for every input, floats from a normal distribution, integers that are legal for their reader.
+    """Seeded random values for every input: normally distributed floats, and integers that their readers accept.
 
-    A dimension name has one size throughout. Without `sizes`, odd trials use other sizes than even ones.
+    Dimensions of the same name have the same size. Without `sizes`, odd trials use other sizes than even ones.
 
     Raises:
         ModelError: an input is no tensor of known rank, or would take too much memory.
@@ -138,10 +140,10 @@ def feasible_inputs(
     batch: int | None = None,
     dims: Mapping[str, int] | None = None,
 ) -> Inputs:
-    """Random inputs on which `run`, a run of `model`, raises no ModelError: see `InputSource.feasible`.
+    """Random inputs on which `run`, a function that runs `model`, raises no ModelError: see `InputSource.feasible`.
 
     Raises:
-        ModelError: no size that was tried works; the line holds the first failure.
+        ModelError: the model runs with none of the sizes tried; the message holds the first failure.
     """
     return InputSource(model, seed, dims).feasible(run, trial, batch)
 
@@ -157,12 +159,12 @@ def _spec(value: onnx.ValueInfoProto) -> InputSpec:
 
 def _tensor_spec(spec: InputSpec) -> TensorSpec:
     if spec.dtype is None or spec.dims is None:
-        raise ModelError(f"input '{spec.name}' is no tensor of known rank, so no values can be made up for it")
+        raise ModelError(f"input '{spec.name}' is no tensor of known rank, so no values can be drawn for it")
     return TensorSpec(spec.name, spec.dtype, spec.dims)
 
 
 def _roles(model: ModelProto, specs: tuple[TensorSpec, ...], shapes: Mapping[str, Shape] | None) -> dict[str, Role]:
-    """Roles of the inputs that may be indices or sizes: whole numbers, and floats that are no more than a list."""
+    """The roles of inputs that may be indices or sizes: integers, and floats of rank 0 or 1."""
     names = frozenset(s.name for s in specs if s.is_integer or (s.dtype.kind == "f" and len(s.dims) < 2))
     if not names:
         return {}
@@ -192,7 +194,7 @@ def _values(
 
 
 def _range(draw: Draw, spec: TensorSpec, role: Role, sizes: Sizes) -> tuple[int, int]:
-    """The least and the largest whole number that an input may hold."""
+    """The smallest and the largest integer that an input may hold."""
     legal = np.iinfo(spec.dtype)
     if role.below is not None:
         return 0, min(role.below, sizes.integers_below or role.below) - 1
@@ -207,7 +209,7 @@ def _range(draw: Draw, spec: TensorSpec, role: Role, sizes: Sizes) -> tuple[int,
 def _sizes(
     spec: TensorSpec, shape: tuple[int, ...], role: Role, sizes: Sizes, named: dict[str, int], trial: int
 ) -> Array:
-    """Sizes that stay near those of the value that they are for, or small."""
+    """Values for an input that holds sizes: near the sizes of the value that it resizes, or small."""
     count = math.prod(shape)
     enlarged = 2 if trial % 2 == 0 else 1
     spatial = np.array([enlarged if i > 1 else 1 for i in range(count)])

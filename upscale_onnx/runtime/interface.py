@@ -1,4 +1,4 @@
-"""What callers notice of a model: the names, types and shapes of its inputs and outputs."""
+"""The interface of a model: the names, types and shapes of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from upscale_onnx.runtime.inputs import input_specs
 
 
 def interface_difference(original: ModelProto, compiled: ModelProto) -> str:
-    """In which way inputs or outputs differ, their order included; empty where they do not."""
+    """How the inputs or outputs of two models differ, their order included; empty if they do not."""
     fed = {spec.name for spec in input_specs(original)}
     for kind, before, after in (
         ("input", [v for v in original.graph.input if v.name in fed], _fed_inputs(compiled)),

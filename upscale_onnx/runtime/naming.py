@@ -1,6 +1,7 @@
-"""How arrays in files of samples are called, the same for comparing, calibrating and evaluating.
+"""The names of arrays in files of samples. Comparing, calibrating and evaluating use the same names.
 
-Inputs go by the model's own names, the only input of a model also by "x" or "images"; labels are "y" or "labels".
+An array has the name of its input. If the model has only one input, the array may also be called "x" or "images".
+Labels are called "y" or "labels".
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ LABELS = ("y", "labels")
 
 
 def samples_in(arrays: Mapping[str, Array], inputs: Collection[str]) -> dict[str, Array]:
-    """`arrays` without labels, by the names of `inputs`."""
+    """`arrays` without the labels, under the names in `inputs`."""
     labels = labels_in(arrays, inputs)
     found = {name: array for name, array in arrays.items() if labels is None or name != labels}
     alias = next((name for name in SAMPLES if name in found), None)
@@ -25,5 +26,5 @@ def samples_in(arrays: Mapping[str, Array], inputs: Collection[str]) -> dict[str
 
 
 def labels_in(arrays: Mapping[str, Array], inputs: Collection[str]) -> str | None:
-    """The name that the labels have in `arrays`, if there are any; an input of that name is none."""
+    """The name of the labels in `arrays`, or None without labels. An array with the name of an input is no label."""
     return next((name for name in LABELS if name in arrays and name not in inputs), None)

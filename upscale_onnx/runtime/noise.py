@@ -1,4 +1,4 @@
-"""How far a model is from itself when nothing but rounding changes."""
+"""How much the outputs of a model change when nothing but rounding changes."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _NUDGES = 3
 def noisy_runs(
     model: ModelProto, session: ort.InferenceSession, feeds: Sequence[Inputs], provider: Device, seed: int
 ) -> Iterator[list[list[Any]]]:
-    """The outputs of every trial, once for each way in which rounding may change.
+    """The outputs of `model` in every trial, once for each of several ways to change the rounding.
 
-    These are: without onnxruntime's optimisations, and in `session`, as before, on inputs that are moved by one unit
-    in the last place.
+    The first way is to run without onnxruntime's optimisations. The others use `session`, on inputs that are moved by
+    one unit in the last place.
     """
     try:
         plain = make_session(model, provider=provider, exact=True, optimize=False)
         yield [run(plain, feed) for feed in feeds]
     except ModelError:
-        pass  # a model that runs only when it is optimised has other ways to show its noise
+        pass  # some models run only when optimised; the other ways remain
     if not any(_is_float(array) for feed in feeds for array in feed.values()):
         return
     for number in range(_NUDGES):
@@ -44,7 +44,7 @@ def noisy_runs(
 
 
 def _nudged(rng: np.random.Generator, array: Array) -> Array:
-    """The values, each the next one up or down."""
+    """`array` with each value replaced by the next larger or the next smaller one, at random; zeros stay."""
     if not _is_float(array):
         return array
     towards = np.where(rng.random(array.shape) < 0.5, -np.inf, np.inf).astype(array.dtype)

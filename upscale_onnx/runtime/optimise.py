@@ -1,4 +1,4 @@
-"""The graph that onnxruntime really executes: fused, and with its layout changes written out."""
+"""The graph that onnxruntime executes, with fused operators and explicit layout changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from upscale_onnx.runtime.sessions import make_session
 def optimised_model(
     model: ModelProto | str | os.PathLike[str], *, provider: Device = "cpu", threads: int = 1
 ) -> ModelProto:
-    """What onnxruntime's optimiser makes of `model`, without the data of its large weights.
+    """`model` as onnxruntime's optimiser rewrites it, without the data of large weights.
 
     Raises:
         ModelError: onnxruntime cannot load the model.
@@ -30,7 +30,7 @@ def optimised_model(
 
 
 def prepared_model(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> ModelProto:
-    """A copy of `model` with inputs of these sizes and a name for every node, and the shapes that follow."""
+    """A copy of `model` with inputs of these sizes, the shapes that follow from them, and a name for every node."""
     copy = ModelProto()
     copy.CopyFrom(model)
     for number, node in enumerate(copy.graph.node):

@@ -1,4 +1,4 @@
-"""Where the time of a model goes, operator by operator, as onnxruntime runs it."""
+"""The time that each operator of a model takes in onnxruntime."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ _SUFFIX = "_kernel_time"
 
 @dataclass(frozen=True)
 class OperatorTime:
-    """The median time of one executed node; names and operators are those of onnxruntime's optimised graph.
+    """The time of one executed node. Node and operator names are those of onnxruntime's optimised graph.
 
-    provider: the execution provider that ran it, as onnxruntime calls it. least_ms: its shortest run, which
-    other work on the machine disturbs least.
+    ms: the median time in ms.
+    provider: the execution provider that ran the node, under onnxruntime's name.
+    least_ms: the shortest time in ms; other work on the machine disturbs it least.
     """
 
     op_type: str
@@ -52,10 +53,10 @@ def profile_operators(
     seed: int = 0,
     batch: int | None = None,
 ) -> tuple[OperatorTime, ...]:
-    """The time of every node that onnxruntime executes, the slowest first. It leaves no files.
+    """The time of every node that onnxruntime executes, the slowest first. No files are left behind.
 
-    Inputs are `inputs`, or random ones, with `batch` for the first axis where that is dynamic. On CUDA a node's
-    time is what its launch takes on the host, which says where launches go, not where the GPU is busy.
+    The model is fed `inputs`, or random inputs with `batch` for a dynamic first axis. On CUDA, the time of a node is
+    that of its launch on the host, not the time for which the GPU is busy.
 
     Raises:
         ModelError: the model cannot be loaded or run.
@@ -76,7 +77,7 @@ def profile_operators(
 
 
 def operator_totals(times: Iterable[OperatorTime]) -> tuple[OperatorTotal, ...]:
-    """The times by operator type, the slowest first."""
+    """The number of nodes and the total time of each operator type, the slowest first."""
     by_type: dict[str, list[float]] = defaultdict(list)
     for time in times:
         by_type[time.op_type].append(time.ms)
@@ -92,7 +93,7 @@ def _operator_times(events: list[dict[str, Any]], runs: int) -> tuple[OperatorTi
             args = event["args"]
             key = (args["op_name"], name[: -len(_SUFFIX)], args.get("provider", ""))
             durations[key].append(event["dur"] / 1e3)
-    # The runs asked for are the last ones; those before them looked for inputs.
+    # Only the last runs count: the runs before them searched for inputs.
     times = [
         OperatorTime(op, node, median(ms[-runs:]), where, min(ms[-runs:]))
         for (op, node, where), ms in durations.items()

@@ -1,4 +1,4 @@
-"""Which execution provider there is, and what the machine under it is."""
+"""Which execution provider is available, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AVX512_BLOCK, _PLAIN_BLOCK = 16, 8
 
 
 def resolve_provider(name: str) -> Device:
-    """The provider meant by "auto", "cpu" or "cuda"; "auto" is CUDA where a session really runs on it.
+    """The provider for "auto", "cpu" or "cuda". "auto" is CUDA if a session really runs on it, else the CPU.
 
     Raises:
         ArgumentError: there is no provider of that name.
@@ -60,7 +60,7 @@ def quiet_runtime() -> Iterator[None]:
 @functools.cache
 @in_worker
 def _cuda_problem() -> str:
-    """Why CUDA cannot be used, or nothing. Being listed proves little: the GPU build lists it everywhere."""
+    """Why CUDA cannot be used; empty if it can. It is tried, because the GPU build lists it on every machine."""
     import onnxruntime as ort
 
     if "CUDAExecutionProvider" not in ort.get_available_providers():
@@ -75,7 +75,7 @@ def _cuda_problem() -> str:
             session = ort.InferenceSession(_tiny_model(), options, providers=["CUDAExecutionProvider"])
     except (RuntimeError, ValueError) as error:
         return " ".join(str(error).split())[:200]
-    if "CUDAExecutionProvider" not in session.get_providers():  # a session falls back to the CPU by itself
+    if "CUDAExecutionProvider" not in session.get_providers():  # onnxruntime silently falls back to the CPU
         return "no usable GPU, driver, CUDA or cuDNN library was found"
     return ""
 
@@ -97,7 +97,8 @@ def runtime_version() -> str:
 
 
 def describe(provider: Device = "cpu", threads: int = 1) -> dict[str, str | int]:
-    """The machine that latencies were measured on: device, provider, library version, CPU, threads, block."""
+    """The machine and its settings, for measured latencies: device, provider, version of onnxruntime, CPU, cores,
+    threads and channels per block."""
     cpu = cpu_name()
     return {
         "device": gpu_name() if provider == "cuda" else cpu,
@@ -121,7 +122,7 @@ def cpu_name() -> str:
 
 @functools.cache
 def gpu_name() -> str:
-    """The name of the first GPU as the driver tells it, or "cuda"."""
+    """The name of the first GPU as nvidia-smi reports it, or "cuda"."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return "cuda"
@@ -136,8 +137,8 @@ def gpu_name() -> str:
 def cpu_block() -> int:
     """Channels per block of onnxruntime's blocked layout on this CPU: 16 with AVX-512, else 8.
 
-    The environment variable UPSCALE_CPU_BLOCK overrides it, for compiling for another machine and where
-    the CPU's features cannot be read.
+    The environment variable UPSCALE_CPU_BLOCK overrides it: to compile for another machine, or if the features of
+    the CPU cannot be read.
 
     Raises:
         ArgumentError: the variable is not a positive integer.

@@ -1,4 +1,4 @@
-"""What a graph does with the numbers that it is fed: reads them as indices, as sizes, or computes with them."""
+"""The role of an input's numbers in a graph: they are indices, sizes, or data to compute with."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from upscale_onnx.model import Shape
 from upscale_onnx.model.protos import iter_nodes
 from upscale_onnx.types import Dim
 
-# Where an operator reads indices, and the input along whose axis they point.
+# Per operator: the position of an input that holds indices -> the position of the input that they point into.
 _INDICES: dict[str, dict[int, int]] = {
     "Gather": {1: 0},
     "GatherElements": {1: 0},
     "EmbedLayerNormalization": {0: 2, 1: 4},
 }
-# Where an operator reads how large its result is, and what a harmless value is made like: the shape of its first
-# input (an extent may be larger), a factor for each of its axes, a margin, or a number that stands alone.
+# Per operator: the position of an input that sets the size of the result -> the kind of value that is harmless there:
+# the shape of the first input ("extent": or larger), a factor per axis, a margin, or a single number.
 _SIZES: dict[str, dict[int, str]] = {
     "Resize": {2: "factor", 3: "extent"},
     "Upsample": {1: "factor"},
@@ -41,7 +41,7 @@ _SIZES: dict[str, dict[int, str]] = {
     "HannWindow": {0: "number"},
     "MelWeightMatrix": {0: "number", 1: "number", 2: "number", 3: "number", 4: "number"},
 }
-# These hand their first input's values on as they are.
+# These operators pass on the values of their first input unchanged.
 _MOVES = frozenset(("Cast", "Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split"))
 _MOVES |= frozenset(("Squeeze", "Tile", "Transpose", "Unsqueeze"))
 _FORGETS = frozenset(("Shape", "Size"))
@@ -49,10 +49,11 @@ _FORGETS = frozenset(("Shape", "Size"))
 
 @dataclass(frozen=True)
 class Role:
-    """What the values of one input are for.
+    """The role of the values of one input.
 
-    below: one more than the largest index, where they are indices; size: what they are made like where they are
-    sizes; like: the dimensions of the value that is resized, where these are known.
+    below: if they are indices, one more than the largest legal index.
+    size: if they are sizes, the kind of size (see `_SIZES`).
+    like: the dimensions of the value that is resized, if they are known.
     """
 
     below: int | None = None
@@ -62,7 +63,7 @@ class Role:
 
 def input_roles(model: ModelProto, names: frozenset[str], shapes: Mapping[str, Shape]) -> dict[str, Role]:
     """The roles of those inputs among `names` that are indices or sizes."""
-    # What each value carries of each input: its numbers as they are (True), or something computed from them.
+    # Per value, the inputs that it depends on: it holds their numbers as they are (True) or is computed from them.
     carried: dict[str, dict[str, bool]] = {name: {name: True} for name in names}
     below: defaultdict[str, list[int]] = defaultdict(list)
     sizes: dict[str, Role] = {}
@@ -85,7 +86,7 @@ def input_roles(model: ModelProto, names: frozenset[str], shapes: Mapping[str, S
 
 
 def _vocabulary(node: NodeProto, position: int, shapes: Mapping[str, Shape]) -> int | None:
-    """How many entries there are that an index at `position` may point to."""
+    """How many entries an index in the input at `position` may point to; None if that input holds no indices."""
     table = _INDICES.get(node.op_type, {}).get(position)
     shape = shapes.get(node.input[table]) if table is not None and table < len(node.input) else None
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)

@@ -1,4 +1,4 @@
-"""Samples in files: calibration data in batches that a model can run, and the labels beside it."""
+"""Samples in files: calibration data in batches that a model can run, and labels."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from upscale_onnx.types import IntArray
 def load_calibration(path: str, model: onnx.ModelProto) -> tuple[Inputs, ...]:
     """The samples in the .npz at `path`, one array for each input of `model`, cut into batches it can run.
 
-    A model of a fixed batch size is given whole batches; samples that do not fill one are left out. Labels are for
-    `load_labels`.
+    If the model fixes the batch size, samples that do not fill a batch are left out. Labels are left out, too
+    (see `load_labels`).
 
     Raises:
         ArgumentError: the file cannot be read, or its arrays do not fit the model's inputs.
@@ -30,24 +30,26 @@ def load_calibration(path: str, model: onnx.ModelProto) -> tuple[Inputs, ...]:
     fixed = has_fixed_batch(model)
     whole = tuple(b for b in batches if not fixed or all(a.shape[0] == size for a in b.values() if a.ndim))
     if not whole:
-        raise ArgumentError(f"{path}: holds no sample, or fewer than the {size} of one batch of the model")
+        raise ArgumentError(f"{path}: holds no samples, or fewer than the {size} that the model takes as one batch")
     for batch in whole[:1] + whole[-1:]:
         check_inputs(batch, model, path)
     return whole
 
 
 def _check_finite(arrays: Inputs, path: str) -> None:
-    """One sample that is not a number would make every statistic, and so every weight that is re-fitted, none."""
+    """Check that all values are finite: a single NaN would make all statistics, and all weights fitted to them, NaN."""
     for name, array in arrays.items():
         if array.dtype.kind in "fc" and not np.isfinite(array).all():
             raise ArgumentError(f"{path}: {name!r} holds NaN or infinity; calibration needs finite numbers")
 
 
 def load_labels(path: str, model: onnx.ModelProto, samples: int) -> IntArray | None:
-    """The classes of the first `samples` samples in the .npz at `path`: its array "y" or "labels", None without one.
+    """The class numbers of the first `samples` samples in the .npz at `path`, as an array (samples,).
+
+    They are in its array "y" or "labels"; None if it has neither.
 
     Raises:
-        ArgumentError: the file cannot be read, or the array holds no class for each of so many samples.
+        ArgumentError: the file cannot be read, or the array does not hold one class number for each sample.
     """
     arrays = read_arrays(path)
     name = labels_in(arrays, _input_names(model))

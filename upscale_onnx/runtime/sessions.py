@@ -1,4 +1,4 @@
-"""Sessions that are quiet, comparable and flush denormals."""
+"""onnxruntime sessions: without log output, with the same settings for all, and with denormals set to zero."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SERIALIZABLE_BYTES = 2**31 - 2**26
 _IN_MEMORY_BYTES = 2**26
 _NO_MEMORY = re.compile("bad_alloc|bad allocation|failed to allocate|out of memory", re.IGNORECASE)
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
-# A place in onnxruntime's source, and the signature of the function there: the cause stands behind them.
+# A place in onnxruntime's source and the signature of the function there. The cause of the error follows them.
 _PLACE = re.compile(r"\S+\.(?:cc|h|cu|cpp):\d+ (?:\S[^()]*::[^()]*\(.*?\)(?: const)? )?")
 _LONGEST = 600
 
@@ -50,12 +50,14 @@ def make_session(
     profile_prefix: str | None = None,
     optimized_path: str | None = None,
 ) -> ort.InferenceSession:
-    """A session of `model` with flushed denormals, no log output and `threads` intra-op threads; elsewhere than in
-    the worker a handle of it, for `run` and `input_names`.
+    """A session of `model` with denormals set to zero, no log output and `threads` intra-op threads.
 
-    optimize: all of onnxruntime's graph optimisations, or none; exact: no TF32 in CUDA's contractions;
-    profile_prefix: where to write onnxruntime's own profile; optimized_path: where to write the graph that its
-    optimisations leave, with the weights in a file beside it.
+    Outside of the worker, a handle of the session is returned, for `run` and `input_names`.
+
+    optimize: whether onnxruntime applies all its graph optimisations or none.
+    exact: CUDA computes contractions without TF32.
+    profile_prefix: where onnxruntime writes its own profile.
+    optimized_path: where onnxruntime writes the optimised graph, with the weights in a file beside it.
 
     Raises:
         ModelError: onnxruntime cannot load the model.
@@ -63,7 +65,7 @@ def make_session(
     import onnxruntime as ort
 
     beat()
-    ort.disable_telemetry_events()  # what models hold is nobody else's business
+    ort.disable_telemetry_events()  # models may be confidential
     options = ort.SessionOptions()
     options.log_severity_level = _QUIET
     options.intra_op_num_threads = threads
@@ -98,15 +100,15 @@ def run(session: ort.InferenceSession, inputs: Values, names: Sequence[str] | No
 
 @in_worker
 def input_names(session: ort.InferenceSession) -> tuple[str, ...]:
-    """The names of what the session is fed, in the order of the model."""
+    """The names of the session's inputs, in the order of the model."""
     return tuple(value.name for value in session.get_inputs())
 
 
 @contextlib.contextmanager
 def ort_errors(doing: str) -> Iterator[None]:
-    """A context that turns onnxruntime's errors into a ModelError of one line, which starts with `doing`.
+    """A context that turns onnxruntime's errors into a ModelError with one line of text, which starts with `doing`.
 
-    Want of memory is a MemoryError: it says nothing of the model, so nobody is to draw conclusions from it.
+    If memory ran out, it raises a MemoryError instead, because this says nothing about the model.
     """
     try:
         yield
@@ -119,7 +121,7 @@ def ort_errors(doing: str) -> Iterator[None]:
 
 @functools.cache
 def _exceptions() -> tuple[type[Exception], ...]:
-    """onnxruntime's exceptions, which share no base class of their own, and those of its Python layer."""
+    """onnxruntime's own exceptions, which have no common base class, and those that its Python layer raises."""
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     own = (value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception))
@@ -135,9 +137,9 @@ def _providers(provider: Device, exact: bool) -> list[Any]:
 
 @contextlib.contextmanager
 def _loadable(model: Model) -> Iterator[bytes | str]:
-    """What a session can be made of: bytes, or the path of a file where the model is too large for that.
+    """The model in a form that a session can load: bytes, or the path of a file if the model is large.
 
-    All data is in it: onnxruntime would look for external data where we do not.
+    It must not need external data, because onnxruntime would look for it in other places than `read_model`.
     """
     if isinstance(model, bytes):
         model = _parsed(model)
@@ -148,7 +150,7 @@ def _loadable(model: Model) -> Iterator[bytes | str]:
     if stored <= _IN_MEMORY_BYTES:
         yield model.SerializeToString()
         return
-    # As bytes its weights would be held once more, for as long as the session takes to load.
+    # As bytes, the weights would be in memory once more while the session loads.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "model.onnx"
         if stored <= _SERIALIZABLE_BYTES:

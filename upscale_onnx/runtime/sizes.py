@@ -11,8 +11,8 @@ import numpy as np
 
 from upscale_onnx.types import Dim
 
-# In pairs for even and odd trials. Most image models take multiples of 32; text models may insist on a window,
-# which the later pairs try. Sound comes in windows of powers of two, of which a few are too short to say anything.
+# Pairs of sizes for even and odd trials. Most image models take multiples of 32. Text models may take one window size
+# only, which the later pairs try. Models of sound take windows of powers of two; very short ones show little.
 _SPATIAL_SIZES = (
     (64, 96),
     (32, 64),
@@ -47,23 +47,26 @@ class TensorSpec:
 
     @property
     def is_integer(self) -> bool:
-        """Whether its values are whole numbers, other than truth values."""
+        """Whether its values are integers, not booleans."""
         return self.dtype.kind in "iu"
 
     @property
     def is_single(self) -> bool:
-        """Whether it is a scalar or one number in a vector."""
+        """Whether it is a scalar or a vector of one number."""
         return self.dims in ((), (1,))
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What the dynamic dimensions of one trial measure.
+    """The sizes of the dynamic dimensions in one trial.
 
-    batch: first axes; spatial: all others, except that with `states` the second axis of a 3-D input with a
-    fixed first axis, (layers, batch, features) of a recurrent state, is a batch too; integer: the value of
-    integer scalars; integers_below: the bound of all other integers, None for what is legal; named: sizes of
-    dimensions that the user chose, by their names.
+    batch: size of first axes.
+    spatial: size of all other axes.
+    states: whether the second axis of a 3-D input with a fixed first axis is a batch, too, as in the
+    (layers, batch, features) of a recurrent state.
+    integer: the value of integer scalars.
+    integers_below: the bound of all other integers; None allows all that their type and reader allow.
+    named: sizes that the user chose, by the names of the dimensions.
     """
 
     batch: int = 1
@@ -75,14 +78,14 @@ class Sizes:
 
 
 def default_sizes(trial: int) -> Sizes:
-    """Sizes for a model of which nothing is known; odd trials use other sizes than even ones."""
+    """Sizes for a model that nothing is known about. Odd trials use other sizes than even ones."""
     return Sizes(batch=_batch(trial), spatial=_SPATIAL_SIZES[0][trial % 2])
 
 
 def candidate_sizes(
     specs: Sequence[TensorSpec], trial: int, batch: int | None, named: tuple[tuple[str, int], ...] = ()
 ) -> Iterator[Sizes]:
-    """Sizes to try, the most varied first; only what the model leaves open is varied."""
+    """Sizes to try, the most varied ones first. Only what the model leaves open is varied."""
     axes = [(spec, axis) for spec in specs for axis in spec.open_axes]
     batches = (_batch(trial), _SINGLE) if batch is None else (batch,)
     several = any(spec.is_integer and not spec.is_single for spec in specs)
@@ -103,7 +106,10 @@ def candidate_sizes(
 
 
 def shape_of(spec: TensorSpec, dims: Sequence[Dim], sizes: Sizes, named: dict[str, int]) -> tuple[int, ...]:
-    """What `dims`, of `spec` or of a value made from it, measure; `named` holds the sizes of names met before."""
+    """The shape for `dims`, the dimensions of `spec` or of a value made from it.
+
+    `named` holds the sizes of dimension names so far; new names are added to it.
+    """
     shape = []
     for axis, dim in enumerate(dims):
         if isinstance(dim, int):
@@ -128,7 +134,8 @@ def _pairs(axes: Sequence[tuple[TensorSpec, int]]) -> tuple[tuple[int, int], ...
 
 
 def _is_sound(spec: TensorSpec, axis: int) -> bool:
-    """Whether an open axis looks like samples of a sound: the last of floats in few axes, named so or alone."""
+    """Whether an open axis looks like the samples of a sound: the last axis of a floating-point input of rank 3 or less
+    that either has a telling name or rank 2."""
     if spec.dtype.kind != "f" or len(spec.dims) > 3 or axis != len(spec.dims) - 1:
         return False
     dim, words = spec.dims[axis], spec.name.lower()

@@ -1,4 +1,4 @@
-"""Whether anybody can run a model."""
+"""Whether onnxruntime can run a model."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from upscale_onnx.worker import in_worker
 
 @in_worker
 def why_it_does_not_run(model: ModelProto) -> str:
-    """Why onnxruntime cannot run `model` on any input that was tried, or nothing."""
+    """Why onnxruntime can run `model` on no input that was tried; empty if it can."""
     try:
         session = make_session(model)
         feasible_inputs(lambda inputs: run(session, inputs), model)
     except ModelError as error:
         return str(error)
-    except (MemoryError, ValueError) as error:  # inputs larger than any array may be
+    except (MemoryError, ValueError) as error:  # inputs larger than numpy allows
         return f"no inputs can be made for it: {error}"
     return ""

@@ -1,8 +1,9 @@
-"""Stand-ins: small graphs that run a model's own operator shapes at other channel counts.
+"""Stand-ins: nodes with the operator shapes of a model, at other channel counts, in a small graph to time them.
 
-Every stand-in is a branch of its own, from one input to one output. Branches of a graph run one after the other, so
-that between two runs of one node others have used the caches, as they do in a model. What a node reads was written just
-before, and what it writes is read and let go, so that neither comes from cold memory nor goes to new.
+Each stand-in is a branch of its own, from one input to one output. The branches of a graph run one after the other.
+So other nodes use the caches between two runs of a node, as in a model. The input of a node is written just before
+it, and its output is read and released just behind it, as in a model. So inputs are in the caches, and outputs reuse
+memory.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from upscale_onnx.types import Array
 
 _FRACTIONS = (1.0, 0.75, 0.5, 0.25)
 _MOST_COUNTS = 6
-_LARGE_WEIGHT = 2**22  # elements from which on fewer counts are tried
+_LARGE_WEIGHT = 2**22  # for weights with more elements, fewer channel counts are tried
 _OPSET, _IR_VERSION = 17, 8
 _DTYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
 _MOVES = ("Slice", "Gather", "Concat", "Add")
@@ -32,7 +33,7 @@ Feed = dict[str, Array]
 
 
 def stand_ins(kernels: Iterable[Kernel], block: int) -> tuple[Kernel, ...]:
-    """The nodes to time for a model that executes `kernels`, those that matter most to it first."""
+    """The nodes to time for a model that executes `kernels`; those with the most multiply-accumulates come first."""
     counts: dict[Workload, list[tuple[int, int]]] = defaultdict(list)
     for kernel in kernels:
         if kernel.workload is not None and kernel.workload.dtype in _DTYPES:
@@ -48,7 +49,7 @@ def stand_ins(kernels: Iterable[Kernel], block: int) -> tuple[Kernel, ...]:
 
 
 def stand_in_model(kernels: Sequence[Kernel], seed: int = 0, bare: bool = False) -> tuple[onnx.ModelProto, Feed]:
-    """A graph with one branch per stand-in, and its inputs. With `bare`, a branch is that node and nothing else."""
+    """A model with one branch per stand-in, and its inputs. With `bare`, a branch is the node and nothing else."""
     rng = np.random.default_rng(seed)
     pool = rng.standard_normal(1 << 16).astype(np.float32)
     builder = _Builder(pool, bare)
@@ -61,7 +62,7 @@ def stand_in_model(kernels: Sequence[Kernel], seed: int = 0, bare: bool = False)
 
 
 def size_of(kernel: Kernel) -> int:
-    """Elements of weights and activations that a stand-in holds, roughly."""
+    """Roughly, the number of elements in the weights and activations of a stand-in."""
     workload = kernel.workload
     if workload is None:
         return kernel.moved // 4
@@ -75,7 +76,7 @@ def _contraction(workload: Workload, channels_in: int, channels_out: int) -> Ker
 
 
 def _candidates(workload: Workload, pairs: Sequence[tuple[int, int]], block: int) -> set[tuple[int, int]]:
-    """Channel counts between a quarter and all of what the model has, in whole blocks."""
+    """Pairs of input and output channel counts: those of the model, and shares of them from 1/4 up, in whole blocks."""
     points = set(pairs)
     if workload.per_group:
         per_in, per_out = workload.per_group
@@ -91,7 +92,7 @@ def _candidates(workload: Workload, pairs: Sequence[tuple[int, int]], block: int
 
 
 def _axis(counts: Sequence[int], block: int) -> list[int]:
-    """At most six counts for one axis: shares of the only count, or steps up to the largest of several."""
+    """Channel counts for one axis: shares of each count of the model, or six geometric steps if these are too many."""
     different = sorted(set(counts))
     if different[-1] < block:
         return different
@@ -109,7 +110,7 @@ def _share(count: int, fraction: float, block: int) -> int:
 
 
 def _unaligned(workload: Workload, pairs: Sequence[tuple[int, int]], block: int) -> list[Kernel]:
-    """The largest count less one, which a blocked kernel cannot take."""
+    """Stand-ins with odd channel counts, just below the largest and below half of it: no blocked kernel takes these."""
     if workload.layout != BLOCKED or workload.per_group:
         return []
     channels_in, channels_out = max(pairs)
@@ -122,7 +123,7 @@ def _unaligned(workload: Workload, pairs: Sequence[tuple[int, int]], block: int)
 
 
 def _moves(workload: Workload, channels: int, block: int) -> list[Kernel]:
-    """Selections, joins and sums of what a contraction reads."""
+    """Stand-ins for the Slice, Gather, Concat and Add of the value that a contraction reads."""
     if workload.op_type not in ("Conv", "ConvTranspose") or workload.dtype != "float32" or channels < 2 * block:
         return []
     found = []
@@ -138,8 +139,8 @@ _PICKED = 0.5
 
 
 class _Builder:
-    """Collects branches. Weights are cut from one pool of random numbers, at a place of their own each, so that the
-    optimiser does not take two of them for one."""
+    """Collects branches. Each weight is cut from another place of a pool of random numbers, so that the optimiser does
+    not merge equal weights."""
 
     def __init__(self, pool: Array, bare: bool) -> None:
         self._pool, self._bare = pool, bare
@@ -212,7 +213,7 @@ class _Builder:
         self._outputs.append(helper.make_tensor_value_info(f"{name}_out", _DTYPES[dtype], None))
 
     def _written(self, name: str) -> str:
-        """The input behind a node that writes it anew."""
+        """The name of the input's value after a node that writes it anew."""
         self._nodes.append(helper.make_node("Neg", [name], [f"{name}_neg"], name=f"{name}_neg"))
         return f"{name}_neg"
 

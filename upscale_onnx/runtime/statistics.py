@@ -1,4 +1,4 @@
-"""What repeated measurements say: ratios with their uncertainty."""
+"""Ratios of repeated measurements, with their confidence intervals."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ class Ratio:
 
 
 def median_ratio(own: Sequence[float], reference: Sequence[float], *, seed: int = 0) -> Ratio:
-    """The median of `own` over `reference`, round by round, with a bootstrap interval of the median.
+    """The median over rounds of `own` divided by `reference`, with its bootstrap confidence interval.
 
-    Rounds are resampled in pairs: both times of a round suffered from the same disturbance, so it cancels.
+    Both hold one time per round. Rounds are resampled in pairs: a disturbance affects both times of a round, so it
+    cancels in their ratio.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3 (percentile interval).
-    Raises: ValueError where the two are not equally long, or empty.
+
+    Raises:
+        ValueError: the two have different lengths, or are empty.
     """
     if len(own) != len(reference) or not own:
         raise ValueError(f"{len(own)} measurements cannot be paired with {len(reference)}")

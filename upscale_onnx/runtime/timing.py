@@ -41,8 +41,9 @@ TimedKernel = tuple[Kernel, float]
 def time_kernels(
     model: ModelProto, feed: Mapping[str, Array], *, provider: Device, threads: int, seconds: float
 ) -> tuple[TimedKernel, ...]:
-    """Every executed node of `model` with its shortest time in milliseconds, over about `seconds` of runs;
-    NaN for those that other work on the machine hides.
+    """Every executed node of `model` with its shortest time in ms, over runs of about `seconds`.
+
+    The time is NaN for a node whose time cannot be told from other work on the machine.
 
     Raises:
         ModelError: the model cannot be loaded or run.
@@ -63,7 +64,7 @@ def time_kernels(
 
 
 def _node_times(events: object, runs: int) -> dict[str, float]:
-    """The shortest time of each node in the last `runs` runs, in milliseconds."""
+    """The shortest time of each node in the last `runs` runs, in ms."""
     if not isinstance(events, list):
         raise ModelError("onnxruntime wrote a profile that cannot be read")
     found: dict[str, list[float]] = defaultdict(list)
@@ -78,7 +79,13 @@ def _node_times(events: object, runs: int) -> dict[str, float]:
 def latency_ms(
     model: ModelProto, feed: Mapping[str, Array], *, provider: Device, threads: int, seconds: float
 ) -> float:
-    """The shortest latency of `model` over about `seconds` of runs, without what other work adds to it."""
+    """The shortest latency of `model` in ms, over runs of about `seconds`.
+
+    On one CPU thread, time for which other work had the processor is left out.
+
+    Raises:
+        ModelError: the model cannot be loaded or run.
+    """
     session = make_session(model, provider=provider, threads=threads)
     infer = _inference(session, feed, provider)
     runs = _repeat(infer, seconds)
@@ -89,15 +96,15 @@ def latency_ms(
 
 @dataclass(frozen=True)
 class _Run:
-    """How long one run took, and how much of that its thread had a processor."""
+    """How long one run took, and for how much of that its thread had a processor, in ms."""
 
     ms: float
     computed_ms: float
 
 
 def _repeat(infer: Callable[[], object], seconds: float) -> list[_Run]:
-    """Runs until this thread has computed for `seconds`: while others use the processor it takes longer until every
-    node has had an undisturbed run."""
+    """Run until this thread has computed for `seconds`. Time for which others had the processor does not count, so
+    that every node gets an undisturbed run."""
     for _ in range(_WARMUP):
         infer()
     runs: list[_Run] = []
@@ -114,10 +121,10 @@ def _repeat(infer: Callable[[], object], seconds: float) -> list[_Run]:
 
 
 def _undisturbed(times: Mapping[str, float], computed_ms: float) -> dict[str, float]:
-    """Node times that add up to no more than one run computes, NaN where they cannot be told.
+    """Node times that add up to no more than `computed_ms`, the time that one run computes; NaN if unknown.
 
-    A short node finds a run in which nothing else had the processor; one that takes longer than the system lets a
-    thread go on, when others wait, does not. A single long node took what the short ones leave.
+    In some run, a short node is not interrupted. A node longer than the system's time slice always is if other work
+    waits. The time of a single long node is what the short nodes leave of the run; of several, each is NaN.
     """
     long = {name for name, ms in times.items() if ms > _SLICE_MS}
     excess = sum(times.values()) - computed_ms
@@ -129,7 +136,7 @@ def _undisturbed(times: Mapping[str, float], computed_ms: float) -> dict[str, fl
 
 
 def _inference(session: ort.InferenceSession, feed: Mapping[str, Array], provider: Device) -> Callable[[], object]:
-    """One inference, with inputs and outputs where the device has them."""
+    """A function that runs one inference, with inputs and outputs in the memory of the device."""
     if provider == "cpu":
         return lambda: run(session, feed)
     import onnxruntime as ort
@@ -152,9 +159,9 @@ def _inference(session: ort.InferenceSession, feed: Mapping[str, Array], provide
 
 
 def time_repeated(group: Sequence[Kernel], *, provider: Device, threads: int, seed: int) -> tuple[TimedKernel, ...]:
-    """Every stand-in with the time that one more of it takes, for devices that run behind the program's back.
+    """Every stand-in with the time in ms that one more copy of it takes, for devices that run asynchronously.
 
-    A graph with many copies of the node is timed against one with few, so that what a run takes besides cancels out.
+    A graph with many copies of the node is compared with a graph of one, so that the overhead of a run cancels.
     """
     found = []
     for kernel in group:

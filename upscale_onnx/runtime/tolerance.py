@@ -1,4 +1,4 @@
-"""How far two floating-point evaluations of one function may lie apart."""
+"""How far two floating-point evaluations of the same function may differ."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.protos import attribute_graphs, iter_nodes
 
 _CONTRACTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN", "Attention"})
-# These round values to a grid. A sum that lies between two steps falls to either side, whatever rounds it last.
+# These operators round values to a grid. The least rounding error moves a value halfway between two steps to either.
 _QUANTISERS = frozenset(("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"))
 _QUANTISED_PREFIX = "QLinear"
 # Unit roundoff: half the distance from 1 to the next number.
@@ -25,7 +25,7 @@ _UNITS: dict[int, float] = {
 _WIDE_GROWTH = 16.0
 _NARROW_GROWTH = 4.0
 _DEEPEST = 109
-# Noise of the model itself raises a limit up to here, and where it quantises to eight bits, up to some steps.
+# Noise of the model itself raises a limit at most to this, or to some steps if the model quantises to eight bits.
 _NOISIEST = 1e-3
 _STEP = 1 / 127
 _MOST_STEPS = 8
@@ -33,10 +33,12 @@ _MOST_STEPS = 8
 
 @dataclass(frozen=True)
 class Tolerance:
-    """What one output may differ by, relative to its own scale.
+    """How much an output may differ, relative to its largest magnitude.
 
-    limit: what rounding alone explains; most: the limit where the model itself is noisy; step: one step of the
-    coarsest quantiser that its values pass, 0 where there is none; whole: channels are not judged by themselves.
+    limit: the difference that rounding alone explains.
+    most: the highest limit for a model that amplifies rounding.
+    step: one step of the coarsest quantiser in front of the output; 0 without a quantiser.
+    whole: the output is judged as a whole, not channel by channel.
     """
 
     limit: float
@@ -46,19 +48,19 @@ class Tolerance:
 
 
 def tolerance(model: ModelProto) -> float:
-    """The largest difference of any output, relative to its own scale, that re-association alone explains."""
+    """The largest difference of any output, relative to its scale, that another order of summation alone explains."""
     return max((found.limit for found in tolerances(model)), default=_WIDE_GROWTH * _UNITS[TensorProto.FLOAT])
 
 
 def tolerances(model: ModelProto, shapes: Mapping[str, Shape] | None = None) -> tuple[Tolerance, ...]:
-    """What each output of `model` may differ by.
+    """How much each output of `model` may differ.
 
-    With unit roundoff u, re-ordering a sum of K terms moves it by about sqrt(K) u of its scale (errors of
-    random sign), and L layers one after another add up to sqrt(L) times that. K = 256 stands for the
-    blocked sums of the kernels, hence 16 u sqrt(L) in float32 and float64. In half precision the kernels
-    sum in float32 and round each layer's result once, hence 4 u sqrt(L). L is the number of contractions
-    that an output depends on, at least 1 and counted up to 109, so that float32 is never given more than
-    1e-5; u is that of the type which most of them compute in.
+    Let u be the unit roundoff. Another order of the K terms of a sum changes the sum by about sqrt(K) u of its scale
+    (errors of random sign), and L layers in sequence change it by sqrt(L) times that. The kernels sum in blocks, for
+    which K = 256 stands: the limit is 16 u sqrt(L) in float32 and float64. In half precision, the kernels sum in
+    float32 and round each layer's result once: the limit is 4 u sqrt(L). L is the number of contractions that an
+    output depends on, from 1 to 109, so that the limit of float32 stays below 1e-5. u belongs to the type in which
+    most of these contractions compute.
 
     Source: Higham, Accuracy and Stability of Numerical Algorithms, sections 2.8 and 4.2 (statistical
     estimates of rounding errors, errors of sums).
@@ -90,7 +92,7 @@ def _growth(kind: int) -> float:
 
 
 def _commonest(kinds: list[int]) -> int:
-    """The type that occurs most, of several such the narrowest; float32 where none is a floating-point type."""
+    """The most frequent floating-point type, the narrowest of several; float32 if there is none."""
     known = [kind for kind in kinds if kind in _UNITS] or [int(TensorProto.FLOAT)]
     return max(set(known), key=lambda kind: (known.count(kind), _UNITS[kind]))
 
@@ -100,18 +102,18 @@ def _quantises(node: NodeProto) -> bool:
 
 
 def _varying(model: ModelProto) -> frozenset[str]:
-    """The values that depend on what the model is fed."""
+    """The values that depend on the inputs of the model."""
     weights = {tensor.name for tensor in model.graph.initializer}
     found = {value.name for value in model.graph.input} - weights
     for node in model.graph.node:
-        inner = any(attribute_graphs(attribute) for attribute in node.attribute)  # what it captures may vary
+        inner = any(attribute_graphs(attribute) for attribute in node.attribute)  # values that it captures may vary
         if inner or any(name in found for name in node.input):
             found.update(node.output)
     return frozenset(found)
 
 
 def _upstream(output: str, makers: dict[str, tuple[int, NodeProto]]) -> list[NodeProto]:
-    """The nodes that `output` is made by."""
+    """The nodes that `output` depends on."""
     pending, seen = [output], {output}
     nodes: dict[int, NodeProto] = {}
     while pending:

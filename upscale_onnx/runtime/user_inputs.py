@@ -1,4 +1,4 @@
-"""The user's own inputs, checked against the model that they are for."""
+"""Inputs that the user gives, checked against the model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from upscale_onnx.types import Array, Dim
 
 
 def load_inputs(path: str | os.PathLike[str], model: ModelProto) -> Inputs:
-    """The arrays of an .npz file, one for each input of `model`; labels in it are left out (see `naming`).
+    """The arrays of the .npz file at `path`, one for each input of `model`; labels are left out (see `naming`).
 
     Raises:
         ArgumentError: the file cannot be read, or its arrays do not fit the inputs.
@@ -27,10 +27,10 @@ def load_inputs(path: str | os.PathLike[str], model: ModelProto) -> Inputs:
 
 
 def check_inputs(arrays: Mapping[str, Array], model: ModelProto, where: str = "the given inputs") -> None:
-    """Check that there is one array for each input, of its type and shape.
+    """Check that `arrays` holds one array for each input, with the type and shape of the input.
 
     Raises:
-        ArgumentError: there is not; the line starts with `where`.
+        ArgumentError: it does not; the message starts with `where`.
     """
     specs = {spec.name: spec for spec in input_specs(model)}
     if missing := [name for name in specs if name not in arrays]:
@@ -50,10 +50,10 @@ def check_inputs(arrays: Mapping[str, Array], model: ModelProto, where: str = "t
 
 
 def check_dims(dims: Mapping[str, int], model: ModelProto) -> None:
-    """Check that sizes are given to dimensions that `model` leaves open, by their names.
+    """Check that `dims` gives sizes to open dimensions of `model`, by their names.
 
     Raises:
-        ArgumentError: there is no such dimension, or a size is below 1.
+        ArgumentError: the model has no open dimension of a name, or a size is below 1.
     """
     names = dict.fromkeys(dim for spec in input_specs(model) for dim in spec.dims or () if isinstance(dim, str))
     for name, size in dims.items():

@@ -1,4 +1,4 @@
-"""The oracle: two models side by side in onnxruntime, and nothing of the compiler."""
+"""The global check: it runs two models on the same inputs in onnxruntime and uses no code of the compiler."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from upscale_onnx.runtime.user_inputs import check_dims, check_inputs
 from upscale_onnx.types import Array
 from upscale_onnx.worker import in_worker
 
-# Large models get fewer trials, so that the check stays as fast as the rest of a compile; in how many of them sleeping
-# channels are looked for comes second. The first trials differ most.
+# By multiply-accumulates of the model: the number of trials, and in how many of them sleeping channels are looked for.
+# Large models get fewer trials, so that the check takes no longer than the rest of a compile. The first trials differ
+# most from each other.
 _EFFORTS = ((5_000_000, (18, 18)), (30_000_000, (9, 9)), (150_000_000, (6, 6)), (300_000_000, (5, 5)))
 _LEAST_EFFORT = (5, 2)
 _MOST_KEPT_BYTES = 2**30
@@ -46,13 +47,14 @@ def verify(
     tolerance: float | None = None,
     feeds: list[Inputs] | None = None,
 ) -> Verification:
-    """Whether `compiled` computes what `original` does, on `inputs`, on each of `data` and on random inputs.
+    """Check that `compiled` computes the same as `original`, on `inputs`, on each entry of `data` and on random inputs.
 
-    `trials` sets of random inputs are drawn, each in another way (None: five to eighteen, by the model's size); open
-    dimensions get two sizes, or those in `dims`. Floating-point outputs must agree within a tolerance relative to
-    their own scale, all others exactly. The tolerance is what rounding explains: derived from depth and types, and
-    measured on the original where that is not enough; each channel of an output has its own. With `tolerance`,
-    that alone counts, for each output as a whole. `feeds`, where given, is filled with the inputs of all trials.
+    `trials` sets of random inputs are drawn, each in another way; None means five to eighteen, by the model's size.
+    Open dimensions get two sizes, or those in `dims`. Floating-point outputs must agree within a tolerance relative
+    to their largest magnitude; all other outputs must be equal. The tolerance is the difference that rounding
+    explains. It is derived from the depth and types of the model, and measured on the original if that is not enough.
+    Each channel of an output has its own. If `tolerance` is given, it replaces all of this and holds for each output
+    as a whole. If `feeds` is given, the inputs of all trials are appended to it.
 
     Raises:
         ArgumentError: `inputs`, `data` or `dims` do not fit the original.
@@ -79,7 +81,7 @@ class _Kept:
 
 
 class Reference:
-    """A model, inputs for it and what it makes of them: any number of others can be compared with it."""
+    """A model with inputs and its outputs on them. Any number of other models can be compared with it."""
 
     def __init__(
         self,
@@ -92,10 +94,10 @@ class Reference:
         trials: int | None = None,
         tolerance: float | None = None,
     ) -> None:
-        """Run `model` on the inputs that are `given`, then on random ones.
+        """Run `model` on the inputs in `given`, then on random ones.
 
         Raises:
-            ModelError: it runs on none.
+            ModelError: the model cannot be run on the given inputs, or, without these, on random ones.
         """
         self._model, self._provider, self._seed = model, provider, seed
         self._shapes = infer_shapes(model)
@@ -114,7 +116,7 @@ class Reference:
         return [kept.feed for kept in self._kept]
 
     def activity(self) -> Activity:
-        """The channels that no trial woke."""
+        """How many channels enter activations that clip, and how many of them stayed asleep in all trials."""
         return activity(self._model, self._shapes, self.feeds[: self._watched], self._provider)
 
     def compare(self, compiled: ModelProto) -> Verification:
@@ -147,11 +149,11 @@ class Reference:
                     return
                 source.feasible(self._attempt, trial, draw=draws[trial % len(draws)])
         except ModelError:
-            if not self._kept:  # other inputs are enough where random ones do not fit
+            if not self._kept:  # if random inputs do not fit, the given ones are enough
                 raise
 
     def _judged(self, actual: Sequence[list[Any]]) -> tuple[Verdict, ...]:
-        """What all trials say of each output, where `actual` holds the compiled model's outputs by trial."""
+        """One verdict per output; `actual` holds the outputs of the compiled model, trial by trial."""
         names = [value.name for value in self._model.graph.output]
         trials = [self._trials(name, i, actual) for i, name in enumerate(names)]
         pairs = list(zip(trials, self._limits, strict=True))
@@ -175,7 +177,7 @@ class Reference:
 
 
 def _effort(model: ModelProto, shapes: Mapping[str, Shape], limits: Sequence[Tolerance]) -> tuple[int, int]:
-    """How many trials to run, and in how many of them to look for channels that sleep."""
+    """How many trials to run, and in how many of them to look for sleeping channels."""
     if any(limit.step for limit in limits):  # integer contractions are not counted below
         return _LEAST_EFFORT
     macs = model_stats(model, shapes).macs

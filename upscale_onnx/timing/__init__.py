@@ -1,1 +1,1 @@
-"""The target of a compile, and the times of operators that are measured on it."""
+"""The target of a compile, and measured times of operators on it."""

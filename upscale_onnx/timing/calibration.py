@@ -1,4 +1,4 @@
-"""Measuring a model's operators on this machine, and predicting latencies from what was measured."""
+"""Times a model's operators on this machine, and predicts latencies from these times."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ Model = str | os.PathLike[str] | onnx.ModelProto
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a calibration found.
+    """The result of a calibration.
 
-    target, device, threads: what was measured. timed, wanted: operator shapes measured so far, and all of the model's.
-    input_ms, predicted: the model's latency as measured, and as the tables predict it. path: where the tables are.
+    target, device, provider, threads: what was measured.
+    timed: how many operator shapes have been timed so far.
+    wanted: how many operator shapes there are for the model.
+    seconds: how long this calibration took.
+    input_ms: the measured latency of the model; predicted: the one that the tables predict.
+    path: the file of the tables.
     """
 
     target: str
@@ -42,7 +46,7 @@ class Calibration:
 
 
 def resolve_target(name: str | None, provider: str = "cpu") -> Target:
-    """The target called `name` (None is what `provider` is) on this machine.
+    """The target called `name` on this machine; None stands for the target of `provider`.
 
     Raises:
         ArgumentError: there is no such target.
@@ -63,12 +67,14 @@ def calibrate(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Calibration:
-    """Time the operators of `model` at many channel counts, within `budget_s` seconds, and keep the times in the
-    user's cache folder, where compiles find them. What an interrupted calibration measured is kept.
+    """Time the operators of `model` at many channel counts, within `budget_s` seconds.
+
+    The times are kept in the user's cache folder, where compiles find them, even if the calibration is interrupted.
 
     Raises:
-        ArgumentError: the cache folder cannot be written to. ModelError: the model cannot be read or run.
-        ProviderError: no such device.
+        ArgumentError: the cache folder cannot be written to.
+        ModelError: the model cannot be read or run.
+        ProviderError: the provider is not available.
     """
     from upscale_onnx.runtime.calibrate import calibrate as measure
     from upscale_onnx.runtime.providers import describe, resolve_provider
@@ -76,7 +82,7 @@ def calibrate(
     device = resolve_provider(provider)
     machine = describe(device, threads)
     tables = load_tables(target, machine)
-    path = save_tables(tables, machine)  # where that cannot be done, minutes of measuring would be lost
+    path = save_tables(tables, machine)  # fails before minutes of measuring, if the folder cannot be written to
 
     def store(timed: Sequence[Timed], node_ms: float | None) -> None:
         nonlocal tables
@@ -94,7 +100,11 @@ def calibrate(
 
 
 def measured_tables(target: Target, provider: str = "cpu", threads: int = 1) -> Tables:
-    """The tables measured on this machine; empty where the target is not what onnxruntime runs here."""
+    """The tables measured on this machine; empty tables if `provider` is not the target's.
+
+    Raises:
+        ProviderError: the provider is not available.
+    """
     from upscale_onnx.runtime.providers import describe, resolve_provider
 
     device = resolve_provider(provider)
@@ -102,7 +112,11 @@ def measured_tables(target: Target, provider: str = "cpu", threads: int = 1) -> 
 
 
 def measured_costs(target: Target, provider: str = "cpu", threads: int = 1, batch: int = 1) -> Costs:
-    """What operators cost on `target`: by times measured on this machine where there are any, else by its preset."""
+    """The costs of operators on `target`: from times measured on this machine if there are any, else from its preset.
+
+    Raises:
+        ProviderError: the provider is not available.
+    """
     tables = measured_tables(target, provider, threads)
     return MeasuredCosts(tables, batch) if tables.contractions else target.costs(batch)
 

@@ -1,4 +1,4 @@
-"""The target that a compile is for, and what operators cost there."""
+"""The target of a compile, and the costs of operators on it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from upscale_onnx.timing.calibration import calibrate, measured_costs, resolve_t
 
 
 def chosen_target(options: TargetOptions) -> Target:
-    """The target that `options` name, or the one of the device that they run on.
+    """The target that `options` name, or the target of the provider.
 
     Raises:
-        ArgumentError: there is no such target. ProviderError: no such device.
+        ArgumentError: there is no such target.
+        ProviderError: the provider is not available.
     """
     provider = "cuda" if options.provider == "cuda" else "cpu"
     if options.provider == "auto" and options.race:
@@ -25,10 +26,10 @@ def chosen_target(options: TargetOptions) -> Target:
 
 
 def is_at_hand(target: Target, options: TargetOptions) -> bool:
-    """Whether what onnxruntime measures here is `target`, and measuring is allowed.
+    """Whether times on `target` can be measured on this machine, and `options` allow it.
 
     Raises:
-        ProviderError: no such device.
+        ProviderError: the provider is not available.
     """
     if target.provider is None or not options.race:
         return False
@@ -38,19 +39,27 @@ def is_at_hand(target: Target, options: TargetOptions) -> bool:
 
 
 def chosen_costs(target: Target, options: TargetOptions) -> Costs:
-    """Times measured on this machine where the target was calibrated here, else its preset: nothing that would
-    make masks depend on the noise of this run."""
+    """The costs of operators on `target`: from times measured here if it was calibrated here, else from its preset.
+
+    Nothing is timed now, so that masks do not depend on the noise of this run.
+
+    Raises:
+        ProviderError: the provider is not available.
+    """
     if not is_at_hand(target, options):
         return target.costs(options.batch or 1)
     return measured_costs(target, options.provider, options.threads, options.batch or 1)
 
 
 def tune(model: onnx.ModelProto, options: TargetOptions) -> None:
-    """Measure the operators of `model` for the seconds that `options` give, where the target is what runs here. Masks
-    and plans then go by what was measured.
+    """Time the operators of `model` for `options.tune` seconds, if the target is this machine.
+
+    Masks and plans then use these times.
 
     Raises:
-        ArgumentError: there is no such target. ModelError: the model cannot be run. ProviderError: no such device.
+        ArgumentError: there is no such target.
+        ModelError: the model cannot be run.
+        ProviderError: the provider is not available.
     """
     target = chosen_target(options)
     if options.tune <= 0 or not is_at_hand(target, options):

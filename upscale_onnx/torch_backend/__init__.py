@@ -1,1 +1,1 @@
-"""Models run in PyTorch, for criteria and repairs that need gradients. Torch is imported here alone, and in compat."""
+"""Runs models in PyTorch, for criteria and repairs that need gradients. Only this package and `compat` import torch."""

@@ -1,4 +1,4 @@
-"""Operators that work on every element for itself, or on pairs of broadcast elements."""
+"""Operators that work on single elements, or on pairs of elements that are broadcast."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _prelu(operator: Operator, x: Value, slope: Value) -> Tensor:
 def _power(operator: Operator, x: Value, exponent: Value) -> Tensor:
     base = tensor(x)
     powers = array(exponent)
-    # A constant as a plain number: the gradient of 0 ** 2 by way of logarithms would be no number.
+    # With a tensor as the exponent, the gradient of 0 ** 2 would use a logarithm and be NaN; with a number it is right.
     return torch.pow(base, float(powers.ravel()[0]) if powers.size == 1 else tensor(exponent, base))
 
 
@@ -90,7 +90,7 @@ def _where(operator: Operator, condition: Value, a: Value, b: Value) -> Tensor:
 
 
 def _cast(operator: Operator, x: Value, like: Value | None = None) -> Any:
-    # To integers there is no gradient, and no rule; half precision is computed in single.
+    # Casts to integers have no gradient and do not come here. Half precision is computed in single precision.
     return tensor(x).to(torch.float64 if operator.get("to") == 11 else torch.float32)
 
 

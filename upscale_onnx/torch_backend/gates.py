@@ -1,4 +1,4 @@
-"""How the loss changes when a channel fades: gradients with respect to gates through which channels pass."""
+"""How the loss changes when channels are scaled down: gradients with respect to gates, the factors of channels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from upscale_onnx.types import Array
 
 @dataclass(frozen=True)
 class Gate:
-    """Factors of 1 on the channels of a value, which run along its `axis`.
+    """Factors of 1 for the channels of a value along its `axis`.
 
-    reader: position of the only node that reads the value through the gate; -1 where all do.
+    reader: the position of the only node that reads the value through the gate; -1 if all nodes do.
     """
 
     value: str
@@ -29,7 +29,7 @@ class Gate:
 
 
 class Gates:
-    """A model with gates in it."""
+    """A model with gates."""
 
     def __init__(self, model: onnx.ModelProto, gates: Sequence[Gate]) -> None:
         self._network = Network(model)
@@ -41,11 +41,13 @@ class Gates:
     def changes(self, inputs: Mapping[str, Array], labels: Array | None) -> dict[Gate, Array]:
         """By gate, the derivative of each sample's loss with respect to each channel's factor: (samples, channels).
 
-        By the chain rule it is the sum over the channel's positions of value times gradient, so that to first order
-        the loss of a sample changes by minus this where the channel is removed. Where rows of the gated value do not
-        belong to samples, there is one row for the batch. Gates that the loss does not depend on are left out.
+        By the chain rule, it is the sum of value times gradient over the positions of the channel. To first order,
+        removing the channel changes the loss of a sample by minus this. If the rows of the gated value do not belong
+        to samples, there is one row for the batch. Gates that the loss does not depend on are left out.
 
-        Raises: ArgumentError where the model has an operator without gradient, or labels do not fit.
+        labels: class numbers (samples,), or None (see `loss`).
+
+        Raises: ArgumentError if the model has an operator without a gradient, or labels do not fit.
         """
         found: dict[Gate, Tensor] = {}
 
@@ -58,16 +60,16 @@ class Gates:
         name = self._network.outputs[0]
         output = self._network.run(inputs, change)[name]
         if not isinstance(output, torch.Tensor) or not output.requires_grad:
-            raise ArgumentError(f"output {name!r} has no gradient: use a criterion that needs none, as wanda")
+            raise ArgumentError(f"output {name!r} has no gradient: use a criterion that needs none, such as wanda")
         torch.autograd.backward(loss(output, labels, self._last.get(name, "")))
         samples = max((array.shape[0] for array in inputs.values() if array.ndim), default=1)
         return {gate: _rows(change, samples) for gate, change in found.items()}
 
 
 def _gated(value: Tensor, gate: Gate, found: dict[Gate, Tensor]) -> Tensor:
-    """`value` for those who read it through the gate, of whose gradient `found` gets told.
+    """`value` for the readers behind the gate. In the backward pass, the gate's derivative is put into `found`.
 
-    The gate itself is left out, as it multiplies by one: no value needs to be held twice.
+    The gate itself would multiply by one, so it is left out, and the value is not held twice.
     """
     axis = gate.axis % value.ndim
     own: Any = value.view_as(value) if value.requires_grad else value.detach().requires_grad_()
@@ -83,6 +85,6 @@ def _gated(value: Tensor, gate: Gate, found: dict[Gate, Tensor]) -> Tensor:
 
 def _rows(change: Tensor, samples: int) -> Array:
     rows, channels = change.shape
-    parts = samples if rows % samples == 0 else 1  # as windows of an image, or heads: several rows to a sample
+    parts = samples if rows % samples == 0 else 1  # several rows per sample, such as windows of an image, or heads
     summed: Array = change.reshape(parts, -1, channels).sum(dim=1).numpy()
     return summed

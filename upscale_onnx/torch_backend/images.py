@@ -1,4 +1,4 @@
-"""Images mirrored and moved, so that few of them stand for many."""
+"""Mirrors and shifts images at random, so that few images can replace many."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 
 from upscale_onnx.types import Array
 
-# Images are moved by up to this share of their size; what comes in from outside is mirrored at the border.
+# Images are shifted by up to this share of their size; the image mirrored at its border fills the gap.
 _MOST_MOVED = 1 / 8
 _COLOURS = (1, 3, 4)
 _LEAST_SIZE = 16
 
 
 def moved(inputs: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Array]:
-    """`inputs` with half of the images mirrored and each moved by a random distance; other inputs as they are.
+    """`inputs` with about half of the images mirrored and each image shifted by a random distance.
 
-    An image is floating-point of rank 4 and has colours along its second or last axis. Where there are several
-    inputs, none is touched: they may belong together.
+    Images are floating-point arrays, (N, C, H, W) or (N, H, W, C), with 1, 3 or 4 colours C. Other inputs are returned
+    as they are, and so are all inputs if there are several, since they may belong together.
     """
     found = dict(inputs)
     if len(found) != 1:
@@ -31,7 +31,7 @@ def moved(inputs: Mapping[str, Array], rng: np.random.Generator) -> dict[str, Ar
 
 
 def _spatial_axes(array: Array) -> tuple[int, int] | None:
-    """Height and width of one image; None where `array` holds none."""
+    """The axes of height and width in one image; None if `array` holds no images."""
     if array.ndim != 4 or array.dtype.kind != "f":
         return None
     for colours, axes in ((1, (1, 2)), (3, (0, 1))):

@@ -1,4 +1,4 @@
-"""All layers of a pruned network re-fitted together, by gradients, to what the unpruned network makes."""
+"""Fits the weights of all layers of a pruned network together, by gradients, to values of the unpruned network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from upscale_onnx.torch_backend.network import Network
 from upscale_onnx.torch_backend.values import Tensor, Value, from_array
 from upscale_onnx.types import Array
 
-# One cycle of Adam: how far a weight moves in a step at most, relative to the weights of its row and column.
+# The peak learning rate of one cycle of Adam, relative to the size of the weights of the same output and input.
 _STEP = 3e-3
 _WARM_UP = 0.1
 _LEAST = 1e-12
@@ -23,7 +23,7 @@ _LEAST = 1e-12
 
 @dataclass(frozen=True)
 class Compared:
-    """A value that both networks make. low, high: what an activation behind it clips to."""
+    """A value that both networks compute. low, high: the bounds to which an activation behind it clips."""
 
     value: str
     low: float = -np.inf
@@ -31,9 +31,10 @@ class Compared:
 
 
 class JointFit:
-    """The distance of `pruned` from `unpruned`, and weights of `pruned` that make it less.
+    """The distance of `pruned` from `unpruned`, and a fit of the weights of `pruned` that reduces it.
 
-    It is the mean over `compared` of the squared error behind the activation, over the value's own variation.
+    The distance is the mean over the values in `compared` of the squared error behind the activation, relative to the
+    variation of the unpruned value.
     """
 
     def __init__(self, unpruned: onnx.ModelProto, pruned: onnx.ModelProto, compared: Sequence[Compared]) -> None:
@@ -41,7 +42,7 @@ class JointFit:
         self._compared = {each.value: each for each in compared}
 
     def distance(self, pieces: Sequence[Mapping[str, Array]], weights: Mapping[str, Array]) -> float:
-        """Of the pruned network with `weights`, by name, in place of its own, over all pieces."""
+        """The mean distance over `pieces` (inputs by name), with `weights`, by name, in place of those of `pruned`."""
         constants = {name: from_array(array) for name, array in weights.items()}
         with torch.no_grad():
             return float(np.mean([float(self._error(piece, constants)) for piece in pieces]))
@@ -56,11 +57,14 @@ class JointFit:
         threads: int = 1,
         progress: Callable[[float], None] | None = None,
     ) -> dict[str, Array]:
-        """Weights by name after `steps` batches, from those of `start`; zeros stay zero.
+        """The weights by name after `steps` steps of Adam that begin at `start`. Zeros stay zero.
 
-        batches: without end, each in pieces that are small enough for memory. Images are mirrored and moved at random:
-        what the unpruned network makes of them is known as well. The steps of a weight are relative to the weights of
-        its output and of its input, so that the scale of channels does not matter.
+        batches: makes an endless iterator of batches, one per step. A batch is a sequence of pieces that fit in memory.
+        progress: is called with the share, 0 to 1, of the steps that are done.
+
+        Images are mirrored and shifted at random, since the unpruned network gives the goal for these, too. The steps
+        of a weight are relative to the weights of the same output and of the same input, so that the scale of channels
+        does not matter.
 
         Source: Li et al., "BRECQ", ICLR 2021, section 3.1, on fitting to inner values of the network without labels,
         by gradients; here of all layers at once. Kingma and Ba, "Adam", ICLR 2015, algorithm 1.
@@ -114,8 +118,11 @@ class JointFit:
 
 
 def _scale(weight: Array) -> Array:
-    """What is a usual size for each element: of its output's and its input's root mean squares, the geometric mean
-    over that of the whole."""
+    """The usual size of each element of `weight`, in an array that broadcasts to it.
+
+    It is the product of the root mean squares of the element's output and of its input, relative to that of all
+    elements.
+    """
     squares = np.square(weight.astype(np.float64))
     everything = squares.mean() + _LEAST
     if weight.ndim < 2:

@@ -17,13 +17,13 @@ _AVERAGE_POOL = {1: functional.avg_pool1d, 2: functional.avg_pool2d, 3: function
 
 
 def _window(operator: Operator, kernel: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Strides and dilations."""
+    """Strides and dilations, one per spatial axis."""
     strides = list(operator.get("strides") or [1] * len(kernel))
     return strides, list(operator.get("dilations") or [1] * len(kernel))
 
 
 def _pads(operator: Operator, sizes: Sequence[int], kernel: Sequence[int]) -> list[tuple[int, int]]:
-    """Padding before and behind each spatial axis, also where the operator works it out itself."""
+    """The padding before and behind each spatial axis, also for `auto_pad`."""
     strides, dilations = _window(operator, kernel)
     auto = operator.get("auto_pad", "NOTSET")
     if auto == "VALID":
@@ -71,7 +71,7 @@ def _conv_transpose(operator: Operator, x: Value, weight: Value, bias: Value | N
     ]
     pads = _transposed_pads(operator, full, data.shape[2:], strides)
     b = None if bias is None else tensor(bias)
-    # Everything is made, then cut: what torch calls output padding must be below the stride, and here it need not be.
+    # The whole output is computed, then cut: torch's output padding must be below the stride, that of ONNX need not be.
     made = _TRANSPOSED[len(kernel)](data, w, None, strides, 0, 0, operator.get("group", 1), dilations)
     made = _padded(made, [(0, extra) for extra in more])
     for axis, (before, behind) in enumerate(pads, 2):
@@ -109,7 +109,7 @@ def _einsum(operator: Operator, *values: Value) -> Tensor:
 
 
 def _pool_pads(operator: Operator, x: Tensor, kernel: Sequence[int]) -> tuple[list[tuple[int, int]], list[int]]:
-    """Padding, and how much more of it the last window needs where sizes are rounded up."""
+    """The padding of each spatial axis, and how much more the last window needs at its end if sizes are rounded up."""
     strides, dilations = _window(operator, kernel)
     pads = _pads(operator, x.shape[2:], kernel)
     extra = [0] * len(kernel)
@@ -181,7 +181,7 @@ def _layer_norm(operator: Operator, x: Value, scale: Value, bias: Value | None =
 def _group_norm(operator: Operator, x: Value, scale: Value, bias: Value) -> Tensor:
     data, groups = tensor(x), operator.get("num_groups")
     s, b = tensor(scale), tensor(bias)
-    if operator.opset < 21:  # one scale for a group, not for a channel
+    if operator.opset < 21:  # one scale per group, not per channel
         s, b = (value.repeat_interleave(data.shape[1] // groups) for value in (s, b))
     return functional.group_norm(data, groups, s, b, operator.get("epsilon", 1e-5))
 

@@ -14,16 +14,18 @@ from upscale_onnx.types import Array
 def loss(output: Tensor, labels: Array | None, last: str) -> Tensor:
     """The sum over samples of the cross-entropy of `output` (samples, classes) and `labels` (samples,).
 
-    Without labels, the classes that the model itself predicts take their place; where `output` is no such matrix,
-    the loss is its squared norm. last: the operator that made `output`, which tells scores from probabilities.
+    Without labels, the classes that the model itself predicts are used. If `output` has another form, the loss is its
+    squared norm.
 
-    Raises: ArgumentError where labels do not fit the output.
+    last: the operator that made `output`. It tells whether the output holds scores, probabilities or their logarithms.
+
+    Raises: ArgumentError if labels do not fit the output.
     """
     if output.ndim != 2 or output.shape[1] < 2:
         if labels is not None:
             raise ArgumentError(
-                f"labels need a first output of (samples, classes), the model's is {tuple(output.shape)}: leave them"
-                " out"
+                f"labels need a first output of (samples, classes), the model's is {tuple(output.shape)}: leave the"
+                " labels out"
             )
         return output.square().sum()
     if last == "Softmax":

@@ -1,4 +1,4 @@
-"""A model run node by node in PyTorch, so that a loss behind it has gradients."""
+"""Runs a model node by node in PyTorch, so that a loss of its outputs has gradients."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from upscale_onnx.types import Array
 RULES: Mapping[str, Rule] = {**elementwise.RULES, **layers.RULES, **moves.RULES, **resize.RULES}
 """Operators with gradients, by name."""
 
-# What these compute is piecewise constant, or no floating-point number: no gradient flows through them.
+# The results of these operators are piecewise constant, or no floating-point numbers: they have no gradient.
 _FLAT = frozenset(
     {"And", "ArgMax", "ArgMin", "Cast", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual",
      "IsInf", "IsNaN", "Less", "LessOrEqual", "NonZero", "Not", "Or", "Round", "Shape", "Sign", "Size", "Xor"}
 )  # fmt: skip
 
 Change = Callable[[str, Value, int], Value]
-"""Called with the name of a value, the value, and the position of the node that is about to read it, or -1 when it
-has just been made; returns what to use in its place."""
+"""A function of the name of a value, the value, and the position of the node that is about to read the value, or -1 if
+it has just been computed. It returns the value to use in its place."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Step:
 
 
 class Network:
-    """`model` in PyTorch. Floating-point values are tensors of their own precision, half precision is single."""
+    """`model` in PyTorch. Floating-point values are tensors of the same precision; half precision becomes single."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
@@ -56,12 +56,13 @@ class Network:
         change: Change | None = None,
         weights: Mapping[str, Value] | None = None,
     ) -> dict[str, Value]:
-        """The model's outputs by name.
+        """The model's outputs by name. Values that no later node reads are dropped unless gradients need them.
 
-        inputs: by name. change: sees every value that is made or read, and may replace it. weights: in place of
-        constants of these names. Values that no later node reads are dropped, but for what their gradients need.
+        inputs: arrays by name.
+        change: is called with every value that is computed or read, and may replace it.
+        weights: values to use in place of the constants with these names.
 
-        Raises: ArgumentError where an operator has no gradient here.
+        Raises: ArgumentError if an operator cannot be run, or has no gradient here.
         """
         found: dict[str, Value] = {**self._constants, **(weights or {})}
         for name in self.inputs:
@@ -90,22 +91,22 @@ class Network:
             return
         if step.node.op_type not in _FLAT and any(value.requires_grad for value in tensors):
             raise ArgumentError(
-                f"{_where(step)} has no gradient here: use a criterion or a repair that needs none, as wanda or lsq"
+                f"{_where(step)} has no gradient here: use a criterion or a repair without gradients (wanda, lsq)"
             )
         yield from map(_value, self._reference(step, given))
 
     def _reference(self, step: _Step, given: Sequence[Value | None]) -> Sequence[Array]:
-        """What no gradient flows through, computed by the reference implementation of ONNX: constants and shapes."""
+        """The outputs of a node without gradients, such as one of shapes, computed by ONNX's reference evaluator."""
         node = step.node
         feeds = {n: array(v) for n, v in zip(node.input, given, strict=True) if v is not None}
         opsets = {"": self._opset, node.domain: self._opset if node.domain in ("", "ai.onnx") else 1}
-        # A node alone would be taken for one of the newest operator set.
+        # The evaluator takes a single node to be of the newest operator set, so the node is put into a graph.
         part = onnx.GraphProto(name="part", node=[node])
         part.input.extend(onnx.ValueInfoProto(name=name) for name in feeds)
         part.output.extend(onnx.ValueInfoProto(name=name) for name in node.output if name)
         try:
             made = ReferenceEvaluator(part, opsets=opsets).run(None, feeds)
-        except Exception as error:  # the reference raises whatever its operators do
+        except Exception as error:  # any exception of the evaluator's operators
             raise ArgumentError(f"{_where(step)} cannot be run: {_line(error)}") from error
         return [np.asarray(value) for value in made]
 
@@ -114,7 +115,7 @@ def _step(node: onnx.NodeProto, opset: int) -> _Step:
     attributes = {a.name: _attribute(a) for a in node.attribute}
     operator = Operator(node.op_type, attributes, opset, len([name for name in node.output if name]))
     rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-    if node.op_type == "Cast" and operator.get("to") not in (1, 10, 11, 16):  # only floating-point has gradients
+    if node.op_type == "Cast" and operator.get("to") not in (1, 10, 11, 16):  # only floats have gradients
         rule = None
     return _Step(node, operator, rule)
 

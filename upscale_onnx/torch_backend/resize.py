@@ -13,7 +13,7 @@ from upscale_onnx.types import FloatArray
 
 
 def _positions(mode: str, size: int, made: int, scale: float) -> FloatArray | None:
-    """Where each of `made` elements lies among `size` ones; None for a mode that is not known."""
+    """The position, among `size` elements of the input, of each of `made` elements; None for an unknown mode."""
     places = np.arange(made, dtype=np.float64)
     if mode == "half_pixel" or (mode == "pytorch_half_pixel" and made > 1):
         return (places + 0.5) / scale - 0.5

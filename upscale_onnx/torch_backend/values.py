@@ -1,4 +1,4 @@
-"""What flows between operators: torch tensors where values are floating-point, NumPy arrays for all else."""
+"""The values between operators: torch tensors for floating-point values, NumPy arrays for all others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Value: TypeAlias = torch.Tensor | Array
 
 @dataclass(frozen=True)
 class Operator:
-    """One node as operators see it: `attributes` as plain values, `outputs` how many it has."""
+    """One node, for its rule: `attributes` are plain values, `outputs` is the number of its outputs."""
 
     op_type: str
     attributes: Mapping[str, Any]
@@ -27,33 +27,34 @@ class Operator:
     outputs: int
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The attribute `name`, or `default` where it is not given."""
+        """The attribute `name`, or `default` if it is not given."""
         return self.attributes.get(name, default)
 
     def unsupported(self, form: str) -> ArgumentError:
         """The error for a form of the operator that has no gradient here."""
         return ArgumentError(
-            f"no gradient for {self.op_type} with {form}: use a criterion or a repair that needs none, as wanda or lsq"
+            f"no gradient for {self.op_type} with {form}: use a criterion or a repair without gradients (wanda, lsq)"
         )
 
 
 Rule: TypeAlias = Callable[..., Any]
-"""Computes a node: (operator, *inputs), None for inputs that are left out; returns a tensor, or several."""
+"""A function that computes a node from (operator, *inputs), with None for missing inputs. It returns one tensor or
+several."""
 
 
 def tensor(value: Value, like: Tensor | None = None) -> Tensor:
-    """`value` as a tensor, of the element type of `like` where it is given."""
+    """`value` as a tensor, with the element type of `like` if it is given."""
     found = value if isinstance(value, torch.Tensor) else from_array(value)
     return found if like is None or found.dtype == like.dtype else found.to(like.dtype)
 
 
 def from_array(array: Array) -> Tensor:
-    """The array as a tensor; half precision becomes single, in which everything is computed."""
+    """The array as a tensor. Half precision becomes single precision, in which it is computed."""
     plain = np.ascontiguousarray(array)
     if plain.dtype.kind == "V" or str(plain.dtype) in ("bfloat16", "float16"):
         plain = plain.astype(np.float32)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # the array may not be written to; nor is the tensor
+        warnings.simplefilter("ignore", UserWarning)  # about read-only arrays; nobody writes to the tensor
         return torch.from_numpy(plain).reshape(array.shape)
 
 
@@ -63,7 +64,7 @@ def array(value: Value) -> Array:
 
 
 def ints(value: Value | Sequence[int] | None) -> list[int] | None:
-    """A shape, axes or the like as a list of integers; None where it is not given."""
+    """`value`, such as a shape or axes, as a list of integers; None stays None."""
     if value is None:
         return None
     numbers = array(value) if isinstance(value, torch.Tensor | np.ndarray) else np.asarray(value)
@@ -71,7 +72,7 @@ def ints(value: Value | Sequence[int] | None) -> list[int] | None:
 
 
 def parameter(operator: Operator, name: str, inputs: Sequence[Value | None], position: int) -> list[int] | None:
-    """Integers that newer operator sets give as an input and older ones as an attribute."""
+    """Integers that are an input in newer operator sets and an attribute in older ones; None if they are not given."""
     if len(inputs) > position and inputs[position] is not None:
         return ints(inputs[position])
     return ints(operator.get(name))

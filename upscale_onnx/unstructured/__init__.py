@@ -1,1 +1,1 @@
-"""Pruning of single weights, and a count of what is zero."""
+"""Pruning of single weights, and counts of zeros."""

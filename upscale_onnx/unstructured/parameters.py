@@ -1,4 +1,4 @@
-"""The weights and biases of a model's layers, and the choice among them by name."""
+"""The weights and biases of a model's layers, and how to choose some by name."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Kind = Literal["weight", "bias"]
 _FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
 )
-# Operands by operator. Running means and variances are statistics, not parameters.
+# Per operator: the kind of the input at each position. Running means and variances are statistics, not parameters.
 _LAYER: Mapping[int, Kind] = {1: "weight", 2: "bias"}
 _OPERANDS: Mapping[str, Mapping[int, Kind]] = {
     "Conv": _LAYER,
@@ -40,9 +40,12 @@ _OPERANDS: Mapping[str, Mapping[int, Kind]] = {
 class Parameter:
     """A constant floating-point tensor that layers use.
 
-    name: of its initializer, or of the output of its Constant node. kind: as its first use has it. nodes, op_types:
-    all that use it so or otherwise, by name or, where they have none, by first output. input_axis, output_axis: the
-    axes of `shape` that run over the channels the first node reads and creates; None where none does that alone.
+    name: the name of its initializer, or of the output of its Constant node.
+    kind: what it is for the first node that uses it.
+    nodes: the nodes that use it as a weight or bias, by name, or by their first output if they have no name.
+    op_types: the operators of these nodes.
+    input_axis, output_axis: the axes of `shape` along which the channels lie that the first node reads or makes; None
+    if there is no such axis.
     """
 
     name: str
@@ -55,15 +58,15 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """How many entries it has."""
+        """The number of entries."""
         return element_count(self.shape)
 
     def axis(self, side: Side) -> int | None:
-        """The channel axis of `side`."""
+        """The channel axis on `side`, or None."""
         return self.input_axis if side == "input" else self.output_axis
 
     def matches(self, pattern: str) -> bool:
-        """Whether the glob `pattern` is for the tensor's name or that of a node that uses it."""
+        """Whether the glob `pattern` matches the name of the tensor or of a node that uses it."""
         return any(fnmatchcase(name, pattern) for name in (self.name, *self.nodes))
 
 
@@ -88,10 +91,9 @@ def choose(
     ignore: Sequence[str] = (),
     kinds: Sequence[Kind] = ("weight",),
 ) -> tuple[Parameter, ...]:
-    """Those of `found` that are of `kinds`, match a glob pattern of `layers` (all where there is none), and none of
-    `ignore`.
+    """The entries of `found` of the given `kinds` that match a glob in `layers`, if there is any, and none in `ignore`.
 
-    Raises: ArgumentError where a pattern matches nothing in `found`, or nothing is left.
+    Raises: ArgumentError if a pattern matches nothing in `found`, or nothing is left.
     """
     for pattern in (*layers, *ignore):
         if not any(parameter.matches(pattern) for parameter in found):
@@ -111,7 +113,7 @@ def choose(
 def _operands(
     graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]
 ) -> Iterator[tuple[onnx.NodeProto, str, Kind]]:
-    """The constant operands of layers: the node, the constant's own name, and what it is to the node."""
+    """The constant operands of layers, each as the node, the name of the constant, and its kind."""
     roots = {name: name for name in tensors}
     for node in graph.node:
         if node.domain not in ("", "ai.onnx"):
@@ -120,7 +122,7 @@ def _operands(
             roots[node.output[0]] = roots[node.input[0]]
         kinds = _OPERANDS.get(node.op_type, {})
         found = [(roots[name], kinds[i]) for i, name in enumerate(node.input) if i in kinds and name in roots]
-        if len(found) < len(node.input):  # otherwise the node is itself a constant
+        if len(found) < len(node.input):  # if all its inputs are constant, so is the node
             yield from ((node, name, kind) for name, kind in found)
 
 

@@ -1,8 +1,8 @@
-"""Which entries of arrays to prune: functions of arrays that return masks, True = kept.
+"""Patterns of pruning: functions of arrays that return masks, True = kept.
 
-Each takes the mask of an earlier pruning, `before`, as torch.nn.utils.prune does: what that prunes stays pruned, and
-the amount is of what is left. An amount is a share where it is a float and a number of entries (or channels) where it
-is an int; a share of n is round(share * n), halves to the even number.
+Each takes the mask of an earlier pruning, `before`, as torch.nn.utils.prune does. Entries that it prunes stay pruned,
+and the amount refers to the rest. An amount is a share if it is a float, and a number of entries (or channels) if it
+is an int. A share of n is round(share * n), halves to the even number.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ STRUCTURED = ("random-structured", "ln-structured")
 
 
 def count(amount: float, size: int) -> int:
-    """How many of `size` entries `amount` means.
+    """How many of `size` entries `amount` stands for.
 
-    Raises: ArgumentError where it is no share from 0 to 1 and no number from 0 to `size`.
+    Raises: ArgumentError if it is neither a share from 0 to 1 nor a number from 0 to `size`.
     """
     if not isinstance(amount, numbers.Integral):
         if not 0.0 <= amount <= 1.0:
@@ -39,21 +39,21 @@ def count(amount: float, size: int) -> int:
 def random_unstructured(
     array: Array, amount: float, rng: np.random.Generator, before: BoolArray | None = None
 ) -> BoolArray:
-    """Mask of the shape of `array` that prunes `amount` of its entries at random.
+    """A mask with the shape of `array` that prunes `amount` of its entries at random.
 
-    Raises: ArgumentError where the amount is out of range.
+    Raises: ArgumentError if the amount is out of range.
     """
     return _of_entries(rng.random(array.shape), amount, before)
 
 
 def l1_unstructured(array: Array, amount: float, before: BoolArray | None = None) -> BoolArray:
-    """Mask of the shape of `array` that prunes the entries of lowest magnitude; the earlier of equals goes first.
+    """A mask with the shape of `array` that prunes the entries of lowest magnitude.
 
-    Entries that are not numbers go last.
+    Of equal entries, the first is pruned first. NaN is pruned last.
 
     Source: Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015, section 3.
 
-    Raises: ArgumentError where the amount is out of range.
+    Raises: ArgumentError if the amount is out of range.
     """
     return _of_entries(_magnitudes(array), amount, before)
 
@@ -61,22 +61,23 @@ def l1_unstructured(array: Array, amount: float, before: BoolArray | None = None
 def random_structured(
     array: Array, amount: float, dim: int, rng: np.random.Generator, before: BoolArray | None = None
 ) -> BoolArray:
-    """Mask of the shape of `array` that prunes `amount` of the channels along axis `dim` at random.
+    """A mask with the shape of `array` that prunes `amount` of the channels along axis `dim` at random.
 
-    Raises: ArgumentError where the amount or the axis is out of range, or the array has less than two axes.
+    Raises: ArgumentError if the amount or the axis is out of range, or the array has less than two axes.
     """
     axis = _channel_axis(array, dim)
     return _of_channels(np.asarray(rng.random(array.shape[axis])), amount, axis, _all_kept(array, before))
 
 
 def ln_structured(array: Array, amount: float, n: float, dim: int, before: BoolArray | None = None) -> BoolArray:
-    """Mask of the shape of `array` that prunes the channels along axis `dim` of the lowest L`n` norm.
+    """A mask with the shape of `array` that prunes the channels along axis `dim` with the lowest L`n` norm.
 
-    n: any number, inf and -inf included; 0 counts what is not zero. A channel that holds no numbers goes last.
+    n: any number, also inf and -inf; 0 counts the entries that are not zero. A channel whose norm is NaN is pruned
+    last.
 
     Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3.1, with n = 1.
 
-    Raises: ArgumentError where the amount or the axis is out of range, or the array has less than two axes.
+    Raises: ArgumentError if the amount or the axis is out of range, or the array has less than two axes.
     """
     axis = _channel_axis(array, dim)
     rows = np.moveaxis(array, axis, 0).reshape(array.shape[axis], -1).astype(np.float64)
@@ -84,9 +85,9 @@ def ln_structured(array: Array, amount: float, n: float, dim: int, before: BoolA
 
 
 def custom_from_mask(array: Array, mask: Array, before: BoolArray | None = None) -> BoolArray:
-    """`mask`, of ones (kept) and zeros, as a mask for `array`.
+    """`mask`, an array of ones (kept) and zeros (pruned), as a mask for `array`; what `before` prunes is pruned, too.
 
-    Raises: ArgumentError where it has another shape, or other entries.
+    Raises: ArgumentError if `mask` has another shape, or other entries.
     """
     if mask.shape != array.shape:
         raise ArgumentError(f"the mask has shape {mask.shape}, the tensor {array.shape}")
@@ -113,7 +114,7 @@ def _of_channels(scores: Array, amount: float, axis: int, before: BoolArray) -> 
 
 
 def lowest(scores: Array, number: int) -> NDArray[np.intp]:
-    """Positions of the `number` lowest of `scores`: (N,); the earlier of equals first, NaN last."""
+    """Positions of the `number` lowest of `scores` (N,). The first of equal entries counts as lower; NaN is highest."""
     if not 0 < number < scores.size:
         return np.arange(min(number, scores.size), dtype=np.intp)
     known = np.where(np.isnan(scores), math.inf, scores)
@@ -132,10 +133,10 @@ def _magnitudes(array: Array) -> Array:
 def _norms(rows: FloatArray, n: float) -> FloatArray:
     if not rows.shape[1]:
         return np.zeros(rows.shape[0])
-    # Powers of the largest and smallest numbers leave the range of doubles; of shares of the largest they do not.
+    # Powers of very large or small numbers may leave the range of doubles; relative to the largest entry, they do not.
     peak = np.abs(rows).max(axis=1, keepdims=True)
     scale = np.where((peak > 0) & np.isfinite(peak), peak, 1.0)
-    with np.errstate(all="ignore"):  # a negative n divides by zeros
+    with np.errstate(all="ignore"):  # a negative n divides by zero
         norms = np.linalg.norm(rows / scale, ord=n, axis=1)
     return np.asarray(norms if n == 0 else norms * scale[:, 0])
 
@@ -150,7 +151,7 @@ def _all_kept(array: Array, before: BoolArray | None) -> BoolArray:
 
 def _channel_axis(array: Array, dim: int) -> int:
     if array.ndim < 2:
-        raise ArgumentError(f"channels are pruned from tensors of two axes and more, this one has shape {array.shape}")
+        raise ArgumentError(f"channels are pruned from tensors of two axes or more, this one has shape {array.shape}")
     if not -array.ndim <= dim < array.ndim:
-        raise ArgumentError(f"axis {dim} is none of a tensor of shape {array.shape}")
+        raise ArgumentError(f"axis {dim} does not exist in a tensor of shape {array.shape}")
     return dim % array.ndim

@@ -32,14 +32,15 @@ Custom = Callable[[Array, BoolArray, np.random.Generator], Array]
 class Pruning:
     """What to prune, and how.
 
-    pattern: a name, or a function of (values, mask of what an earlier pruning kept, generator) that returns a mask of
-        the values' shape, True or 1 = kept.
-    amount: a share where it is a float, a number of entries or channels where it is an int; a function takes none.
-    n: the norm of "ln-structured". side or dim: the channels of structured patterns, as the node's inputs or
-        outputs, or as an axis of the tensor.
-    is_global: rank the entries of all chosen tensors together ("random" and "l1").
-    layers, ignore: glob patterns of names of tensors or of nodes that use them. kinds: weights, biases or both.
-    keep_zeros: zeros that are there count as pruned before: the amount is of the rest.
+    pattern: a name, or a function of (values, mask of what an earlier pruning kept, generator) that returns a mask
+        with the shape of the values, True or 1 = kept.
+    amount: a share if it is a float, a number of entries or channels if it is an int; None if `pattern` is a function.
+    n: the norm of "ln-structured".
+    side, dim: the channels of structured patterns: those on a side of the node, or along an axis of the tensor.
+    is_global: rank the entries of all chosen tensors together (only "random" and "l1").
+    layers, ignore: glob patterns for names of tensors or of nodes that use them.
+    kinds: weights, biases or both.
+    keep_zeros: existing zeros count as pruned before; the amount refers to the other entries.
     """
 
     pattern: Pattern | Custom = "l1"
@@ -63,7 +64,7 @@ class Pruning:
         if named and self.amount is None:
             raise ArgumentError(f"pattern {self.pattern!r} needs an amount: say how much to prune")
         if not named and self.amount is not None:
-            raise ArgumentError("a pattern of your own says itself how much it prunes: leave the amount out")
+            raise ArgumentError("a function as the pattern decides itself how much to prune: leave the amount out")
         if self.is_global and self.pattern not in ("random", "l1"):
             raise ArgumentError("only entries are ranked globally: use pattern random or l1")
         if np.isnan(self.n):
@@ -72,8 +73,11 @@ class Pruning:
 
 @dataclass(frozen=True, eq=False)
 class Pruned:
-    """A pruned model. masks: of the chosen tensors, by name, True = kept; skipped: names of chosen tensors that have
-    no channels on the side that was asked for."""
+    """A pruned model.
+
+    masks: by name, the masks of the pruned tensors, with their shapes, True = kept.
+    skipped: names of chosen tensors without a channel axis on the side that was asked for.
+    """
 
     model: onnx.ModelProto
     masks: Mapping[str, BoolArray]
@@ -81,12 +85,13 @@ class Pruned:
 
 
 def sparsify(model: onnx.ModelProto, pruning: Pruning, scores: Mapping[str, Array] | None = None) -> Pruned:
-    """`model` with zeros where `pruning` prunes. scores: by tensor name, arrays to rank in place of the tensors.
+    """`model` with the zeros that `pruning` asks for. Each tensor is pruned once, even if several nodes use it.
 
-    Every tensor is pruned once, however many nodes use it.
+    scores: by tensor name, arrays with the shapes of the tensors, to rank by in place of the tensors.
 
     Raises:
-        ArgumentError: a tensor cannot be pruned so, or no tensor is meant. ModelError: a tensor was not loaded.
+        ArgumentError: a tensor cannot be pruned this way, or no tensor is chosen.
+        ModelError: the data of a tensor was not loaded.
     """
     found = choose(parameters(model), pruning.layers, pruning.ignore, pruning.kinds)
     skipped = tuple(p.name for p in found if _has_no_channels(p, pruning))
@@ -109,7 +114,8 @@ def apply_masks(model: onnx.ModelProto, masks: Mapping[str, Array]) -> Pruned:
     """`model` with zeros where `masks` (tensor name -> array of its shape, 0 = pruned) are 0.
 
     Raises:
-        ArgumentError: a mask is for no weight or bias of the model, or does not fit it.
+        ArgumentError: a mask has the name of no weight or bias of the model, or does not fit it.
+        ModelError: the data of a tensor was not loaded.
     """
     tensors = constant_tensors(model)
     known = [parameter.name for parameter in parameters(model)]
@@ -132,7 +138,7 @@ def _mask(
     if pruning.pattern == "l1":
         return l1_unstructured(array, amount, before)
     axis = parameter.axis(pruning.side) if pruning.dim is None else pruning.dim
-    assert axis is not None  # those without are skipped
+    assert axis is not None  # tensors without such an axis are skipped
     if pruning.pattern == "random-structured":
         return random_structured(array, amount, axis, rng, before)
     return ln_structured(array, amount, pruning.n, axis, before)
@@ -151,7 +157,7 @@ def _global_masks(
 
 
 def _ranks(array: Array) -> Array:
-    """Flat, and of a type that mixes with that of other tensors: numpy has no common one of half precisions."""
+    """`array` flat, as float32 or float64: numpy has no common type for arrays of both half precisions."""
     return array.ravel().astype(np.float64 if array.dtype == np.float64 else np.float32)
 
 
@@ -164,12 +170,12 @@ def _fitting(scores: Mapping[str, Array], values: Mapping[str, Array]) -> Mappin
         if name not in values:
             raise ArgumentError(f"scores are given for {name!r}, which is not pruned{did_you_mean(name, values)}")
         if array.shape != values[name].shape or array.dtype.kind not in "iuf":
-            raise ArgumentError(f"the scores of {name!r} are {array.dtype} of shape {array.shape}: it has another")
+            raise ArgumentError(f"the scores of {name!r} are {array.dtype} of shape {array.shape}: the tensor differs")
     return scores
 
 
 def _named(name: str, make: Callable[..., BoolArray], *args: Any) -> BoolArray:
-    """What `make` returns; its errors say which tensor they are about."""
+    """The result of `make(*args)`. Its errors get the name of the tensor."""
     try:
         return make(*args)
     except ArgumentError as error:

@@ -1,4 +1,4 @@
-"""How much of a model is zero."""
+"""Counts the zeros in a model."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from upscale_onnx.unstructured.zeros import read
 class TensorSparsity:
     """The zeros of one tensor.
 
-    node: the first that uses it. share: zeros / size. inputs, outputs: channels that the node reads and creates;
-    zero_inputs, zero_outputs: how many of them are zero throughout. None where no axis runs over them alone.
+    node: the first node that uses it.
+    share: zeros / size.
+    inputs, outputs: how many channels the node reads and makes; None if the tensor has no such channel axis.
+    zero_inputs, zero_outputs: how many of these channels are all zero; None likewise.
     """
 
     name: str
@@ -38,7 +40,7 @@ class TensorSparsity:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """The zeros of all tensors and of each; share: zeros / size, 0 where there are no tensors."""
+    """The zeros of all tensors together and of each. share: zeros / size, 0 without tensors."""
 
     zeros: int
     size: int
@@ -47,9 +49,9 @@ class Sparsity:
 
 
 def sparsity(model: onnx.ModelProto, chosen: Sequence[Parameter] | None = None) -> Sparsity:
-    """The zeros, of either sign, of the weights and biases of `model`, or of those `chosen`.
+    """The zeros, of either sign, in the weights and biases of `model`, or in the `chosen` ones.
 
-    Raises: ModelError where a tensor's data was not loaded.
+    Raises: ModelError if the data of a tensor was not loaded.
     """
     tensors = constant_tensors(model)
     found = parameters(model) if chosen is None else chosen
@@ -80,7 +82,7 @@ def _of_tensor(parameter: Parameter, values: Array) -> TensorSparsity:
 
 
 def _of_channels(used: BoolArray, axis: int | None) -> tuple[int | None, int | None]:
-    """How many channels along `axis` are not used, and how many there are."""
+    """How many channels along `axis` are all zero, and how many there are; None and None without an axis."""
     if axis is None:
         return None, None
     others = tuple(i for i in range(used.ndim) if i != axis)

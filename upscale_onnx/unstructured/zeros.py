@@ -1,4 +1,4 @@
-"""Writing zeros into the tensors of a model, and nothing else."""
+"""Writes zeros into the tensors of a model, and changes nothing else."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from upscale_onnx.errors import ModelError
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.types import Array, BoolArray
 
-_VALUES = ("float_data", "int32_data", "double_data")  # where floating-point values may be beside raw_data
+_VALUES = ("float_data", "int32_data", "double_data")  # other fields than raw_data that may hold floating-point values
 
 
 def read(tensor: onnx.TensorProto, name: str) -> Array:
-    """The values of `tensor`, which `name` is for in errors.
+    """The values of `tensor`. `name` is its name in error messages.
 
-    Raises: ModelError where they are in another file and were not loaded.
+    Raises: ModelError if the values are in another file and were not loaded.
     """
     _refuse_external(tensor, name)
     return numpy_helper.to_array(tensor)
@@ -27,9 +27,9 @@ def read(tensor: onnx.TensorProto, name: str) -> Array:
 def write_zeros(model: onnx.ModelProto, masks: Mapping[str, BoolArray]) -> onnx.ModelProto:
     """A copy of `model` with zeros where `masks` (tensor name -> True = kept) prune.
 
-    All other entries keep their bytes, and all tensors their encoding.
+    All other entries keep their bytes, and all tensors keep their encoding.
 
-    Raises: ModelError where a tensor's data was not loaded.
+    Raises: ModelError if the data of a tensor was not loaded.
     """
     pruned = onnx.ModelProto()
     pruned.CopyFrom(model)
@@ -42,7 +42,7 @@ def write_zeros(model: onnx.ModelProto, masks: Mapping[str, BoolArray]) -> onnx.
 
 
 def _zero(tensor: onnx.TensorProto, pruned: BoolArray) -> None:
-    """Zero bits are the number 0 in every floating-point type, so values need not be decoded."""
+    """Write zeros into `tensor`. All floating-point types store 0 as zero bits, so values need not be decoded."""
     if tensor.HasField("raw_data"):
         entries = np.frombuffer(tensor.raw_data, np.uint8).reshape(pruned.size, -1).copy()
         entries[pruned] = 0
@@ -57,5 +57,5 @@ def _zero(tensor: onnx.TensorProto, pruned: BoolArray) -> None:
 
 
 def _refuse_external(tensor: onnx.TensorProto, name: str) -> None:
-    if external_data_helper.uses_external_data(tensor):  # onnx would look for it in the working directory
+    if external_data_helper.uses_external_data(tensor):  # onnx would look for the file in the working directory
         raise ModelError(f"the data of {name!r} is in another file and was not loaded: load the model with it")

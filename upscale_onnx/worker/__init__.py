@@ -1,7 +1,7 @@
-"""A process beside ours that runs what may crash, hang or eat memory: onnx's and onnxruntime's native code.
+"""The worker: a child process for native code of onnx and onnxruntime, which may crash, hang or use up memory.
 
-Models are untrusted, and native code that is handed one can take its process with it. What is decorated with
-`in_worker` is executed in one persistent child; its end is a ModelError here.
+Models are untrusted, and native code that reads one can end its process. Functions decorated with `in_worker` run in
+one persistent worker. If it ends, this process raises a ModelError.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""onnx's checker and shape inference: native code too, which has crashed on models."""
+"""onnx's checker and shape inference. They are native code that has crashed on models, so they run in the worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REFUSALS = (DecodeError, EncodeError, ValueError, TypeError, RuntimeError)
 
 @in_worker
 def check(model: bytes) -> str | None:
-    """What onnx's checker finds wrong with a serialised model, None where it finds nothing."""
+    """The error that onnx's checker finds in a serialised model; None if it finds none."""
     try:
         onnx.checker.check_model(model, full_check=False)
     except (onnx.checker.ValidationError, *_REFUSALS) as error:
@@ -22,7 +22,7 @@ def check(model: bytes) -> str | None:
 
 @in_worker
 def infer(model: bytes, strict: bool = False) -> onnx.ModelProto | str:
-    """A serialised model with the shapes that onnx infers, or why it infers none."""
+    """A serialised model with the shapes that onnx infers, or the error message if inference fails."""
     try:
         found = onnx.shape_inference.infer_shapes(model, check_type=strict, strict_mode=strict, data_prop=True)
     except (onnx.shape_inference.InferenceError, *_REFUSALS) as error:

@@ -1,4 +1,4 @@
-"""The worker as its parent sees it: started when it is needed, and again after a crash."""
+"""The parent's side of the worker: it is started when it is needed, and again after a crash."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _VARIABLES = "UPSCALE_"
 
 
 class RemoteTraceback(Exception):
-    """Where in the worker an error was raised."""
+    """The traceback of an error in the worker, as the cause of the error that the parent raises."""
 
 
 class Worker:
@@ -34,7 +34,7 @@ class Worker:
             os.register_at_fork(after_in_child=self._forget)
 
     def start(self, modules: Sequence[str] = ()) -> Process:
-        """The process, started unless it runs; that it imports `modules` is not waited for."""
+        """The process, which is started unless it runs. This does not wait until it has imported `modules`."""
         with self._lock:
             if self._process is None:
                 self._process = Process(modules)
@@ -48,10 +48,11 @@ class Worker:
                 process.end()
 
     def call(self, module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What a function returns that is called in the worker.
+        """Call a function in the worker and return its result.
 
         Raises:
-            ModelError: the worker crashed, ran out of memory or took too long. Whatever the function raises.
+            ModelError: the worker crashed, ran out of memory or took too long.
+            Exception: any exception that the function raises.
         """
         with self._lock:
             process = self.start()
@@ -59,7 +60,7 @@ class Worker:
             shown = tuple(self._shown(value, numbers) for value in args)
             named = {key: self._shown(value, numbers) for key, value in kwargs.items()}
             released, process.released[:] = tuple(process.released), ()
-            # Inside a call of one of our functions, the worker waits for that to return.
+            # If this call comes from one of our functions that the worker called, the worker waits for that function.
             outer, process.in_sync = process.in_sync, True
             try:
                 return self._answer(process, ("call", module, name, shown, named, released, *_surroundings()))
@@ -68,7 +69,7 @@ class Worker:
                     self._functions.discard(number)
                 if process.in_sync:
                     process.in_sync = outer
-                elif self._process is process:  # dead, or busy with what nobody waits for, as after an interrupt
+                elif self._process is process:  # it died, or still works for a call that was interrupted
                     self.stop()
 
     def _shown(self, value: Any, numbers: list[int]) -> Any:
@@ -78,7 +79,7 @@ class Worker:
         return Callback(numbers[-1])
 
     def _answer(self, process: Process, message: tuple[Any, ...]) -> Any:
-        """Send a message, and serve the worker until it answers."""
+        """Send a message, and run the functions that the worker calls here until it answers. Returns the answer."""
         while True:
             self._send(process, message)
             kind, *found = self._receive(process)
@@ -111,7 +112,7 @@ class Worker:
         return message
 
     def _called(self, number: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """The reply to a call of one of our functions."""
+        """Call one of our functions for the worker, and return the reply."""
         try:
             return "reply", True, self._functions[number](*args, **kwargs)
         except Exception as error:
@@ -127,7 +128,7 @@ class Worker:
         return error
 
     def _forget(self) -> None:
-        """After a fork: the process belongs to our parent."""
+        """Forget the process after a fork, because it belongs to the parent."""
         self._lock = threading.RLock()
         if self._process is not None:
             self._process.abandon()
@@ -135,7 +136,7 @@ class Worker:
 
 
 def _surroundings() -> tuple[str, dict[str, str]]:
-    """What a function may look at beside its arguments: the current folder, and our variables."""
+    """The current folder and the UPSCALE_* variables, which a function may read besides its arguments."""
     try:
         folder = str(Path.cwd())
     except OSError:
@@ -147,5 +148,5 @@ WORKER = Worker()
 
 
 def start(modules: Sequence[str] = ()) -> None:
-    """Start the worker, so that it gets ready, and imports `modules`, while this process does something else."""
+    """Start the worker, so that it imports `modules` while this process continues."""
     WORKER.start(modules)

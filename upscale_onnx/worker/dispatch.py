@@ -1,8 +1,7 @@
-"""Where a function runs: in the worker, or in this process, on the thread that onnxruntime works on.
+"""Decides where a function runs: in the worker, or in this process on a thread for onnxruntime.
 
-Flushing denormals is a state of the processor that onnxruntime sets, once, for the thread that makes the first
-session, and never takes back. In a worker, or on a thread of its own, it does not reach the arithmetic of whoever
-calls us.
+onnxruntime makes the thread that creates the first session set denormals to zero, and never resets this. In the
+worker, or on a thread of its own, this does not change the arithmetic of the caller.
 """
 
 from __future__ import annotations
@@ -27,7 +26,12 @@ _THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix=_NAME)
 
 
 class _State:
-    """How this process runs what is decorated. beat: tells the process that waits that we are alive."""
+    """How this process runs decorated functions.
+
+    is_worker: whether this process is the worker.
+    here: how many `in_process` contexts are active.
+    beat: in the worker, tells the parent that a step is done.
+    """
 
     is_worker = False
     here = 0
@@ -35,9 +39,11 @@ class _State:
 
 
 def in_worker(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, a module's own, executed in the worker; the caller waits. Calls inside the worker stay there.
+    """Wrap `function`, a global function of a module, so that it runs in the worker; the caller waits.
 
-    Functions among the arguments are called here. The call may raise, beside what `function` does:
+    In the worker itself it is called directly. Functions among the arguments are called in the caller's process.
+
+    Raises, besides what `function` raises:
         ModelError: the worker crashed, ran out of memory, or took too long.
     """
 
@@ -52,7 +58,7 @@ def in_worker(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def on_runtime_thread(function: Callable[P, R]) -> Callable[P, R]:
-    """`function`, run in this process on the runtime's thread, with all that it calls; the caller waits."""
+    """Wrap `function` so that it runs in this process, on the thread for onnxruntime, with all that it calls."""
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -64,10 +70,10 @@ def on_runtime_thread(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def is_isolated() -> bool:
-    """Whether decorated functions run in another process than this."""
+    """Whether decorated functions run in another process than this one."""
     if _State.is_worker or _State.here or os.environ.get(IN_PROCESS_VARIABLE):
         return False
-    # A frozen program is no interpreter that could be started anew.
+    # The executable of a frozen program is no Python interpreter, so no worker can be started from it.
     if not sys.executable or getattr(sys, "frozen", False):
         return False
     return not threading.current_thread().name.startswith(_NAME)
@@ -75,7 +81,7 @@ def is_isolated() -> bool:
 
 @contextlib.contextmanager
 def in_process() -> Iterator[None]:
-    """A context in which everything runs in this process, for debuggers and for tests that replace functions."""
+    """A context in which decorated functions run in this process, for debuggers and tests that replace functions."""
     _State.here += 1
     try:
         yield
@@ -84,11 +90,11 @@ def in_process() -> Iterator[None]:
 
 
 def beat() -> None:
-    """Say, in the worker, that a step is done: the time limit counts anew. Elsewhere nothing happens."""
+    """In the worker, report that a step is done, so that the time limit starts again. Elsewhere, do nothing."""
     if _State.beat is not None:
         _State.beat()
 
 
 def become_worker(tell: Callable[[], None]) -> None:
-    """From now on this process is the worker; `tell` sends a sign of life."""
+    """Make this process the worker. `tell` reports to the parent that a step is done."""
     _State.is_worker, _State.beat = True, tell

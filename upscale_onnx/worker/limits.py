@@ -1,6 +1,7 @@
-"""How long the worker may take for one step, and how much memory it may hold.
+"""Limits of the worker: its time for one step, and its memory.
 
-`UPSCALE_TIME_LIMIT_S` and `UPSCALE_MEMORY_GB` set both. Memory is read from /proc; where there is none it has no limit.
+The variables `UPSCALE_TIME_LIMIT_S` and `UPSCALE_MEMORY_GB` set them. Memory is read from /proc; on systems without
+it, memory is not limited.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def step_seconds() -> float:
-    """The longest that the worker may be silent: one inference, one session, one round of a race.
+    """The most seconds that one step of the worker may take: an inference, a new session, a round of a race.
 
     Raises:
         ArgumentError: the variable is not a positive number.
@@ -26,7 +27,7 @@ def step_seconds() -> float:
 
 
 def memory_bytes() -> float:
-    """The most memory that the worker may hold; infinity where nothing can be known of it.
+    """The most bytes of memory that the worker may hold; infinity if the machine's memory is unknown.
 
     Raises:
         ArgumentError: the variable is not a positive number.
@@ -36,7 +37,7 @@ def memory_bytes() -> float:
 
 
 def held_bytes(process: int) -> int:
-    """The resident memory of a process, 0 where it cannot be read."""
+    """The resident memory of a process in bytes; 0 if it cannot be read."""
     try:
         pages = Path(f"/proc/{process}/statm").read_bytes().split()[1]
     except (OSError, IndexError):

@@ -1,6 +1,6 @@
-"""What goes between a process and its worker: pickles, with large buffers beside them.
+"""Messages between a process and its worker: pickles, followed by large buffers.
 
-Sessions stay in the worker, where they are made; the process holds a `Handle` of each.
+Sessions stay in the worker that made them; the process holds a `Handle` for each.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LENGTH = struct.Struct("<Q")
 
 
 class Handle:
-    """Something that stays in the worker: its number there, and what to tell when nobody needs it any more."""
+    """Stands for an object in the worker: its number there, and a function to call when the handle is deleted."""
 
     def __init__(self, number: int, release: Callable[[int], None]) -> None:
         self.number, self._release = number, release
@@ -32,14 +32,14 @@ class Handle:
 
 
 class Callback:
-    """A function that is called where it came from: its number there."""
+    """Stands for a function that must be called in the process it came from: its number there."""
 
     def __init__(self, number: int) -> None:
         self.number = number
 
 
 class CallerError(Exception):
-    """A function on the other side raised: the number of its error there."""
+    """Stands for an error that a function on the other side raised: the number of the error there."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -47,14 +47,14 @@ class CallerError(Exception):
 
 
 class Table:
-    """Objects that the other side knows by number."""
+    """Objects that the other side refers to by number."""
 
     def __init__(self) -> None:
         self._objects: dict[int, Any] = {}
         self._numbers = itertools.count()
 
     def add(self, value: Any) -> int:
-        """The number of `value` from now on."""
+        """Add `value` and return its number."""
         number = next(self._numbers)
         self._objects[number] = value
         return number
@@ -63,18 +63,19 @@ class Table:
         return self._objects[number]
 
     def take(self, number: int) -> Any:
-        """What has this number, which is forgotten."""
+        """Remove the object with this number and return it."""
         return self._objects.pop(number)
 
     def discard(self, number: int) -> None:
-        """Forget what has this number, if there is any."""
+        """Remove the object with this number, if there is one."""
         self._objects.pop(number, None)
 
 
 class Channel:
-    """Two streams of messages.
+    """Two streams of messages, one in each direction.
 
-    stays: whether an object is not sent but kept here, in `kept`. handle: what stands for one kept on the other side.
+    stays: says whether an object is kept here, in `kept`, instead of being sent.
+    handle: makes the handle of an object, by number, that is kept on the other side.
     """
 
     def __init__(
@@ -89,7 +90,8 @@ class Channel:
         """Write one message.
 
         Raises:
-            OSError: nobody reads. Whatever pickling raises, before anything is written.
+            OSError: the other side does not read.
+            Exception: the message cannot be pickled; then nothing is written.
         """
         buffers: list[pickle.PickleBuffer] = []
         stream = io.BytesIO()
@@ -102,21 +104,21 @@ class Channel:
         self._writer.flush()
 
     def receive(self) -> Any:
-        """The next message. Raises `EOFError` where there is none."""
+        """Wait for the next message and return it. Raises `EOFError` if the other side is closed."""
         first, *others = [self._exactly(self._length()) for _ in range(self._length())]
         return _Unpickler(io.BytesIO(first), self, others).load()
 
     def close(self) -> None:
-        """Close both streams, and remove what was handed over in files and not read."""
+        """Close both streams, and remove files that were sent and not read."""
         for stream in (self._writer, self._reader):
             try:
                 stream.close()
-            except OSError:  # what was left to write has no reader any more
+            except OSError:  # nobody reads the rest of the buffer any more
                 continue
         self.remove_files()
 
     def remove_files(self) -> None:
-        """Remove the files of what was sent, where they are still there."""
+        """Remove the files of sent models, if they still exist."""
         while self._files:
             Path(self._files.pop()).unlink(missing_ok=True)
 
@@ -134,17 +136,17 @@ class Channel:
         return data
 
     def reduced(self, model: onnx.ModelProto) -> tuple[Callable[..., onnx.ModelProto], tuple[Any, ...]]:
-        """How a model is pickled."""
+        """A function and its arguments that rebuild `model`, as pickle wants it."""
         return reduced(model, self._files)
 
     def reference(self, value: object) -> tuple[str, int] | None:
-        """What is pickled in place of `value`, where that is kept on one of the sides."""
+        """The reference that is pickled in place of `value`, if one of the sides keeps `value`; else None."""
         if isinstance(value, Handle):
             return "yours", value.number
         return ("mine", self.kept.add(value)) if self._stays(value) else None
 
     def meant(self, reference: tuple[str, int]) -> object:
-        """What the other side means."""
+        """The object that the other side refers to."""
         kind, number = reference
         return self.kept[number] if kind == "yours" else self._handle(number)
 

@@ -1,6 +1,6 @@
-"""Models on their way to the worker and back: small ones as bytes, large ones through a file, tensor by tensor.
+"""Sends models to the worker and back: small ones as bytes, large ones through a file, tensor by tensor.
 
-As bytes a large model would be held twice more on its way, and beyond 2 GB protobuf makes no bytes of it.
+As bytes, a large model would be held in memory two more times, and protobuf cannot serialise more than 2 GB.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-if TYPE_CHECKING:  # to start the worker is the first thing that a compile does, and onnx takes long to import
+if TYPE_CHECKING:  # a compile starts the worker first, and onnx is slow to import
     import onnx
 
 _LARGE_ELEMENTS = 2**23
@@ -28,8 +28,11 @@ def is_model(value: object) -> TypeGuard[onnx.ModelProto]:
 
 
 def reduced(model: onnx.ModelProto, files: list[str]) -> tuple[Callable[..., onnx.ModelProto], tuple[Any, ...]]:
-    """How `model` is pickled; files that were written for it are added to `files`. Whoever unpickles removes them."""
-    # By their elements: to say how many bytes a message has, protobuf serialises it.
+    """A function and its arguments that rebuild `model`, as pickle wants it.
+
+    The file that is written for a large model is added to `files`; unpickling removes it.
+    """
+    # Elements are counted, not bytes, because protobuf would serialise the message to count its bytes.
     if sum(math.prod(tensor.dims) for tensor in model.graph.initializer) <= _LARGE_ELEMENTS:
         return _parsed, (pickle.PickleBuffer(model.SerializeToString()),)
     with tempfile.NamedTemporaryFile("wb", prefix="upscale_onnx-", suffix=".part", delete=False) as file:
@@ -41,7 +44,7 @@ def reduced(model: onnx.ModelProto, files: list[str]) -> tuple[Callable[..., onn
 
 
 def _parts(model: onnx.ModelProto) -> Iterator[bytes]:
-    """Pieces that, merged one after the other, are `model`: all but the initializers, and each of these."""
+    """Serialised parts that give `model` when merged in turn: all but the initializers, then each initializer."""
     rest = type(model)()
     for field, value in model.ListFields():
         if field.name != "graph":

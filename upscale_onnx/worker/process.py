@@ -1,4 +1,4 @@
-"""One worker process, from its start to its end, and what ended it."""
+"""One worker process, from its start to its end, and the reason for its end."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from upscale_onnx.errors import InternalError, ModelError, UpscaleError
 from upscale_onnx.worker.limits import held_bytes, memory_bytes, step_seconds
 from upscale_onnx.worker.messages import Channel, Handle
 
-# The first line of its input says where modules are, since the worker is to find those that we found, and which of
-# them it will need.
+# The first line of its input holds our sys.path, so that the worker finds the same modules, and the modules to import.
 _MAIN = (
     "import json, sys; sys.path[:], modules, life = json.loads(open(0, 'rb', 0, closefd=False).readline()); "
     "from upscale_onnx.worker.server import main; main(modules, life)"
@@ -29,13 +28,13 @@ _PYTHON_FAILED = (1, 2)
 
 
 class Process:
-    """A worker process. `in_sync`: it waits for a message, and nobody waits for one of its."""
+    """A worker process. `in_sync`: whether it waits for a message, and nobody waits for a message from it."""
 
     def __init__(self, modules: Sequence[str] = ()) -> None:
         self.in_sync = True
         self.released: list[int] = []
         self._words: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115
-        # Nothing is ever written to this pipe: the system closes our end when we end, however that is.
+        # Nothing is written to this pipe. The system closes our end of it when this process ends, whatever the reason.
         life, held = os.pipe()
         self._life = os.fdopen(held, "wb", 0)
         self._popen = subprocess.Popen(
@@ -43,7 +42,7 @@ class Process:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
-            start_new_session=True,  # an interrupt at the terminal is for us to answer
+            start_new_session=True,  # Ctrl-C at the terminal must reach only this process
             pass_fds=() if sys.platform == "win32" else (life,),
         )
         os.close(life)
@@ -61,21 +60,21 @@ class Process:
         writer.flush()
 
     def work(self) -> None:
-        """From now on the process has work to do; it is watched."""
+        """Note that the process has work to do: its limits are watched from now on."""
         self._limit_s, self._limit_bytes = step_seconds(), memory_bytes()
         self.beat()
         self._busy.set()
 
     def beat(self) -> None:
-        """The process is alive: the time of its next step counts from now."""
+        """Note that the process has finished a step: the time of the next step counts from now."""
         self._deadline = time.monotonic() + self._limit_s
 
     def rest(self) -> None:
-        """The process waits for us."""
+        """Note that the process waits for us: its limits are not watched."""
         self._busy.clear()
 
     def end(self) -> int:
-        """Make sure that the process is gone; its exit status."""
+        """Kill the process if it still runs, and return its exit status."""
         self._gone = True
         self._busy.set()
         self._popen.kill()
@@ -91,9 +90,9 @@ class Process:
         self._popen.returncode = 0
 
     def failure(self) -> UpscaleError:
-        """Why the process ended, which it did by itself; it is cleared away."""
+        """Clean up a process that ended by itself, and return the error that says why it ended."""
         words = self._last_words()
-        # A crash closes the pipes a moment before the system says that it was one.
+        # After a crash, the pipes are closed a moment before the exit status is known.
         try:
             self._popen.wait(5.0)
         except subprocess.TimeoutExpired:
@@ -104,7 +103,7 @@ class Process:
         if status in _PYTHON_FAILED:
             return InternalError(f"the worker process failed: {words}")
         if status == -getattr(signal, "SIGKILL", 0):
-            return ModelError("the process that ran the model was killed, most likely for want of memory")
+            return ModelError("the process that ran the model was killed, most likely because memory ran out")
         name = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         return ModelError(f"onnx or onnxruntime crashed on the model ({name}{': ' if words else ''}{words})")
 

@@ -1,4 +1,4 @@
-"""What the worker process does: calls what it is told to, one call at a time, until nobody is there."""
+"""The worker process: it makes the calls that its parent asks for, one at a time, until the parent ends."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _SESSIONS = "onnxruntime"
 
 
 def main(modules: Sequence[str] = (), life: int | None = None) -> None:
-    """Serve the parent, which is at the other end of standard input and output; import `modules` until it calls.
+    """Serve the parent through standard input and output. Import `modules` until its first call arrives.
 
-    life: a pipe whose other end the parent holds open as long as it lives.
+    life: a pipe whose other end the parent holds open while it lives.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what an interrupt means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles interrupts
     writer = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is none of our messages
+    os.dup2(2, 1)  # output of libraries must not mix with messages
     if life is not None:
         _end_with(life)
     threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
@@ -41,7 +41,7 @@ def main(modules: Sequence[str] = (), life: int | None = None) -> None:
     _import(modules)
     with contextlib.suppress(EOFError, BrokenPipeError):
         server.serve()
-    os._exit(0)  # sessions need no goodbye, and some crash in theirs
+    os._exit(0)  # without the destructors of sessions, some of which crash
 
 
 class _Server:
@@ -49,7 +49,7 @@ class _Server:
         self._channel = Channel(reader, writer, stays=_is_session, handle=_no_handle)
 
     def serve(self) -> None:
-        """Do what messages say until there are none."""
+        """Make the calls in messages until there are no more messages."""
         while True:
             self._do(*self._channel.receive()[1:])
 
@@ -82,7 +82,7 @@ class _Server:
             self._channel.send(("error", _sendable(error), traceback.format_exc()))
 
     def _called(self, value: Any) -> Any:
-        """The function that calls the parent's, where `value` stands for one."""
+        """A function that calls the parent's function if `value` is a `Callback`, else `value` itself."""
         if not isinstance(value, Callback):
             return value
 
@@ -90,7 +90,7 @@ class _Server:
             self._channel.send(("callback", value.number, args, kwargs))
             while True:
                 kind, *message = self._channel.receive()
-                if kind == "call":  # the parent's function needs the worker itself
+                if kind == "call":  # the parent's function calls the worker
                     self._do(*message)
                     continue
                 done, found = message
@@ -108,11 +108,11 @@ def _take_surroundings(folder: str, variables: dict[str, str]) -> None:
         del os.environ[name]
     os.environ.update(variables)
     with contextlib.suppress(OSError, io.UnsupportedOperation):
-        os.ftruncate(2, 0)  # last words are about this call
+        os.ftruncate(2, 0)  # later error output then belongs to this call
 
 
 def _sendable(error: Exception) -> Exception:
-    """`error`, or what says the same where it cannot be sent."""
+    """`error` if it can be pickled, else an InternalError with the same text."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
@@ -134,13 +134,15 @@ def _import(modules: Sequence[str]) -> None:
             if select.select([0], [], [], 0)[0]:
                 return
             importlib.import_module(module)
-        except (OSError, ImportError):  # this system cannot look ahead, or whoever needs the module will be told
+        except (OSError, ImportError):  # no select on this system; or the call that needs the module will fail
             return
 
 
 def _end_with(life: int) -> None:
-    """End when the other end of a pipe is closed, also where native code lets no thread of Python run: the system then
-    sends a signal whose default is to end the process."""
+    """End this process when the other end of the pipe `life` is closed, even if native code blocks all Python threads.
+
+    The system then sends SIGIO, whose default action is to end the process. Only on Linux.
+    """
     if sys.platform != "linux":
         return
     import fcntl
@@ -151,7 +153,7 @@ def _end_with(life: int) -> None:
 
 
 def _watch_parent(parent: int) -> None:
-    """End with the parent, also in the middle of a call."""
+    """End this process when the parent ends, even during a call."""
     while os.getppid() == parent:
         time.sleep(_PARENT_SECONDS)
     os._exit(0)
