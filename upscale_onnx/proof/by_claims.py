@@ -7,7 +7,8 @@ from typing import Any
 
 from onnx import ModelProto
 
-from upscale_onnx.proof.local import Outcome, Proof
+from upscale_onnx.proof.local import Proof
+from upscale_onnx.proof.outcome import Outcome
 from upscale_onnx.proof.regions import Network
 from upscale_onnx.proof.reproducer import save_reproducers
 from upscale_onnx.results import Claim, LocalProof

@@ -11,7 +11,8 @@ import numpy as np
 from onnx import ModelProto
 
 from upscale_onnx.proof.compare import has_few_entries, is_float, tolerance, wrong
-from upscale_onnx.proof.local import Outcome, Proof
+from upscale_onnx.proof.local import Proof
+from upscale_onnx.proof.outcome import Outcome
 from upscale_onnx.proof.regions import Network, Region
 from upscale_onnx.proof.values import fed_shapes, floating_values
 from upscale_onnx.results import Claim, LocalProof

@@ -7,7 +7,7 @@ that still needs one of them fails.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,10 +16,12 @@ from onnx import TypeProto
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.protos import element_count
+from upscale_onnx.proof.chunks import chunks
 from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, has_few_entries, held_of, is_float
 from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_on_a_corner
 from upscale_onnx.proof.draws import Draw
 from upscale_onnx.proof.inputs import graph_input
+from upscale_onnx.proof.outcome import Outcome, Watch
 from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
 from upscale_onnx.proof.run import Regions
 from upscale_onnx.proof.values import fed_shapes, floating_values, open_type
@@ -27,8 +29,6 @@ from upscale_onnx.results import Claim, LocalProof, Unproven
 from upscale_onnx.runtime.roles import Role, input_roles
 from upscale_onnx.worker import beat
 
-# The most bytes of values and weights in one session, unless a single region needs more.
-_CHUNK_BYTES = 1 << 28
 # A target with few entries per channel is drawn several times, at other scales; one with many entries holds all scales
 # at once. Its inputs are moved in several ways. A region with an input of few entries, such as a threshold, is drawn at
 # least this often, too.
@@ -39,25 +39,6 @@ _MOVES = 2
 _POSITIVE_DRAWS = 3
 
 Values = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The target of one region in both models, computed from `draw`.
-
-    expected: the value in the original.
-    moved: the values in the original when the inputs of the region move a little.
-    actual: the value in the compiled model, or the error if it fails.
-    """
-
-    region: Region
-    draw: Draw
-    expected: Any
-    moved: Sequence[Any]
-    actual: Any
-
-
-Watch = Callable[[Outcome], object]
 
 
 @dataclass
@@ -96,7 +77,7 @@ class Proof:
             alike = [replace(region, on_corner=True) for region in ready if self._is_alike(region)]
             done = {region.target for region in alike}
             rest = [region for region in ready if region.target not in done]
-            for chunk in (*self._chunks(alike), *self._chunks(rest)):
+            for chunk in (*chunks(alike, self._bytes), *chunks(rest, self._bytes)):
                 self.prove(chunk)
             done = {region.target for region in ready}
             pending = [region for region in pending if region.target not in done]
@@ -137,20 +118,11 @@ class Proof:
         shape = self.shapes.get(name, ())
         return corner_of(shape, self.corner) if on_corner else shape
 
-    def _chunks(self, regions: Sequence[Region]) -> Iterable[list[Region]]:
-        chunk: list[Region] = []
-        held = 0
-        for region in regions:
-            values = (*region.sources, region.target)
-            size = sum(4 * element_count(self._shape(name, region.on_corner)) for name in values)
-            size += self.original.weight_bytes(region.original) + self.compiled.weight_bytes(region.compiled)
-            if chunk and held + size > _CHUNK_BYTES:
-                yield chunk
-                chunk, held = [], 0
-            chunk.append(region)
-            held += size
-        if chunk:
-            yield chunk
+    def _bytes(self, region: Region) -> int:
+        """About how much the values and weights of a region take, in bytes."""
+        values = (*region.sources, region.target)
+        size = sum(4 * element_count(self._shape(name, region.on_corner)) for name in values)
+        return size + self.original.weight_bytes(region.original) + self.compiled.weight_bytes(region.compiled)
 
     def prove(self, chunk: Sequence[Region]) -> None:
         """Prove regions, in one session of each model if they can be run."""
