@@ -1,4 +1,4 @@
-"""The worked examples in docs/examples/: diffs that add something, each applied to a copy of this tree and tried there."""
+"""The worked examples in docs/examples/: diffs that add something, each applied to a copy of this tree and tried."""
 
 from __future__ import annotations
 
