@@ -12,7 +12,7 @@ from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.constants import Constants, find_constants
 from upscale_onnx.channels.demand import demand
-from upscale_onnx.channels.flow import Even, Flow, Read, Rule
+from upscale_onnx.channels.flow import Even, Flow, Read, Role, Rule
 from upscale_onnx.channels.malformed import fault_of
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -106,18 +106,18 @@ class _Forward:
         opset = opset_of(self._graph, node.domain)
         op = view(node, names, self._constants, self._shapes, opset, used)
         maps = tuple(self._maps.get(name) if name and name not in self._constants else None for name in names)
-        rule, flow, barrier = self._flow(node, op, maps)
+        rule, flow = self._flow(node, op, maps)
         for left, right in flow.ties:
             self._classes.unite(left, right)
         for name, found in zip(outputs, flow.outputs, strict=True):
             if found is not None and name:
                 self._maps[name] = found
-        self._steps.append(Step(node, op, rule, tuple(names), outputs, maps, flow, barrier))
+        self._steps.append(Step(node, op, rule, tuple(names), outputs, maps, flow))
 
-    def _flow(self, node: Node, op: Op, maps: tuple[ChannelMap | None, ...]) -> tuple[Rule, Flow, bool]:
+    def _flow(self, node: Node, op: Op, maps: tuple[ChannelMap | None, ...]) -> tuple[Rule, Flow]:
         if all(tensor.name in self._constants for tensor in node.outputs):
             flow = BARRIER.flow(op, maps, self._classes.fresh)
-            return BARRIER, replace(flow, outputs=(None,) * len(node.outputs)), True
+            return BARRIER, replace(flow, outputs=(None,) * len(node.outputs))
         rule, reason = self._rule(node, op)
         if rule is None:
             if reason is not None:
@@ -125,12 +125,12 @@ class _Forward:
             flow = BARRIER.flow(op, maps, self._classes.fresh)
             if reason is Reason.NOT_SHOWN_EQUAL and op.op_type in FRAGILE:
                 flow = replace(flow, outputs=tuple(_wild(found) for found in flow.outputs))
-            return BARRIER, flow, True
+            return BARRIER, flow
         try:
             flow = rule.flow(op, maps, self._classes.fresh)
             _check(op, flow)
             self._room.take(flow)
-            return rule, self._with_parameters(rule, op, maps, flow), False
+            return rule, self._with_parameters(rule, op, maps, flow)
         except Refused as refused:
             self._refuse(op, refused.reason, refused.detail)
         except Exception as error:
@@ -138,7 +138,7 @@ class _Forward:
             if fault is None:
                 raise InternalError(f"the rule of {op.op_type} failed on node '{op.name}': {error!r}") from error
             self._refuse(op, Reason.UNSUPPORTED_FORM, f"the node contradicts its operator: {fault}")
-        return BARRIER, BARRIER.flow(op, maps, self._classes.fresh), True
+        return BARRIER, BARRIER.flow(op, maps, self._classes.fresh)
 
     def _rule(self, node: Node, op: Op) -> tuple[Rule | None, Reason | None]:
         if any(isinstance(value, Graph) for value in node.attrs.values()):
@@ -240,7 +240,7 @@ class _ShapeOf:
     data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: tuple[ChannelMap | None, ...], fresh: object) -> Flow:
-        return BARRIER.flow(op, (None,) * len(maps), fresh)  # type: ignore[arg-type]
+        return replace(BARRIER.flow(op, (None,) * len(maps), fresh), role=Role.CARRIER)  # type: ignore[arg-type]
 
     def resize(self, op: Op, maps: object, emissions: object, out: object, choose: object) -> object:
         return BARRIER.resize(op, (), (), (), choose)  # type: ignore[arg-type]
@@ -269,18 +269,17 @@ def _resolve_map(found: ChannelMap, roots: IntArray) -> ChannelMap:
 
 def _resolve(step: Step, roots: IntArray) -> Step:
     flow = step.flow
-    resolved = Flow(
-        tuple(None if found is None else _resolve_map(found, roots) for found in flow.outputs),
-        (),
-        tuple(
+    resolved = replace(
+        flow,
+        outputs=tuple(None if found is None else _resolve_map(found, roots) for found in flow.outputs),
+        ties=(),
+        reads=tuple(
             replace(item, sources=roots[item.sources], targets=None if item.targets is None else roots[item.targets])
             for item in flow.reads
         ),
-        tuple(Even(tuple(roots[part] for part in even.parts)) for even in flow.evens),
-        tuple(roots[labels] for labels in flow.fixed),
-        flow.creates,
-        tuple(roots[labels] for labels in flow.fragile),
-        flow.droppable,
+        evens=tuple(Even(tuple(roots[part] for part in even.parts)) for even in flow.evens),
+        fixed=tuple(roots[labels] for labels in flow.fixed),
+        fragile=tuple(roots[labels] for labels in flow.fragile),
     )
     maps = tuple(None if found is None else _resolve_map(found, roots) for found in step.maps)
     return replace(step, maps=maps, flow=resolved)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Flow, Rule
+from upscale_onnx.channels.flow import Flow, Role, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.model import Node
 
@@ -25,4 +25,8 @@ class Step:
     outputs: tuple[str, ...]
     maps: tuple[ChannelMap | None, ...]
     flow: Flow
-    barrier: bool
+
+    @property
+    def barrier(self) -> bool:
+        """Whether no rule looks through it."""
+        return self.flow.role is Role.BARRIER

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.flow import Read
-from upscale_onnx.channels.rules.linear import MatMul
+from upscale_onnx.channels.flow import Read, Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.types import BoolArray
 
@@ -43,7 +42,7 @@ def reach_of_outputs(analysis: Analysis) -> Reach:
             continue
         if _is_layer(step):
             makers.add(step.outputs[0])
-        elif not isinstance(step.rule, MatMul):
+        elif step.flow.role is not Role.CONTRACTION:
             for read in step.flow.reads:
                 classes[read.sources[_is_read(read, classes)]] = True
             if step.barrier:

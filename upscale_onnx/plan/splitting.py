@@ -17,11 +17,7 @@ import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.rules.contraction import Contraction
-from upscale_onnx.channels.rules.elementwise import Elementwise
-from upscale_onnx.channels.rules.linear import MatMul
-from upscale_onnx.channels.rules.normalization import BatchNormalization
-from upscale_onnx.channels.rules.spatial import Pooling
+from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs, itemsize
 from upscale_onnx.model import Shape
@@ -158,9 +154,9 @@ def _splittable(step: Step, key: _Key, inside: int) -> bool:
     """Whether the step can be done piece by piece: it creates channels, or works within each of them."""
     if any(step.outputs[1:]):
         return False
-    if isinstance(step.rule, Contraction | MatMul):
-        return step.flow.creates and len(step.flow.reads) == 1 and step.flow.reads[0].axis is not None
-    if not isinstance(step.rule, Elementwise | BatchNormalization | Pooling) or step.flow.reads or step.flow.evens:
+    if step.flow.dense is not None:
+        return True
+    if step.flow.role not in (Role.POINTWISE, Role.POOLING) or step.flow.reads or step.flow.evens:
         return False
     dynamic = [given for given in step.maps if given is not None]
     return len(dynamic) == inside > 0 and all(_key(given) == key for given in dynamic)
@@ -226,10 +222,10 @@ class _Search:
         total = 0.0
         for number in self._group.steps:
             step = self._analysis.steps[number]
-            if step.flow.creates:
-                read = int(self._analysis.live[step.flow.reads[0].sources].sum())
+            if step.flow.dense is not None:
+                read = int(self._analysis.live[step.flow.dense.sources].sum())
                 total += sum(self._contraction_ms(number, read, size) for size in sizes)
-            elif isinstance(step.rule, Pooling):
+            elif step.flow.role is Role.POOLING:
                 total += len(sizes) * self._join_ms(step.outputs[0], 0)
         return total
 

@@ -94,11 +94,11 @@ def obs_choice(analysis: Analysis, model: onnx.ModelProto, masked: onnx.ModelPro
     for step in analysis.steps:
         flow = step.flow
         weight = step.inputs[1] if len(step.inputs) > 1 else ""
-        if not flow.creates or len(flow.reads) != 1 or weight not in shares:
+        if flow.dense is None or weight not in shares:
             continue
         if flow.outputs[0] is not None:
             made[weight] = flow.outputs[0].labels.ravel()
-        sources = flow.reads[0].sources
+        sources = flow.dense.sources
         if sources.size == shares[weight].size:
             np.add.at(importance, sources, shares[weight])
             known[sources] = True

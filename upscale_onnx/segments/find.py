@@ -11,7 +11,7 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap, is_constant
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.demand import demanded_positions
-from upscale_onnx.channels.rules.concat import Concat
+from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.results import Consumer, Producer, Refusal, Segment
 from upscale_onnx.types import IntArray
@@ -86,7 +86,7 @@ def _place(
         if index is None:
             continue
         parts[index].carriers.append(step.op.name)
-        if isinstance(step.rule, Concat) or sum(_where(home, found) == index for found in step.maps) > 1:
+        if step.flow.role is Role.JOIN or sum(_where(home, found) == index for found in step.maps) > 1:
             parts[index].joins.append(step.op.name)
 
 

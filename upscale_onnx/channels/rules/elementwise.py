@@ -11,7 +11,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, varying
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
 from upscale_onnx.channels.grid import is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -80,7 +80,8 @@ class Elementwise:
         out = ChannelMap(labels, state)
         fragile = (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
         outputs = (out, *[None] * (len(op.used) - 1))
-        return Flow(outputs, ties, tuple(reads), tuple(evens), tuple(born.values()), fragile=fragile)
+        fixed = tuple(born.values())
+        return Flow(outputs, ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         result = out[0]

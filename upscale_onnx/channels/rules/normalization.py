@@ -7,14 +7,14 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import IntArray
+from upscale_onnx.types import FloatArray, IntArray
 
 
 def _constant_vectors(op: Op, count: int) -> list[np.ndarray]:
@@ -45,18 +45,22 @@ class BatchNormalization:
         # Older versions mean the same at inference; onnx's reference misreads them.
         values = evaluate(op.op_type, max(op.opset, 15), {"epsilon": op.attrs.get("epsilon", 1e-5)}, [inputs, *vectors])
         if values is None:
-            return Flow((found.with_state(np.full(found.shape, WILD)), *_nothing(op)))
+            return _pointwise(op, found, np.full(found.shape, WILD))
         computed = values[0].ravel().astype(np.float64)
         finite = np.logical_and.reduce([np.isfinite(vector) for vector in (computed, *vectors)])
         fixed = is_constant(state) | (vectors[0] == 0)
         content = np.where(is_wild(state) | ~finite, WILD, np.where(fixed, computed, VARYING))
         if found.shape[1] == 1:
             wild = is_wild(content).any()
-            return Flow((found.with_state(np.full(found.shape, WILD if wild else VARYING)), *_nothing(op)))
-        return Flow((found.with_state(content.reshape(found.shape)), *_nothing(op)))
+            return _pointwise(op, found, np.full(found.shape, WILD if wild else VARYING))
+        return _pointwise(op, found, content.reshape(found.shape))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         return pass_on(op, maps, emissions, {1: 1, 2: 1, 3: 1, 4: 1})
+
+
+def _pointwise(op: Op, found: ChannelMap, state: FloatArray) -> Flow:
+    return Flow((found.with_state(state), *_nothing(op)), role=Role.POINTWISE)
 
 
 class InstanceNormalization:

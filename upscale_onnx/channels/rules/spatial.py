@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, is_constant, is_wild, vector_map
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -32,7 +32,7 @@ class Pooling:
         if "Lp" not in op.op_type and (op.op_type != "AveragePool" or not _shows_padding(op)):
             kept = is_constant(found.state)
         state = np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))
-        return Flow((found.with_state(state), *(None,) * (len(op.used) - 1)))
+        return Flow((found.with_state(state), *(None,) * (len(op.used) - 1)), role=Role.POOLING)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         return pass_on(op, maps, emissions)
