@@ -19,11 +19,11 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import rule_for
 from upscale_onnx.channels.room import Room
 from upscale_onnx.channels.rules.barrier import BARRIER
-from upscale_onnx.channels.rules.elementwise import FRAGILE
 from upscale_onnx.channels.step import Step
 from upscale_onnx.channels.view import node_inputs, opset_of, view
 from upscale_onnx.errors import InternalError, Reason
 from upscale_onnx.model import Graph, Node, Shape
+from upscale_onnx.model.operators import FRAGILE, STANDARD_DOMAINS
 from upscale_onnx.results import Refusal
 from upscale_onnx.types import BoolArray, IntArray
 
@@ -143,7 +143,7 @@ class _Forward:
     def _rule(self, node: Node, op: Op) -> tuple[Rule | None, Reason | None]:
         if any(isinstance(value, Graph) for value in node.attrs.values()):
             return None, Reason.CONTROL_FLOW
-        if node.domain not in (None, "", "ai.onnx"):
+        if node.domain not in STANDARD_DOMAINS:
             return None, Reason.CUSTOM_DOMAIN
         if any(tensor.name in self._alone for tensor in node.outputs):
             return None, Reason.NOT_SHOWN_EQUAL

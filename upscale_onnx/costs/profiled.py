@@ -15,16 +15,11 @@ import onnx
 from upscale_onnx.channels.op import Op
 from upscale_onnx.costs.costs import FLOAT_BYTES, Costs, elements, itemsize, size
 from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.operators import CONTRACTIONS, ELEMENTWISE, SELECTIONS
 from upscale_onnx.types import Dims
 
-_CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # What onnxruntime may fuse into the convolution in front of it; the fused node bears the last output's name.
-_FUSED = frozenset(
-    (
-        "BatchNormalization", "Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "HardSwish",
-        "Add", "Sum", "Mul", "Identity",
-    )
-)  # fmt: skip
+_FUSED = ELEMENTWISE | {"BatchNormalization"}
 _LONGEST_FUSION = 5
 _BLOCKED = "_nchwc"
 _ACTIVATED = "fused "
@@ -112,7 +107,7 @@ def contraction_times(model: onnx.ModelProto, profile: Sequence[NodeTime]) -> di
     found: dict[str, float] = {}
     taken: set[str] = set()
     for node in model.graph.node:
-        if node.op_type not in _CONTRACTIONS:
+        if node.op_type not in CONTRACTIONS:
             continue
         key = next((key for key in _names(node, readers) if key in times and key not in taken), None)
         if key is not None:
@@ -147,7 +142,7 @@ def selection_price(
     None where it makes too few selections to tell.
     """
     shapes = infer_shapes(narrowed)
-    chosen = {node.name: node for node in narrowed.graph.node if node.op_type in ("Slice", "Gather")}
+    chosen = {node.name: node for node in narrowed.graph.node if node.op_type in SELECTIONS}
     moved = spent = 0.0
     for entry in profile:
         node = chosen.get(entry.node)

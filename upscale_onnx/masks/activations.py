@@ -11,14 +11,12 @@ import onnx
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
+from upscale_onnx.model.operators import ACTIVATIONS
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, FloatArray
 
 # What stands between a layer and the activation whose values speak for the layer's channels.
-_CARRIERS = frozenset(
-    {"BatchNormalization", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu",
-     "Sigmoid", "Tanh"}
-)  # fmt: skip
+_BEHIND = ACTIVATIONS | {"BatchNormalization", "PRelu"}
 
 
 @dataclass(frozen=True)
@@ -92,7 +90,7 @@ def _axis(target: MaskTarget) -> int:
 def _activated(name: str, readers: Mapping[str, list[onnx.NodeProto]], outputs: set[str]) -> str:
     while name not in outputs:
         found = readers.get(name, [])
-        if len(found) != 1 or found[0].op_type not in _CARRIERS or found[0].input[0] != name:
+        if len(found) != 1 or found[0].op_type not in _BEHIND or found[0].input[0] != name:
             break
         name = found[0].output[0]
     return name

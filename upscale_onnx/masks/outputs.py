@@ -14,10 +14,8 @@ import numpy as np
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.flow import Read, Role
 from upscale_onnx.channels.step import Step
+from upscale_onnx.model.operators import SIZES
 from upscale_onnx.types import BoolArray
-
-# They read sizes, not channels.
-_SIZES = frozenset({"Shape", "Size"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +36,7 @@ def reach_of_outputs(analysis: Analysis) -> Reach:
         classes[analysis.maps[name].labels] = True
     makers = set()
     for step in reversed(analysis.steps):
-        if step.op.op_type in _SIZES or not _reaches(analysis, step, classes, values):
+        if step.op.op_type in SIZES or not _reaches(analysis, step, classes, values):
             continue
         if _is_layer(step):
             makers.add(step.outputs[0])

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import onnx
 
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import overridable
 from upscale_onnx.options import Side
 
-_FLOATS = frozenset(
+FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
 )
 
@@ -67,7 +68,7 @@ def constant_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     defaults = overridable(model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in defaults}
     for node in model.graph.node:
-        if node.op_type == "Constant" and _is_onnx(node):
+        if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS:
             tensors.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
     return tensors
 
@@ -121,7 +122,7 @@ def weight_uses(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
 
 def _form(node: onnx.NodeProto, roots: Mapping[str, str], tensors: Mapping[str, onnx.TensorProto]) -> _Form | None:
     reader = _FORMS.get(node.op_type)
-    if reader is None or not _is_onnx(node) or len(node.input) < 2:
+    if reader is None or node.domain not in STANDARD_DOMAINS or len(node.input) < 2:
         return None
     constant = [name in roots for name in node.input[:2]]
     if all(constant):  # nothing is read: the node is itself a constant
@@ -130,7 +131,7 @@ def _form(node: onnx.NodeProto, roots: Mapping[str, str], tensors: Mapping[str, 
         if not constant[operand]:
             continue
         tensor = tensors[roots[node.input[operand]]]
-        if tensor.data_type in _FLOATS and len(tensor.dims) >= 2:
+        if tensor.data_type in FLOATS and len(tensor.dims) >= 2:
             return reader(node, operand, len(tensor.dims))
     return None
 
@@ -196,7 +197,7 @@ def _roots(graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]) -> d
     """Every name of a constant, itself or through Identity nodes, to the constant's own name."""
     roots = {name: name for name in tensors}
     for node in graph.node:  # in topological order, as ONNX demands
-        if node.op_type == "Identity" and _is_onnx(node) and node.input[0] in roots:
+        if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS and node.input[0] in roots:
             roots[node.output[0]] = roots[node.input[0]]
     return roots
 
@@ -205,15 +206,11 @@ def _used_names(graph: onnx.GraphProto) -> Iterator[str]:
     """Every value that a node reads, except through Identity, or that leaves a graph; subgraphs included."""
     yield from (value.name for value in graph.output)
     for node in graph.node:
-        if node.op_type != "Identity" or not _is_onnx(node):
+        if node.op_type != "Identity" or node.domain not in STANDARD_DOMAINS:
             yield from node.input
         for attribute in node.attribute:
             for subgraph in (attribute.g, *attribute.graphs):
                 yield from _used_names(subgraph)
-
-
-def _is_onnx(node: onnx.NodeProto) -> bool:
-    return node.domain in ("", "ai.onnx")
 
 
 def _integer(node: onnx.NodeProto, name: str, default: int) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from upscale_onnx.model.operators import ELEMENTWISE, SIZES, VIEWS
 from upscale_onnx.model.shapes import Shape, infer_shapes
 from upscale_onnx.model.workloads import (
     BLOCKED,
@@ -26,14 +27,9 @@ BLOCKED_DOMAIN = "com.microsoft.nchwc"
 # The epilogue of a contraction that was timed by itself, outside any model.
 ALONE = "alone"
 # Operators that only describe or rename memory.
-_FREE = frozenset(("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Constant", "Dropout"))
-# Operators of the blocked layout that keep sizes, and what onnxruntime fuses of them.
-_ELEMENTWISE = frozenset(
-    (
-        "Add", "Sum", "Mul", "Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Gelu",
-        "FastGelu", "QuickGelu", "ReorderInput", "BatchNormalization",
-    )
-)  # fmt: skip
+_FREE = VIEWS | SIZES | {"Constant", "Dropout"}
+# Operators that keep sizes, those among them that onnxruntime alone has, and the way into its blocked layout.
+_KEEPING = ELEMENTWISE | {"BatchNormalization", "FastGelu", "QuickGelu", "ReorderInput"}
 
 
 @dataclass(frozen=True)
@@ -148,7 +144,7 @@ def _propagated(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Sizes |
         return (*first[:axis], sum(dims[axis] for dims in known), *first[axis + 1 :])
     if op_type == "Upsample":
         return tuple(n * int(s) for n, s in zip(first, attrs.get("scales", (1,) * len(first)), strict=True))
-    if op_type not in _ELEMENTWISE:
+    if op_type not in _KEEPING:
         return None
     same = [dims for dims in known if len(dims) == len(first)]
     return tuple(max(sizes) for sizes in zip(*same, strict=True))

@@ -8,14 +8,12 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from upscale_onnx.model.operators import CONTRACTIONS, COPIES
 from upscale_onnx.model.protos import element_count
 from upscale_onnx.model.shapes import Shape, infer_shapes
 from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.model.tensors import model_tensors
 from upscale_onnx.results import ModelStats
-
-# Operators that only move data; onnxruntime copies in each of them.
-_COPIES = frozenset(("Slice", "Gather", "Split", "Concat"))
 
 
 def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = None) -> ModelStats:
@@ -27,7 +25,7 @@ def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = Non
     copied = sum(
         _bytes(known.get(name))
         for node in model.graph.node
-        if node.op_type in _COPIES and not all(i in constant or not i for i in node.input)
+        if node.op_type in COPIES and not all(i in constant or not i for i in node.input)
         for name in node.output
     )
     return ModelStats(parameters, macs, len(model.graph.node), copied, file_bytes(model))
@@ -35,7 +33,7 @@ def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = Non
 
 def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
     """Multiply-accumulates of Conv, ConvTranspose, Gemm and MatMul; 0 for any other operator."""
-    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or len(node.input) < 2:
+    if node.op_type not in CONTRACTIONS or len(node.input) < 2:
         return 0
     first, weight, out = (shapes.get(name) for name in (node.input[0], node.input[1], node.output[0]))
     if first is None or weight is None or out is None or not first.dims or not weight.dims:
