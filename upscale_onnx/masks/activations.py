@@ -10,7 +10,8 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
-from upscale_onnx.masks.targets import MaskTarget, mask_targets
+from upscale_onnx.masks.targets import mask_targets
+from upscale_onnx.model.contractions import node_layout
 from upscale_onnx.model.operators import ACTIVATIONS
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, FloatArray
@@ -41,10 +42,12 @@ def observed(model: onnx.ModelProto, side: Side) -> dict[str, Observed]:
     found: dict[str, Observed] = {}
     for node in model.graph.node:
         target = targets.get(node.input[1]) if len(node.input) > 1 else None
-        if target is None or target.weight in found or target.axis(side) is None or _is_transposed(node):
+        layout = None if target is None else node_layout(node, len(target.shape))
+        if target is None or layout is None or target.weight in found or target.axis(side) is None:
             continue
-        name = node.input[0] if side == "input" else _activated(node.output[0], readers, outputs)
-        found[target.weight] = Observed(name, _axis(target))
+        if layout.read_axis == layout.made_axis:  # else samples lie where channels are looked for
+            name = node.input[0] if side == "input" else _activated(node.output[0], readers, outputs)
+            found[target.weight] = Observed(name, layout.made_axis)
     return found
 
 
@@ -77,14 +80,6 @@ class Gauge:
         if self.total is None:
             raise ArgumentError("the criterion needs calibration data, and there is none")
         return self.criterion.score(weight, axis, self.total, self.samples)
-
-
-def _is_transposed(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Gemm" and any(a.name == "transA" and a.i for a in node.attribute)
-
-
-def _axis(target: MaskTarget) -> int:
-    return 1 if target.op_type in ("Conv", "ConvTranspose") else -1
 
 
 def _activated(name: str, readers: Mapping[str, list[onnx.NodeProto]], outputs: set[str]) -> str:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.demand import demanded_positions
 from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
-from upscale_onnx.costs.costs import Costs, size
-from upscale_onnx.costs.measured import own_counts
+from upscale_onnx.costs.costs import Costs, own_counts
+from upscale_onnx.model.sizes import elements_of
 
 
 @dataclass(frozen=True)
@@ -76,4 +75,4 @@ def _live_share(analysis: Analysis, step: Step) -> float:
 
 def _elements(step: Step) -> float:
     dims = step.op.out_dims[0] if step.op.out_dims else None
-    return 0.0 if dims is None else float(math.prod(size(dim) for dim in dims))
+    return 0.0 if dims is None else float(elements_of(dims))

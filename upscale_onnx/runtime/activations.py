@@ -13,7 +13,8 @@ from onnx import ModelProto, NodeProto, TypeProto
 
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.edit import captured_names
-from upscale_onnx.model.protos import element_count, skeleton
+from upscale_onnx.model.protos import skeleton
+from upscale_onnx.model.sizes import elements_of
 from upscale_onnx.runtime.inputs import Inputs, input_specs
 from upscale_onnx.runtime.sessions import input_names, make_session, run
 from upscale_onnx.types import Array
@@ -271,5 +272,4 @@ def batch_size(model: ModelProto, inputs: Mapping[str, Array], most: int = 64) -
 
 def _element_counts(model: ModelProto) -> list[int]:
     """How many elements each value of `model` has; dynamic sizes count as 1."""
-    shapes = infer_shapes(model).values()
-    return [element_count([dim if isinstance(dim, int) else 1 for dim in shape.dims]) for shape in shapes]
+    return [elements_of(shape.dims) for shape in infer_shapes(model).values()]
