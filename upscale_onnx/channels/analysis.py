@@ -143,15 +143,15 @@ class _Forward:
     def _rule(self, node: Node, op: Op) -> tuple[Rule | None, Reason | None]:
         if any(isinstance(value, Graph) for value in node.attrs.values()):
             return None, Reason.CONTROL_FLOW
-        if node.domain not in STANDARD_DOMAINS:
+        rule = rule_for(op.domain, op.op_type, op.opset)
+        if rule is None and node.domain not in STANDARD_DOMAINS:
             return None, Reason.CUSTOM_DOMAIN
         if any(tensor.name in self._alone for tensor in node.outputs):
             return None, Reason.NOT_SHOWN_EQUAL
-        if node.op == "Shape" and self._reads_no_channel(node):
+        if rule is None and node.op == "Shape" and self._reads_no_channel(node):
             return _SHAPE, None
         if any(self._constants.shape_value(name.name) is not None for name in node.outputs):
             return None, None
-        rule = rule_for(op.domain, op.op_type, op.opset)
         return rule, None if rule is not None else Reason.UNKNOWN_OPERATOR
 
     def _reads_no_channel(self, node: Node) -> bool:
