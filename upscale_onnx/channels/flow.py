@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -52,6 +52,10 @@ class Read:
     axis: int | None = None
     foldable: BoolArray | None = None
 
+    def resolved(self, roots: IntArray) -> Read:
+        """This read with the roots of its classes."""
+        return replace(self, sources=roots[self.sources], targets=None if self.targets is None else roots[self.targets])
+
 
 @dataclass(frozen=True)
 class Even:
@@ -91,6 +95,18 @@ class Flow:
     def dense(self) -> Read | None:
         """What a weight makes new channels of, where each of them may read any; None for a node in groups."""
         return self.reads[0] if self.creates and len(self.reads) == 1 else None
+
+    def resolved(self, roots: IntArray) -> Flow:
+        """This flow with the roots of its classes, which ties have made one."""
+        return replace(
+            self,
+            outputs=tuple(None if found is None else found.resolved(roots) for found in self.outputs),
+            ties=(),
+            reads=tuple(read.resolved(roots) for read in self.reads),
+            evens=tuple(Even(tuple(roots[part] for part in even.parts)) for even in self.evens),
+            fixed=tuple(roots[labels] for labels in self.fixed),
+            fragile=tuple(roots[labels] for labels in self.fragile),
+        )
 
 
 @dataclass(frozen=True)

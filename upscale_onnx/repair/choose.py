@@ -15,7 +15,8 @@ from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.sampling import sample_moments
-from upscale_onnx.runtime.activations import Walk, sample_count
+from upscale_onnx.runtime.activations import sample_count
+from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _DAMPINGS = (1e-6, 1e-3, 1e-1)
