@@ -12,7 +12,7 @@ from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source
+from upscale_onnx.channels.rules.carrier import emitted, only_first_output, pass_on, source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import FloatArray, IntArray
 
@@ -96,9 +96,7 @@ class InstanceNormalization:
         return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=_divided(op, found))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         if found.shape[1] == 1 or is_full(emission, found.shape):
             return Resize((emission,))
         groups = _common_groups(found, emission)
@@ -142,9 +140,7 @@ class LayerNormalization:
         return Flow((content, *_nothing(op)), reads=(Read(0, labels, labels),))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         outputs = (emission, *[np.zeros(0, np.int64)] * (len(op.used) - 1))
         if is_full(emission, found.shape):
             return Resize(outputs)
@@ -178,9 +174,7 @@ class GroupNormalization:
         return Flow((out,), reads=reads, evens=(Even((grid,)),), fixed=(grid,), fragile=_divided(op, found))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         if is_full(emission, found.shape):
             return Resize((emission,))
         width = found.shape[1] // int(op.attrs["num_groups"])

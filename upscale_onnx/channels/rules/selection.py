@@ -19,7 +19,7 @@ from upscale_onnx.channels.grid import coordinates, locate, rows_along, without_
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import source
+from upscale_onnx.channels.rules.carrier import emitted, source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
@@ -65,9 +65,7 @@ class Selection(ABC):
         return Flow(tuple(outputs), ties, evens=evens, fixed=(found.labels,), role=Role.SELECTION)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         picked = self.picks(op, found)
         axis, picks, dropped = picked.axis, picked.indices, picked.dropped
         if picks is None:
