@@ -13,8 +13,6 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.rules.reshape import Reshape
-from upscale_onnx.channels.rules.transpose import Transpose
 from upscale_onnx.channels.step import Step
 from upscale_onnx.passes.editing import Names, constant
 from upscale_onnx.types import Dims, IntArray
@@ -53,7 +51,7 @@ def chains(analysis: Analysis) -> Iterator[Chain]:
         for name in step.inputs:
             readers[name] = readers.get(name, 0) + 1
     for step in analysis.steps:
-        if step.op.op_type == "Reshape" and isinstance(step.rule, Reshape):
+        if step.op.op_type == "Reshape" and not step.barrier:
             chain = _chain(step, producers, readers, analysis.outputs)
             if len(chain) >= _SHORTEST:
                 yield chain
@@ -65,9 +63,9 @@ def _chain(last: Step, producers: dict[str, Step], readers: dict[str, int], outp
     while len(chain) < _LONGEST:
         name = chain[0].inputs[0]
         step = producers.get(name)
-        if step is None or readers[name] != 1 or name in outputs:
+        if step is None or step.barrier or readers[name] != 1 or name in outputs:
             break
-        if step.op.op_type not in ("Reshape", "Transpose") or not isinstance(step.rule, Reshape | Transpose):
+        if step.op.op_type not in ("Reshape", "Transpose"):
             break
         chain.insert(0, step)
     return chain

@@ -14,8 +14,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap, is_constant
-from upscale_onnx.channels.rules.elementwise import Elementwise
-from upscale_onnx.channels.rules.linear import MatMul
+from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model.constants import HeldConstant
 from upscale_onnx.model.content import is_sparse
@@ -42,12 +41,12 @@ class FoldConstants:
         names: Names | None = None
         folded = 0
         for step, needed in zip(self.analysis.steps, self.analysis.needed, strict=True):
-            if needed and isinstance(step.rule, MatMul):
+            if needed and step.op.op_type == "MatMul" and not step.barrier:
                 names = names or Names(graph)
                 if _fold_into_bias(step, names):
                     self.replaced.add(step.outputs[0])
                     folded += 1
-            if not needed or not isinstance(step.rule, Elementwise):
+            if not needed or step.flow.role is not Role.POINTWISE:
                 continue
             for index in _constant_operands(step):
                 names = names or Names(graph)

@@ -15,11 +15,10 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Resize
+from upscale_onnx.channels.flow import Resize, Role
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.refused import Refused
-from upscale_onnx.channels.rules.concat import Concat
-from upscale_onnx.channels.rules.selection import Selection, selection_node
+from upscale_onnx.channels.rules.selection import selection_node
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model import Shape, sort_nodes
 from upscale_onnx.passes.editing import Names, Rows, constant, remade
@@ -118,12 +117,9 @@ class _Insertion:
 
     def _bypassed(self, step: Step, name: str, axis: int) -> IntArray | None:
         """The indices a selection along `axis` picks, where `step` is one."""
-        if not isinstance(step.rule, Selection) or step.maps[0] is None:
+        if step.flow.picks is None or step.maps[0] is None or step.maps[0].axes != (axis,):
             return None
-        along, picks, dropped = step.rule.picks(step.op, step.maps[0])
-        if picks is None or dropped or along != axis or len(step.maps[0].axes) != 1:
-            return None
-        return picks[step.outputs.index(name)]
+        return step.flow.picks[step.outputs.index(name)]
 
     def _through(self, step: Step, name: str, axis: int, positions: IntArray) -> gs.Tensor:
         index = next(i for i, found in enumerate(step.maps) if found is not None)
@@ -196,7 +192,7 @@ def _channels_read(step: Step, index: int, found: ChannelMap, axis: int) -> int:
 def _joins(step: Step, axis: int) -> bool:
     out = step.flow.outputs[0]
     return (
-        isinstance(step.rule, Concat)
+        step.flow.role is Role.JOIN
         and out is not None
         and out.axes == (axis,)
         and step.op.axis("axis", 1, out.rank) == axis

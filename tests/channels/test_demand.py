@@ -28,9 +28,7 @@ def step(number: int, sources: Sequence[int], pattern: np.ndarray, foldable: np.
     out = vector_map(labels_of(number) if share else target, np.full(_WIDTH, np.nan), 2, 1)
     targets = out.labels.ravel()
     reads = tuple(Read(i, labels_of(s), targets, pattern[i], 1, foldable[i]) for i, s in enumerate(sources))
-    return Step(
-        gs.Node("Node"), Op("Node"), BARRIER, inputs, (f"v{number + 1}",), maps, Flow((out,), reads=reads), False
-    )
+    return Step(gs.Node("Node"), Op("Node"), BARRIER, inputs, (f"v{number + 1}",), maps, Flow((out,), reads=reads))
 
 
 def labels_of(value: int) -> np.ndarray:

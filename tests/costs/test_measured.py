@@ -10,7 +10,8 @@ import pytest
 
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.channels.op import Op
-from upscale_onnx.costs.measured import MeasuredCosts, op_workload, own_counts
+from upscale_onnx.costs.costs import own_counts
+from upscale_onnx.costs.measured import MeasuredCosts, op_workload
 from upscale_onnx.costs.tables import Tables
 from upscale_onnx.costs.targets import target
 from upscale_onnx.model import import_graph, infer_shapes

@@ -12,8 +12,8 @@ from tests.plan.models import Net
 from tests.plan.prices import Prices
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.channels.op import Op
-from upscale_onnx.costs.costs import PresetCosts
-from upscale_onnx.costs.profiled import NodeTime, ProfiledCosts, contraction_times, own_channels, selection_price
+from upscale_onnx.costs.costs import PresetCosts, own_counts
+from upscale_onnx.costs.profiled import NodeTime, ProfiledCosts, contraction_times, selection_price
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import make
 from upscale_onnx.export.recipes import recipes
@@ -112,7 +112,7 @@ def ops_of(model: onnx.ModelProto) -> dict[str, Op]:
     return {step.op.name: step.op for step in analyse(import_graph(model), infer_shapes(model)).steps}
 
 
-def test_own_channels_of_every_form() -> None:
+def test_own_counts_of_every_form() -> None:
     net = Net()
     conv = net.conv("x", "conv", net.matrix(12, 4, 1, 1))
     grouped = net.conv(conv, "grouped", net.matrix(6, 4, 1, 1), group=3)
@@ -133,8 +133,8 @@ def test_own_channels_of_every_form() -> None:
         "right": (9, 3),
         "left": (3, 2),
     }
-    assert {name: own_channels(ops[f"node_{name}"]) for name in expected} == expected
-    assert own_channels(ops["node_pool"]) is None
+    assert {name: own_counts(ops[f"node_{name}"]) for name in expected} == expected
+    assert own_counts(ops["node_pool"]) is None
 
 
 def test_times_scale_as_the_base_does() -> None:

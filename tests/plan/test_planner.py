@@ -14,12 +14,14 @@ from tests.plan.models import Net, assert_same, operators, weight_shapes
 from tests.plan.prices import DEAR, FREE, Prices
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.costs.costs import Costs
+from upscale_onnx.costs.profiled import NodeTime
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import make
 from upscale_onnx.export.planned import planned_values
 from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.model import Shape, import_graph, infer_shapes
 from upscale_onnx.plan.planner import ValuePlan, plan_selections, selected
+from upscale_onnx.race.decisions import decisions
 
 CHANNELS = 16
 PLANNED = recipes(1)["planned"]
@@ -49,6 +51,21 @@ def handed(
 ) -> dict[str, list[int]]:
     """Positions by the node that is handed them."""
     return {analysis.steps[item.step].op.name: item.positions.tolist() for item in selected(analysis, plans, without)}
+
+
+@pytest.mark.parametrize("through", [(), ("Relu",), ("LeakyRelu",), ("Softplus", "Neg")])
+def test_selections_are_timed_with_the_consumer_that_they_are_for(through: tuple[str, ...]) -> None:
+    model = fork(range(8), range(4, 16), through=through)
+    shapes = infer_shapes(model)
+    analysis, plans, _ = planned_values(Draft(model, shapes), Making(PLANNED, FREE))
+    compiled = make(PLANNED, model, shapes, FREE)
+    profile = [
+        NodeTime(node.op_type, node.name, {"Conv": 1.0, "Slice": 10.0, "Gather": 10.0}.get(node.op_type, 100.0))
+        for node in compiled.graph.node
+    ]
+    assert operators(compiled).count("Slice") == 2
+    found = decisions(analysis, plans, frozenset(), (), compiled, profile)
+    assert sum(decision.measured_ms or 0.0 for decision in found) == 2 * 1.0 + 2 * 10.0
 
 
 def test_free_copies_give_every_consumer_what_it_demands() -> None:

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from tests.graphs import parse
 from upscale_onnx import compile
 from upscale_onnx.options import Repair
-from upscale_onnx.runtime.activations import Walk, has_fixed_batch, value_batches
+from upscale_onnx.runtime.activations import has_fixed_batch, value_batches
+from upscale_onnx.runtime.walk import Walk
 
 RNG = np.random.default_rng(0)
 WEIGHTS = {

@@ -12,20 +12,21 @@ from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.constants import Constants, find_constants
 from upscale_onnx.channels.demand import demand
-from upscale_onnx.channels.flow import Even, Flow, Read, Rule
+from upscale_onnx.channels.flow import Flow, Read, Rule
+from upscale_onnx.channels.known_sizes import SHAPE, KnownSizes
 from upscale_onnx.channels.malformed import fault_of
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import rule_for
 from upscale_onnx.channels.room import Room
 from upscale_onnx.channels.rules.barrier import BARRIER
-from upscale_onnx.channels.rules.elementwise import FRAGILE
 from upscale_onnx.channels.step import Step
 from upscale_onnx.channels.view import node_inputs, opset_of, view
 from upscale_onnx.errors import InternalError, Reason
 from upscale_onnx.model import Graph, Node, Shape
+from upscale_onnx.model.operators import FRAGILE, STANDARD_DOMAINS
 from upscale_onnx.results import Refusal
-from upscale_onnx.types import BoolArray, IntArray
+from upscale_onnx.types import BoolArray
 
 assert _rules.__all__, "importing the rules registers them"
 
@@ -79,9 +80,7 @@ class _Forward:
         for tensor in graph.inputs:
             self._open(tensor.name)
         self._used = self._count_uses()
-        # Names by which more than the inputs of nodes refer to a value.
-        self._exposed = self._outputs | {name for node in graph.nodes for name in _captures(node)}
-        self._known = self._known_nodes()
+        self._sizes = KnownSizes(graph, constants)
 
     def _count_uses(self) -> set[str]:
         used = set(self._outputs)
@@ -99,25 +98,25 @@ class _Forward:
 
     def visit(self, node: Node) -> None:
         outputs = tuple(tensor.name for tensor in node.outputs)
-        if outputs and all(name in self._constants or not name for name in outputs) and not self._is_run(node):
+        if outputs and all(name in self._constants or not name for name in outputs) and not self._sizes.is_run(node):
             return
         names = node_inputs(node)
         used = tuple(bool(name) and name in self._used for name in outputs)
         opset = opset_of(self._graph, node.domain)
         op = view(node, names, self._constants, self._shapes, opset, used)
         maps = tuple(self._maps.get(name) if name and name not in self._constants else None for name in names)
-        rule, flow, barrier = self._flow(node, op, maps)
+        rule, flow = self._flow(node, op, maps)
         for left, right in flow.ties:
             self._classes.unite(left, right)
         for name, found in zip(outputs, flow.outputs, strict=True):
             if found is not None and name:
                 self._maps[name] = found
-        self._steps.append(Step(node, op, rule, tuple(names), outputs, maps, flow, barrier))
+        self._steps.append(Step(node, op, rule, tuple(names), outputs, maps, flow))
 
-    def _flow(self, node: Node, op: Op, maps: tuple[ChannelMap | None, ...]) -> tuple[Rule, Flow, bool]:
+    def _flow(self, node: Node, op: Op, maps: tuple[ChannelMap | None, ...]) -> tuple[Rule, Flow]:
         if all(tensor.name in self._constants for tensor in node.outputs):
             flow = BARRIER.flow(op, maps, self._classes.fresh)
-            return BARRIER, replace(flow, outputs=(None,) * len(node.outputs)), True
+            return BARRIER, replace(flow, outputs=(None,) * len(node.outputs))
         rule, reason = self._rule(node, op)
         if rule is None:
             if reason is not None:
@@ -125,12 +124,12 @@ class _Forward:
             flow = BARRIER.flow(op, maps, self._classes.fresh)
             if reason is Reason.NOT_SHOWN_EQUAL and op.op_type in FRAGILE:
                 flow = replace(flow, outputs=tuple(_wild(found) for found in flow.outputs))
-            return BARRIER, flow, True
+            return BARRIER, flow
         try:
             flow = rule.flow(op, maps, self._classes.fresh)
             _check(op, flow)
             self._room.take(flow)
-            return rule, self._with_parameters(rule, op, maps, flow), False
+            return rule, self._with_parameters(rule, op, maps, flow)
         except Refused as refused:
             self._refuse(op, refused.reason, refused.detail)
         except Exception as error:
@@ -138,60 +137,25 @@ class _Forward:
             if fault is None:
                 raise InternalError(f"the rule of {op.op_type} failed on node '{op.name}': {error!r}") from error
             self._refuse(op, Reason.UNSUPPORTED_FORM, f"the node contradicts its operator: {fault}")
-        return BARRIER, BARRIER.flow(op, maps, self._classes.fresh), True
+        return BARRIER, BARRIER.flow(op, maps, self._classes.fresh)
 
     def _rule(self, node: Node, op: Op) -> tuple[Rule | None, Reason | None]:
         if any(isinstance(value, Graph) for value in node.attrs.values()):
             return None, Reason.CONTROL_FLOW
-        if node.domain not in (None, "", "ai.onnx"):
+        rule = rule_for(op.domain, op.op_type, op.opset)
+        if rule is None and node.domain not in STANDARD_DOMAINS:
             return None, Reason.CUSTOM_DOMAIN
         if any(tensor.name in self._alone for tensor in node.outputs):
             return None, Reason.NOT_SHOWN_EQUAL
-        if node.op == "Shape" and self._reads_no_channel(node):
-            return _SHAPE, None
+        if (
+            rule is None
+            and node.op == "Shape"
+            and self._sizes.reads_no_channel(node, self._maps.get(node.inputs[0].name))
+        ):
+            return SHAPE, None
         if any(self._constants.shape_value(name.name) is not None for name in node.outputs):
             return None, None
-        rule = rule_for(op.domain, op.op_type, op.opset)
         return rule, None if rule is not None else Reason.UNKNOWN_OPERATOR
-
-    def _reads_no_channel(self, node: Node) -> bool:
-        """Whether only sizes beside the channel axes are taken from a Shape node."""
-        found = self._maps.get(node.inputs[0].name)
-        if found is None or node.outputs[0].name in self._outputs:
-            return False
-        end = node.attrs.get("end")
-        axes = range(found.rank)[int(node.attrs.get("start", 0)) : None if end is None else int(end)]
-        return all(self._beside(reader, axes, found.axes) for reader in node.outputs[0].outputs)
-
-    def _beside(self, reader: Node, axes: range, channels: tuple[int, ...]) -> bool:
-        """Whether `reader` picks sizes of `axes`, none of which is one of `channels`, or returns what is known."""
-        if self._stays_known(reader):
-            return True
-        index = self._constants.array(reader.inputs[1].name) if reader.op == "Gather" else None
-        if index is None or any(not -len(axes) <= i < len(axes) for i in index.ravel()):
-            return False
-        return all(axes[int(i)] not in channels for i in index.ravel())
-
-    def _is_run(self, node: Node) -> bool:
-        """Whether a known size is still computed in a run, as an output is: of values that must not shrink then."""
-        derived = any(tensor.name in self._constants.from_shape for tensor in node.outputs)
-        return derived and not self._stays_known(node)
-
-    def _stays_known(self, node: Node) -> bool:
-        """Whether nobody needs a run for what `node` computes: its readers read the constants that are known."""
-        return id(node) in self._known
-
-    def _known_nodes(self) -> set[int]:
-        """The nodes of which that is so; readers come behind in graph order, so one sweep back finds all."""
-        found: set[int] = set()
-        for node in reversed(self._graph.nodes):
-            names = [tensor.name for tensor in node.outputs]
-            if any(name not in self._constants or name in self._exposed for name in names):
-                continue
-            readers = (reader for tensor in node.outputs for reader in tensor.outputs)
-            if all(id(r) in found for r in readers if all(t.name in self._constants for t in r.outputs)):
-                found.add(id(node))
-        return found
 
     def _with_parameters(self, rule: Rule, op: Op, maps: tuple[ChannelMap | None, ...], flow: Flow) -> Flow:
         if rule.data_inputs is None:
@@ -207,8 +171,8 @@ class _Forward:
 
     def finish(self) -> Analysis:
         roots = self._classes.roots()
-        steps = tuple(_resolve(step, roots) for step in self._steps)
-        maps = {name: _resolve_map(found, roots) for name, found in self._maps.items()}
+        steps = tuple(step.resolved(roots) for step in self._steps)
+        maps = {name: found.resolved(roots) for name, found in self._maps.items()}
         live, fixed = np.zeros(len(roots), bool), np.zeros(len(roots), bool)
         for tensor in (*self._graph.inputs, *self._graph.outputs):
             found = maps.get(tensor.name)
@@ -229,26 +193,6 @@ def _wild(found: ChannelMap | None) -> ChannelMap | None:
     return None if found is None else found.with_state(np.full(found.shape, WILD))
 
 
-def _captures(node: Node) -> list[str]:
-    """What the subgraphs of a node read from outside."""
-    return node_inputs(node)[len(node.inputs) :]
-
-
-class _ShapeOf:
-    """Shape of a value, where only sizes beside its channels are used: it reads no channel."""
-
-    data_inputs: int | None = 1
-
-    def flow(self, op: Op, maps: tuple[ChannelMap | None, ...], fresh: object) -> Flow:
-        return BARRIER.flow(op, (None,) * len(maps), fresh)  # type: ignore[arg-type]
-
-    def resize(self, op: Op, maps: object, emissions: object, out: object, choose: object) -> object:
-        return BARRIER.resize(op, (), (), (), choose)  # type: ignore[arg-type]
-
-
-_SHAPE: Rule = _ShapeOf()  # type: ignore[assignment]
-
-
 def _check(op: Op, flow: Flow) -> None:
     """Guard against a rule and shape inference that disagree."""
     for found, dims in zip(flow.outputs, op.out_dims, strict=True):
@@ -261,26 +205,3 @@ def _check(op: Op, flow: Flow) -> None:
         )
         if not fits:
             raise Refused(Reason.UNSUPPORTED_FORM, f"channels of shape {found.shape} do not fit {dims}")
-
-
-def _resolve_map(found: ChannelMap, roots: IntArray) -> ChannelMap:
-    return ChannelMap(roots[found.labels], found.state)
-
-
-def _resolve(step: Step, roots: IntArray) -> Step:
-    flow = step.flow
-    resolved = Flow(
-        tuple(None if found is None else _resolve_map(found, roots) for found in flow.outputs),
-        (),
-        tuple(
-            replace(item, sources=roots[item.sources], targets=None if item.targets is None else roots[item.targets])
-            for item in flow.reads
-        ),
-        tuple(Even(tuple(roots[part] for part in even.parts)) for even in flow.evens),
-        tuple(roots[labels] for labels in flow.fixed),
-        flow.creates,
-        tuple(roots[labels] for labels in flow.fragile),
-        flow.droppable,
-    )
-    maps = tuple(None if found is None else _resolve_map(found, roots) for found in step.maps)
-    return replace(step, maps=maps, flow=resolved)

@@ -57,6 +57,10 @@ class ChannelMap:
         """This map with other contents."""
         return ChannelMap(self.labels, state)
 
+    def resolved(self, roots: IntArray) -> ChannelMap:
+        """This map with the roots of its classes."""
+        return ChannelMap(roots[self.labels], self.state)
+
 
 def vector_map(labels: IntArray, state: FloatArray, rank: int, axis: int) -> ChannelMap:
     """A map of `rank` axes whose only channel axis is `axis`."""

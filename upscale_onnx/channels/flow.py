@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any, Protocol
 
 from upscale_onnx.channels.channel_map import ChannelMap
@@ -12,6 +13,25 @@ from upscale_onnx.types import Array, BoolArray, IntArray
 
 Maps = tuple[ChannelMap | None, ...]
 Emissions = tuple[IntArray | None, ...]
+
+
+class Role(Enum):
+    """What a node is to the channels that pass through it. Its reads and ties say what that means for each of them."""
+
+    CONTRACTION = auto()
+    """Sums products: of channels and a weight, or of two activations."""
+    POINTWISE = auto()
+    """Makes each element of those at the same place, operands broadcast, and knows no other."""
+    POOLING = auto()
+    """Makes each element of neighbours in its channel."""
+    SELECTION = auto()
+    """Hands on what lies at some places of one axis."""
+    JOIN = auto()
+    """Puts operands behind one another."""
+    CARRIER = auto()
+    """Anything else that a rule looks through."""
+    BARRIER = auto()
+    """Nothing looks through it."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +51,10 @@ class Read:
     pattern: BoolArray | None = None
     axis: int | None = None
     foldable: BoolArray | None = None
+
+    def resolved(self, roots: IntArray) -> Read:
+        """This read with the roots of its classes."""
+        return replace(self, sources=roots[self.sources], targets=None if self.targets is None else roots[self.targets])
 
 
 @dataclass(frozen=True)
@@ -52,7 +76,8 @@ class Flow:
     are one. reads: what is consumed. fixed: classes whose order must stay as it is. creates: whether
     the node's weights create the output's channels (a producer). fragile: classes that must not be there as
     mere padding, since this node may turn their zeros into NaN or infinity. droppable: whether the node does
-    without an input of which no channel is left.
+    without an input of which no channel is left. picks: per output the positions that it takes along the only
+    channel axis of the first input, where that is all the node does.
     """
 
     outputs: tuple[ChannelMap | None, ...]
@@ -63,6 +88,25 @@ class Flow:
     creates: bool = False
     fragile: tuple[IntArray, ...] = ()
     droppable: bool = False
+    role: Role = Role.CARRIER
+    picks: tuple[IntArray, ...] | None = None
+
+    @property
+    def dense(self) -> Read | None:
+        """What a weight makes new channels of, where each of them may read any; None for a node in groups."""
+        return self.reads[0] if self.creates and len(self.reads) == 1 else None
+
+    def resolved(self, roots: IntArray) -> Flow:
+        """This flow with the roots of its classes, which ties have made one."""
+        return replace(
+            self,
+            outputs=tuple(None if found is None else found.resolved(roots) for found in self.outputs),
+            ties=(),
+            reads=tuple(read.resolved(roots) for read in self.reads),
+            evens=tuple(Even(tuple(roots[part] for part in even.parts)) for even in self.evens),
+            fixed=tuple(roots[labels] for labels in self.fixed),
+            fragile=tuple(roots[labels] for labels in self.fragile),
+        )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from onnx import helper
 
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
+from upscale_onnx.model.contractions import WeightLayout, weight_layout
 from upscale_onnx.types import Array, Dims
 
 
@@ -46,6 +47,14 @@ class Op:
     def constant(self, index: int) -> Array | None:
         """The constant at input `index`, None where there is none."""
         return self.constants[index] if index < len(self.constants) else None
+
+    @property
+    def weight(self) -> tuple[Array, WeightLayout] | None:
+        """The constant weight of a contraction, and how it lies; None where there is none."""
+        operand = 1 if self.constant(1) is not None else 0
+        array = self.constant(operand)
+        layout = None if array is None else weight_layout(self.op_type, self.attrs, array.ndim, operand)
+        return None if array is None or layout is None else (array, layout)
 
     def dtype(self, index: int) -> np.dtype[Any]:
         """The numpy type of input `index`, float32 where unknown."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Flow, Rule
+from upscale_onnx.channels.flow import Flow, Role, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.model import Node
+from upscale_onnx.types import IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,4 +26,13 @@ class Step:
     outputs: tuple[str, ...]
     maps: tuple[ChannelMap | None, ...]
     flow: Flow
-    barrier: bool
+
+    @property
+    def barrier(self) -> bool:
+        """Whether no rule looks through it."""
+        return self.flow.role is Role.BARRIER
+
+    def resolved(self, roots: IntArray) -> Step:
+        """This step with the roots of its classes."""
+        maps = tuple(None if found is None else found.resolved(roots) for found in self.maps)
+        return replace(self, maps=maps, flow=self.flow.resolved(roots))

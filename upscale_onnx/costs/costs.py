@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 from onnx import TensorProto
 
 from upscale_onnx.channels.op import Op
-from upscale_onnx.types import Array, Dims
+from upscale_onnx.model.operators import CONVOLUTIONS
+from upscale_onnx.model.sizes import elements_of, size_of
+from upscale_onnx.types import Dims
 
 FLOAT_BYTES = 4
 _BYTES: Mapping[int, int] = {
@@ -68,55 +69,39 @@ class PresetCosts:
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
         """Arithmetic of whole blocks, or the weight's own bytes where there are few positions."""
-        right = op.constant(1)
-        weight = op.constant(0) if right is None else right
-        out = op.out_dims[0] if op.out_dims else None
-        if weight is None or out is None:
+        found, out = op.weight, op.out_dims[0] if op.out_dims else None
+        if found is None or out is None:
             return 0.0
-        window = float(np.prod(weight.shape[2:])) if "Conv" in op.op_type else 1.0
-        pairs = self._block(channels_out) * (_group_width(op, weight) or self._block(channels_in))
-        from_left = op.op_type == "MatMul" and right is None
-        axis = 1 if "Conv" in op.op_type or op.op_type == "Gemm" else len(out) - (2 if from_left else 1)
-        positions = elements(out, self.batch) / max(size(out[axis]), 1)
+        weight, layout = found
+        window = math.prod(weight.shape[2:]) if op.op_type in CONVOLUTIONS else 1
+        # Groups are removed whole or thinned evenly, and seldom thinned much: they count with their own width.
+        read = layout.per_group(weight.shape)[0] if layout.group > 1 else self._block(channels_in)
+        pairs = self._block(channels_out) * read
+        positions = elements_of(out, self.batch) / size_of(out[layout.made_axis])
         return self.launch_ms + float(pairs * window * max(positions, 16.0)) / self.macs_per_ms
 
     def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool, itemsize: int = FLOAT_BYTES) -> float:
         """Bytes picked, moved once per layout change and once for the copy."""
         if contiguous and self.free_slices:
             return 0.0
-        moved = float(itemsize) * picked * elements(dims, self.batch) / max(size(dims[axis]), 1)
+        moved = float(itemsize) * picked * elements_of(dims, self.batch) / size_of(dims[axis])
         return self.launch_ms + self.layouts * moved / self.bytes_per_ms
 
     def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = FLOAT_BYTES) -> float:
         """Bytes joined, moved once."""
-        moved = itemsize * joined * elements(dims, self.batch) / max(size(dims[axis]), 1)
+        moved = itemsize * joined * elements_of(dims, self.batch) / size_of(dims[axis])
         return self.launch_ms + moved / self.bytes_per_ms
 
     def _block(self, channels: int) -> int:
         return -(-channels // self.align) * self.align
 
 
-def _group_width(op: Op, weight: Array) -> int:
-    """Channels that an output of a grouped convolution reads, 0 where there is one group.
-
-    Groups are removed whole or thinned evenly, and seldom thinned much: they count with their own width.
-    """
-    group = int(op.attrs.get("group", 1)) if "Conv" in op.op_type else 1
-    if group <= 1:
-        return 0
-    return int(weight.shape[1]) if op.op_type == "Conv" else max(int(weight.shape[0]) // group, 1)
+def own_counts(op: Op) -> tuple[int, int] | None:
+    """Channels that a contraction reads and creates as it stands; None where it has no constant weight."""
+    found = op.weight
+    return None if found is None else found[1].counts(found[0].shape)
 
 
 def itemsize(dtype: int) -> int:
     """Bytes an element of an `onnx.TensorProto` data type; those of a float32 where it is none of the usual ones."""
     return _BYTES.get(dtype, FLOAT_BYTES)
-
-
-def elements(dims: Dims, batch: int = 1) -> float:
-    """How many elements a value of these dimensions has; unknown ones count as 1, as the first axis as `batch`."""
-    return float(math.prod(size(dim, batch if axis == 0 else 1) for axis, dim in enumerate(dims)))
-
-
-def size(dim: object, unknown: int = 1) -> int:
-    """A dimension as a number; unknown ones count as `unknown`."""
-    return dim if isinstance(dim, int) and dim > 0 else unknown

@@ -12,7 +12,8 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.costs.costs import FLOAT_BYTES
 from upscale_onnx.costs.tables import Tables
 from upscale_onnx.model.kernels import kernel_key
-from upscale_onnx.model.workloads import PLAIN, Workload, channel_counts, contraction_workload, conv_layout
+from upscale_onnx.model.sizes import sizes_of
+from upscale_onnx.model.workloads import PLAIN, Workload, contraction_workload, conv_layout
 from upscale_onnx.types import Dims
 
 
@@ -46,7 +47,7 @@ class MeasuredCosts:
         target = self.tables.target
         if contiguous and target.preset.free_slices:
             return 0.0
-        sizes = _sizes(dims, self.batch)
+        sizes = sizes_of(dims, self.batch)
         if not sizes:
             return 0.0
         full = itemsize * math.prod(sizes)
@@ -59,7 +60,7 @@ class MeasuredCosts:
 
     def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = FLOAT_BYTES) -> float:
         """A Concat into `joined` channels, which reads and writes each of them."""
-        sizes = _sizes((*dims[:axis], joined, *dims[axis + 1 :]), self.batch)
+        sizes = sizes_of((*dims[:axis], joined, *dims[axis + 1 :]), self.batch)
         moved = 2 * itemsize * math.prod(sizes) if joined else 0
         return self.tables.move_ms(kernel_key("Concat", sizes, {}), moved) + self.tables.node_ms
 
@@ -69,42 +70,20 @@ class MeasuredCosts:
 
 def op_workload(op: Op, channels_in: int, channels_out: int, tables: Tables, batch: int = 1) -> Workload | None:
     """The workload of an analysed contraction with these channel counts; None for forms not understood."""
-    side = 1 if op.constant(1) is not None else 0
-    weight = op.constant(side)
-    data = 1 - side
-    if weight is None or data >= len(op.in_dims) or op.in_dims[data] is None:
+    found = op.weight
+    if found is None:
         return None
-    sizes = _sizes(op.in_dims[data] or (), batch)
-    if side == 0:  # a constant by an activation: the transposed product
+    weight, lies = found
+    data = 1 - lies.operand
+    if data >= len(op.in_dims) or op.in_dims[data] is None:
+        return None
+    sizes = sizes_of(op.in_dims[data] or (), batch)
+    if lies.operand == 0:  # a constant by an activation: the transposed product
         sizes = (*sizes[:-2], sizes[-1], sizes[-2]) if len(sizes) > 1 else ()
     dtype = op.dtype(data)
     layout = PLAIN
     if op.op_type == "Conv" and weight.ndim == 4 and dtype == np.float32 and tables.target.provider == "cpu":
-        group = _groups(op, channels_in, channels_out)
+        # Groups keep their own width: with other counts there are fewer.
+        group = 1 if lies.group <= 1 else max(channels_in // lies.per_group(weight.shape)[0], 1)
         layout = conv_layout(channels_in, channels_out, group, tables.target.block(dtype.name))
     return contraction_workload(op.op_type, op.attrs, sizes, weight.shape, layout, dtype.name)
-
-
-def own_counts(op: Op) -> tuple[int, int] | None:
-    """Channels in and out of a contraction as it stands; None where it has no constant weight."""
-    right, left = op.constant(1), op.constant(0)
-    if right is not None and right.ndim >= 2:
-        return channel_counts(op.op_type, op.attrs, right.shape)
-    if right is None and left is not None and left.ndim >= 2:
-        return int(left.shape[-1]), int(left.shape[-2])
-    return None
-
-
-def _groups(op: Op, channels_in: int, channels_out: int) -> int:
-    """Groups that remain with these counts: their own width stays."""
-    group = int(op.attrs.get("group", 1))
-    weight = op.constant(1)
-    if group <= 1 or weight is None:
-        return 1
-    return max(channels_in // max(int(weight.shape[1]), 1), 1)
-
-
-def _sizes(dims: Dims, batch: int) -> tuple[int, ...]:
-    return tuple(
-        dim if isinstance(dim, int) and dim > 0 else (batch if axis == 0 else 1) for axis, dim in enumerate(dims)
-    )

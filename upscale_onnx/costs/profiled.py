@@ -13,18 +13,14 @@ from dataclasses import dataclass
 import onnx
 
 from upscale_onnx.channels.op import Op
-from upscale_onnx.costs.costs import FLOAT_BYTES, Costs, elements, itemsize, size
+from upscale_onnx.costs.costs import FLOAT_BYTES, Costs, itemsize, own_counts
 from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.operators import CONTRACTIONS, ELEMENTWISE, SELECTIONS
+from upscale_onnx.model.sizes import elements_of, size_of
 from upscale_onnx.types import Dims
 
-_CONTRACTIONS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # What onnxruntime may fuse into the convolution in front of it; the fused node bears the last output's name.
-_FUSED = frozenset(
-    (
-        "BatchNormalization", "Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSigmoid", "Tanh", "HardSwish",
-        "Add", "Sum", "Mul", "Identity",
-    )
-)  # fmt: skip
+_FUSED = ELEMENTWISE | {"BatchNormalization"}
 _LONGEST_FUSION = 5
 _BLOCKED = "_nchwc"
 _ACTIVATED = "fused "
@@ -64,7 +60,7 @@ class ProfiledCosts:
         measured = self.contraction_times.get(op.name)
         if measured is None:
             return predicted
-        own = own_channels(op)
+        own = own_counts(op)
         reference = 0.0 if own is None else self.base.contraction_ms(op, *own)
         return measured * predicted / reference if reference > 0 else predicted
 
@@ -73,29 +69,12 @@ class ProfiledCosts:
         base = self.base.selection_ms(dims, axis, picked, contiguous, itemsize)
         if self.selection_ms_per_byte is None or base == 0.0:
             return base
-        moved = float(itemsize) * picked * elements(dims) / max(size(dims[axis]), 1)
+        moved = float(itemsize) * picked * elements_of(dims) / size_of(dims[axis])
         return self.selection_launch_ms + self.selection_ms_per_byte * moved
 
     def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = FLOAT_BYTES) -> float:
         """The base's estimate."""
         return self.base.join_ms(dims, axis, joined, itemsize)
-
-
-def own_channels(op: Op) -> tuple[int, int] | None:
-    """Channels that a contraction reads and creates as it stands, None where it has no constant weight."""
-    left, right = op.constant(0), op.constant(1)
-    if right is None:
-        return None if left is None or left.ndim < 2 else (int(left.shape[-1]), int(left.shape[-2]))
-    if right.ndim < 2:
-        return None
-    group = int(op.attrs.get("group", 1))
-    if op.op_type == "Conv":
-        return int(right.shape[1]) * group, int(right.shape[0])
-    if op.op_type == "ConvTranspose":
-        return int(right.shape[0]), int(right.shape[1]) * group
-    transposed = op.op_type == "Gemm" and bool(op.attrs.get("transB", 0))
-    rows, columns = int(right.shape[-2]), int(right.shape[-1])
-    return (columns, rows) if transposed else (rows, columns)
 
 
 def contraction_times(model: onnx.ModelProto, profile: Sequence[NodeTime]) -> dict[str, float]:
@@ -112,7 +91,7 @@ def contraction_times(model: onnx.ModelProto, profile: Sequence[NodeTime]) -> di
     found: dict[str, float] = {}
     taken: set[str] = set()
     for node in model.graph.node:
-        if node.op_type not in _CONTRACTIONS:
+        if node.op_type not in CONTRACTIONS:
             continue
         key = next((key for key in _names(node, readers) if key in times and key not in taken), None)
         if key is not None:
@@ -147,12 +126,12 @@ def selection_price(
     None where it makes too few selections to tell.
     """
     shapes = infer_shapes(narrowed)
-    chosen = {node.name: node for node in narrowed.graph.node if node.op_type in ("Slice", "Gather")}
+    chosen = {node.name: node for node in narrowed.graph.node if node.op_type in SELECTIONS}
     moved = spent = 0.0
     for entry in profile:
         node = chosen.get(entry.node)
         if node is not None and node.output[0] in shapes:
-            moved += itemsize(shapes[node.output[0]].dtype) * elements(shapes[node.output[0]].dims)
+            moved += itemsize(shapes[node.output[0]].dtype) * elements_of(shapes[node.output[0]].dims)
             spent += entry.ms
     layouts = _layout_ms(profile) - _layout_ms(original)
     if moved < 1e5:

@@ -10,15 +10,14 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
-from upscale_onnx.masks.targets import MaskTarget, mask_targets
+from upscale_onnx.masks.targets import mask_targets
+from upscale_onnx.model.contractions import node_layout
+from upscale_onnx.model.operators import ACTIVATIONS
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, FloatArray
 
 # What stands between a layer and the activation whose values speak for the layer's channels.
-_CARRIERS = frozenset(
-    {"BatchNormalization", "Clip", "Elu", "Gelu", "HardSigmoid", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Selu",
-     "Sigmoid", "Tanh"}
-)  # fmt: skip
+_BEHIND = ACTIVATIONS | {"BatchNormalization", "PRelu"}
 
 
 @dataclass(frozen=True)
@@ -43,10 +42,12 @@ def observed(model: onnx.ModelProto, side: Side) -> dict[str, Observed]:
     found: dict[str, Observed] = {}
     for node in model.graph.node:
         target = targets.get(node.input[1]) if len(node.input) > 1 else None
-        if target is None or target.weight in found or target.axis(side) is None or _is_transposed(node):
+        layout = None if target is None else node_layout(node, len(target.shape))
+        if target is None or layout is None or target.weight in found or target.axis(side) is None:
             continue
-        name = node.input[0] if side == "input" else _activated(node.output[0], readers, outputs)
-        found[target.weight] = Observed(name, _axis(target))
+        if layout.read_axis == layout.made_axis:  # else samples lie where channels are looked for
+            name = node.input[0] if side == "input" else _activated(node.output[0], readers, outputs)
+            found[target.weight] = Observed(name, layout.made_axis)
     return found
 
 
@@ -81,18 +82,10 @@ class Gauge:
         return self.criterion.score(weight, axis, self.total, self.samples)
 
 
-def _is_transposed(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Gemm" and any(a.name == "transA" and a.i for a in node.attribute)
-
-
-def _axis(target: MaskTarget) -> int:
-    return 1 if target.op_type in ("Conv", "ConvTranspose") else -1
-
-
 def _activated(name: str, readers: Mapping[str, list[onnx.NodeProto]], outputs: set[str]) -> str:
     while name not in outputs:
         found = readers.get(name, [])
-        if len(found) != 1 or found[0].op_type not in _CARRIERS or found[0].input[0] != name:
+        if len(found) != 1 or found[0].op_type not in _BEHIND or found[0].input[0] != name:
             break
         name = found[0].output[0]
     return name

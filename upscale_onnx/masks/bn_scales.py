@@ -38,10 +38,10 @@ def bn_scores(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[st
     found = {}
     for step in analysis.steps:
         flow = step.flow
-        if step.op.name not in weights or not flow.creates or len(flow.reads) != 1:
+        if step.op.name not in weights or flow.dense is None:
             continue
         made = flow.outputs[0]
-        read = flow.reads[0].sources if side == "input" else None if made is None else made.labels.ravel()
+        read = flow.dense.sources if side == "input" else None if made is None else made.labels.ravel()
         if read is not None and scaled[read].all():
             found[weights[step.op.name]] = totals[read]
     if not found:

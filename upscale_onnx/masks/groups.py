@@ -54,9 +54,9 @@ def decisions(layers: Sequence[str], groups: Groups) -> tuple[tuple[str, ...], .
 
 def _labels(step: Step, side: Side) -> IntArray | None:
     """Class ids of the channels that the node reads or creates."""
-    if not step.flow.creates or len(step.flow.reads) != 1:
+    if step.flow.dense is None:
         return None
     out = step.flow.outputs[0]
     if side == "input":
-        return step.flow.reads[0].sources
+        return step.flow.dense.sources
     return None if out is None or len(out.axes) != 1 else out.labels.ravel()

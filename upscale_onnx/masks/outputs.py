@@ -12,13 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.flow import Read
-from upscale_onnx.channels.rules.linear import MatMul
+from upscale_onnx.channels.flow import Read, Role
 from upscale_onnx.channels.step import Step
+from upscale_onnx.model.operators import SIZES
 from upscale_onnx.types import BoolArray
-
-# They read sizes, not channels.
-_SIZES = frozenset({"Shape", "Size"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +36,11 @@ def reach_of_outputs(analysis: Analysis) -> Reach:
         classes[analysis.maps[name].labels] = True
     makers = set()
     for step in reversed(analysis.steps):
-        if step.op.op_type in _SIZES or not _reaches(analysis, step, classes, values):
+        if step.op.op_type in SIZES or not _reaches(analysis, step, classes, values):
             continue
         if _is_layer(step):
             makers.add(step.outputs[0])
-        elif not isinstance(step.rule, MatMul):
+        elif step.flow.role is not Role.CONTRACTION:
             for read in step.flow.reads:
                 classes[read.sources[_is_read(read, classes)]] = True
             if step.barrier:

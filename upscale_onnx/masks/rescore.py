@@ -44,7 +44,7 @@ def _read(step: Step, live: BoolArray) -> BoolArray | None:
 
 def _varies(step: Step) -> BoolArray | None:
     """Per channel that the node reads, whether it is no constant."""
-    if not step.flow.creates or len(step.flow.reads) != 1:
+    if step.flow.dense is None:
         return None
-    found = step.maps[step.flow.reads[0].input]
+    found = step.maps[step.flow.dense.input]
     return None if found is None or len(found.axes) != 1 else ~is_constant(found.state.ravel())

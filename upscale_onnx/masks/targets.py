@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx
 
+from upscale_onnx.model.contractions import WeightLayout, node_layout
+from upscale_onnx.model.operators import CONTRACTIONS, STANDARD_DOMAINS
 from upscale_onnx.model.protos import overridable
 from upscale_onnx.options import Side
 
-_FLOATS = frozenset(
+FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
 )
 
@@ -51,23 +53,12 @@ class MaskTarget:
         return 0 if axis is None else self.shape[axis]
 
 
-@dataclass(frozen=True)
-class _Form:
-    """Where a node keeps its weight (operand position) and what its axes mean."""
-
-    operand: int
-    input_axis: int | None
-    output_axis: int | None
-    group: int = 1
-    bias_operand: int | None = None
-
-
 def constant_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     """The tensors of initializers and of Constant nodes of the main graph, by value name; not defaults of inputs."""
     defaults = overridable(model)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in defaults}
     for node in model.graph.node:
-        if node.op_type == "Constant" and _is_onnx(node):
+        if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS:
             tensors.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
     return tensors
 
@@ -84,12 +75,11 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     uses = Counter(roots.get(name, name) for name in _used_names(model.graph))
     targets: dict[str, MaskTarget] = {}
     for node in model.graph.node:
-        form = _form(node, roots, tensors)
-        if form is None:
+        layout = _layout(node, roots, tensors)
+        if layout is None:
             continue
-        weight = roots[node.input[form.operand]]
+        weight = roots[node.input[layout.operand]]
         shape = tuple(tensors[weight].dims)
-        channels = 0 if form.output_axis is None else shape[form.output_axis]
         targets.setdefault(
             weight,
             MaskTarget(
@@ -97,10 +87,10 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
                 node=node.name or node.output[0],
                 op_type=node.op_type,
                 shape=shape,
-                input_axis=form.input_axis,
-                output_axis=form.output_axis,
-                group=form.group,
-                bias=_own_bias(node, form, channels, roots, tensors, uses),
+                input_axis=layout.input_axis if layout.group == 1 else None,
+                output_axis=layout.output_axis,
+                group=layout.group,
+                bias=_own_bias(node, layout, shape[layout.output_axis], roots, tensors, uses),
             ),
         )
     return tuple(targets.values())
@@ -112,16 +102,17 @@ def weight_uses(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
     roots = _roots(model.graph, tensors)
     uses: dict[str, tuple[str, ...]] = {}
     for node in model.graph.node:
-        form = _form(node, roots, tensors)
-        if form is not None:
-            weight = roots[node.input[form.operand]]
+        layout = _layout(node, roots, tensors)
+        if layout is not None:
+            weight = roots[node.input[layout.operand]]
             uses[weight] = (*uses.get(weight, ()), node.output[0])
     return uses
 
 
-def _form(node: onnx.NodeProto, roots: Mapping[str, str], tensors: Mapping[str, onnx.TensorProto]) -> _Form | None:
-    reader = _FORMS.get(node.op_type)
-    if reader is None or not _is_onnx(node) or len(node.input) < 2:
+def _layout(
+    node: onnx.NodeProto, roots: Mapping[str, str], tensors: Mapping[str, onnx.TensorProto]
+) -> WeightLayout | None:
+    if node.op_type not in CONTRACTIONS or node.domain not in STANDARD_DOMAINS or len(node.input) < 2:
         return None
     constant = [name in roots for name in node.input[:2]]
     if all(constant):  # nothing is read: the node is itself a constant
@@ -130,62 +121,24 @@ def _form(node: onnx.NodeProto, roots: Mapping[str, str], tensors: Mapping[str, 
         if not constant[operand]:
             continue
         tensor = tensors[roots[node.input[operand]]]
-        if tensor.data_type in _FLOATS and len(tensor.dims) >= 2:
-            return reader(node, operand, len(tensor.dims))
+        if tensor.data_type in FLOATS and len(tensor.dims) >= 2:
+            found = node_layout(node, len(tensor.dims), operand)
+            # Of a ConvTranspose in groups a column is one channel of every group.
+            return None if found is None or (found.group != 1 and found.output_axis == 1) else found
     return None
-
-
-def _conv(node: onnx.NodeProto, operand: int, ndim: int) -> _Form | None:
-    # W: (C_out, C_in / group, k...)
-    if operand != 1 or ndim < 3:
-        return None
-    group = _integer(node, "group", 1)
-    return _Form(1, 1 if group == 1 else None, 0, group, 2)
-
-
-def _conv_transpose(node: onnx.NodeProto, operand: int, ndim: int) -> _Form | None:
-    # W: (C_in, C_out / group, k...): with groups, a column of axis 1 is one channel of every group.
-    if operand != 1 or ndim < 3 or _integer(node, "group", 1) != 1:
-        return None
-    return _Form(1, 0, 1, 1, 2)
-
-
-def _gemm(node: onnx.NodeProto, operand: int, ndim: int) -> _Form | None:
-    # A: (M, K), B: (K, N), each transposed where transA, transB say so; the contraction runs over K.
-    if ndim != 2:
-        return None
-    if operand == 1:
-        transposed = _integer(node, "transB", 0) != 0
-        return _Form(1, 1 if transposed else 0, 0 if transposed else 1, bias_operand=2)
-    transposed = _integer(node, "transA", 0) != 0
-    return _Form(0, 0 if transposed else 1, 1 if transposed else 0)
-
-
-def _matmul(node: onnx.NodeProto, operand: int, ndim: int) -> _Form:
-    # (..., M, K) by (..., K, N)
-    del node
-    return _Form(1, ndim - 2, ndim - 1) if operand == 1 else _Form(0, ndim - 1, ndim - 2)
-
-
-_FORMS: Mapping[str, Callable[[onnx.NodeProto, int, int], _Form | None]] = {
-    "Conv": _conv,
-    "ConvTranspose": _conv_transpose,
-    "Gemm": _gemm,
-    "MatMul": _matmul,
-}
 
 
 def _own_bias(
     node: onnx.NodeProto,
-    form: _Form,
+    layout: WeightLayout,
     channels: int,
     roots: Mapping[str, str],
     tensors: Mapping[str, onnx.TensorProto],
     uses: Mapping[str, int],
 ) -> str | None:
-    if form.bias_operand is None or len(node.input) <= form.bias_operand:
+    if layout.bias is None or len(node.input) <= layout.bias:
         return None
-    bias = roots.get(node.input[form.bias_operand])
+    bias = roots.get(node.input[layout.bias])
     if bias is None or uses[bias] != 1:
         return None
     dims = tensors[bias].dims
@@ -196,7 +149,7 @@ def _roots(graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]) -> d
     """Every name of a constant, itself or through Identity nodes, to the constant's own name."""
     roots = {name: name for name in tensors}
     for node in graph.node:  # in topological order, as ONNX demands
-        if node.op_type == "Identity" and _is_onnx(node) and node.input[0] in roots:
+        if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS and node.input[0] in roots:
             roots[node.output[0]] = roots[node.input[0]]
     return roots
 
@@ -205,16 +158,8 @@ def _used_names(graph: onnx.GraphProto) -> Iterator[str]:
     """Every value that a node reads, except through Identity, or that leaves a graph; subgraphs included."""
     yield from (value.name for value in graph.output)
     for node in graph.node:
-        if node.op_type != "Identity" or not _is_onnx(node):
+        if node.op_type != "Identity" or node.domain not in STANDARD_DOMAINS:
             yield from node.input
         for attribute in node.attribute:
             for subgraph in (attribute.g, *attribute.graphs):
                 yield from _used_names(subgraph)
-
-
-def _is_onnx(node: onnx.NodeProto) -> bool:
-    return node.domain in ("", "ai.onnx")
-
-
-def _integer(node: onnx.NodeProto, name: str, default: int) -> int:
-    return next((int(a.i) for a in node.attribute if a.name == name), default)

@@ -10,11 +10,11 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, numpy_helper
 
 from upscale_onnx.errors import ArgumentError, ModelError
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import constant_value
 from upscale_onnx.model.shapes import Shape, infer_shapes
 from upscale_onnx.types import Dim
 
-_STANDARD_DOMAINS = ("", "ai.onnx")
 _MOST_ROUNDS = 1000  # each settles at least one Reshape
 
 
@@ -120,7 +120,7 @@ def _wanted_target(
     batch: int,
 ) -> tuple[int, ...] | None:
     """The target that the Reshape `node` needs at the new batch, or None where it is right as it is."""
-    if node.op_type != "Reshape" or node.domain not in _STANDARD_DOMAINS or node.input[1] not in constants:
+    if node.op_type != "Reshape" or node.domain not in STANDARD_DOMAINS or node.input[1] not in constants:
         return None
     old_data, new_data = _sizes(before, node.input[0]), _sizes(after, node.input[0])
     old_result = _sizes(before, node.output[0])

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.types import Array
 
 _CARRIERS = ("Identity", "Cast", "Transpose")
@@ -58,7 +59,7 @@ def origin_of(tensor: gs.Tensor) -> Origin | None:
 
 
 def _carries(node: gs.Node) -> bool:
-    return node.op in _CARRIERS and node.domain in (None, "", "ai.onnx") and len(node.inputs) == 1
+    return node.op in _CARRIERS and node.domain in STANDARD_DOMAINS and len(node.inputs) == 1
 
 
 def _weight(tensor: gs.Tensor) -> gs.Constant | None:

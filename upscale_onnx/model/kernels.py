@@ -11,14 +11,15 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from upscale_onnx.model.contractions import weight_layout
+from upscale_onnx.model.operators import ELEMENTWISE, SIZES, VIEWS
 from upscale_onnx.model.shapes import Shape, infer_shapes
+from upscale_onnx.model.sizes import sizes_of
 from upscale_onnx.model.workloads import (
     BLOCKED,
-    CONTRACTIONS,
     PLAIN,
     Sizes,
     Workload,
-    channel_counts,
     contraction_workload,
 )
 
@@ -26,14 +27,9 @@ BLOCKED_DOMAIN = "com.microsoft.nchwc"
 # The epilogue of a contraction that was timed by itself, outside any model.
 ALONE = "alone"
 # Operators that only describe or rename memory.
-_FREE = frozenset(("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Shape", "Constant", "Dropout"))
-# Operators of the blocked layout that keep sizes, and what onnxruntime fuses of them.
-_ELEMENTWISE = frozenset(
-    (
-        "Add", "Sum", "Mul", "Relu", "LeakyRelu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Gelu",
-        "FastGelu", "QuickGelu", "ReorderInput", "BatchNormalization",
-    )
-)  # fmt: skip
+_FREE = VIEWS | SIZES | {"Constant", "Dropout"}
+# Operators that keep sizes, those among them that onnxruntime alone has, and the way into its blocked layout.
+_KEEPING = ELEMENTWISE | {"BatchNormalization", "FastGelu", "QuickGelu", "ReorderInput"}
 
 
 @dataclass(frozen=True)
@@ -104,17 +100,17 @@ def _kernel(
     largest = max((dims for dims in (*read, *outputs) if dims), key=math.prod, default=())
     key = kernel_key(node.op_type, largest, attrs)
     other = Kernel(node.name, node.op_type, key, moved)
-    if node.op_type not in CONTRACTIONS or len(node.input) < 2 or node.input[1] not in constants:
+    if len(node.input) < 2 or node.input[1] not in constants:
         return other
     weight, source = inputs[1], inputs[0]
-    if weight is None or source is None:
+    lies = None if weight is None else weight_layout(node.op_type, attrs, len(weight))
+    if weight is None or source is None or lies is None:
         return other
     layout = BLOCKED if node.domain == BLOCKED_DOMAIN else PLAIN
     workload = contraction_workload(node.op_type, attrs, source, weight, layout, dtype.name)
     if workload is None:
         return other
-    channels = channel_counts(node.op_type, attrs, weight)
-    return Kernel(node.name, node.op_type, key, moved, workload, *channels, _epilogue(node, attrs))
+    return Kernel(node.name, node.op_type, key, moved, workload, *lies.counts(weight), _epilogue(node, attrs))
 
 
 def _epilogue(node: onnx.NodeProto, attrs: Mapping[str, Any]) -> str:
@@ -148,7 +144,7 @@ def _propagated(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Sizes |
         return (*first[:axis], sum(dims[axis] for dims in known), *first[axis + 1 :])
     if op_type == "Upsample":
         return tuple(n * int(s) for n, s in zip(first, attrs.get("scales", (1,) * len(first)), strict=True))
-    if op_type not in _ELEMENTWISE:
+    if op_type not in _KEEPING:
         return None
     same = [dims for dims in known if len(dims) == len(first)]
     return tuple(max(sizes) for sizes in zip(*same, strict=True))
@@ -165,9 +161,7 @@ def _ceil_extra(workload: Workload, axis: int) -> int:
 
 
 def _sizes(shape: Shape | None, batch: int) -> Sizes | None:
-    if shape is None:
-        return None
-    return tuple(dim if isinstance(dim, int) else (batch if axis == 0 else 1) for axis, dim in enumerate(shape.dims))
+    return None if shape is None else sizes_of(shape.dims, batch)
 
 
 def _dtype(code: int) -> np.dtype[Any]:

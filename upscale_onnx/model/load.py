@@ -14,6 +14,7 @@ from upscale_onnx.files.reading import TooLarge, read_bounded
 from upscale_onnx.model.edit import sorted_model
 from upscale_onnx.model.external import load_external, refuse_external
 from upscale_onnx.model.functions import check_functions
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import one_line, skeleton
 from upscale_onnx.model.runtime_operators import set_apart
 from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
@@ -21,7 +22,6 @@ from upscale_onnx.model.wellformed import check_wellformed
 from upscale_onnx.model.windows import window_problem
 from upscale_onnx.worker.checks import check
 
-_STANDARD_DOMAINS = ("", "ai.onnx")
 _MAX_PROTOBUF_BYTES = 2**31 - 1
 
 
@@ -138,7 +138,7 @@ def _check_versions(model: ModelProto, where: str) -> None:
         raise ModelError(f"{where}: is not an ONNX model (imports no operator set)")
     newest = onnx.defs.onnx_opset_version()
     for opset in model.opset_import:
-        if opset.domain in _STANDARD_DOMAINS and opset.version > newest:
+        if opset.domain in STANDARD_DOMAINS and opset.version > newest:
             raise ModelError(
                 f"{where}: uses operator set {opset.version}, the installed onnx {onnx.__version__} knows up to "
                 f"{newest}; install a newer onnx"

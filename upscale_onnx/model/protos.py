@@ -8,6 +8,8 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
+from upscale_onnx.model.operators import STANDARD_DOMAINS
+
 # Tensors up to this many elements keep their values in a skeleton: they are what Reshape, Slice, Resize and
 # friends read during shape inference. Larger ones are weights, of which only the shape matters.
 SMALL_ELEMENTS = 1024
@@ -81,7 +83,7 @@ def overridable(model: ModelProto) -> frozenset[str]:
 
 def constant_value(node: NodeProto) -> TensorProto | None:
     """The tensor that a Constant node holds, or None for other nodes and other forms of Constant."""
-    if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or len(node.output) != 1:
+    if node.op_type != "Constant" or node.domain not in STANDARD_DOMAINS or len(node.output) != 1:
         return None
     for attribute in node.attribute:
         if attribute.name == "value" and attribute.type == AttributeProto.TENSOR and not attribute.ref_attr_name:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from onnx import ModelProto, NodeProto
 
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
 
 # The first version of the operator set in which onnx has them too, None where in none.
@@ -16,7 +17,7 @@ _OWN_DOMAIN = "com.microsoft"
 
 def only_runtime_knows(node: NodeProto, opset: int) -> bool:
     """Whether `node` is of an operator that onnxruntime runs and onnx does not know at this version."""
-    if node.domain not in ("", "ai.onnx") or node.op_type not in _FIRST_KNOWN:
+    if node.domain not in STANDARD_DOMAINS or node.op_type not in _FIRST_KNOWN:
         return False
     first = _FIRST_KNOWN[node.op_type]
     return first is None or opset < first
@@ -35,4 +36,4 @@ def set_apart(model: ModelProto) -> ModelProto:
 
 def default_opset(model: ModelProto) -> int:
     """The version of the default operator set that `model` imports."""
-    return next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    return next((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), 1)

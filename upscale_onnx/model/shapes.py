@@ -8,6 +8,7 @@ import onnx
 from google.protobuf.message import EncodeError
 from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import skeleton
 from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
@@ -134,7 +135,7 @@ def _simplify(bare: ModelProto) -> None:
     """Let an Identity stand for every operator that merely keeps a shape and is not known to do so."""
     opset = default_opset(bare)
     for node in bare.graph.node:
-        preserving = node.op_type in _SHAPE_PRESERVING and node.domain in ("", "ai.onnx")
+        preserving = node.op_type in _SHAPE_PRESERVING and node.domain in STANDARD_DOMAINS
         if preserving or only_runtime_knows(node, opset):
             node.op_type = "Identity"
             del node.input[1:], node.output[1:], node.attribute[:]

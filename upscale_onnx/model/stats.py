@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
 from onnx import helper
 
+from upscale_onnx.model.contractions import node_layout
+from upscale_onnx.model.operators import CONTRACTIONS, CONVOLUTIONS, COPIES
 from upscale_onnx.model.protos import element_count
 from upscale_onnx.model.shapes import Shape, infer_shapes
+from upscale_onnx.model.sizes import elements_of, size_of
 from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.model.tensors import model_tensors
 from upscale_onnx.results import ModelStats
-
-# Operators that only move data; onnxruntime copies in each of them.
-_COPIES = frozenset(("Slice", "Gather", "Split", "Concat"))
 
 
 def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = None) -> ModelStats:
@@ -27,7 +27,7 @@ def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = Non
     copied = sum(
         _bytes(known.get(name))
         for node in model.graph.node
-        if node.op_type in _COPIES and not all(i in constant or not i for i in node.input)
+        if node.op_type in COPIES and not all(i in constant or not i for i in node.input)
         for name in node.output
     )
     return ModelStats(parameters, macs, len(model.graph.node), copied, file_bytes(model))
@@ -35,33 +35,19 @@ def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = Non
 
 def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
     """Multiply-accumulates of Conv, ConvTranspose, Gemm and MatMul; 0 for any other operator."""
-    if node.op_type not in ("Conv", "ConvTranspose", "Gemm", "MatMul") or len(node.input) < 2:
+    if node.op_type not in CONTRACTIONS or len(node.input) < 2:
         return 0
     first, weight, out = (shapes.get(name) for name in (node.input[0], node.input[1], node.output[0]))
     if first is None or weight is None or out is None or not first.dims or not weight.dims:
         return 0
-    if node.op_type == "Conv":
-        return _count(out.dims) * _count(weight.dims[1:])
-    if node.op_type == "ConvTranspose":
-        return _count(first.dims) * _count(weight.dims[1:])
-    if node.op_type == "MatMul":
-        return _count(out.dims) * _size(first.dims[-1])
-    transposed = any(a.name == "transA" and a.i for a in node.attribute)
-    return _count(out.dims) * _size(first.dims[0 if transposed else 1])
+    if node.op_type in CONVOLUTIONS:
+        # The weight but for its first axis is what one element makes or, where it is not transposed, is made of.
+        return elements_of((out if node.op_type == "Conv" else first).dims) * elements_of(weight.dims[1:])
+    layout = node_layout(node, 2)
+    return 0 if layout is None else elements_of(out.dims) * size_of(first.dims[layout.read_axis])
 
 
 def _bytes(shape: Shape | None) -> int:
     if shape is None or shape.dtype in (0, onnx.TensorProto.STRING):
         return 0
-    return _count(shape.dims) * int(np.dtype(helper.tensor_dtype_to_np_dtype(shape.dtype)).itemsize)
-
-
-def _count(dims: Iterable[object]) -> int:
-    total = 1
-    for dim in dims:
-        total *= _size(dim)
-    return total
-
-
-def _size(dim: object) -> int:
-    return dim if isinstance(dim, int) and dim > 0 else 1
+    return elements_of(shape.dims) * int(np.dtype(helper.tensor_dtype_to_np_dtype(shape.dtype)).itemsize)

@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-CONTRACTIONS = ("Conv", "FusedConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul")
+from upscale_onnx.model.contractions import weight_layout
+from upscale_onnx.model.operators import CONTRACTIONS, MATRIX_PRODUCTS
+
 BLOCKED, PLAIN = "blocked", "plain"
 _UNALIGNED = 4  # onnxruntime leaves the blocked layout for input counts that are not a multiple of this
 
@@ -84,12 +86,12 @@ def contraction_workload(
     op_type: str, attrs: Mapping[str, Any], in_dims: Sequence[int], weight: Sequence[int], layout: str, dtype: str
 ) -> Workload | None:
     """The workload of a node that reads `in_dims` by a weight of these dimensions; None for forms not understood."""
-    kind = op_type.removeprefix("Fused")
-    if not in_dims or len(weight) < 2:
+    kind, lies = op_type.removeprefix("Fused"), weight_layout(op_type, attrs, len(weight))
+    if not in_dims or lies is None:
         return None
-    if kind in ("Gemm", "MatMul"):
+    if kind in MATRIX_PRODUCTS:
         return Workload(kind, PLAIN, math.prod(in_dims[:-1]), dtype=dtype)
-    if kind not in ("Conv", "ConvTranspose") or len(in_dims) != len(weight) or len(in_dims) < 3:
+    if len(in_dims) != len(weight):
         return None
     window, rank = tuple(weight[2:]), len(in_dims) - 2
     strides = _attribute(attrs, "strides", (1,) * rank)
@@ -98,22 +100,9 @@ def contraction_workload(
     pads = _pads(attrs, spatial, window, strides, dilations)
     if not (len(strides) == len(dilations) == rank and len(pads) == 2 * rank) or min(strides) < 1:
         return None
-    found = Workload(
-        kind, layout, in_dims[0], spatial, window, strides, dilations, pads, _groups(kind, attrs, weight), dtype
-    )
+    per_group = lies.per_group(weight) if lies.group > 1 else ()
+    found = Workload(kind, layout, in_dims[0], spatial, window, strides, dilations, pads, per_group, dtype)
     return found if min(found.out_spatial) > 0 else None
-
-
-def channel_counts(op_type: str, attrs: Mapping[str, Any], weight: Sequence[int]) -> tuple[int, int]:
-    """Channels in and out of a contraction with a weight of these dimensions, the last two for matrices."""
-    kind = op_type.removeprefix("Fused")
-    if kind == "Conv":
-        return weight[1] * int(attrs.get("group", 1)), weight[0]
-    if kind == "ConvTranspose":
-        return weight[0], weight[1] * int(attrs.get("group", 1))
-    if kind == "Gemm" and attrs.get("transB", 0):
-        return weight[-1], weight[-2]
-    return weight[-2], weight[-1]
 
 
 def conv_layout(channels_in: int, channels_out: int, group: int, block: int) -> str:
@@ -124,13 +113,6 @@ def conv_layout(channels_in: int, channels_out: int, group: int, block: int) -> 
             return BLOCKED if channels_out % _UNALIGNED == 0 else PLAIN
         return PLAIN if per_in % block or per_out % block else BLOCKED
     return BLOCKED if channels_in < block or channels_in % _UNALIGNED == 0 else PLAIN
-
-
-def _groups(kind: str, attrs: Mapping[str, Any], weight: Sequence[int]) -> Sizes:
-    group = int(attrs.get("group", 1))
-    if group <= 1:
-        return ()
-    return (weight[1], weight[0] // group) if kind == "Conv" else (weight[0] // group, weight[1])
 
 
 def _pads(attrs: Mapping[str, Any], spatial: Sizes, window: Sizes, strides: Sizes, dilations: Sizes) -> Sizes:

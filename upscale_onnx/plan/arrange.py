@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.rules.selection import Selection
 from upscale_onnx.order import best_order
 from upscale_onnx.types import BoolArray, IntArray
 
@@ -36,11 +35,7 @@ def _picked_classes(analysis: Analysis) -> dict[int, list[IntArray]]:
     """Selections along channels by the classes they pick: per class the sorted live sets it is in."""
     found: dict[int, list[IntArray]] = {}
     for step, needed in zip(analysis.steps, analysis.needed, strict=True):
-        source = step.maps[0] if step.maps else None
-        if not needed or not isinstance(step.rule, Selection) or source is None:
-            continue
-        _, picks, dropped = step.rule.picks(step.op, source)
-        if picks is None or dropped or len(source.axes) != 1:
+        if not needed or step.flow.picks is None:
             continue
         for out in step.flow.outputs:
             if out is not None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.demand import demanded_positions
-from upscale_onnx.channels.rules.contraction import Contraction
-from upscale_onnx.channels.rules.linear import MatMul
+from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
-from upscale_onnx.costs.costs import Costs, size
-from upscale_onnx.costs.measured import own_counts
+from upscale_onnx.costs.costs import Costs, own_counts
+from upscale_onnx.model.sizes import elements_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def latency_bound(analysis: Analysis, costs: Costs, input_ms: float) -> Bound:
     """The bound of the analysed model, whose latency is `input_ms`."""
     full = demanded = elements = kept = 0.0
     for step, needed in zip(analysis.steps, analysis.needed, strict=True):
-        own = own_counts(step.op) if isinstance(step.rule, Contraction | MatMul) else None
+        own = own_counts(step.op) if step.flow.role is Role.CONTRACTION else None
         if own is None:
             whole = _elements(step)
             elements += whole
@@ -77,4 +75,4 @@ def _live_share(analysis: Analysis, step: Step) -> float:
 
 def _elements(step: Step) -> float:
     dims = step.op.out_dims[0] if step.op.out_dims else None
-    return 0.0 if dims is None else float(math.prod(size(dim) for dim in dims))
+    return 0.0 if dims is None else float(elements_of(dims))

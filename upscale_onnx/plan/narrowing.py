@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.rules.contraction import Contraction
-from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.types import IntArray
@@ -48,10 +46,10 @@ def narrowings(analysis: Analysis, costs: Costs) -> tuple[Narrowing, ...]:
 
 
 def _narrowing(analysis: Analysis, number: int, step: Step, costs: Costs) -> Narrowing | None:
-    if not isinstance(step.rule, Contraction | MatMul) or len(step.flow.reads) != 1:
+    if step.flow.dense is None:
         return None
     out, dims = step.flow.outputs[0], step.op.out_dims[0] if step.op.out_dims else None
-    if step.flow.reads[0].axis is None or out is None or dims is None or len(out.axes) != 1:
+    if out is None or dims is None or len(out.axes) != 1:
         return None
     labels, state, axis = out.labels.ravel(), out.state.ravel(), out.axes[0]
     live = analysis.live[labels]
@@ -65,7 +63,7 @@ def _narrowing(analysis: Analysis, number: int, step: Step, costs: Costs) -> Nar
     rows = np.append(np.flatnonzero(~silent), shown)
     spread = np.full(labels.size, rows.size - shown.size, np.int64)
     spread[rows] = np.arange(rows.size)
-    read = int(analysis.live[step.flow.reads[0].sources].sum())
+    read = int(analysis.live[step.flow.dense.sources].sum())
     wide, narrow = int(live.sum()), own + int(shown.size)
     saved = costs.contraction_ms(step.op, read, wide) - costs.contraction_ms(step.op, read, narrow)
     copied = costs.selection_ms(dims, axis, wide, False, step.op.dtype(0).itemsize)

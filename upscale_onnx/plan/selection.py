@@ -8,11 +8,7 @@ import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.demand import demand, demanded_positions
-from upscale_onnx.channels.flow import Read
-from upscale_onnx.channels.rules.contraction import Contraction
-from upscale_onnx.channels.rules.elementwise import Elementwise
-from upscale_onnx.channels.rules.linear import MatMul
-from upscale_onnx.channels.rules.normalization import BatchNormalization
+from upscale_onnx.channels.flow import Read, Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.types import BoolArray, IntArray
@@ -45,11 +41,9 @@ def demands(analysis: Analysis) -> tuple[Demand, ...]:
     # Grids that must stay rectangular bring dead channels back: these are present too.
     kept = emitted_classes(analysis).kept
     for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True)):
-        if not needed or not isinstance(step.rule, Contraction | MatMul) or len(step.flow.reads) != 1:
-            continue
-        read = step.flow.reads[0]
-        if read.axis is not None:
-            found.append(_demand(analysis, kept, number, step, read, read.axis))
+        read = step.flow.dense
+        if needed and read is not None and read.axis is not None:
+            found.append(_demand(analysis, kept, number, read, read.axis))
     return tuple(found)
 
 
@@ -66,7 +60,7 @@ def _with_fragile(analysis: Analysis) -> Analysis:
     return replace(analysis, live=live, kept=kept, needed=tuple(needed))
 
 
-def _demand(analysis: Analysis, kept: BoolArray, number: int, step: Step, read: Read, axis: int) -> Demand:
+def _demand(analysis: Analysis, kept: BoolArray, number: int, read: Read, axis: int) -> Demand:
     positions = demanded_positions(read, analysis.live)
     present = np.flatnonzero(kept[read.sources])
     if positions.size == 0:
@@ -90,7 +84,7 @@ def fill_block(positions: IntArray, present: IntArray, align: int) -> IntArray:
 
 def passes_selection(step: Step, axis: int) -> bool:
     """Whether a selection may be made in front of `step` instead of behind it."""
-    if not isinstance(step.rule, Elementwise | BatchNormalization):
+    if step.flow.role is not Role.POINTWISE:
         return False
     dynamic = [found for found in step.maps if found is not None]
     out = step.flow.outputs[0]

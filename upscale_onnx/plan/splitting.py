@@ -8,25 +8,19 @@ a selection stays in the blocked layout. Who reads all channels reads a Concat t
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.rules.contraction import Contraction
-from upscale_onnx.channels.rules.elementwise import Elementwise
-from upscale_onnx.channels.rules.linear import MatMul
-from upscale_onnx.channels.rules.normalization import BatchNormalization
-from upscale_onnx.channels.rules.spatial import Pooling
-from upscale_onnx.channels.step import Step
+from upscale_onnx.channels.flow import Role
 from upscale_onnx.costs.costs import Costs, itemsize
 from upscale_onnx.model import Shape
+from upscale_onnx.plan.groups import Group, find_groups
 from upscale_onnx.plan.planner import ValuePlan, demanded_rows, plan_selections
-from upscale_onnx.plan.selection import Demand, demands
+from upscale_onnx.plan.selection import Demand
 from upscale_onnx.types import BoolArray, IntArray
 
 # With more consumers the sets of them are many, and what each could skip is little.
@@ -34,8 +28,6 @@ _MOST_CONSUMERS = 8
 # A node that adds to a sum reads and writes what a Concat of it would move, but from a warm cache.
 _AGAIN = 0.2
 
-# Channel axis, rank and classes of a value.
-_Key = tuple[int, int, bytes]
 # Per piece: which consumers read it, and what it holds, as positions into the channels that are present.
 _Division = list[tuple[BoolArray, IntArray]]
 
@@ -72,17 +64,6 @@ class Split:
     saved_ms: float
 
 
-@dataclass
-class _Group:
-    """whole: values that others read than the consumers in `items`. sound: whether it can be in pieces at all."""
-
-    steps: list[int] = field(default_factory=list)
-    values: list[str] = field(default_factory=list)
-    items: list[Demand] = field(default_factory=list)
-    whole: set[str] = field(default_factory=set)
-    sound: bool = True
-
-
 def part_name(node: str, piece: int) -> str:
     """What the part of a consumer is called that reads one of several pieces."""
     return f"{node}_part{piece}"
@@ -97,7 +78,7 @@ def plan_splits(
     """
     groups = [
         group
-        for group in _groups(analysis)
+        for group in find_groups(analysis)
         if group.sound
         and len(group.items) <= _MOST_CONSUMERS
         and any(item.partial for item in group.items)
@@ -117,55 +98,6 @@ def plan_splits(
     return tuple(chosen)
 
 
-def _groups(analysis: Analysis) -> list[_Group]:
-    found: dict[_Key, _Group] = defaultdict(_Group)
-    home: dict[str, _Group] = {}
-    consumers = {item.step: item for item in demands(analysis)}
-    for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True)):
-        if not needed:
-            continue
-        out = step.flow.outputs[0] if step.flow.outputs else None
-        key, inside = _key(out), [name for name in step.inputs if name in home]
-        item = consumers.get(number)
-        split = out is not None and key is not None and _splittable(step, key, len(inside))
-        for name in inside if not split or step.flow.creates else ():
-            group = home[name]
-            # What merges with the group again, or reads it from inside a subgraph, wants it as it is.
-            same = key is not None and found.get(key) is group
-            merges = same and (split or sum(given is not None for given in step.maps) > 1)
-            wired = any(tensor.name == name for tensor in step.node.inputs)
-            group.sound &= wired and not merges
-            if item is not None and step.inputs[item.input] == name:
-                group.items.append(item)
-            else:
-                group.whole.add(name)
-        if split and out is not None and key is not None:
-            group = home[step.outputs[0]] = found[key]
-            group.steps.append(number)
-            group.values.append(step.outputs[0])
-            group.sound &= step.outputs[0] not in analysis.outputs and not analysis.fixed[out.labels].any()
-    return list(found.values())
-
-
-def _key(found: ChannelMap | None) -> _Key | None:
-    """What values of the same channels in the same order have in common; None where a class appears twice."""
-    if found is None or len(found.axes) != 1 or np.unique(found.labels).size != found.labels.size:
-        return None
-    return found.axes[0], found.rank, found.labels.tobytes()
-
-
-def _splittable(step: Step, key: _Key, inside: int) -> bool:
-    """Whether the step can be done piece by piece: it creates channels, or works within each of them."""
-    if any(step.outputs[1:]):
-        return False
-    if isinstance(step.rule, Contraction | MatMul):
-        return step.flow.creates and len(step.flow.reads) == 1 and step.flow.reads[0].axis is not None
-    if not isinstance(step.rule, Elementwise | BatchNormalization | Pooling) or step.flow.reads or step.flow.evens:
-        return False
-    dynamic = [given for given in step.maps if given is not None]
-    return len(dynamic) == inside > 0 and all(_key(given) == key for given in dynamic)
-
-
 class _Search:
     """Looks for the pieces of one group: sets of readers are added as long as it gets faster."""
 
@@ -174,7 +106,7 @@ class _Search:
         analysis: Analysis,
         shapes: Mapping[str, Shape],
         costs: Costs,
-        group: _Group,
+        group: Group,
         plans: Mapping[str, ValuePlan],
     ) -> None:
         self._analysis, self._shapes, self._costs, self._group = analysis, shapes, costs, group
@@ -226,10 +158,10 @@ class _Search:
         total = 0.0
         for number in self._group.steps:
             step = self._analysis.steps[number]
-            if step.flow.creates:
-                read = int(self._analysis.live[step.flow.reads[0].sources].sum())
+            if step.flow.dense is not None:
+                read = int(self._analysis.live[step.flow.dense.sources].sum())
                 total += sum(self._contraction_ms(number, read, size) for size in sizes)
-            elif isinstance(step.rule, Pooling):
+            elif step.flow.role is Role.POOLING:
                 total += len(sizes) * self._join_ms(step.outputs[0], 0)
         return total
 

@@ -29,9 +29,9 @@ def standing(plan: Plan, handed: Mapping[str, IntArray]) -> Standing:
     reads: dict[str, IntArray] = {}
     creates: dict[str, IntArray] = {}
     for step, used in zip(plan.analysis.steps, plan.emitted.needed, strict=True):
-        if not used or not step.flow.creates or len(step.flow.reads) != 1:
+        if not used or step.flow.dense is None:
             continue
-        name, sources, out = step.outputs[0], step.flow.reads[0].sources, step.flow.outputs[0]
+        name, sources, out = step.outputs[0], step.flow.dense.sources, step.flow.outputs[0]
         there = np.flatnonzero(kept[sources])
         positions = handed.get(name)
         if positions is None:

@@ -10,12 +10,13 @@ import onnx
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.costs.profiled import NodeTime, contraction_times
+from upscale_onnx.model.operators import SELECTIONS, UNARY
 from upscale_onnx.plan.planner import ValuePlan
 from upscale_onnx.plan.splitting import PieceRead, Split, part_name
 from upscale_onnx.results import Decision, Segment
 
-_SELECTIONS = ("Slice", "Gather")
-# The most nodes between a selection and its consumer: elementwise operators, and the Concat of selected parts.
+# The nodes that may stand between a selection and its consumer, the Concat of selected parts among them, and the most.
+_BEHIND = UNARY | {"BatchNormalization", "Concat"}
 _FARTHEST = 6
 
 
@@ -118,7 +119,7 @@ class _Timed:
             producer = self._producers.get(name)
             if producer is None or left == 0:
                 continue
-            if producer.op_type in _SELECTIONS:
+            if producer.op_type in SELECTIONS:
                 found.add(producer.name)
-            elif producer.op_type in ("Concat", "BatchNormalization", "Relu", "Sigmoid", "Clip", "HardSwish"):
+            elif producer.op_type in _BEHIND:
                 self._collect(producer, found, left - 1)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 
-from upscale_onnx.channels.rules.elementwise import FRAGILE
 from upscale_onnx.errors import NotEquivalentError, Reason
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export
 from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.operators import FRAGILE
 from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.race.contest import Outcome
 from upscale_onnx.results import Claim, Refusal, Verification

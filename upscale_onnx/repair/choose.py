@@ -15,7 +15,8 @@ from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.sampling import sample_moments
-from upscale_onnx.runtime.activations import Walk, sample_count
+from upscale_onnx.runtime.activations import sample_count
+from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _DAMPINGS = (1e-6, 1e-3, 1e-1)
@@ -98,11 +99,11 @@ def obs_choice(analysis: Analysis, model: onnx.ModelProto, masked: onnx.ModelPro
     for step in analysis.steps:
         flow = step.flow
         weight = step.inputs[1] if len(step.inputs) > 1 else ""
-        if not flow.creates or len(flow.reads) != 1 or weight not in shares:
+        if flow.dense is None or weight not in shares:
             continue
         if flow.outputs[0] is not None:
             made[weight] = flow.outputs[0].labels.ravel()
-        sources = flow.reads[0].sources
+        sources = flow.dense.sources
         if sources.size == shares[weight].size:
             np.add.at(importance, sources, shares[weight])
             known[sources] = True

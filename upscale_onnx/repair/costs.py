@@ -17,8 +17,9 @@ from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.repair import write_matrix
 from upscale_onnx.repair.sampling import sample_layer
-from upscale_onnx.runtime.activations import Walk, batches_of, has_fixed_batch, sample_count
+from upscale_onnx.runtime.activations import batches_of, has_fixed_batch, sample_count
 from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array, FloatArray
 
 Harm = Callable[[onnx.ModelProto], float]

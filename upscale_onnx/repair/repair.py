@@ -17,7 +17,8 @@ from upscale_onnx.repair.goals import Goal, Goals
 from upscale_onnx.repair.layers import Layer, linear_layers
 from upscale_onnx.repair.moments import rescale
 from upscale_onnx.repair.sampling import sample_layer
-from upscale_onnx.runtime.activations import Walk, sample_count
+from upscale_onnx.runtime.activations import sample_count
+from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array, BoolArray, Progress
 
 How = Literal["stats", "lsq"]

@@ -11,7 +11,7 @@ import numpy as np
 from upscale_onnx.repair.fit import Sample
 from upscale_onnx.repair.goals import Goal
 from upscale_onnx.repair.layers import Layer
-from upscale_onnx.runtime.activations import Walk
+from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array
 
 # Positions per unknown of one output. The relative error by sampling is about 1 / this number.

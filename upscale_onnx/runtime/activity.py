@@ -11,14 +11,15 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import Shape
+from upscale_onnx.model.operators import MATRIX_PRODUCTS, STANDARD_DOMAINS
 from upscale_onnx.model.protos import copy_fields, stored_bytes
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.types import Array
 
+# Activations that are flat somewhere, and what may stand between them and a layer.
 _CLIPPING = frozenset(("Relu", "Clip", "ThresholdedRelu", "HardSigmoid", "HardSwish"))
-_CHANNELS_LAST = frozenset(("MatMul", "Gemm"))
 _PASSED = frozenset(("Add", "BatchNormalization", "Mul", "LayerNormalization"))
 _MOST_BYTES = 2**29
 # A channel is constant if its mean equals its largest value, apart from the rounding of a mean.
@@ -96,7 +97,7 @@ def _watched(model: ModelProto, shapes: Mapping[str, Shape]) -> list[_Watched]:
     makers = {name: node for node in model.graph.node for name in node.output}
     found = []
     for node in model.graph.node:
-        if node.op_type not in _CLIPPING or node.domain not in ("", "ai.onnx"):
+        if node.op_type not in _CLIPPING or node.domain not in STANDARD_DOMAINS:
             continue
         shape = shapes.get(node.output[0])
         axis = None if shape is None else _channel_axis(node, shape, makers)
@@ -112,7 +113,7 @@ def _channel_axis(node: NodeProto, shape: Shape, makers: Mapping[str, NodeProto]
     name = node.input[0]
     while (maker := makers.get(name)) is not None and maker.op_type in _PASSED:
         name = next((read for read in maker.input if read in makers), "")
-    last = maker is not None and maker.op_type in _CHANNELS_LAST
+    last = maker is not None and maker.op_type in MATRIX_PRODUCTS
     axis = shape.rank - 1 if last else 1
     return axis if isinstance(shape.dims[axis], int) else None
 
@@ -123,7 +124,7 @@ def _with_extremes(model: ModelProto, values: Sequence[tuple[str, _Watched]]) ->
     copy_fields(model, result, skip=("graph", "training_info"))
     copy_fields(model.graph, result.graph, skip=("node", "output", "value_info"))
     added: defaultdict[str, list[NodeProto]] = defaultdict(list)
-    version = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=1)
+    version = max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=1)
     for number, (value, entry) in enumerate(values):
         for pooled, reduced in (("GlobalMaxPool", "ReduceMax"), ("GlobalAveragePool", "ReduceMean")):
             name = f"{reduced}/{number}/{value}"

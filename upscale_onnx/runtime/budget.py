@@ -9,6 +9,7 @@ from onnx import ModelProto, numpy_helper
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.protos import element_count, skeleton
+from upscale_onnx.model.sizes import elements_of
 from upscale_onnx.runtime.sizes import TensorSpec
 from upscale_onnx.types import Array
 
@@ -49,6 +50,6 @@ def check_result_bytes(model: ModelProto, inputs: Mapping[str, Array], sizes: Ma
     bare.graph.input.extend(kept)
     bare.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in sizes.items())
     for name, shape in infer_shapes(bare).items():
-        total = 4 * element_count([dim if isinstance(dim, int) else 1 for dim in shape.dims])
+        total = 4 * elements_of(shape.dims)
         if total > _MOST_BYTES:
             raise ModelError(f"'{name}' would take {total / 2**30:.1f} GB")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from onnx import ModelProto, NodeProto
 
 from upscale_onnx.model import Shape
+from upscale_onnx.model.operators import COPIES, SIZES, VIEWS
 from upscale_onnx.model.protos import iter_nodes
 from upscale_onnx.types import Dim
 
@@ -42,9 +43,7 @@ _SIZES: dict[str, dict[int, str]] = {
     "MelWeightMatrix": {0: "number", 1: "number", 2: "number", 3: "number", 4: "number"},
 }
 # These operators pass on the values of their first input unchanged.
-_MOVES = frozenset(("Cast", "Concat", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split"))
-_MOVES |= frozenset(("Squeeze", "Tile", "Transpose", "Unsqueeze"))
-_FORGETS = frozenset(("Shape", "Size"))
+_MOVES = VIEWS | COPIES | {"Cast", "Expand", "Tile", "Transpose"}
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def input_roles(model: ModelProto, names: frozenset[str], shapes: Mapping[str, S
                 if size is not None:
                     like = shapes.get(node.input[0])
                     sizes[name] = Role(size=size if as_is else "number", like=like.dims if like and as_is else None)
-                if position not in _INDICES.get(node.op_type, {}) and node.op_type not in _FORGETS:
+                if position not in _INDICES.get(node.op_type, {}) and node.op_type not in SIZES:
                     found[name] = found.get(name, True) and as_is and node.op_type in _MOVES
         for value in node.output:
             carried[value] = found

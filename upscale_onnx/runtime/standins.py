@@ -19,6 +19,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from upscale_onnx.model.kernels import ALONE, Kernel, kernel_key
+from upscale_onnx.model.operators import CONVOLUTIONS, MATRIX_PRODUCTS
 from upscale_onnx.model.workloads import BLOCKED, Workload
 from upscale_onnx.types import Array
 
@@ -124,7 +125,7 @@ def _unaligned(workload: Workload, pairs: Sequence[tuple[int, int]], block: int)
 
 def _moves(workload: Workload, channels: int, block: int) -> list[Kernel]:
     """Stand-ins for the Slice, Gather, Concat and Add of the value that a contraction reads."""
-    if workload.op_type not in ("Conv", "ConvTranspose") or workload.dtype != "float32" or channels < 2 * block:
+    if workload.op_type not in CONVOLUTIONS or workload.dtype != "float32" or channels < 2 * block:
         return []
     found = []
     for op_type in _MOVES:
@@ -152,7 +153,7 @@ class _Builder:
 
     def contraction(self, name: str, workload: Workload, channels_in: int, channels_out: int) -> None:
         attrs: dict[str, Any] = {}
-        if workload.op_type in ("Gemm", "MatMul"):
+        if workload.op_type in MATRIX_PRODUCTS:
             dims: tuple[int, ...] = (workload.rows, channels_in)
             weight: tuple[int, ...] = (channels_in, channels_out)
         else:

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from onnx import ModelProto, NodeProto, TensorProto
 
 from upscale_onnx.model import Shape, infer_shapes
+from upscale_onnx.model.operators import CONTRACTIONS
 from upscale_onnx.model.protos import attribute_graphs, iter_nodes
 
-_CONTRACTIONS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "LSTM", "GRU", "RNN", "Attention"})
+# These operators sum many terms, whatever they multiply.
+_SUMS = CONTRACTIONS | {"Attention", "Einsum", "GRU", "LSTM", "RNN"}
 # These operators round values to a grid. The least rounding error moves a value halfway between two steps to either.
 _QUANTISERS = frozenset(("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"))
 _QUANTISED_PREFIX = "QLinear"
@@ -75,7 +77,7 @@ def _tolerance(
     output: str, types: dict[str, int], makers: dict[str, tuple[int, NodeProto]], varying: frozenset[str]
 ) -> Tolerance:
     nodes = [node for node in _upstream(output, makers) if any(name in varying for name in node.output)]
-    contractions = [inner for node in nodes for inner in _with_inner(node) if inner.op_type in _CONTRACTIONS]
+    contractions = [inner for node in nodes for inner in _with_inner(node) if inner.op_type in _SUMS]
     depth = math.sqrt(min(max(len(contractions), 1), _DEEPEST))
     computed = [types.get(name, 0) for node in contractions or nodes for name in node.output]
     passed = [types.get(name, 0) for node in nodes for name in (*node.input, *node.output) if name in varying]

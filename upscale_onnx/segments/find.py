@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap, is_constant
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.demand import demanded_positions
-from upscale_onnx.channels.rules.concat import Concat
+from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.results import Consumer, Producer, Refusal, Segment
 from upscale_onnx.types import IntArray
@@ -57,8 +58,9 @@ def _components(analysis: Analysis) -> IntArray:
     return joined.roots()
 
 
-def _where(home: IntArray, found: ChannelMap | None) -> int | None:
-    return None if found is None or not found.axes else int(home[found.labels.flat[0]])
+def _homes(home: IntArray, maps: Sequence[ChannelMap | None]) -> set[int]:
+    """The segments of values with these maps."""
+    return {int(home[found.labels.flat[0]]) for found in maps if found is not None and found.axes}
 
 
 def _place(
@@ -68,32 +70,26 @@ def _place(
     parts: dict[int, _Parts],
     refused: dict[tuple[str, str], Refusal],
 ) -> None:
-    inside = {_where(home, found) for found in step.maps} - {None}
+    inside = _homes(home, step.maps)
     refusal = refused.get((step.op.name, step.op.op_type))
     if refusal is not None:
         for index in inside:
-            if index is not None:
-                parts[index].refusals.append(refusal)
+            parts[index].refusals.append(refusal)
         return
     if step.flow.creates:
         _add_producer(analysis, step, home, parts)
         for index in inside:
-            if index is not None:
-                _add_consumer(analysis, step, parts[index])
+            _add_consumer(analysis, step, parts[index])
         return
-    out = _where(home, step.flow.outputs[0] if step.flow.outputs else None)
-    for index in inside | {out} - {None}:
-        if index is None:
-            continue
+    for index in inside | _homes(home, step.flow.outputs[:1]):
         parts[index].carriers.append(step.op.name)
-        if isinstance(step.rule, Concat) or sum(_where(home, found) == index for found in step.maps) > 1:
+        if step.flow.role is Role.JOIN or sum(index in _homes(home, (found,)) for found in step.maps) > 1:
             parts[index].joins.append(step.op.name)
 
 
 def _add_producer(analysis: Analysis, step: Step, home: IntArray, parts: dict[int, _Parts]) -> None:
     found = step.flow.outputs[0]
-    index = _where(home, found)
-    if found is None or index is None:
+    if found is None or not found.axes:
         return
     labels = found.labels
     producer = Producer(
@@ -105,7 +101,7 @@ def _add_producer(analysis: Analysis, step: Step, home: IntArray, parts: dict[in
         int(analysis.live[labels].sum()),
         int(is_constant(found.state).sum()),
     )
-    parts[index].producers.append(producer)
+    parts[int(home[labels.flat[0]])].producers.append(producer)
 
 
 def _add_consumer(analysis: Analysis, step: Step, part: _Parts) -> None:

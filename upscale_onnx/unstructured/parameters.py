@@ -10,15 +10,13 @@ from typing import Literal
 import onnx
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.targets import constant_tensors, mask_targets
+from upscale_onnx.masks.targets import FLOATS, constant_tensors, mask_targets
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import element_count
 from upscale_onnx.options import Side
 
 Kind = Literal["weight", "bias"]
 
-_FLOATS = frozenset(
-    {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
-)
 # Per operator: the kind of the input at each position. Running means and variances are statistics, not parameters.
 _LAYER: Mapping[int, Kind] = {1: "weight", 2: "bias"}
 _OPERANDS: Mapping[str, Mapping[int, Kind]] = {
@@ -80,7 +78,7 @@ def parameters(model: onnx.ModelProto) -> tuple[Parameter, ...]:
     axes = {target.weight: (target.input_axis, target.output_axis) for target in mask_targets(model)}
     uses: dict[str, list[tuple[onnx.NodeProto, Kind]]] = {}
     for node, name, kind in _operands(model.graph, tensors):
-        if tensors[name].data_type in _FLOATS and tensors[name].dims:
+        if tensors[name].data_type in FLOATS and tensors[name].dims:
             uses.setdefault(name, []).append((node, kind))
     return tuple(_parameter(tensors[name], name, found, axes) for name, found in uses.items())
 
@@ -116,7 +114,7 @@ def _operands(
     """The constant operands of layers, each as the node, the name of the constant, and its kind."""
     roots = {name: name for name in tensors}
     for node in graph.node:
-        if node.domain not in ("", "ai.onnx"):
+        if node.domain not in STANDARD_DOMAINS:
             continue
         if node.op_type == "Identity" and node.input[0] in roots:
             roots[node.output[0]] = roots[node.input[0]]

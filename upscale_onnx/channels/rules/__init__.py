@@ -1,31 +1,9 @@
-"""One module per family of operators; importing this package registers all of them."""
+"""One module per family of operators, which registers its rules; importing this package imports all of them."""
 
-from upscale_onnx.channels.rules import (
-    concat,
-    conv,
-    elementwise,
-    linear,
-    normalization,
-    pad,
-    reduction,
-    reshape,
-    selection,
-    slicing,
-    spatial,
-    transpose,
-)
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = [
-    "concat",
-    "conv",
-    "elementwise",
-    "linear",
-    "normalization",
-    "pad",
-    "reduction",
-    "reshape",
-    "selection",
-    "slicing",
-    "spatial",
-    "transpose",
-]
+__all__ = sorted(module.name for module in iter_modules(__path__))
+
+for _name in __all__:
+    import_module(f"{__name__}.{_name}")

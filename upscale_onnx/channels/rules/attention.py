@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room
@@ -73,7 +73,8 @@ def _contract_features(left: ChannelMap, right: ChannelMap, fresh: Fresh) -> Flo
     out = ChannelMap(targets.reshape(*batch, 1, 1), content.reshape(*batch, 1, 1))
     reads = (Read(0, a.ravel(), targets, pattern), Read(1, b.ravel(), targets, pattern))
     fixed = (a, b) if heads > 1 else ()
-    return Flow((out,), ((a, b),), reads, (Even((targets.reshape(heads, 1), a)),), fixed)
+    even = Even((targets.reshape(heads, 1), a))
+    return Flow((out,), ((a, b),), reads, (even,), fixed, role=Role.CONTRACTION)
 
 
 def _carry(weights: ChannelMap, values: ChannelMap, order: tuple[int, int]) -> Flow:
@@ -85,7 +86,8 @@ def _carry(weights: ChannelMap, values: ChannelMap, order: tuple[int, int]) -> F
     read = Read(order[0], gates, carried.ravel(), _per_head(heads, width).T)
     fixed = (gates, carried) if heads > 1 else ()
     out = ChannelMap(values.labels, content)
-    return Flow((out,), (), (read,), (Even((gates.reshape(heads, 1), carried)),), fixed)
+    even = Even((gates.reshape(heads, 1), carried))
+    return Flow((out,), (), (read,), (even,), fixed, role=Role.CONTRACTION)
 
 
 def _per_head(heads: int, width: int) -> BoolArray:

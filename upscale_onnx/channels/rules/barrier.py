@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.op import Op
 
@@ -26,7 +26,8 @@ class Barrier:
             shape = (1,) * len(dims)
             outputs.append(ChannelMap(fresh(1).reshape(shape), np.full(shape, WILD if wild else VARYING)))
         reads = tuple(Read(index, found.labels.ravel()) for index, found in known)
-        return Flow(tuple(outputs), reads=reads, fixed=tuple(found.labels for _, found in known))
+        fixed = tuple(found.labels for _, found in known)
+        return Flow(tuple(outputs), reads=reads, fixed=fixed, role=Role.BARRIER)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         for found, emission in zip(maps, emissions, strict=True):

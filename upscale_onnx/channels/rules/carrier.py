@@ -12,7 +12,7 @@ from upscale_onnx.channels.grid import is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import Array
+from upscale_onnx.types import Array, IntArray
 
 
 def source(maps: Maps, index: int = 0) -> ChannelMap:
@@ -21,6 +21,14 @@ def source(maps: Maps, index: int = 0) -> ChannelMap:
     if found is None:
         raise Refused(Reason.UNKNOWN_SHAPE, "rank of the input is not known")
     return found
+
+
+def emitted(maps: Maps, emissions: Emissions) -> tuple[ChannelMap, IntArray]:
+    """The map of the first input, and which of its channels are left. Raises `Misaligned` where that is not said."""
+    found, emission = source(maps), emissions[0]
+    if emission is None:
+        raise Misaligned(found.labels)
+    return found, emission
 
 
 def only_first_output(op: Op) -> None:
@@ -32,9 +40,7 @@ def only_first_output(op: Op) -> None:
 def pass_on(op: Op, maps: Maps, emissions: Emissions, vectors: Mapping[int, int] | None = None) -> Resize:
     """The resize of a node that keeps its channels; `vectors` are per-channel constants by input, with
     the channel axis they belong to."""
-    emission, found = emissions[0], source(maps)
-    if emission is None:
-        raise Misaligned(found.labels)
+    found, emission = emitted(maps, emissions)
     outputs = (emission, *[np.zeros(0, np.int64)] * (len(op.used) - 1))
     if is_full(emission, found.shape) or not vectors:
         return Resize(outputs)

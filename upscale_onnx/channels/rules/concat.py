@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
 from upscale_onnx.channels.grid import coordinates, full_emission, is_full, rectangle, rows_along, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -43,11 +43,11 @@ class Concat:
             found = ChannelMap(labels, state)
             evens = _rectangles(found, [part.labels for part in opened], axis)
             order = (*fixed, labels) if evens else tuple(fixed)
-            return Flow((found,), (), tuple(reads), evens, order, droppable=True)
+            return Flow((found,), (), tuple(reads), evens, order, droppable=True, role=Role.JOIN)
         first = opened[0].labels
         found = ChannelMap(first, _merged([part.state for part in opened]))
         ties = tuple((first, part.labels) for part in opened[1:])
-        return Flow((found,), ties, tuple(reads), (), tuple(fixed))
+        return Flow((found,), ties, tuple(reads), (), tuple(fixed), role=Role.JOIN)
 
     def _untracked(self, parts: list[ChannelMap | None], rank: int, fresh: Fresh) -> Flow:
         """No channel axis anywhere: the result is one class, which reads the operands."""
@@ -57,7 +57,7 @@ class Concat:
         state = _merged([part.state for part in known]) if len(known) == len(parts) else np.full((1,) * rank, VARYING)
         state = np.where(wild, WILD, state)
         reads = tuple(Read(index, part.labels.ravel(), target) for index, part in enumerate(parts) if part is not None)
-        return Flow((ChannelMap(target.reshape((1,) * rank), state),), (), reads)
+        return Flow((ChannelMap(target.reshape((1,) * rank), state),), (), reads, role=Role.JOIN)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         parts, _, axis = _parts(op, maps)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, vector_map
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Read, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Read, Resize, Role
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -143,10 +143,11 @@ def _contract(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int, fr
     if kernel.group == 1:
         reads = [replace(reads[0], axis=kernel.in_axis)]
     out = vector_map(targets, content, rank, kernel.out_axis)
+    made = Flow((out,), reads=tuple(reads), creates=True, role=Role.CONTRACTION)
     if kernel.group == 1:
-        return Flow((out,), reads=tuple(reads), creates=True)
+        return made
     even = Even((labels.reshape(kernel.group, -1), targets.reshape(kernel.group, -1)))
-    return Flow((out,), (), tuple(reads), (even,), (labels, targets), creates=True)
+    return replace(made, evens=(even,), fixed=(labels, targets))
 
 
 def _carry(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int) -> Flow:
@@ -164,5 +165,7 @@ def _carry(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int) -> Fl
     if labels.size > 1 and (labels == labels[0]).all():
         # The activation has no channel classes (a graph input, say): neither has the result.
         shape = (1,) * rank
-        return Flow((ChannelMap(labels[:1].reshape(shape), np.full(shape, WILD if wild.any() else VARYING)),))
-    return Flow((vector_map(np.repeat(labels, multiplier), content, rank, kernel.out_axis),))
+        out = ChannelMap(labels[:1].reshape(shape), np.full(shape, WILD if wild.any() else VARYING))
+    else:
+        out = vector_map(np.repeat(labels, multiplier), content, rank, kernel.out_axis)
+    return Flow((out,), role=Role.CONTRACTION)

@@ -11,7 +11,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, varying
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
 from upscale_onnx.channels.grid import is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -25,21 +25,9 @@ from upscale_onnx.channels.rules.broadcast import (
     operand_rank,
 )
 from upscale_onnx.errors import Reason
+from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.types import Array, FloatArray, IntArray
 
-UNARY = (  # noqa: SIM905
-    "Relu LeakyRelu Elu Selu Celu ThresholdedRelu Sigmoid HardSigmoid HardSwish Mish Swish Softplus Softsign Tanh "
-    "Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh Acosh Atanh Exp Log Sqrt Neg Abs Floor Ceil Round Reciprocal Sign "
-    "Erf Not IsNaN IsInf Cast Identity Clip Gelu Shrink BitwiseNot"
-).split()
-BINARY = (  # noqa: SIM905
-    "Add Sub Mul Div Min Max Pow PRelu Mod And Or Xor Equal Greater Less GreaterOrEqual LessOrEqual Where Sum Mean "
-    "BitShift BitwiseAnd BitwiseOr BitwiseXor CastLike"
-).split()
-
-
-# Operators that leave the reals for some finite arguments, zero among them or close to what padding may hold.
-FRAGILE = frozenset("Div Mod Pow Log Sqrt Reciprocal Exp Sinh Cosh Tan Acos Asin Acosh Atanh".split())  # noqa: SIM905
 # Beyond this a float64 does not tell integers apart.
 _LARGEST_INTEGER = 2.0**53
 
@@ -80,7 +68,8 @@ class Elementwise:
         out = ChannelMap(labels, state)
         fragile = (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
         outputs = (out, *[None] * (len(op.used) - 1))
-        return Flow(outputs, ties, tuple(reads), tuple(evens), tuple(born.values()), fragile=fragile)
+        fixed = tuple(born.values())
+        return Flow(outputs, ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         result = out[0]
@@ -233,7 +222,5 @@ def _spread(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None
     return np.broadcast_to(values, shape)
 
 
-register(Elementwise(1), *UNARY)
-register(Elementwise(1), "Dropout")
-register(Elementwise(), *(name for name in BINARY if name != "CastLike"))
-register(Elementwise(1), "CastLike")
+register(Elementwise(1), *UNARY, "CastLike", "Dropout")
+register(Elementwise(), *BROADCASTING)

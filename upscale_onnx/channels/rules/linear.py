@@ -15,6 +15,7 @@ from upscale_onnx.channels.rules.attention import Attend
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.kernel import Kernel
 from upscale_onnx.errors import Reason
+from upscale_onnx.model.contractions import WeightLayout, weight_layout
 from upscale_onnx.types import Array
 
 
@@ -27,7 +28,7 @@ class Gemm(Contraction):
             raise Refused(Reason.DYNAMIC_PARAMETER, "weight or bias is computed at run time")
         if op.attrs.get("transA", 0):
             raise Refused(Reason.UNSUPPORTED_FORM, "transposed activation")
-        canonical = weight if op.attrs.get("transB", 0) else weight.T
+        canonical = _layout(op, 1).canonical(weight)
         rows = canonical.shape[0]
         if bias is not None and not (bias.size == rows and bias.shape[-1:] == (rows,)) and bias.size != 1:
             raise Refused(Reason.UNSUPPORTED_FORM, f"bias of shape {bias.shape}")
@@ -38,8 +39,7 @@ class Gemm(Contraction):
         return Kernel(canonical, vector, 0, 1, 1)
 
     def store(self, op: Op, kernel: Kernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
-        weight = kernel.weight if op.attrs.get("transB", 0) else kernel.weight.T
-        constants = {1: np.ascontiguousarray(weight)}
+        constants = {1: _layout(op, 1).stored(kernel.weight)}
         # A kernel holds its factors multiplied out.
         factors = {} if float(op.attrs.get("alpha", 1.0)) == 1.0 else {"alpha": 1.0}
         old = op.constant(2)
@@ -50,46 +50,36 @@ class Gemm(Contraction):
         return constants, factors if float(op.attrs.get("beta", 1.0)) == 1.0 else {**factors, "beta": 1.0}
 
 
-class _RightMatMul(Contraction):
-    """X: `(…, K)` by a constant `(K, N)`. There is no bias, so only zeros fold."""
+class _Product(Contraction):
+    """A constant matrix at `operand` by X: `(…, M, K)` or `(…, K, N)`. There is no bias, so only zeros fold."""
+
+    def __init__(self, operand: int) -> None:
+        self._operand = operand
 
     def kernel(self, op: Op, maps: Maps) -> Kernel:
-        weight, rank = op.constant(1), op.in_rank(0)
+        weight, rank = op.constant(self._operand), op.in_rank(1 - self._operand)
         if weight is None or rank is None:
             raise Refused(Reason.UNKNOWN_SHAPE, "rank of the activation is not known")
-        matrix = _matrix(weight)
-        if rank < max(2, weight.ndim):
+        if weight.ndim < 2 or any(size != 1 for size in weight.shape[:-2]):
+            raise Refused(Reason.UNSUPPORTED_FORM, f"weight of shape {weight.shape}")
+        if rank < weight.ndim:
             raise Refused(Reason.UNSUPPORTED_FORM, "activation of lower rank than the weight")
-        return Kernel(matrix.T, None, 0, rank - 1, rank - 1, folds=False)
+        layout = _layout(op, self._operand)
+        matrix = layout.canonical(weight.reshape(weight.shape[-2:]))
+        axis = rank + layout.made_axis
+        return Kernel(matrix, None, 1 - self._operand, axis, axis, folds=False)
 
     def store(self, op: Op, kernel: Kernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
-        return {1: _restore(op.constant(1), kernel.weight.T)}, {}
+        old, matrix = op.constant(self._operand), _layout(op, self._operand).stored(kernel.weight)
+        leading = () if old is None else old.shape[:-2]
+        return {self._operand: matrix.reshape(*leading, *matrix.shape)}, {}
 
 
-class _LeftMatMul(Contraction):
-    """A constant `(M, K)` by X: `(…, K, N)`."""
-
-    def kernel(self, op: Op, maps: Maps) -> Kernel:
-        weight, rank = op.constant(0), op.in_rank(1)
-        if weight is None or rank is None:
-            raise Refused(Reason.UNKNOWN_SHAPE, "rank of the activation is not known")
-        if rank < max(2, weight.ndim):
-            raise Refused(Reason.UNSUPPORTED_FORM, "activation of lower rank than the weight")
-        return Kernel(_matrix(weight), None, 1, rank - 2, rank - 2, folds=False)
-
-    def store(self, op: Op, kernel: Kernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
-        return {0: _restore(op.constant(0), kernel.weight)}, {}
-
-
-def _matrix(weight: Array) -> Array:
-    if weight.ndim < 2 or any(size != 1 for size in weight.shape[:-2]):
-        raise Refused(Reason.UNSUPPORTED_FORM, f"weight of shape {weight.shape}")
-    return weight.reshape(weight.shape[-2:])
-
-
-def _restore(old: Array | None, matrix: Array) -> Array:
-    leading = () if old is None else old.shape[:-2]
-    return np.ascontiguousarray(matrix).reshape(*leading, *matrix.shape)
+def _layout(op: Op, operand: int) -> WeightLayout:
+    """How a matrix lies that is this input of the node."""
+    layout = weight_layout(op.op_type, op.attrs, 2, operand)
+    assert layout is not None, op.op_type
+    return layout
 
 
 class MatMul:
@@ -98,7 +88,7 @@ class MatMul:
     data_inputs: int | None = None
 
     def __init__(self) -> None:
-        self._right, self._left, self._attend = _RightMatMul(), _LeftMatMul(), Attend()
+        self._right, self._left, self._attend = _Product(1), _Product(0), Attend()
 
     def _side(self, op: Op) -> Contraction | Attend:
         if op.constant(1) is not None:

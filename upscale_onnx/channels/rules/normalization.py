@@ -7,14 +7,14 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source
+from upscale_onnx.channels.rules.carrier import emitted, only_first_output, pass_on, source
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import IntArray
+from upscale_onnx.types import FloatArray, IntArray
 
 
 def _constant_vectors(op: Op, count: int) -> list[np.ndarray]:
@@ -45,18 +45,22 @@ class BatchNormalization:
         # Older versions mean the same at inference; onnx's reference misreads them.
         values = evaluate(op.op_type, max(op.opset, 15), {"epsilon": op.attrs.get("epsilon", 1e-5)}, [inputs, *vectors])
         if values is None:
-            return Flow((found.with_state(np.full(found.shape, WILD)), *_nothing(op)))
+            return _pointwise(op, found, np.full(found.shape, WILD))
         computed = values[0].ravel().astype(np.float64)
         finite = np.logical_and.reduce([np.isfinite(vector) for vector in (computed, *vectors)])
         fixed = is_constant(state) | (vectors[0] == 0)
         content = np.where(is_wild(state) | ~finite, WILD, np.where(fixed, computed, VARYING))
         if found.shape[1] == 1:
             wild = is_wild(content).any()
-            return Flow((found.with_state(np.full(found.shape, WILD if wild else VARYING)), *_nothing(op)))
-        return Flow((found.with_state(content.reshape(found.shape)), *_nothing(op)))
+            return _pointwise(op, found, np.full(found.shape, WILD if wild else VARYING))
+        return _pointwise(op, found, content.reshape(found.shape))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         return pass_on(op, maps, emissions, {1: 1, 2: 1, 3: 1, 4: 1})
+
+
+def _pointwise(op: Op, found: ChannelMap, state: FloatArray) -> Flow:
+    return Flow((found.with_state(state), *_nothing(op)), role=Role.POINTWISE)
 
 
 class InstanceNormalization:
@@ -92,9 +96,7 @@ class InstanceNormalization:
         return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=_divided(op, found))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         if found.shape[1] == 1 or is_full(emission, found.shape):
             return Resize((emission,))
         groups = _common_groups(found, emission)
@@ -138,9 +140,7 @@ class LayerNormalization:
         return Flow((content, *_nothing(op)), reads=(Read(0, labels, labels),))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         outputs = (emission, *[np.zeros(0, np.int64)] * (len(op.used) - 1))
         if is_full(emission, found.shape):
             return Resize(outputs)
@@ -174,9 +174,7 @@ class GroupNormalization:
         return Flow((out,), reads=reads, evens=(Even((grid,)),), fixed=(grid,), fragile=_divided(op, found))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         if is_full(emission, found.shape):
             return Resize((emission,))
         width = found.shape[1] // int(op.attrs["num_groups"])

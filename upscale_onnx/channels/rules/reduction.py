@@ -10,7 +10,7 @@ from upscale_onnx.channels.grid import coordinates
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.carrier import pass_on, source
+from upscale_onnx.channels.rules.carrier import emitted, pass_on, source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
@@ -121,9 +121,7 @@ class Arg:
         return Flow((_drop_axes(out, [axis], bool(op.attrs.get("keepdims", 1))),))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         if op.attrs.get("keepdims", 1):
             return Resize((emission,))
         axis = op.axis("axis", 0, found.rank)

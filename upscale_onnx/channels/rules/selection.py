@@ -8,21 +8,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, NewNode, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, NewNode, Resize, Role
 from upscale_onnx.channels.grid import coordinates, locate, rows_along, without_axis
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import source
+from upscale_onnx.channels.rules.carrier import emitted, source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
-Picks = tuple[int, list[IntArray] | None, bool]
+
+@dataclass(frozen=True, eq=False)
+class Picks:
+    """What a node selects.
+
+    axis: along which. indices: per output, None where the axis has no channels. dropped: whether the axis is.
+    alone: whether that is all that the node does; else it selects along axes without channels, too.
+    """
+
+    axis: int
+    indices: tuple[IntArray, ...] | None
+    dropped: bool = False
+    alone: bool = True
 
 
 class Selection(ABC):
@@ -32,35 +45,29 @@ class Selection(ABC):
 
     @abstractmethod
     def picks(self, op: Op, found: ChannelMap) -> Picks:
-        """Axis, indices per output along it (None: an axis without channels) and whether it is dropped.
-
-        Where there are indices, they are all that the node does.
-        """
-
-    def channel_picks(self, op: Op, found: ChannelMap) -> Picks:
-        """As `picks`, but the node may also select along axes without channels."""
-        return self.picks(op, found)
+        """What the node selects of a value with this map. Raises `Refused`."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
-        axis, picks, dropped = self.channel_picks(op, found)
+        picked = self.picks(op, found)
+        axis, picks, dropped = picked.axis, picked.indices, picked.dropped
         if picks is None:
-            return Flow((_without(found, axis, dropped),) * len(op.used))
+            return Flow((_without(found, axis, dropped),) * len(op.used), role=Role.SELECTION)
         check_room(found.labels.size // max(found.shape[axis], 1), sum(pick.size for pick in picks))
         outputs = []
         for pick in picks:
             chosen = ChannelMap(found.labels.take(pick, axis), found.state.take(pick, axis))
             outputs.append(_without(chosen, axis, True) if dropped else chosen)
         if len(found.axes) == 1:
-            return Flow(tuple(outputs))
+            alone = picked.alone and not dropped
+            return Flow(tuple(outputs), role=Role.SELECTION, picks=picks if alone else None)
         ties, evens = _aligned(found.labels, axis, picks)
-        return Flow(tuple(outputs), ties, evens=evens, fixed=(found.labels,))
+        return Flow(tuple(outputs), ties, evens=evens, fixed=(found.labels,), role=Role.SELECTION)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
-        axis, picks, dropped = self.channel_picks(op, found)
+        found, emission = emitted(maps, emissions)
+        picked = self.picks(op, found)
+        axis, picks, dropped = picked.axis, picked.indices, picked.dropped
         if picks is None:
             return Resize((without_axis(emission, axis) if dropped else emission,) * len(op.used))
         outputs: list[IntArray] = []
@@ -97,7 +104,7 @@ class Selection(ABC):
         used = [index for index in indices if index is not None and index.size]
         if len(indices) == 1 and _covers(used, size):
             return Resize(outputs, alias=0)
-        picks = self.channel_picks(op, found)[1]
+        picks = self.picks(op, found).indices
         if picks is not None and size == found.shape[axis] and _unchanged(picks, indices):
             return Resize(outputs)
         if len(used) > 1 and len(used) == len(indices) and _covers(used, size):

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -33,15 +33,10 @@ class Slice(Selection):
     """Constant starts, ends, axes and steps; at most one of the axes may hold channels."""
 
     def picks(self, op: Op, found: ChannelMap) -> Picks:
-        axis, picks, dropped = self.channel_picks(op, found)
-        others = [a for a in _bounds(op, found.rank).axes if a != axis]
-        return (axis, None, False) if others else (axis, picks, dropped)
-
-    def channel_picks(self, op: Op, found: ChannelMap) -> Picks:
         bounds = _bounds(op, found.rank)
         hit = [number for number, axis in enumerate(bounds.axes) if axis in found.axes]
         if not hit:
-            return 0, None, False
+            return Picks(0, None)
         if bounds.starts is None or bounds.ends is None:
             raise Refused(Reason.DYNAMIC_PARAMETER, "bounds along the channel axis are computed at run time")
         if len(hit) > 1:
@@ -51,7 +46,7 @@ class Slice(Selection):
         pick = _span(bounds.starts[number], bounds.ends[number], bounds.steps[number], found.shape[axis])
         if len(bounds.axes) > 1 and not is_range(pick):
             raise Refused(Reason.UNSUPPORTED_FORM, "slices channels by steps and another axis at once")
-        return axis, [pick], False
+        return Picks(axis, (pick,), alone=all(other == axis for other in bounds.axes))
 
     def rewrite(
         self,
@@ -113,7 +108,7 @@ class Split(Selection):
     def picks(self, op: Op, found: ChannelMap) -> Picks:
         axis = op.axis("axis", 0, found.rank)
         if axis not in found.axes:
-            return axis, None, False
+            return Picks(axis, None)
         if op.is_dynamic(1):
             raise Refused(Reason.DYNAMIC_PARAMETER, "sizes are computed at run time")
         count, size = len(op.used), found.shape[axis]
@@ -124,7 +119,7 @@ class Split(Selection):
         bounds = [0, *np.cumsum([int(s) for s in sizes]).tolist()]
         if bounds[-1] != size or len(sizes) != count or min(sizes) < 0:
             raise Refused(Reason.UNSUPPORTED_FORM, "sizes do not add up to the axis")
-        return axis, [np.arange(low, high) for low, high in pairwise(bounds)], False
+        return Picks(axis, tuple(np.arange(low, high) for low, high in pairwise(bounds)))
 
 
 class Gather(Selection):
@@ -134,7 +129,7 @@ class Gather(Selection):
     def picks(self, op: Op, found: ChannelMap) -> Picks:
         axis, index = op.axis("axis", 0, found.rank), op.constant(1)
         if axis not in found.axes:
-            return axis, None, self._index_rank(op) == 0
+            return Picks(axis, None, dropped=self._index_rank(op) == 0)
         if index is None:
             raise Refused(Reason.DYNAMIC_PARAMETER, "indices are computed at run time")
         if index.ndim > 1:
@@ -143,16 +138,17 @@ class Gather(Selection):
         pick = np.atleast_1d(index).astype(np.int64)
         if ((pick < -size) | (pick >= size)).any():
             raise Refused(Reason.UNSUPPORTED_FORM, "indices beyond the axis")
-        return axis, [pick % size], index.ndim == 0
+        return Picks(axis, (pick % size,), dropped=index.ndim == 0)
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
-        axis, picks, _ = self.picks(op, found)
+        picked = self.picks(op, found)
         extra = self._index_rank(op) - 1
-        if picks is not None or extra < 1:
+        if picked.indices is not None or extra < 1:
             return super().flow(op, maps, fresh)
-        shape = (*found.shape[:axis], *[1] * extra, *found.shape[axis:])
-        return Flow((ChannelMap(found.labels.reshape(shape), found.state.reshape(shape)),))
+        shape = (*found.shape[: picked.axis], *[1] * extra, *found.shape[picked.axis :])
+        out = ChannelMap(found.labels.reshape(shape), found.state.reshape(shape))
+        return Flow((out,), role=Role.SELECTION)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         emission, extra = emissions[0], self._index_rank(op) - 1

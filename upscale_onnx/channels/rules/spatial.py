@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, is_constant, is_wild, vector_map
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
+from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import only_first_output, pass_on, source
+from upscale_onnx.channels.rules.carrier import emitted, only_first_output, pass_on, source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
@@ -32,7 +32,7 @@ class Pooling:
         if "Lp" not in op.op_type and (op.op_type != "AveragePool" or not _shows_padding(op)):
             kept = is_constant(found.state)
         state = np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))
-        return Flow((found.with_state(state), *(None,) * (len(op.used) - 1)))
+        return Flow((found.with_state(state), *(None,) * (len(op.used) - 1)), role=Role.POOLING)
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
         return pass_on(op, maps, emissions)
@@ -61,10 +61,8 @@ class Resample:
         return Flow((found.with_state(np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))),))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
+        found, emission = emitted(maps, emissions)
         sizes = self._sizes(op, found.rank)
-        if emission is None:
-            raise Misaligned(found.labels)
         if sizes is None or emission.shape == found.shape:
             return Resize((emission,))
         entries = [emission.shape[a] if found.shape[a] > 1 else s for a, s in enumerate(sizes)]
@@ -129,9 +127,7 @@ class DepthToSpace:
         return Flow((out,), ties=((grid, grid[:, :1]),))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         if found.shape[1] == 1:
             return Resize((emission,))
         area = int(op.attrs["blocksize"]) ** 2
@@ -177,9 +173,7 @@ class SpaceToDepth:
         return Flow((vector_map(labels, state, found.rank, 1),))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         if found.shape[1] == 1:
             return Resize((emission,))
         area, channels = int(op.attrs["blocksize"]) ** 2, found.shape[1]

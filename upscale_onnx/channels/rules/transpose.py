@@ -11,7 +11,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import source
+from upscale_onnx.channels.rules.carrier import emitted, source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
@@ -27,9 +27,7 @@ class Transpose:
         return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm)),))
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         perm = self._perm(op, found)
         where = coordinates(emission.transpose(perm), found.shape)
         shape = tuple(found.shape[axis] for axis in perm)
@@ -62,9 +60,7 @@ class Expand:
         constant, result = op.constant(0), out[0]
         if constant is not None and result is not None:
             return _narrow_constant(constant, result, choose)
-        found, emission = source(maps), emissions[0]
-        if emission is None:
-            raise Misaligned(found.labels)
+        found, emission = emitted(maps, emissions)
         entries = self._entries(op, found)
         given = emission.reshape((1,) * (len(entries) - found.rank) + emission.shape)
         lifted = (1,) * (len(entries) - found.rank) + found.shape

@@ -17,9 +17,8 @@ import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
+from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.op import Op
-from upscale_onnx.channels.rules.contraction import Contraction
-from upscale_onnx.channels.rules.linear import MatMul
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.masks.aware.signal import signal_shares
@@ -144,13 +143,9 @@ def _atoms(analysis: Analysis) -> IntArray:
     return joined.roots()
 
 
-def _is_contraction(step: Step) -> bool:
-    return isinstance(step.rule, Contraction | MatMul) and not step.barrier
-
-
 def _layer(step: Step, atom: IntArray, scores: Mapping[str, tuple[str, FloatArray]], signal: float) -> Layer | None:
     out = step.flow.outputs[0] if step.flow.outputs else None
-    if not _is_contraction(step) or out is None or len(out.axes) > 1:
+    if step.flow.role is not Role.CONTRACTION or out is None or len(out.axes) > 1:
         return None
     created = atom[out.labels.ravel()]
     reads = step.flow.reads
@@ -189,7 +184,7 @@ def _carrier(step: Step, created: IntArray) -> Layer:
 
 def _lock(step: Step, layer: Layer | None, atom: IntArray, locked: BoolArray) -> None:
     """What anything but a layer's own mask decides about stays as it is."""
-    grouped = _is_contraction(step) and step.flow.creates and len(step.flow.reads) > 1
+    grouped = step.flow.creates and step.flow.dense is None
     if grouped:
         return
     for even in step.flow.evens:

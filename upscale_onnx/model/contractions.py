@@ -1,0 +1,81 @@
+"""Where contractions keep their channels: one vocabulary for the weights of Conv, ConvTranspose, Gemm and MatMul."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from onnx import NodeProto
+
+from upscale_onnx.model.operators import CONVOLUTIONS, MATRIX_PRODUCTS
+from upscale_onnx.types import Array
+
+
+@dataclass(frozen=True)
+class WeightLayout:
+    """How the weight of a node lies, and the channels around it.
+
+    operand: the input that is the weight. input_axis, output_axis: of the weight, those that run over the channels that
+    the node reads and creates; with several groups, axis 1 runs over those of one group. read_axis, made_axis: of the
+    value that is read and of the one that is made, those that run over channels. bias: the input with a number for each
+    channel created, None where the operator has none.
+    """
+
+    operand: int
+    input_axis: int
+    output_axis: int
+    group: int = 1
+    read_axis: int = 1
+    made_axis: int = 1
+    bias: int | None = None
+
+    def counts(self, shape: Sequence[int]) -> tuple[int, int]:
+        """How many channels a node reads and creates by a weight of this shape."""
+        inputs, outputs = (shape[a] * (self.group if a == 1 else 1) for a in (self.input_axis, self.output_axis))
+        return inputs, outputs
+
+    def per_group(self, shape: Sequence[int]) -> tuple[int, int]:
+        """How many channels each of its groups reads and creates."""
+        inputs, outputs = self.counts(shape)
+        return inputs // self.group, outputs // self.group
+
+    def canonical(self, weight: Array) -> Array:
+        """The weight as `(C_out, C_in/group, …)`."""
+        return weight if self.output_axis == 0 else _swapped(weight, self.group)
+
+    def stored(self, canonical: Array) -> Array:
+        """The weight as the node has it, of its canonical form."""
+        return np.ascontiguousarray(self.canonical(canonical))
+
+
+def weight_layout(op_type: str, attrs: Mapping[str, Any], rank: int, operand: int = 1) -> WeightLayout | None:
+    """How a weight of `rank` axes lies that is input `operand` of a node; None where that is no weight."""
+    kind = op_type.removeprefix("Fused")
+    if kind in CONVOLUTIONS:
+        # (C_out, C_in/group, k…), transposed (C_in, C_out/group, k…)
+        axes = (1, 0) if kind == "Conv" else (0, 1)
+        return WeightLayout(1, *axes, int(attrs.get("group", 1)), bias=2) if operand == 1 and rank > 2 else None
+    if kind not in MATRIX_PRODUCTS or rank < 2 or (kind == "Gemm" and rank > 2):
+        return None
+    # (…, M, K) by (…, K, N), each of a Gemm transposed where transA and transB say so.
+    right = operand == 1
+    own, other = (bool(kind == "Gemm" and attrs.get(name, 0)) for name in (("transA", "transB")[:: -1 if right else 1]))
+    axes = (rank - 2, rank - 1) if right != own else (rank - 1, rank - 2)
+    read_axis, made_axis = -1 if right != other else -2, -1 if right else -2
+    return WeightLayout(operand, *axes, 1, read_axis, made_axis, 2 if kind == "Gemm" and right else None)
+
+
+def node_layout(node: NodeProto, rank: int, operand: int = 1) -> WeightLayout | None:
+    """As `weight_layout`, of a node as a file holds it."""
+    return weight_layout(node.op_type, {a.name: a.i for a in node.attribute}, rank, operand)
+
+
+def _swapped(weight: Array, group: int) -> Array:
+    """`(g·a, b, …)` as `(g·b, a, …)`."""
+    if group == 1:
+        return weight.swapaxes(0, 1)
+    first, second, window = weight.shape[0] // group, weight.shape[1], weight.shape[2:]
+    swapped = weight.reshape(group, first, second, *window).swapaxes(1, 2)
+    return swapped.reshape(group * second, first, *window)
