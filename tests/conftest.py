@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,15 @@ settings.register_profile(
     "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("steady")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def kept_contracts() -> Iterator[None]:
+    """Every pass that a test runs is held to what it requires and ensures."""
+    from upscale_onnx.passes.pipeline import checking
+
+    with checking():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.plan.plan import Plan
@@ -15,7 +14,7 @@ from upscale_onnx.results import Claim
 from upscale_onnx.types import FloatArray, IntArray
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Trace:
     """What passes did to values before channels were removed from them.
 
@@ -23,13 +22,9 @@ class Trace:
     cut down, its size before, and the positions that it still holds. replaced: values that hold something else now.
     """
 
-    constants: dict[str, FloatArray] = field(default_factory=dict)
-    narrowed: dict[str, tuple[int, int, IntArray]] = field(default_factory=dict)
-    replaced: set[str] = field(default_factory=set)
-
-    def know(self, analysis: Analysis) -> None:
-        """Take over what `analysis` knows to be constant."""
-        self.constants = {name: found.state for name, found in analysis.maps.items() if is_constant(found.state).any()}
+    constants: Mapping[str, FloatArray]
+    narrowed: Mapping[str, tuple[int, int, IntArray]]
+    replaced: frozenset[str]
 
 
 def plan_claims(plan: Plan, trace: Trace) -> Mapping[str, Claim]:

@@ -1,0 +1,34 @@
+"""What every pass keeps to: what it is given, what it returns, and what it counts on and sees to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.rewrite import Rewrite
+
+
+@dataclass(frozen=True)
+class Property:
+    """Something that may hold of a graph between passes. problem: says what speaks against it, or nothing."""
+
+    name: str
+    problem: Callable[[Rewrite], str]
+
+
+class Pass(Protocol):
+    """An edit of a graph. Its outputs stay as they are called and compute what they did.
+
+    purpose: what it is for, in a line. requires, ensures: what must hold before it, and what holds after it, beside
+    what holds between all passes (`properties.SOUND`).
+    """
+
+    purpose: ClassVar[str]
+    requires: ClassVar[tuple[Property, ...]] = ()
+    ensures: ClassVar[tuple[Property, ...]] = ()
+
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit `rewrite.graph`, and say what changed."""
+        ...
