@@ -90,6 +90,7 @@ LAYERS = {
     "compat": {
         "channels",
         "errors",
+        "files",
         "masks",
         "model",
         "options",
