@@ -14,7 +14,6 @@ from onnx import TensorProto
 from upscale_onnx.passes.absorb_shuffles import Chain, chains, rearranged, sizes_of
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
-from upscale_onnx.passes.properties import WHOLE
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import IntArray
 
@@ -27,8 +26,6 @@ class AbsorbPixelShuffles(Pass):
     """Replaces pixel shuffles by DepthToSpace."""
 
     purpose: ClassVar = "a Reshape-Transpose-Reshape that moves channels into the image becomes a DepthToSpace"
-    requires: ClassVar = (WHOLE,)
-    ensures: ClassVar = (WHOLE,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""

@@ -19,7 +19,6 @@ from upscale_onnx.channels.step import Step
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant
-from upscale_onnx.passes.properties import WHOLE
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import Dims, IntArray
 
@@ -34,8 +33,6 @@ class AbsorbShuffles(Pass):
     """Replaces shuffles along one channel axis by a Gather."""
 
     purpose: ClassVar = "a Reshape-Transpose-Reshape that permutes channels becomes a Gather"
-    requires: ClassVar = (WHOLE,)
-    ensures: ClassVar = (WHOLE,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""

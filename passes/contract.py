@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.properties import WHOLE, Property
 from upscale_onnx.passes.rewrite import Rewrite
-
-
-@dataclass(frozen=True)
-class Property:
-    """Something that may hold of a graph between passes. problem: says what speaks against it, or nothing."""
-
-    name: str
-    problem: Callable[[Rewrite], str]
 
 
 class Pass(Protocol):
@@ -26,8 +17,8 @@ class Pass(Protocol):
     """
 
     purpose: ClassVar[str]
-    requires: ClassVar[tuple[Property, ...]] = ()
-    ensures: ClassVar[tuple[Property, ...]] = ()
+    requires: ClassVar[tuple[Property, ...]] = (WHOLE,)
+    ensures: ClassVar[tuple[Property, ...]] = (WHOLE,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit `rewrite.graph`, and say what changed."""

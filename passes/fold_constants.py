@@ -22,7 +22,6 @@ from upscale_onnx.model.content import is_sparse
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, remade, replace_uses
-from upscale_onnx.passes.properties import WHOLE
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import Array
 
@@ -35,8 +34,6 @@ class FoldConstants(Pass):
     """Folds constant values into the elementwise operators that read them."""
 
     purpose: ClassVar = "what is known to be constant becomes an initializer, or goes into a bias"
-    requires: ClassVar = (WHOLE,)
-    ensures: ClassVar = (WHOLE,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph; tells what was known to be constant."""

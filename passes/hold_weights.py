@@ -12,7 +12,6 @@ from upscale_onnx.model.constants import HeldConstant
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import pinned_names, replace_uses
-from upscale_onnx.passes.properties import WHOLE
 from upscale_onnx.passes.rewrite import Rewrite
 
 
@@ -23,8 +22,6 @@ class HoldWeights(Pass):
 
     names: Collection[str]
     purpose: ClassVar = "weights of which cut copies would take more bytes than the whole stay as they are"
-    requires: ClassVar = (WHOLE,)
-    ensures: ClassVar = (WHOLE,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""

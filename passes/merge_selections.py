@@ -12,8 +12,9 @@ import onnx_graphsurgeon as gs
 from upscale_onnx.model import Shape, set_input
 from upscale_onnx.model.content import is_sparse
 from upscale_onnx.passes.changes import Changes
-from upscale_onnx.passes.contract import Pass, Property
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, pinned_names, replace_uses
+from upscale_onnx.passes.properties import Property
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import Array, Dim
 
@@ -40,6 +41,7 @@ class MergeSelections(Pass):
     """Works on Identity, and on Slice and Gather with constant indices, whatever axis they are about."""
 
     purpose: ClassVar = "selections that take everything go, equal ones become one, as do those of selections"
+    requires: ClassVar = ()
     ensures: ClassVar = (NO_EXCESS,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:

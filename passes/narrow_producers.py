@@ -15,7 +15,6 @@ from upscale_onnx.model import Shape
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, Rows, constant
-from upscale_onnx.passes.properties import WHOLE
 from upscale_onnx.passes.remove_channels import apply_resize
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.narrowing import Narrowing
@@ -27,8 +26,6 @@ class NarrowProducers(Pass):
 
     decide: Callable[[Rewrite], Sequence[Narrowing]]
     purpose: ClassVar = "producers compute rows of zeros once, and a Gather spreads them"
-    requires: ClassVar = (WHOLE,)
-    ensures: ClassVar = (WHOLE,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.model.edit import reads
-from upscale_onnx.passes.contract import Property
 from upscale_onnx.passes.rewrite import Rewrite
+
+
+@dataclass(frozen=True)
+class Property:
+    """Something that may hold of a graph between passes. problem: says what speaks against it, or nothing."""
+
+    name: str
+    problem: Callable[[Rewrite], str]
 
 
 def _unsorted(rewrite: Rewrite) -> str:

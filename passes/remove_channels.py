@@ -17,7 +17,6 @@ from upscale_onnx.channels.flow import NewNode, Resize
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, remade, replace_uses
-from upscale_onnx.passes.properties import WHOLE
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.plan import Plan
 
@@ -28,7 +27,7 @@ class RemoveChannels(Pass):
 
     decide: Callable[[Rewrite], Plan]
     purpose: ClassVar = "channels go that nobody demands"
-    requires: ClassVar = (WHOLE,)
+    ensures: ClassVar = ()
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph; of values that hold other channels now no shape is known."""

@@ -8,7 +8,8 @@ from typing import ClassVar
 from upscale_onnx.model import cleanup
 from upscale_onnx.model.edit import unread_nodes
 from upscale_onnx.passes.changes import Changes
-from upscale_onnx.passes.contract import Pass, Property
+from upscale_onnx.passes.contract import Pass
+from upscale_onnx.passes.properties import Property
 from upscale_onnx.passes.rewrite import Rewrite
 
 
@@ -24,6 +25,7 @@ class RemoveUnread(Pass):
     """Removes what nobody reads; what subgraphs capture stays."""
 
     purpose: ClassVar = "nodes go on which no output depends"
+    requires: ClassVar = ()
     ensures: ClassVar = (ALL_READ,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:

@@ -27,7 +27,6 @@ from upscale_onnx.model import Shape, sort_nodes
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, Rows, constant, remade
-from upscale_onnx.passes.properties import WHOLE
 from upscale_onnx.passes.remove_channels import apply_resize
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.selection import Demand, passes_selection
@@ -40,8 +39,6 @@ class SelectChannels(Pass):
 
     decide: Callable[[Rewrite], Sequence[Demand]]
     purpose: ClassVar = "consumers are handed the channels that they demand"
-    requires: ClassVar = (WHOLE,)
-    ensures: ClassVar = (WHOLE,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""

@@ -22,7 +22,6 @@ from upscale_onnx.model import Shape, sort_nodes
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, Rows, constant, replace_uses
-from upscale_onnx.passes.properties import WHOLE
 from upscale_onnx.passes.remove_channels import apply_resize
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.splitting import PieceRead, Split, part_name
@@ -35,8 +34,6 @@ class SplitProducers(Pass):
 
     decide: Callable[[Rewrite], Sequence[Split]]
     purpose: ClassVar = "values are computed in pieces, so that consumers read the pieces that they want"
-    requires: ClassVar = (WHOLE,)
-    ensures: ClassVar = (WHOLE,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""

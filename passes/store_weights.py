@@ -18,8 +18,9 @@ from onnx import helper
 
 from upscale_onnx.model.constants import MadeConstant, Origin
 from upscale_onnx.passes.changes import Changes
-from upscale_onnx.passes.contract import Pass, Property
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, replace_uses
+from upscale_onnx.passes.properties import Property
 from upscale_onnx.passes.remove_unread import ALL_READ
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.growth import StoredWeight
