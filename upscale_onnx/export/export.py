@@ -17,7 +17,7 @@ from upscale_onnx.export.recipes import Making, Recipe
 from upscale_onnx.model import Shape, export_graph
 from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.passes.remove_channels import RemoveChannels
-from upscale_onnx.plan.claims import Trace, plan_claims
+from upscale_onnx.plan.claims import plan_claims
 from upscale_onnx.plan.growth import outgrown
 from upscale_onnx.plan.standing import Standing, standing
 from upscale_onnx.results import Claim
@@ -82,7 +82,7 @@ def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> t
     pipeline_of(making, held).run(rewrite)
     done = rewrite.done
     assert done.plan is not None
-    claims = plan_claims(done.plan, Trace(done.constants, done.narrowed, done.replaced))
+    claims = plan_claims(done.plan, done.constants, done.narrowed, done.replaced)
     graph, changed, grown = rewrite.graph, done.shapes, outgrown(done.stored)
     del rewrite, done  # it holds what is known of every weight, and the exported ones are about to come on top
     exported = export_graph(graph, model, changed)
