@@ -6,13 +6,15 @@ In that form a channel becomes part of two spatial axes, which no channel map ca
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-import onnx_graphsurgeon as gs
 from onnx import TensorProto
 
-from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.passes.absorb_shuffles import Chain, chains, rearranged, sizes_of
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import IntArray
 
 _FIRST_OPSET_WITH_MODES = 11
@@ -20,15 +22,15 @@ _TYPES = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
 
 @dataclass(frozen=True)
-class AbsorbPixelShuffles:
+class AbsorbPixelShuffles(Pass):
     """Replaces pixel shuffles by DepthToSpace."""
 
-    analysis: Analysis
+    purpose: ClassVar = "a Reshape-Transpose-Reshape that moves channels into the image becomes a DepthToSpace"
 
-    def __call__(self, graph: gs.Graph) -> int:
-        """Edit `graph`; returns how many pixel shuffles were replaced."""
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph."""
         replaced = 0
-        for chain in chains(self.analysis):
+        for chain in chains(rewrite.analysis):
             found = _pixel_shuffle(chain)
             if found is None:
                 continue
@@ -36,7 +38,7 @@ class AbsorbPixelShuffles:
             node.op, node.attrs = "DepthToSpace", found
             node.inputs = [chain[0].node.inputs[0]]
             replaced += 1
-        return replaced
+        return Changes(replaced)
 
 
 def _pixel_shuffle(chain: Chain) -> dict[str, str | int] | None:

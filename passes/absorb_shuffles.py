@@ -8,13 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.step import Step
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import Dims, IntArray
 
 _LARGEST = 1 << 22
@@ -24,23 +27,23 @@ Chain = list[Step]
 
 
 @dataclass(frozen=True)
-class AbsorbShuffles:
+class AbsorbShuffles(Pass):
     """Replaces shuffles along one channel axis by a Gather."""
 
-    analysis: Analysis
+    purpose: ClassVar = "a Reshape-Transpose-Reshape that permutes channels becomes a Gather"
 
-    def __call__(self, graph: gs.Graph) -> int:
-        """Edit `graph`; returns how many shuffles were replaced."""
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph."""
         names: Names | None = None
         replaced = 0
-        for chain in chains(self.analysis):
+        for chain in chains(rewrite.analysis):
             found = _permutation(chain)
             if found is None:
                 continue
-            names = names or Names(graph)
+            names = names or Names(rewrite.graph)
             _replace(chain, found[0], found[1], names)
             replaced += 1
-        return replaced
+        return Changes(replaced)
 
 
 def chains(analysis: Analysis) -> Iterator[Chain]:

@@ -7,18 +7,21 @@ A MatMul has no bias: what it makes of constant channels moves into the one that
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap, is_constant
 from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model.constants import HeldConstant
 from upscale_onnx.model.content import is_sparse
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, remade, replace_uses
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import Array
 
 _MATRIX = 2
@@ -26,35 +29,32 @@ _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
 
 
 @dataclass(frozen=True)
-class FoldConstants:
-    """Folds constant values into the elementwise operators that read them.
+class FoldConstants(Pass):
+    """Folds constant values into the elementwise operators that read them."""
 
-    replaced: is filled with the values that hold something else afterwards, with what their readers make of them
-    unchanged.
-    """
+    purpose: ClassVar = "what is known to be constant becomes an initializer, or goes into a bias"
 
-    analysis: Analysis
-    replaced: set[str] = field(default_factory=set)
-
-    def __call__(self, graph: gs.Graph) -> int:
-        """Edit `graph`; returns how many uses were folded."""
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph; tells what was known to be constant."""
+        analysis = rewrite.analysis
+        known = {name: found.state for name, found in analysis.maps.items() if is_constant(found.state).any()}
         names: Names | None = None
+        replaced: set[str] = set()
         folded = 0
-        for step, needed in zip(self.analysis.steps, self.analysis.needed, strict=True):
+        for step, needed in zip(analysis.steps, analysis.needed, strict=True):
             if needed and step.op.op_type == "MatMul" and not step.barrier:
-                names = names or Names(graph)
+                names = names or Names(rewrite.graph)
                 if _fold_into_bias(step, names):
-                    self.replaced.add(step.outputs[0])
-                    folded += 1
+                    replaced.add(step.outputs[0])
             if not needed or step.flow.role is not Role.POINTWISE:
                 continue
             for index in _constant_operands(step):
-                names = names or Names(graph)
+                names = names or Names(rewrite.graph)
                 _fold(step, index, names)
                 folded += 1
                 if step.outputs[0] not in names.pinned:
                     _drop_if_neutral(step, index)
-        return folded
+        return Changes(folded + len(replaced), replaced=frozenset(replaced), constants=known)
 
 
 def _constant_operands(step: Step) -> list[int]:

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.model.constants import HeldConstant
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import pinned_names, replace_uses
+from upscale_onnx.passes.rewrite import Rewrite
 
 
 @dataclass(frozen=True)
-class HoldWeights:
+class HoldWeights(Pass):
     """Holds the initializers and the values of Constant nodes called `names`, but those that graph outputs or subgraphs
     refer to."""
 
     names: Collection[str]
+    purpose: ClassVar = "weights of which cut copies would take more bytes than the whole stay as they are"
 
-    def __call__(self, graph: gs.Graph) -> int:
-        """Edit `graph`, which nobody has analysed; returns how many weights are held."""
-        if not self.names:
-            return 0
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph."""
+        graph = rewrite.graph
         pinned = pinned_names(graph)
         held = [tensor for name, tensor in graph.tensors().items() if name in self.names and name not in pinned]
         nodes = {id(node) for tensor in held for node in tensor.inputs}
@@ -30,4 +34,4 @@ class HoldWeights:
             replace_uses(tensor, HeldConstant(tensor.name, weight._values))
             tensor.inputs.clear()
         graph.nodes = [node for node in graph.nodes if id(node) not in nodes]
-        return len(held)
+        return Changes(len(held))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.model import Shape, set_input
 from upscale_onnx.model.content import is_sparse
-from upscale_onnx.passes.editing import Names, constant, replace_uses
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
+from upscale_onnx.passes.editing import Names, constant, pinned_names, replace_uses
+from upscale_onnx.passes.properties import Property
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import Array, Dim
 
 # From here on, exporters mean "to the end".
@@ -18,27 +23,40 @@ _OPEN_END = 2**31 - 1
 _LONGEST_INDEX = 1 << 20
 
 
+def _excess(rewrite: Rewrite) -> str:
+    pinned, seen = pinned_names(rewrite.graph), set[tuple[object, ...]]()
+    for node in filter(_is_selection, rewrite.graph.nodes):
+        name, key = node.outputs[0].name, _key(node)
+        if node.outputs[0].outputs and name not in pinned and (key in seen or _is_noop(node, rewrite.shapes)):
+            return f"'{name}' is its input, or equal to another"
+        seen.add(key)
+    return ""
+
+
+NO_EXCESS = Property("no selection takes everything, or the same as another", _excess)
+
+
 @dataclass(frozen=True)
-class MergeSelections:
-    """Works on Identity, and on Slice and Gather with constant indices, whatever axis they are about.
+class MergeSelections(Pass):
+    """Works on Identity, and on Slice and Gather with constant indices, whatever axis they are about."""
 
-    shapes: of values as they are now; a no-op is known by the size of its input.
-    """
+    purpose: ClassVar = "selections that take everything go, equal ones become one, as do those of selections"
+    requires: ClassVar = ()
+    ensures: ClassVar = (NO_EXCESS,)
 
-    shapes: Mapping[str, Shape]
-
-    def __call__(self, graph: gs.Graph) -> int:
-        """Edit `graph`; returns how many nodes changed or lost their readers."""
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph; a selection that takes everything is known by the shape of what it reads."""
+        graph = rewrite.graph
         nodes = [node for node in graph.nodes if _is_selection(node)]
         if not nodes and not any(node.op == "Split" for node in graph.nodes):
-            return 0
+            return Changes()
         names = Names(graph)
         first: dict[tuple[object, ...], gs.Tensor] = {}
         changed = 0
         for node in nodes:
             changed += _compose(node, names)
             target = node.outputs[0]
-            same = node.inputs[0] if self._is_noop(node) else first.setdefault(_key(node), target)
+            same = node.inputs[0] if _is_noop(node, rewrite.shapes) else first.setdefault(_key(node), target)
             if same is target:
                 continue
             if target.name in names.pinned:
@@ -46,18 +64,19 @@ class MergeSelections:
             elif target.outputs:
                 replace_uses(target, same)
                 changed += 1
-        return changed + _merge_splits(graph, names)
+        return Changes(changed + _merge_splits(graph, names))
 
-    def _is_noop(self, node: gs.Node) -> bool:
-        if node.op == "Identity":
-            return True
-        shape = self.shapes.get(node.inputs[0].name)
-        if shape is None:
-            return False
-        if node.op == "Gather":
-            axis, index = int(node.attrs.get("axis", 0)), _values(node.inputs[1])
-            return -shape.rank <= axis < shape.rank and _is_range(index, shape.dims[axis])
-        return _takes_all(node, shape)
+
+def _is_noop(node: gs.Node, shapes: Mapping[str, Shape]) -> bool:
+    if node.op == "Identity":
+        return True
+    shape = shapes.get(node.inputs[0].name)
+    if shape is None:
+        return False
+    if node.op == "Gather":
+        axis, index = int(node.attrs.get("axis", 0)), _values(node.inputs[1])
+        return -shape.rank <= axis < shape.rank and _is_range(index, shape.dims[axis])
+    return _takes_all(node, shape)
 
 
 def _merge_splits(graph: gs.Graph, names: Names) -> int:

@@ -6,29 +6,37 @@ initializer is edited in place: a changed one is a new one, for the one use, unt
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.flow import NewNode, Resize
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, remade, replace_uses
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.plan import Plan
 
 
 @dataclass(frozen=True)
-class RemoveChannels:
-    """Rewrites a graph as `plan` says; the plan must have been made from this very graph."""
+class RemoveChannels(Pass):
+    """Rewrites a graph as the plan says that `decide` makes of it."""
 
-    plan: Plan
+    decide: Callable[[Rewrite], Plan]
+    purpose: ClassVar = "channels go that nobody demands"
+    ensures: ClassVar = ()
 
-    def __call__(self, graph: gs.Graph) -> int:
-        """Edit `graph`; returns how many nodes changed."""
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph; of values that hold other channels now no shape is known."""
+        graph, plan = rewrite.graph, self.decide(rewrite)
         names = Names(graph)
-        _pin_shapes(graph, self.plan, names)
+        _pin_shapes(graph, plan, names)
         changed = 0
         new_nodes: dict[int, list[gs.Node]] = {}
-        for step, resize in zip(self.plan.analysis.steps, self.plan.resizes, strict=True):
+        for step, resize in zip(plan.analysis.steps, plan.resizes, strict=True):
             if resize is None:
                 continue
             changed += _apply(step.node, resize, names, new_nodes)
@@ -37,11 +45,11 @@ class RemoveChannels:
             for node in graph.nodes:
                 nodes.extend(new_nodes.get(id(node), [node]))
             graph.nodes = nodes
-        for name in self.plan.changed:
+        for name in plan.changed:
             tensor = names.tensors.get(name)
             if isinstance(tensor, gs.Variable):
                 tensor.shape = None
-        return changed
+        return Changes(changed, dict.fromkeys(plan.changed), plan=plan)
 
 
 def apply_resize(node: gs.Node, resize: Resize, names: Names) -> bool:

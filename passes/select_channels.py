@@ -7,8 +7,10 @@ consumer reads (a part that is not read is not concatenated).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -21,33 +23,32 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.selection import selection_node
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model import Shape, sort_nodes
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, Rows, constant, remade
 from upscale_onnx.passes.remove_channels import apply_resize
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.selection import Demand, passes_selection
 from upscale_onnx.types import IntArray
 
 
 @dataclass(frozen=True)
-class SelectChannels:
-    """Inserts a Slice or Gather per demand (shared where value and positions are the same).
+class SelectChannels(Pass):
+    """Inserts a Slice or Gather per demand that `decide` names (shared where value and positions are the same)."""
 
-    Works on the graph that was analysed; records the shapes of new values in `shapes`.
+    decide: Callable[[Rewrite], Sequence[Demand]]
+    purpose: ClassVar = "consumers are handed the channels that they demand"
 
-    narrowed: is filled with the values that are cut down themselves: along which axis, the size before, and the
-    positions that they still hold.
-    """
-
-    analysis: Analysis
-    selected: Sequence[Demand]
-    shapes: dict[str, Shape]
-    narrowed: dict[str, tuple[int, int, IntArray]] = field(default_factory=dict)
-
-    def __call__(self, graph: gs.Graph) -> int:
-        """Edit `graph`; returns how many selections were put in."""
-        work = _Insertion(self.analysis, self.shapes, Names(graph), _count_readers(graph), self.narrowed)
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph."""
+        selected, graph, analysis = self.decide(rewrite), rewrite.graph, rewrite.analysis
+        if not selected:
+            return Changes()
+        shapes = ChainMap[str, Shape]({}, dict(rewrite.shapes))
+        work = _Insertion(analysis, shapes, Names(graph), _count_readers(graph))
         count = 0
-        for item in self.selected:
-            step = self.analysis.steps[item.step]
+        for item in selected:
+            step = analysis.steps[item.step]
             try:
                 resize = work.resize(step, item.input, item.axis, item.positions)
             except Refused:
@@ -63,16 +64,17 @@ class SelectChannels:
         graph.nodes = nodes
         # A selection stands in front of the first consumer that asked for it; another one may run earlier.
         sort_nodes(graph)
-        return count
+        handed = {analysis.steps[item.step].outputs[0]: item.positions for item in selected}
+        return Changes(count, shapes.maps[0], narrowed=work.cut, handed=handed)
 
 
 @dataclass
 class _Insertion:
     analysis: Analysis
-    shapes: dict[str, Shape]
+    shapes: MutableMapping[str, Shape]
     names: Names
     readers: dict[str, int]
-    cut: dict[str, tuple[int, int, IntArray]]
+    cut: dict[str, tuple[int, int, IntArray]] = field(default_factory=dict)
     before: dict[int, list[gs.Node]] = field(default_factory=dict)
     made: dict[tuple[str, int, bytes], gs.Tensor] = field(default_factory=dict)
 

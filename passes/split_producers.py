@@ -6,8 +6,10 @@ Concat of its pieces; whoever else reads such a value gets a Concat of all, put 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import ChainMap
+from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,35 +19,38 @@ from upscale_onnx.channels.channel_map import VARYING, ChannelMap
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model import Shape, sort_nodes
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, Rows, constant, replace_uses
 from upscale_onnx.passes.remove_channels import apply_resize
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.splitting import PieceRead, Split, part_name
 from upscale_onnx.types import IntArray
 
 
 @dataclass(frozen=True)
-class SplitProducers:
-    """Splits the groups of values decided on, which share no step; records the shapes of new values in `shapes`."""
+class SplitProducers(Pass):
+    """Splits the groups of values that `decide` names, which share no step."""
 
-    analysis: Analysis
-    chosen: Sequence[Split]
-    shapes: dict[str, Shape]
+    decide: Callable[[Rewrite], Sequence[Split]]
+    purpose: ClassVar = "values are computed in pieces, so that consumers read the pieces that they want"
 
-    def __call__(self, graph: gs.Graph) -> int:
-        """Edit `graph`; returns how many groups were split."""
-        if not self.chosen:
-            return 0
-        names = Names(graph)
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph."""
+        chosen, graph = self.decide(rewrite), rewrite.graph
+        if not chosen:
+            return Changes()
+        names, shapes = Names(graph), ChainMap[str, Shape]({}, dict(rewrite.shapes))
         instead: dict[int, list[gs.Node]] = {}
-        for split in self.chosen:
-            _Cut(self.analysis, self.shapes, names, split, instead).apply()
+        for split in chosen:
+            _Cut(rewrite.analysis, shapes, names, split, instead).apply()
         nodes: list[gs.Node] = []
         for node in graph.nodes:
             nodes.extend(instead.get(id(node), [node]))
         graph.nodes = nodes
         # A Concat stands where it was first asked for; another reader may run earlier.
         sort_nodes(graph)
-        return len(self.chosen)
+        return Changes(len(chosen), shapes.maps[0])
 
 
 @dataclass
@@ -53,7 +58,7 @@ class _Cut:
     """One group. instead: nodes in place of another, by its id."""
 
     analysis: Analysis
-    shapes: dict[str, Shape]
+    shapes: MutableMapping[str, Shape]
     names: Names
     split: Split
     instead: dict[int, list[gs.Node]]

@@ -10,17 +10,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 from onnx import helper
 
 from upscale_onnx.model.constants import MadeConstant, Origin
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, replace_uses
+from upscale_onnx.passes.properties import Property
+from upscale_onnx.passes.remove_unread import ALL_READ
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.growth import StoredWeight
 from upscale_onnx.types import Array
 
 _NEW = Origin("")
+
+
+def _unstored(rewrite: Rewrite) -> str:
+    return next((f"'{constant.name}' is as a pass made it" for constant in _made_constants(rewrite.graph)), "")
+
+
+STORED = Property("every constant is stored as the model stores its weights", _unstored)
 
 
 @dataclass(frozen=True)
@@ -33,15 +46,17 @@ class _Form:
 
 
 @dataclass(frozen=True)
-class StoreWeights:
-    """Works on a cleaned-up graph, as the last of all passes. Adds to `renamed` the names that stand for other
-    values now, and to `stored` what became of each weight."""
+class StoreWeights(Pass):
+    """Makes one constant of equal ones, as the last of all passes: names that it gives may stand for other values
+    before it."""
 
-    renamed: set[str]
-    stored: list[StoredWeight]
+    purpose: ClassVar = "equal cuts of a weight become one, stored as the model stores the weight"
+    requires: ClassVar = (ALL_READ,)
+    ensures: ClassVar = (ALL_READ, STORED)
 
-    def __call__(self, graph: gs.Graph) -> int:
-        """Edit `graph`; returns how many constants became one with another."""
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph; tells what became of each weight."""
+        graph, stored = rewrite.graph, list[StoredWeight]()
         made = _made_constants(graph)
         names = Names(graph)
         names.release(constant.name for constant in made)
@@ -57,11 +72,10 @@ class StoreWeights:
             origin = constants[0].origin
             if origin is not None and origin.stored_bytes:
                 after = sum(part.values.nbytes for part in parts) + (origin.stored_bytes if name in whole else 0)
-                self.stored.append(StoredWeight(name, origin.stored_bytes, after, readers))
+                stored.append(StoredWeight(name, origin.stored_bytes, after, readers))
         graph.nodes = [*work.nodes, *graph.nodes]
-        self.renamed.update(constant.name for constant in work.written)
-        self.renamed.update(node.outputs[0].name for node in work.nodes)
-        return len(made) - len(work.written)
+        names_given = [*(constant.name for constant in work.written), *(node.outputs[0].name for node in work.nodes)]
+        return Changes(len(made), dict.fromkeys(names_given), stored=tuple(stored))
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,15 @@ IN_PROCESS = ("channels", "masks", "passes", "plan", "properties", "repair", "to
 def _runtime_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.path.relative_to(ROOT / "tests").parts[0] in IN_PROCESS:
         monkeypatch.setenv(IN_PROCESS_VARIABLE, "1")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def kept_contracts() -> Iterator[None]:
+    """Every pass that a test runs is held to what it requires and ensures."""
+    from upscale_onnx.passes.pipeline import checking
+
+    with checking():
+        yield
 
 
 @pytest.fixture(scope="session")

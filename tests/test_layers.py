@@ -39,7 +39,7 @@ LAYERS = {
     "timing": {"costs", "model", "options", "runtime"},
     "order": {"errors"},
     "plan": {"channels", "costs", "errors", "model", "order", "results"},
-    "passes": {"channels", "model", "plan"},
+    "passes": {"channels", "errors", "model", "plan"},
     "export": {"channels", "costs", "model", "options", "passes", "plan", "results", "timing"},
     "measures": {"errors", "files", "model", "options", "results", "runtime"},
     "repair": {"channels", "errors", "masks", "runtime", "torch_backend"},
@@ -92,6 +92,7 @@ LAYERS = {
     "compat": {
         "channels",
         "errors",
+        "files",
         "masks",
         "model",
         "options",

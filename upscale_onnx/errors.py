@@ -59,6 +59,10 @@ class InternalError(UpscaleError):
     exit_code = 1
 
 
+class NotSettledError(InternalError):
+    """What is repeated until it changes nothing goes on changing."""
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """The end of a message about a name that is not in `known`: it suggests the nearest known name, or is empty."""
     close = difflib.get_close_matches(str(name), list(known), n=1)

@@ -12,6 +12,7 @@ from tests.channels.case import check
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.model import cleanup, export_graph, import_graph, infer_shapes
 from upscale_onnx.passes.remove_channels import RemoveChannels
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.plan.plan import Plan, make_plan
 
@@ -36,7 +37,7 @@ def compiled(model: onnx.ModelProto, align: int = 1, order: np.random.Generator 
     emitted = emitted_classes(analysis, align)
     rank: npt.NDArray[np.int64] | None = None if order is None else order.permutation(analysis.live.size)
     plan = make_plan(analysis, emitted, rank)
-    RemoveChannels(plan)(graph)
+    RemoveChannels(lambda _: plan)(Rewrite(graph, {}))
     cleanup(graph)
     small = export_graph(graph, model, plan.changed)
     check(small)

@@ -10,8 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from upscale_onnx.channels.constants import Constants, find_constants
+from upscale_onnx.channels.constants import find_constants
 from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.model.known import Constants
 
 Node = onnx.NodeProto
 

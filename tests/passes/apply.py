@@ -2,110 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-
 import onnx
-import onnx_graphsurgeon as gs
 
 from tests.graphs import check
-from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.costs.costs import Costs
-from upscale_onnx.model import Shape, cleanup, export_graph, import_graph, infer_shapes
+from upscale_onnx.model import Shape, export_graph, import_graph, infer_shapes
 from upscale_onnx.passes.absorb_pixel_shuffles import AbsorbPixelShuffles
 from upscale_onnx.passes.absorb_shuffles import AbsorbShuffles
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.fold_constants import FoldConstants
 from upscale_onnx.passes.merge_selections import MergeSelections
 from upscale_onnx.passes.narrow_producers import NarrowProducers
+from upscale_onnx.passes.pipeline import Pipeline, checking
 from upscale_onnx.passes.remove_channels import RemoveChannels
+from upscale_onnx.passes.remove_unread import RemoveUnread
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.passes.select_channels import SelectChannels
 from upscale_onnx.plan.arrange import arrange
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.plan.narrowing import narrowings
-from upscale_onnx.plan.plan import make_plan
+from upscale_onnx.plan.plan import Plan, make_plan
 from upscale_onnx.plan.selection import partial_demands
 
-# An edit: of the graph, given its analysis and shapes; returns what changed shape, None for anything.
-Edit = Callable[[gs.Graph, Analysis, dict[str, Shape]], Collection[str] | None]
+
+def begun(model: onnx.ModelProto) -> Rewrite:
+    """The graph of `model`, of which nothing is edited yet."""
+    return Rewrite(import_graph(model), infer_shapes(model))
 
 
-def applied(model: onnx.ModelProto, edit: Edit) -> onnx.ModelProto:
-    """The model after one edit. It is valid and computes what `model` does, and `model` is as it was."""
+def edited(model: onnx.ModelProto, edit: Pass) -> tuple[onnx.ModelProto, Changes]:
+    """The model after one edit, which kept to its contract, and what the pass tells of it."""
+    rewrite = begun(model)
+    with checking():
+        Pipeline((edit,)).run(rewrite)
+        done = rewrite.done
+        Pipeline((RemoveUnread(),)).run(rewrite)
+    return export_graph(rewrite.graph, model, done.shapes), done
+
+
+def applied(model: onnx.ModelProto, edit: Pass) -> onnx.ModelProto:
+    """The model after one edit. It is valid and computes what `model` does, and `model` is as it was; values have the
+    shapes that the pass tells."""
     original = model.SerializeToString(deterministic=True)
-    graph, shapes = import_graph(model), infer_shapes(model)
-    changed = edit(graph, analyse(graph, shapes), shapes)
-    cleanup(graph)
-    after = export_graph(graph, model, changed)
+    after, done = edited(model, edit)
     check(model, after)
     assert model.SerializeToString(deterministic=True) == original
+    found, before = infer_shapes(after), infer_shapes(model)
+    for name in {name for node in after.graph.node for name in node.output}:
+        told = done.shapes.get(name, before.get(name))
+        assert told is None or _agree(found[name], told), name
     return after
+
+
+def _agree(one: Shape, other: Shape) -> bool:
+    """Whether two shapes are of one type and rank, with the same sizes where both are known."""
+    sizes = zip(one.dims, other.dims, strict=False)
+    same = all(a == b or not (isinstance(a, int) and isinstance(b, int)) for a, b in sizes)
+    return one.dtype == other.dtype and one.rank == other.rank and same
 
 
 def remove(model: onnx.ModelProto, align: int = 1, reorder: bool = False) -> onnx.ModelProto:
     """`RemoveChannels` by the plan that keeps what is demanded."""
 
-    def edit(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape]) -> Collection[str]:
-        plan = make_plan(analysis, emitted_classes(analysis, align), arrange(analysis) if reorder else None)
-        RemoveChannels(plan)(graph)
-        return plan.changed
+    def plan(now: Rewrite) -> Plan:
+        rank = arrange(now.analysis) if reorder else None
+        return make_plan(now.analysis, emitted_classes(now.analysis, align), rank)
 
-    return applied(model, edit)
+    return applied(model, RemoveChannels(plan))
 
 
 def select(model: onnx.ModelProto) -> onnx.ModelProto:
     """`SelectChannels` in front of every consumer that demands a part."""
-
-    def edit(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape]) -> None:
-        demands = partial_demands(analysis)
-        assert SelectChannels(analysis, demands, shapes)(graph) == len(demands)
-
+    edit = SelectChannels(lambda now: partial_demands(now.analysis))
+    assert edited(model, edit)[1].edits == len(partial_demands(begun(model).analysis))
     return applied(model, edit)
 
 
 def fold(model: onnx.ModelProto) -> onnx.ModelProto:
     """`FoldConstants`."""
-
-    def edit(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape]) -> Collection[str]:
-        FoldConstants(analysis)(graph)
-        return ()
-
-    return applied(model, edit)
+    return applied(model, FoldConstants())
 
 
 def absorb(model: onnx.ModelProto) -> onnx.ModelProto:
     """`AbsorbShuffles`."""
-
-    def edit(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape]) -> Collection[str]:
-        AbsorbShuffles(analysis)(graph)
-        return ()
-
-    return applied(model, edit)
+    return applied(model, AbsorbShuffles())
 
 
 def absorb_pixels(model: onnx.ModelProto) -> onnx.ModelProto:
     """`AbsorbPixelShuffles`."""
-
-    def edit(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape]) -> Collection[str]:
-        AbsorbPixelShuffles(analysis)(graph)
-        return ()
-
-    return applied(model, edit)
+    return applied(model, AbsorbPixelShuffles())
 
 
 def narrow(model: onnx.ModelProto, costs: Costs) -> onnx.ModelProto:
     """`NarrowProducers` where `costs` say that it pays."""
-
-    def edit(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape]) -> Collection[str]:
-        NarrowProducers(analysis, narrowings(analysis, costs), shapes)(graph)
-        return ()
-
-    return applied(model, edit)
+    return applied(model, NarrowProducers(lambda now: narrowings(now.analysis, costs)))
 
 
 def merge(model: onnx.ModelProto) -> onnx.ModelProto:
     """`MergeSelections`."""
-
-    def edit(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape]) -> Collection[str]:
-        MergeSelections(shapes)(graph)
-        return ()
-
-    return applied(model, edit)
+    return applied(model, MergeSelections())

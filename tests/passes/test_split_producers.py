@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import onnx
-import onnx_graphsurgeon as gs
 import pytest
 
 from tests.graphs import bias, golden, parse, show, weight
-from tests.passes.apply import applied, remove
+from tests.passes.apply import applied, edited, remove
 from tests.plan.prices import Prices
-from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.model import Shape
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.passes.split_producers import SplitProducers
 from upscale_onnx.plan.splitting import Split, plan_splits
 from upscale_onnx.types import Array
@@ -42,10 +40,11 @@ PIECES = """a_piece0 = Conv(x, w1_1{3x3x1x1}, b1_1{3})
 def split(model: onnx.ModelProto, summed: bool = True, count: int = 1) -> onnx.ModelProto:
     """`SplitProducers` where selections cost too much, each consumer of several pieces reading a sum or a Concat."""
 
-    def edit(graph: gs.Graph, analysis: Analysis, shapes: dict[str, Shape]) -> None:
-        planned = plan_splits(analysis, shapes, Prices(copy=1e9))
-        assert SplitProducers(analysis, [_read_as(item, summed) for item in planned], shapes)(graph) == count
+    def chosen(now: Rewrite) -> list[Split]:
+        return [_read_as(item, summed) for item in plan_splits(now.analysis, now.shapes, Prices(copy=1e9))]
 
+    edit = SplitProducers(chosen)
+    assert edited(model, edit)[1].edits == count
     return applied(model, edit)
 
 

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto
 
+from tests.passes.apply import begun, edited
 from tests.plan.models import Net, assert_same, operators, outputs_of, weight_shapes, whole_numbers
 from tests.plan.prices import DEAR, FREE, Prices
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.export.export import make
 from upscale_onnx.export.recipes import recipes
-from upscale_onnx.model import export_graph, import_graph, infer_shapes
+from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.passes.narrow_producers import NarrowProducers
 from upscale_onnx.plan.narrowing import Narrowing, narrowings
 
@@ -42,16 +43,13 @@ def found_in(model: onnx.ModelProto, costs: Costs) -> dict[str, Narrowing]:
 
 def narrowed(model: onnx.ModelProto, costs: Costs = FREE) -> onnx.ModelProto:
     """The model after the pass alone, with the shapes that the pass tells."""
-    shapes = infer_shapes(model)
-    graph = import_graph(model)
-    analysis = analyse(graph, shapes)
-    chosen = narrowings(analysis, costs)
-    assert NarrowProducers(analysis, chosen, shapes)(graph) == len(chosen)
-    result = export_graph(graph, model, ())
-    inferred = infer_shapes(result)
+    edit = NarrowProducers(lambda now: narrowings(now.analysis, costs))
+    result, done = edited(model, edit)
+    assert done.edits == len(narrowings(begun(model).analysis, costs))
+    inferred, told = infer_shapes(result), {**infer_shapes(model), **done.shapes}
     for node in result.graph.node:
         for name in node.output:
-            assert inferred[name] == shapes[name]
+            assert inferred[name] == told[name]
     return result
 
 

@@ -12,6 +12,7 @@ from tests.graphs import check, indices, parse, weight
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.model import cleanup, export_graph, import_graph, infer_shapes
 from upscale_onnx.passes.remove_channels import RemoveChannels
+from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.plan.plan import Plan, make_plan
 from upscale_onnx.types import Array
@@ -61,7 +62,7 @@ def planned(model: onnx.ModelProto, rank: Array | None) -> tuple[Plan, onnx.Mode
     analysis = analyse(graph, infer_shapes(model))
     full = None if rank is None else np.resize(rank, analysis.live.size)
     plan = make_plan(analysis, emitted_classes(analysis), full)
-    RemoveChannels(plan)(graph)
+    RemoveChannels(lambda _: plan)(Rewrite(graph, {}))
     cleanup(graph)
     return plan, export_graph(graph, model, plan.changed)
 

@@ -63,9 +63,9 @@ def test_what_is_wrong_everywhere_is_not_written(monkeypatch: pytest.MonkeyPatch
     plant(monkeypatch, *values)
     right = remove_channels.RemoveChannels.__call__
 
-    def always_wrong(self: Any, graph: Any) -> int:
-        changed = right(self, graph)
-        next(node for node in graph.nodes if node.op == "Gemm").inputs[2].values[:] = 7
+    def always_wrong(self: Any, rewrite: Any) -> Any:
+        changed = right(self, rewrite)
+        next(node for node in rewrite.graph.nodes if node.op == "Gemm").inputs[2].values[:] = 7
         return changed
 
     monkeypatch.setattr(remove_channels.RemoveChannels, "__call__", always_wrong)

@@ -10,7 +10,7 @@ import numpy as np
 from upscale_onnx.channels import rules as _rules
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap
 from upscale_onnx.channels.classes import Classes
-from upscale_onnx.channels.constants import Constants, find_constants
+from upscale_onnx.channels.constants import find_constants
 from upscale_onnx.channels.demand import demand
 from upscale_onnx.channels.flow import Flow, Read, Rule
 from upscale_onnx.channels.known_sizes import SHAPE, KnownSizes
@@ -24,6 +24,7 @@ from upscale_onnx.channels.step import Step
 from upscale_onnx.channels.view import node_inputs, opset_of, view
 from upscale_onnx.errors import InternalError, Reason
 from upscale_onnx.model import Graph, Node, Shape
+from upscale_onnx.model.known import Constants
 from upscale_onnx.model.operators import FRAGILE, STANDARD_DOMAINS
 from upscale_onnx.results import Refusal
 from upscale_onnx.types import BoolArray

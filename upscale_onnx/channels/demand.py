@@ -13,7 +13,7 @@ import numpy as np
 
 from upscale_onnx.channels.flow import Read
 from upscale_onnx.channels.step import Step
-from upscale_onnx.errors import InternalError
+from upscale_onnx.model.fixpoint import fixpoint
 from upscale_onnx.types import BoolArray, IntArray
 
 
@@ -25,16 +25,18 @@ def demand(
     Returns live, kept and, per step, whether it is needed. `outputs` are the graph's outputs.
 
     Raises:
-        InternalError: no fixpoint within the bound.
+        NotSettledError: no fixpoint within the bound.
     """
     live, kept = live.copy(), kept | live
     needed = [False] * len(steps)
-    for _ in range(2 * len(steps) + 2):
+
+    def grows() -> bool:
         before = (int(live.sum()), int(kept.sum()), sum(needed))
         _sweep(steps, live, kept, needed, outputs)
-        if before == (int(live.sum()), int(kept.sum()), sum(needed)) and not _keep_one(steps, needed, kept):
-            return live, kept, needed
-    raise InternalError("demand analysis did not settle")
+        return before != (int(live.sum()), int(kept.sum()), sum(needed)) or _keep_one(steps, needed, kept)
+
+    fixpoint(grows, 2 * len(steps) + 2, "demand")
+    return live, kept, needed
 
 
 def _sweep(

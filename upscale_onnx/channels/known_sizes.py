@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.constants import Constants
 from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.barrier import BARRIER
 from upscale_onnx.channels.view import node_inputs
 from upscale_onnx.model import Graph, Node
+from upscale_onnx.model.known import Constants
 
 
 class KnownSizes:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from upscale_onnx.channels.constants import Constants
 from upscale_onnx.model import Graph, Node, Shape
 from upscale_onnx.model.content import node_proto
 from upscale_onnx.model.contradiction import contradiction
+from upscale_onnx.model.known import Constants
 
 
 def fault_of(node: Node, graph: Graph, shapes: Mapping[str, Shape], constants: Constants) -> str | None:

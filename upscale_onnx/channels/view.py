@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from upscale_onnx.channels.constants import Constants
 from upscale_onnx.channels.op import Op
 from upscale_onnx.model import Graph, Node, Shape
+from upscale_onnx.model.known import Constants
 from upscale_onnx.types import Array, Dims
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import onnx
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import write_arrays
 from upscale_onnx.types import Array
 
 Inputs = dict[str, Array]
@@ -58,9 +58,6 @@ def array_file(arrays: str | Mapping[str, Any] | None) -> Iterator[str | None]:
         return
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "arrays.npz"
-        # numpy.savez takes names as keywords and so trips over an input that is called "file".
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, value in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, to_array(value), allow_pickle=False)
+        with path.open("wb") as file:
+            write_arrays({name: to_array(value) for name, value in arrays.items()}, file)
         yield str(path)

@@ -10,28 +10,17 @@ from typing import NamedTuple
 
 import onnx
 
-from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.export.draft import Draft
-from upscale_onnx.export.preparation import narrowed, prepared
+from upscale_onnx.export.pipeline import pipeline_of, plan_of
 from upscale_onnx.export.recipes import Making, Recipe
-from upscale_onnx.model import Graph, Shape, cleanup, export_graph
+from upscale_onnx.model import Shape, export_graph
 from upscale_onnx.model.stream import file_bytes
-from upscale_onnx.passes.merge_selections import MergeSelections
 from upscale_onnx.passes.remove_channels import RemoveChannels
-from upscale_onnx.passes.select_channels import SelectChannels
-from upscale_onnx.passes.split_producers import SplitProducers
-from upscale_onnx.passes.store_weights import StoreWeights
-from upscale_onnx.plan.arrange import arrange
-from upscale_onnx.plan.claims import Trace, plan_claims
-from upscale_onnx.plan.growth import StoredWeight, outgrown
-from upscale_onnx.plan.plan import Plan, settled_plan
-from upscale_onnx.plan.planner import plan_selections, selected
-from upscale_onnx.plan.selection import Demand, partial_demands
-from upscale_onnx.plan.splitting import plan_splits
+from upscale_onnx.plan.claims import plan_claims
+from upscale_onnx.plan.growth import outgrown
 from upscale_onnx.plan.standing import Standing, standing
 from upscale_onnx.results import Claim
-from upscale_onnx.types import IntArray
 
 _MOST_HOLDS = 3
 # Weights of which no second copy should wait for a garbage collection.
@@ -75,7 +64,7 @@ def _settled(making: Making, draft: Draft) -> tuple[Exported, frozenset[str]]:
         if not grown:
             break
         held |= grown
-        other, grown = _made(making, draft.holding(held))
+        other, grown = _made(making, draft, held)
         if file_bytes(other.model) < file_bytes(best.model):
             best, best_held = other, held
     return best, best_held
@@ -87,26 +76,22 @@ def no_larger(made: Mapping[str, Exported], model: onnx.ModelProto) -> dict[str,
     return {name: one for name, one in made.items() if file_bytes(one.model) <= most}
 
 
-def _made(making: Making, draft: Draft) -> tuple[Exported, frozenset[str]]:
-    """The candidate, and the weights that had better stay whole."""
-    model, shapes = draft.model, dict(draft.shapes)
-    trace = Trace()
-    graph, plan, changed, _ = _laid_out(making, draft, shapes, trace)
-    RemoveChannels(plan)(graph)
-    changed |= plan.changed
-    MergeSelections({name: shape for name, shape in shapes.items() if name not in changed})(graph)
-    cleanup(graph)
-    stored: list[StoredWeight] = []
-    StoreWeights(changed, stored)(graph)
-    claims = plan_claims(plan, trace)
-    del plan  # it holds what is known of every weight, and the exported ones are about to come on top
+def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> tuple[Exported, frozenset[str]]:
+    """The candidate in which the weights `held` stay whole, and the weights that had better stay whole as well."""
+    model, rewrite = draft.model, draft.take()
+    pipeline_of(making, held).run(rewrite)
+    done = rewrite.done
+    assert done.plan is not None
+    claims = plan_claims(done.plan, done.constants, done.narrowed, done.replaced)
+    graph, changed, grown = rewrite.graph, done.shapes, outgrown(done.stored)
+    del rewrite, done  # it holds what is known of every weight, and the exported ones are about to come on top
     exported = export_graph(graph, model, changed)
     # Nodes and values refer to each other: without this their weights, and the model they were decoded from,
     # would stay until Python next looks for cycles. Looking takes longer than a small model's whole compile.
     del graph
     if sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _MANY_WEIGHTS:
         gc.collect()
-    return Exported(exported, claims, making), outgrown(stored)
+    return Exported(exported, claims, making), grown
 
 
 def standing_channels(making: Making, draft: Draft) -> Standing:
@@ -114,62 +99,12 @@ def standing_channels(making: Making, draft: Draft) -> Standing:
     held: frozenset[str] = frozenset()
     if _shares_weights(draft.model):
         held = _settled(making, draft)[1]
-    laid_out = _laid_out(making, draft.holding(held), dict(draft.shapes), Trace())
-    return standing(laid_out.plan, laid_out.handed)
+    rewrite = draft.take()
+    pipeline_of(making, held).before(RemoveChannels).run(rewrite)
+    return standing(plan_of(making, rewrite), rewrite.done.handed)
 
 
 def _shares_weights(model: onnx.ModelProto) -> bool:
     """Whether any initializer is read more than once."""
     reads = Counter(name for node in model.graph.node for name in node.input)
     return any(reads[tensor.name] > 1 for tensor in model.graph.initializer)
-
-
-class _LaidOut(NamedTuple):
-    """A graph with its selections in place, and the plan of the channels that go.
-
-    changed: values of another shape. handed: by the first output of a layer, the indices that are selected for it.
-    """
-
-    graph: Graph
-    plan: Plan
-    changed: set[str]
-    handed: Mapping[str, IntArray]
-
-
-def _laid_out(making: Making, draft: Draft, shapes: dict[str, Shape], trace: Trace) -> _LaidOut:
-    """Everything but the removal; `shapes` are those of the graph afterwards, and `trace` is filled."""
-    recipe = making.recipe
-    graph, analysis = prepared(draft, shapes, trace)
-    trace.know(analysis)
-    changed: set[str] = set()
-    if recipe.selects == "planned":
-        analysis = narrowed(graph, analysis, shapes, making.known_costs)
-        if recipe.splits:
-            analysis = _split(graph, analysis, shapes, making)
-    chosen = _selections(making, analysis, shapes)
-    handed = {analysis.steps[item.step].outputs[0]: item.positions for item in chosen}
-    if chosen:
-        before = set(shapes.items())
-        SelectChannels(analysis, chosen, shapes, trace.narrowed)(graph)
-        changed |= {name for name, shape in shapes.items() if (name, shape) not in before}
-        cleanup(graph)
-        analysis = analyse(graph, shapes, analysis.alone)
-    rank = arrange(analysis) if recipe.reorders else None
-    return _LaidOut(graph, settled_plan(analysis, recipe.align, rank), changed, handed)
-
-
-def _split(graph: Graph, analysis: Analysis, shapes: dict[str, Shape], making: Making) -> Analysis:
-    """The analysis of the graph after values are computed in pieces where that is faster."""
-    splits = plan_splits(analysis, shapes, making.known_costs, making.without)
-    if not SplitProducers(analysis, splits, shapes)(graph):
-        return analysis
-    cleanup(graph)
-    return analyse(graph, shapes, analysis.alone)
-
-
-def _selections(making: Making, analysis: Analysis, shapes: dict[str, Shape]) -> tuple[Demand, ...]:
-    if making.recipe.selects == "none":
-        return ()
-    if making.recipe.selects == "all":
-        return partial_demands(analysis)
-    return selected(analysis, plan_selections(analysis, shapes, making.known_costs), making.without)

@@ -9,10 +9,11 @@ import onnx
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.export.draft import Draft
-from upscale_onnx.export.preparation import narrowed, prepared
+from upscale_onnx.export.pipeline import pipeline_of, preparation
 from upscale_onnx.export.recipes import Making
 from upscale_onnx.model import Shape
-from upscale_onnx.plan.claims import Trace
+from upscale_onnx.passes.select_channels import SelectChannels
+from upscale_onnx.passes.split_producers import SplitProducers
 from upscale_onnx.plan.planner import ValuePlan, plan_selections
 from upscale_onnx.plan.splitting import Split, plan_splits
 
@@ -28,13 +29,14 @@ class Planned(NamedTuple):
 def planned_values(draft: Draft, making: Making) -> Planned:
     """The plans of all values of the draft's model, and what would be computed in pieces but for values that
     `making` goes without."""
-    shapes = dict(draft.shapes)
-    graph, analysis = prepared(draft, shapes, Trace())
-    analysis = narrowed(graph, analysis, shapes, making.known_costs)
-    splits = plan_splits(analysis, shapes, making.known_costs, making.without)
-    return Planned(analysis, plan_selections(analysis, shapes, making.known_costs), splits)
+    now, costs = draft.take(), making.known_costs
+    pipeline_of(making).before(SplitProducers, SelectChannels).run(now)
+    splits = plan_splits(now.analysis, now.shapes, costs, making.without)
+    return Planned(now.analysis, plan_selections(now.analysis, now.shapes, costs), splits)
 
 
 def prepared_analysis(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> Analysis:
     """The analysis of `model` after the edits that every export begins with; they leave weights as they are."""
-    return prepared(Draft(model, shapes), dict(shapes), Trace())[1]
+    now = Draft(model, shapes).take()
+    preparation().run(now)
+    return now.analysis

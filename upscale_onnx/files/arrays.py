@@ -1,16 +1,17 @@
-"""The one reader of .npz files: headers before data, budgets from the headers, and no pickles.
+"""The one reader and writer of .npz files. Reading: headers before data, budgets from the headers, and no pickles.
 
 An .npz is a zip of .npy files; a few kilobytes of it can unpack to terabytes, and its parts can lie about their sizes.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tokenize import TokenError
@@ -129,3 +130,21 @@ def _array(archive: zipfile.ZipFile, member: _Member) -> Array:
         array: Array = np.lib.format.read_array(source, allow_pickle=False)
         source.read(1)  # at the end of a part, zipfile compares its checksum
         return array
+
+
+def archive_bytes(arrays: Mapping[str, Array]) -> bytes:
+    """An .npz file of `arrays`, the same bytes for the same arrays."""
+    file = io.BytesIO()
+    write_arrays(arrays, file, zipfile.ZIP_DEFLATED)
+    return file.getvalue()
+
+
+def write_arrays(arrays: Mapping[str, Array], file: IO[bytes], compression: int = zipfile.ZIP_STORED) -> None:
+    """Write an .npz file of `arrays` to `file`."""
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, array in arrays.items():
+            # numpy.savez would write the time of day, and trips over an array that is called "file".
+            info = zipfile.ZipInfo(f"{name}{_SUFFIX}")
+            info.compress_type, info.file_size = compression, array.nbytes
+            with archive.open(info, "w") as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)

@@ -7,10 +7,8 @@ object `{"pruned": [indices]}` or `{"kept": [entries]}` with an optional `"side"
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import cast
 import numpy as np
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.files.arrays import read_arrays
+from upscale_onnx.files.arrays import archive_bytes, read_arrays
 from upscale_onnx.files.publish import write_whole
 from upscale_onnx.files.reading import read_json, shortened
 from upscale_onnx.options import Side
@@ -148,13 +146,7 @@ def _npz_bytes(file: Path, masks: tuple[ChannelMask, ...]) -> bytes:
     listed = next((mask.weight for mask in masks if mask.kept is None), None)
     if listed is not None:
         raise ArgumentError(f"{file}: the mask of {listed!r} is a list of indices: write a .json")
-    content = io.BytesIO()
-    # numpy.savez takes names as keywords and so trips over a weight that is called "file".
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for mask in masks:
-            with archive.open(f"{_key(mask)}.npy", "w") as member:
-                np.lib.format.write_array(member, np.array(mask.kept, dtype=np.bool_))
-    return content.getvalue()
+    return archive_bytes({_key(mask): np.array(mask.kept, dtype=np.bool_) for mask in masks})
 
 
 def _json_bytes(file: Path, masks: tuple[ChannelMask, ...]) -> bytes:

@@ -10,12 +10,11 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, numpy_helper
 
 from upscale_onnx.errors import ArgumentError, ModelError
+from upscale_onnx.model.fixpoint import fixpoint
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import constant_value
 from upscale_onnx.model.shapes import Shape, infer_shapes
 from upscale_onnx.types import Dim
-
-_MOST_ROUNDS = 1000  # each settles at least one Reshape
 
 
 @dataclass(frozen=True)
@@ -52,13 +51,17 @@ def rebatch(model: ModelProto, batch: int) -> ModelProto:
     for output in resized.graph.output:
         _forget_dims(output)
     after = infer_shapes(resized)
-    for _ in range(_MOST_ROUNDS):
+
+    def changes_targets() -> bool:
+        nonlocal after
         changes = list(_changes(resized, before, after, size, batch))
-        if not changes:
-            break
         for change in changes:
             _set_target(resized, change)
-        after = infer_shapes(resized)
+        if changes:
+            after = infer_shapes(resized)
+        return bool(changes)
+
+    fixpoint(changes_targets, len(resized.graph.node) + 1, "the target shapes")  # each round settles at least one
     _check_outputs(resized, before, after, size, batch)
     return resized
 

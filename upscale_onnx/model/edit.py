@@ -17,6 +17,16 @@ from upscale_onnx.model.protos import attribute_graphs, copy_fields
 
 def cleanup(graph: gs.Graph) -> int:
     """Remove the nodes that no graph output depends on, and return how many; subgraph captures stay alive."""
+    removed = unread_nodes(graph)
+    if removed:
+        _detach(removed)
+        gone = {id(node) for node in removed}
+        graph.nodes = [node for node in graph.nodes if id(node) not in gone]
+    return len(removed)
+
+
+def unread_nodes(graph: gs.Graph) -> list[gs.Node]:
+    """The nodes that no graph output depends on."""
     producers = {value.name: node for node in graph.nodes for value in node.outputs if value.name}
     pending = [value.name for value in graph.outputs]
     alive: set[int] = set()
@@ -24,12 +34,8 @@ def cleanup(graph: gs.Graph) -> int:
         node = producers.get(pending.pop())
         if node is not None and id(node) not in alive:
             alive.add(id(node))
-            pending.extend(_reads(node))
-    removed = [node for node in graph.nodes if id(node) not in alive]
-    if removed:
-        _detach(removed)
-        graph.nodes = [node for node in graph.nodes if id(node) in alive]
-    return len(removed)
+            pending.extend(reads(node))
+    return [node for node in graph.nodes if id(node) not in alive]
 
 
 def set_input(node: gs.Node, index: int, value: gs.Variable | gs.Constant) -> None:
@@ -49,8 +55,8 @@ def sort_nodes(graph: gs.Graph) -> None:
     Raises:
         InternalError: the graph has a cycle.
     """
-    reads = [_reads(node) for node in graph.nodes]
-    order = _sorted([[value.name for value in node.outputs] for node in graph.nodes], reads)
+    made = [[value.name for value in node.outputs] for node in graph.nodes]
+    order = _sorted(made, [reads(node) for node in graph.nodes])
     if order is None:
         raise InternalError(f"graph '{graph.name}' has a cycle")
     graph.nodes = [graph.nodes[index] for index in order]
@@ -110,7 +116,7 @@ def free_names(graph: GraphProto) -> set[str]:
     return read - own - {""}
 
 
-def _reads(node: gs.Node) -> list[str]:
+def reads(node: gs.Node) -> list[str]:
     """What a node reads; subgraphs read what they capture."""
     names = [value.name for value in node.inputs if value.name]
     for subgraph in node.subgraphs(recursive=True):

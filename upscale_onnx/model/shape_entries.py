@@ -9,6 +9,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 
 from upscale_onnx.types import Dim, Dims
@@ -22,7 +23,7 @@ _LONGEST = 64
 def known_entries(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Dims | None]) -> Dims | None:
     """Entries of the integer vector (or scalar) that an operator returns, as far as they are known.
 
-    attrs: the attribute "value" of a ConstantOfShape is a number. inputs: entries per input, None where nothing is
+    attrs: the attribute "value" of a ConstantOfShape is a tensor. inputs: entries per input, None where nothing is
     known of it.
     """
     rule = _RULES.get(op_type)
@@ -116,7 +117,8 @@ def _filled(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Dims | None
     sizes = _ints(inputs[0])
     if sizes is None or len(sizes) > 1 or any(size > _LONGEST for size in sizes):
         return None
-    return (int(attrs.get("value", 0)),) * (sizes[0] if sizes else 1)
+    value = np.asarray(attrs.get("value", 0)).ravel()
+    return (int(value[0]),) * (sizes[0] if sizes else 1) if value.dtype.kind in "iu" else None
 
 
 def _paired(inputs: Sequence[Dims | None]) -> list[tuple[Dim, ...]] | None:

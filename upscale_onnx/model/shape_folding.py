@@ -8,105 +8,66 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from upscale_onnx.model.evaluate import evaluate_node
-from upscale_onnx.model.protos import SMALL_ELEMENTS
-from upscale_onnx.model.shape_entries import known_entries
+from upscale_onnx.model.folding_budget import FoldingBudget
+from upscale_onnx.model.known import Constants, constant_value
+from upscale_onnx.model.protos import SMALL_ELEMENTS, element_count
 from upscale_onnx.types import Array, Dim, Dims
 
-# What shapes, bounds and paddings are computed with. None of these makes many numbers of few.
-_FOLDED = frozenset(
-    "Identity Cast Transpose Reshape Squeeze Unsqueeze Flatten Concat Slice Gather Add Sub Mul Div Mod Neg Floor Ceil "  # noqa: SIM905
-    "Round Min Max Abs Sqrt Pow Equal Greater Less GreaterOrEqual LessOrEqual Not And Or Where ReduceProd ReduceSum "
-    "Split ScatterND Sign".split()
-)
 
-
-@dataclass
-class Known:
-    """Values of small tensors, and the entries of integer vectors that are known in part."""
-
-    values: dict[str, Array] = field(default_factory=dict)
-    entries: dict[str, Dims] = field(default_factory=dict)
-
-    def vector(self, name: str) -> Dims | None:
-        """Entries of the integer (or bool) vector or scalar `name`, as far as known."""
-        value = self.values.get(name)
-        if value is None:
-            return self.entries.get(name)
-        return tuple(int(x) for x in value.ravel()) if value.ndim < 2 and value.dtype.kind in "iub" else None
-
-
-def known_values(graph: GraphProto, dims: Mapping[str, Dims], opset: int) -> Known:
+def known_values(graph: GraphProto, dims: Mapping[str, Dims], opset: int) -> Constants:
     """What is known before a run of the small tensors of `graph`; `dims` are the dimensions of its values."""
-    known = Known()
+    known = Constants()
+    known.budget = FoldingBudget(0, most=SMALL_ELEMENTS)
     for tensor in graph.initializer:
-        _hold(known, tensor.name, tensor)
+        small = _small(tensor)
+        if small is not None:
+            known.add(tensor.name, small)
     for node in graph.node:
         if node.domain in ("", "ai.onnx") and node.output:
             _visit(known, node, dims, opset)
     return known
 
 
-def _hold(known: Known, name: str, tensor: TensorProto) -> None:
-    if math.prod(tensor.dims) <= SMALL_ELEMENTS and not tensor.external_data:
-        known.values[name] = numpy_helper.to_array(tensor)
+def _small(tensor: TensorProto) -> Array | None:
+    """The values of a small tensor, None of others."""
+    return (
+        numpy_helper.to_array(tensor)
+        if element_count(tensor.dims) <= SMALL_ELEMENTS and not tensor.external_data
+        else None
+    )
 
 
-def _visit(known: Known, node: NodeProto, dims: Mapping[str, Dims], opset: int) -> None:
+def _visit(known: Constants, node: NodeProto, dims: Mapping[str, Dims], opset: int) -> None:
     attrs = {attr.name: helper.get_attribute_value(attr) for attr in node.attribute}
-    name = node.output[0]
-    if node.op_type == "Constant":
-        if isinstance(attrs.get("value"), TensorProto):
-            _hold(known, name, attrs["value"])
-        return
-    if node.op_type == "Shape":
-        source = dims.get(node.input[0])
-        if source is not None:
-            _state(known, name, source[attrs.get("start", 0) : attrs.get("end")])
-        return
-    inputs = [known.values.get(i) for i in node.input]
-    if node.op_type in _FOLDED and all(v is not None or not i for v, i in zip(inputs, node.input, strict=True)):
-        results = evaluate_node(node, opset, inputs)
-        for output, value in zip(node.output, results or (), strict=False):
-            if value.size <= SMALL_ELEMENTS:
-                known.values[output] = value
-        return
     if isinstance(attrs.get("value"), TensorProto):
-        attrs["value"] = numpy_helper.to_array(attrs["value"]).ravel()[0]
-    entries = known_entries(node.op_type, attrs, [known.vector(i) for i in node.input])
-    if entries is not None and _is_vector(dims.get(name)):
-        _state(known, name, entries, bool(node.op_type == "Equal"))
-    elif entries is not None:
-        known.entries[name] = entries
+        attrs["value"] = _small(attrs["value"])
+    if node.op_type != "Constant":
+        known.visit(node.op_type, attrs, node.input, node.output, dims, partial(evaluate_node, node, opset))
+        return
+    value = constant_value(attrs, attrs.get("value"))
+    if value is not None:
+        known.add(node.output[0], value)
 
 
-def _is_vector(dims: Dims | None) -> bool:
-    return dims is not None and len(dims) == 1
-
-
-def _state(known: Known, name: str, entries: Dims, boolean: bool = False) -> None:
-    if all(isinstance(entry, int) for entry in entries):
-        known.values[name] = np.asarray(entries, np.bool_ if boolean else np.int64)
-    else:
-        known.entries[name] = entries
-
-
-def fold_known(graph: GraphProto, known: Known) -> bool:
+def fold_known(graph: GraphProto, known: Constants) -> bool:
     """Let initializers stand for the nodes whose results are known; whether there were any."""
     kept_names = {value.name for value in graph.output}
     folded = [
         node
         for node in graph.node
-        if node.op_type != "Constant" and all(o in known.values and o not in kept_names for o in node.output if o)
+        if node.op_type != "Constant" and all(o in known and o not in kept_names for o in node.output if o)
     ]
     gone = {id(node) for node in folded}
     kept = [NodeProto.FromString(node.SerializeToString()) for node in graph.node if id(node) not in gone]
-    graph.initializer.extend(numpy_helper.from_array(known.values[o], o) for node in folded for o in node.output if o)
+    graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(known.array(o)), o) for node in folded for o in node.output if o
+    )
     if folded:
         del graph.node[:]
         graph.node.extend(kept)
@@ -114,14 +75,14 @@ def fold_known(graph: GraphProto, known: Known) -> bool:
 
 
 def computed_shapes(
-    graph: GraphProto, dims: Mapping[str, Dims], dtypes: Mapping[str, int], known: Known
+    graph: GraphProto, dims: Mapping[str, Dims], dtypes: Mapping[str, int], known: Constants
 ) -> Iterator[ValueInfoProto]:
     """Results of Reshape and Expand of which more is known than inference found; of a shape of which nothing is
     known but its length, that length tells the rank."""
     for node in graph.node:
         if node.op_type not in ("Reshape", "Expand") or len(node.input) < 2 or node.domain not in ("", "ai.onnx"):
             continue
-        source, entries, length = dims.get(node.input[0]), known.vector(node.input[1]), dims.get(node.input[1])
+        source, entries, length = dims.get(node.input[0]), known.entries(node.input[1]), dims.get(node.input[1])
         if entries is None and length is not None and len(length) == 1 and isinstance(length[0], int):
             entries = (None,) * length[0]
         if source is None or entries is None or any(attr.name == "allowzero" and attr.i for attr in node.attribute):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
-from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.plan.plan import Plan
@@ -15,34 +13,23 @@ from upscale_onnx.results import Claim
 from upscale_onnx.types import FloatArray, IntArray
 
 
-@dataclass
-class Trace:
-    """What passes did to values before channels were removed from them.
-
-    constants: the content of each channel, by value, before any selection. narrowed: the axis along which a value was
-    cut down, its size before, and the positions that it still holds. replaced: values that hold something else now.
-    """
-
-    constants: dict[str, FloatArray] = field(default_factory=dict)
-    narrowed: dict[str, tuple[int, int, IntArray]] = field(default_factory=dict)
-    replaced: set[str] = field(default_factory=set)
-
-    def know(self, analysis: Analysis) -> None:
-        """Take over what `analysis` knows to be constant."""
-        self.constants = {name: found.state for name, found in analysis.maps.items() if is_constant(found.state).any()}
-
-
-def plan_claims(plan: Plan, trace: Trace) -> Mapping[str, Claim]:
-    """The claims of an export whose channels were removed as `plan` says, by value."""
+def plan_claims(
+    plan: Plan,
+    constants: Mapping[str, FloatArray],
+    narrowed: Mapping[str, tuple[int, int, IntArray]],
+    replaced: Collection[str],
+) -> Mapping[str, Claim]:
+    """The claims of an export whose channels were removed as `plan` says, by value. The rest is what passes did before,
+    as `Changes` has it."""
     claims: dict[str, Claim] = {}
     for name, emission in plan.emissions.items():
         found = plan.analysis.maps.get(name)
-        if found is None or name in trace.replaced or not emission.size:  # of what is gone there is nothing to claim
+        if found is None or name in replaced or not emission.size:  # of what is gone there is nothing to claim
             continue
         live = plan.emitted.live[found.labels.ravel()[emission]]
-        sizes, held = _original(emission, found.shape, trace.narrowed.get(name))
+        sizes, held = _original(emission, found.shape, narrowed.get(name))
         whole = live.all() and is_full(held, sizes)
-        claims[name] = Claim(sizes, None if whole else np.where(live, held, -1), _constants(trace, name, sizes))
+        claims[name] = Claim(sizes, None if whole else np.where(live, held, -1), _constants(constants.get(name), sizes))
     return claims
 
 
@@ -59,8 +46,7 @@ def _original(
     return sizes, np.asarray(np.ravel_multi_index(index, sizes), np.int64)
 
 
-def _constants(trace: Trace, name: str, sizes: tuple[int, ...]) -> FloatArray | None:
-    state = trace.constants.get(name)
+def _constants(state: FloatArray | None, sizes: tuple[int, ...]) -> FloatArray | None:
     if state is None or state.shape != sizes:
         return None
     return np.where(is_constant(state), state, np.nan)

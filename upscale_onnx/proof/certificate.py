@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +12,7 @@ import numpy as np
 from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import archive_bytes
 from upscale_onnx.model.stream import pieces
 from upscale_onnx.results import Certificate, Claim, Result
 from upscale_onnx.types import Array
@@ -40,18 +39,6 @@ def certify(result: Result) -> Certificate:
 def certificate_bytes(certificate: Certificate) -> bytes:
     """The certificate as the bytes of an .npz file: one array of JSON text, and the arrays of all claims."""
     return archive_bytes(_arrays(certificate))
-
-
-def archive_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """The bytes of an .npz file with `arrays`. They are the same for the same arrays."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            content = io.BytesIO()
-            np.lib.format.write_array(content, array, allow_pickle=False)
-            # np.savez would write the current time.
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue(), zipfile.ZIP_DEFLATED)
-    return file.getvalue()
 
 
 def _arrays(certificate: Certificate) -> dict[str, Array]:

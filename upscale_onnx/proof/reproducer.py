@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from upscale_onnx.files.arrays import archive_bytes
 from upscale_onnx.files.publish import new_files
-from upscale_onnx.proof.certificate import archive_bytes
 from upscale_onnx.proof.local import Proof
 from upscale_onnx.proof.outcome import Outcome
 from upscale_onnx.proof.regions import cut_model

@@ -16,11 +16,11 @@ from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.constants import find_constants
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Flow
-from upscale_onnx.channels.folding import FoldingBudget, most_elements
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import Room, check_pattern_room, check_room
 from upscale_onnx.errors import Reason
 from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.model.folding_budget import FoldingBudget, most_elements
 
 MEGABYTE = 2**20
 Attrs = dict[str, Any]

@@ -29,10 +29,12 @@ _OF_FIRST = frozenset(
 
 
 class FoldingBudget:
-    """The bytes that results may still take. weight_bytes: what the model itself holds."""
+    """The bytes that results may still take. weight_bytes: what the model itself holds. most: elements that the results
+    of one operator may have."""
 
-    def __init__(self, weight_bytes: int) -> None:
+    def __init__(self, weight_bytes: int, most: float = math.inf) -> None:
         self._left = _ALWAYS_BYTES + _TIMES_WEIGHTS * weight_bytes
+        self._most = most
 
     def allows(self, op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Array | None]) -> bool:
         """Whether an operator may be evaluated on `inputs`, None where one is left out.
@@ -42,7 +44,8 @@ class FoldingBudget:
         arrays = [array for array in inputs if array is not None]
         if not inputs or inputs[0] is None:
             return False
-        return most_elements(op_type, attrs, inputs[0], inputs, arrays) * _width(op_type, attrs, arrays) <= self._left
+        count = most_elements(op_type, attrs, inputs[0], inputs, arrays)
+        return count <= self._most and count * _width(op_type, attrs, arrays) <= self._left
 
     def take(self, outputs: Sequence[Array], inputs: Sequence[Array | None]) -> None:
         """Count what is newly held: not what shares the memory of an input."""

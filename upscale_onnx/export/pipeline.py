@@ -1,0 +1,73 @@
+"""The passes that make an export, in order: what `pipeline_of` prints is what runs."""
+
+from __future__ import annotations
+
+from upscale_onnx.export.recipes import Making
+from upscale_onnx.passes.absorb_pixel_shuffles import AbsorbPixelShuffles
+from upscale_onnx.passes.absorb_shuffles import AbsorbShuffles
+from upscale_onnx.passes.contract import Pass
+from upscale_onnx.passes.fold_constants import FoldConstants
+from upscale_onnx.passes.hold_weights import HoldWeights
+from upscale_onnx.passes.merge_selections import MergeSelections
+from upscale_onnx.passes.narrow_producers import NarrowProducers
+from upscale_onnx.passes.pipeline import Pipeline, with_added
+from upscale_onnx.passes.remove_channels import RemoveChannels
+from upscale_onnx.passes.remove_unread import RemoveUnread
+from upscale_onnx.passes.rewrite import Rewrite
+from upscale_onnx.passes.select_channels import SelectChannels
+from upscale_onnx.passes.split_producers import SplitProducers
+from upscale_onnx.passes.store_weights import StoreWeights
+from upscale_onnx.plan.arrange import arrange
+from upscale_onnx.plan.narrowing import narrowings
+from upscale_onnx.plan.plan import Plan, settled_plan
+from upscale_onnx.plan.planner import plan_selections, selected
+from upscale_onnx.plan.selection import Demand, partial_demands
+from upscale_onnx.plan.splitting import plan_splits
+
+# Edits that make a graph easier to see through: what one of them changes may be seen through by another.
+_PREPARATION = Pipeline(
+    (AbsorbShuffles(), AbsorbPixelShuffles(), FoldConstants(), MergeSelections(), RemoveUnread()), repeats=True
+)
+
+
+def pipeline_of(making: Making, held: frozenset[str] = frozenset()) -> Pipeline:
+    """All that is done to a graph for the export that `making` asks for, in which the weights `held` stay whole."""
+    holding = (HoldWeights(held),) if held else ()
+    return with_added(Pipeline((*holding, _PREPARATION, *_selecting(making), *_removing(making))))
+
+
+def preparation() -> Pipeline:
+    """What every export begins with; weights stay as they are."""
+    return with_added(Pipeline((_PREPARATION,)))
+
+
+def _selecting(making: Making) -> tuple[Pass, ...]:
+    """The passes that decide what consumers are handed."""
+    recipe, costs = making.recipe, making.known_costs
+    passes: list[Pass] = []
+    if recipe.selects == "planned":
+        passes.append(NarrowProducers(lambda now: narrowings(now.analysis, costs)))
+    if recipe.selects == "planned" and recipe.splits:
+        splits = SplitProducers(lambda now: plan_splits(now.analysis, now.shapes, costs, making.without))
+        passes += [splits, RemoveUnread()]
+    if recipe.selects != "none":
+        passes += [SelectChannels(lambda now: _selections(making, now)), RemoveUnread()]
+    return tuple(passes)
+
+
+def _selections(making: Making, now: Rewrite) -> tuple[Demand, ...]:
+    if making.recipe.selects == "all":
+        return partial_demands(now.analysis)
+    return selected(now.analysis, plan_selections(now.analysis, now.shapes, making.known_costs), making.without)
+
+
+def _removing(making: Making) -> tuple[Pass, ...]:
+    """The passes after which nothing is left of what nobody demands."""
+    removal = RemoveChannels(lambda now: plan_of(making, now))
+    return removal, MergeSelections(), RemoveUnread(), StoreWeights()
+
+
+def plan_of(making: Making, now: Rewrite) -> Plan:
+    """The plan of the channels that go, once all selections are in place."""
+    rank = arrange(now.analysis) if making.recipe.reorders else None
+    return settled_plan(now.analysis, making.recipe.align, rank)

@@ -1,0 +1,152 @@
+"""What is known before a run: constant tensors, and vectors of sizes that are known in part.
+
+Nothing is folded into a graph here: a weight behind an Identity or a shape behind Shape-Gather-Concat is only
+*known*. Whoever reads a graph, in whatever form, shows its nodes in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from upscale_onnx.model.content import Encoded, decoded
+from upscale_onnx.model.folding_budget import FoldingBudget
+from upscale_onnx.model.shape_entries import known_entries
+from upscale_onnx.types import Array, Dims
+
+# Operators through which constants are followed. Dequantisation is not among them: looking through
+# it would turn a quantised weight into a float one.
+_FOLDED = frozenset(
+    "Identity Cast Transpose Reshape Squeeze Unsqueeze Flatten Concat Slice Gather Add Sub Mul Div Neg Sqrt "  # noqa: SIM905
+    "Reciprocal Pow Range Expand Equal Where Floor Ceil Min Max ReduceProd Not And Or Tile "
+    "ConstantOfShape Split ScatterND Abs Exp Greater Less Mod Sign Size GreaterOrEqual LessOrEqual Round Log Sin Cos "
+    "Tanh Sigmoid Relu Clip Softmax CumSum Trilu GatherND ReduceMean ReduceSum ReduceMin ReduceMax ReduceL1 ReduceL2 "
+    "ReduceSumSquare BatchNormalization Conv MatMul Gemm".split()
+)
+KINDS = "fiub"
+
+# What an operator makes of its inputs, None where one is left out; None where that cannot be computed.
+Compute = Callable[[Sequence[Array | None]], Sequence[Array] | None]
+
+
+class Constants:
+    """Constant tensors and partly known shape vectors of one graph, by name.
+
+    weight_bytes: what the constants that the graph itself holds take. budget: what more may be computed of them.
+    """
+
+    def __init__(self) -> None:
+        self._arrays: dict[str, Array] = {}
+        self._shapes: dict[str, Dims] = {}
+        self._scalars: set[str] = set()
+        self._lazy: dict[str, Encoded] = {}
+        self.from_shape: set[str] = set()
+        self.weight_bytes = 0
+        self.budget = FoldingBudget(0)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._arrays or name in self._lazy
+
+    def array(self, name: str) -> Array | None:
+        """The constant called `name`, None where it is not one. A large weight that nobody holds is decoded anew."""
+        lazy = self._lazy.get(name)
+        return self._arrays.get(name) if lazy is None else decoded(lazy)
+
+    def dims(self, name: str) -> tuple[int, ...] | None:
+        """The shape of the constant called `name`, None where it is not one; nothing is decoded."""
+        if name in self._lazy:
+            return tuple(self._lazy[name].tensor.dims)
+        return tuple(self._arrays[name].shape) if name in self._arrays else None
+
+    def shape_value(self, name: str) -> Dims | None:
+        """Entries of the integer vector (or scalar, as one entry) called `name`, as far as known."""
+        if name in self._shapes:
+            return self._shapes[name]
+        array = self.array(name) if name in self else None
+        if array is None or array.ndim > 1 or array.dtype.kind not in "iu":
+            return None
+        return tuple(int(x) for x in array.ravel())
+
+    def entries(self, name: str) -> Dims | None:
+        """As `shape_value`, of a vector of booleans too."""
+        array = self._arrays.get(name)
+        if array is not None and array.dtype.kind == "b" and array.ndim <= 1:
+            return tuple(int(x) for x in array.ravel())
+        return self.shape_value(name) if name else None
+
+    def add(self, name: str, array: Array) -> None:
+        """Take `array` for the value of `name`."""
+        self._arrays[name] = array
+
+    def add_encoded(self, name: str, weight: Encoded) -> None:
+        """Take `weight`, which is decoded when it is asked for, for the value of `name`."""
+        self._lazy[name] = weight
+
+    def visit(
+        self,
+        op_type: str,
+        attrs: Mapping[str, Any],
+        inputs: Sequence[str],
+        outputs: Sequence[str],
+        dims: Mapping[str, Dims],
+        compute: Compute,
+    ) -> None:
+        """Find what is known of the outputs of a node of the default domain.
+
+        attrs: as `known_entries` takes them. dims: of values, as they are inferred.
+        """
+        # Attributes that contradict one another get past the checker; nothing is known of such a node.
+        with contextlib.suppress(ValueError, IndexError, KeyError, TypeError, ArithmeticError):
+            if op_type == "Shape":
+                source = dims.get(inputs[0])
+                if source is not None:
+                    self._add_entries(outputs[0], source[attrs.get("start", 0) : attrs.get("end")])
+            elif op_type in _FOLDED and all(not name or name in self for name in inputs):
+                self._fold(op_type, attrs, inputs, outputs, compute)
+            elif op_type in _FOLDED:
+                entries = known_entries(op_type, attrs, [self.entries(name) for name in inputs])
+                if entries is not None:
+                    dtype = np.bool_ if op_type == "Equal" else np.int64
+                    self._add_entries(outputs[0], entries, self._is_scalar(op_type, inputs), dtype)
+
+    def _fold(
+        self, op_type: str, attrs: Mapping[str, Any], inputs: Sequence[str], outputs: Sequence[str], compute: Compute
+    ) -> None:
+        arrays = [self.array(name) if name else None for name in inputs]
+        if not self.budget.allows(op_type, attrs, arrays):
+            return
+        results = compute(arrays)
+        if results is None or any(value.dtype.kind not in KINDS for value in results):
+            return
+        self.budget.take(results, arrays)
+        self._arrays.update(zip(outputs, results, strict=True))
+        if any(name in self.from_shape for name in inputs):
+            self.from_shape.update(outputs)
+
+    def _add_entries(self, name: str, entries: Dims, scalar: bool = False, dtype: type = np.int64) -> None:
+        self.from_shape.add(name)
+        if scalar:
+            self._scalars.add(name)
+        if all(isinstance(entry, int) for entry in entries):
+            self._arrays[name] = np.asarray(entries[0] if scalar else entries, dtype)
+            return
+        self._shapes[name] = entries
+
+    def _is_scalar(self, op_type: str, inputs: Sequence[str]) -> bool:
+        """Whether what a partly known vector goes through leaves a scalar."""
+        if op_type == "Gather":
+            return self.dims(inputs[1]) == ()
+        if op_type in ("Squeeze", "Reshape", "Unsqueeze", "Concat", "Slice", "ConstantOfShape"):
+            return bool(op_type == "Squeeze" or (op_type == "Reshape" and self.dims(inputs[1]) == (0,)))
+        return all(name in self._scalars or self.dims(name) == () for name in inputs)
+
+
+def constant_value(attrs: Mapping[str, Any], tensor: Array | None) -> Array | None:
+    """The value of a Constant node with these attributes. tensor: that of the attribute "value", if there is one."""
+    for key, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64)):
+        if key in attrs:
+            return np.asarray(attrs[key], dtype)
+    return np.asarray(attrs["value_ints"], np.int64) if "value_ints" in attrs else tensor
