@@ -104,7 +104,7 @@ LAYERS = {
     "report": {"errors", "files", "results"},
     "unstructured": {"errors", "masks", "model", "options"},
     "sensitivity": {"errors", "masks", "measures", "options", "prune", "results"},
-    "paper": {"compat", "errors", "masks", "measures", "model", "options", "pipeline", "prune", "results", "runtime"},
+    "paper": {"compat", "errors", "measures", "model", "options", "pipeline", "prune", "results", "runtime"},
     "cli": {
         "costs",
         "errors",
@@ -116,6 +116,7 @@ LAYERS = {
         "paper",
         "pipeline",
         "proof",
+        "prune",
         "report",
         "results",
         "runtime",

@@ -1,12 +1,8 @@
-"""Arrays as people hand them over, as inputs of a model, and as a file for as long as something needs one."""
+"""Arrays as people hand them over, as inputs of a model."""
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -48,19 +44,3 @@ def named_inputs(model: onnx.ModelProto, inputs: Sequence[Any] | Mapping[str, An
             arrays[name] = array.astype(dtype)
     check_inputs(arrays, model)
     return arrays
-
-
-@contextlib.contextmanager
-def array_file(arrays: str | Mapping[str, Any] | None) -> Iterator[str | None]:
-    """The path of an .npz with `arrays`, which is gone afterwards; a path or None as it is."""
-    if arrays is None or isinstance(arrays, str):
-        yield arrays
-        return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "arrays.npz"
-        # numpy.savez takes names as keywords and so trips over an input that is called "file".
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, value in arrays.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, to_array(value), allow_pickle=False)
-        yield str(path)

@@ -7,11 +7,8 @@ object `{"pruned": [indices]}` or `{"kept": [entries]}` with an optional `"side"
 
 from __future__ import annotations
 
-import io
-import json
 import os
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -20,7 +17,6 @@ import numpy as np
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.arrays import read_arrays
-from upscale_onnx.files.publish import write_whole
 from upscale_onnx.files.reading import read_json, shortened
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, BoolArray
@@ -71,19 +67,6 @@ def read_masks(path: str | os.PathLike[str]) -> tuple[ChannelMask, ...]:
         return tuple(masks)
     except ArgumentError as error:
         raise ArgumentError(f"{file}: {error}") from error
-
-
-def write_masks(path: str | os.PathLike[str], masks: Iterable[ChannelMask]) -> None:
-    """Write `masks` to `path`; `read_masks` returns the same.
-
-    Raises: ArgumentError where the file cannot be written, its name ends in neither .npz nor .json, or an
-    .npz is asked to hold indices, for which the number of channels is needed.
-    """
-    file = Path(path)
-    writer = {".npz": _npz_bytes, ".json": _json_bytes}.get(file.suffix.lower())
-    if writer is None:
-        raise ArgumentError(f"{file}: a mask file ends in .npz or .json")
-    write_whole(writer(file, tuple(masks)), file)
 
 
 def _read_npz(file: Path) -> Iterator[ChannelMask]:
@@ -138,28 +121,3 @@ def _indices(key: str, value: object) -> tuple[int, ...]:
 def _split_key(key: str) -> tuple[str, Side | None]:
     weight, at, side = key.rpartition("@")
     return (weight, cast(Side, side)) if at and side in _SIDES else (key, None)
-
-
-def _key(mask: ChannelMask) -> str:
-    return mask.weight if mask.side is None else f"{mask.weight}@{mask.side}"
-
-
-def _npz_bytes(file: Path, masks: tuple[ChannelMask, ...]) -> bytes:
-    listed = next((mask.weight for mask in masks if mask.kept is None), None)
-    if listed is not None:
-        raise ArgumentError(f"{file}: the mask of {listed!r} is a list of indices: write a .json")
-    content = io.BytesIO()
-    # numpy.savez takes names as keywords and so trips over a weight that is called "file".
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for mask in masks:
-            with archive.open(f"{_key(mask)}.npy", "w") as member:
-                np.lib.format.write_array(member, np.array(mask.kept, dtype=np.bool_))
-    return content.getvalue()
-
-
-def _json_bytes(file: Path, masks: tuple[ChannelMask, ...]) -> bytes:
-    del file
-    content: Mapping[str, object] = {
-        _key(m): list(map(int, m.kept)) if m.kept is not None else {"pruned": list(m.pruned or ())} for m in masks
-    }
-    return (json.dumps(content, indent=1) + "\n").encode()

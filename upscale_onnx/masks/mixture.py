@@ -7,14 +7,11 @@ Then what both lose is compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from upscale_onnx.masks.aware.predicted import Predictor
-from upscale_onnx.types import BoolArray
-
-Masks: TypeAlias = Mapping[str, BoolArray]
+from upscale_onnx.masks.pools import Masks
 
 _MOST_AMOUNT = 0.95
 _HALVINGS = 6

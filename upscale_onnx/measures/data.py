@@ -14,7 +14,7 @@ from upscale_onnx.measures.measure import Distance, Place, Top1
 from upscale_onnx.runtime.inputs import Inputs, feasible_inputs, input_specs
 from upscale_onnx.runtime.samples import load_calibration
 from upscale_onnx.runtime.sessions import make_session, run
-from upscale_onnx.types import IntArray
+from upscale_onnx.types import Data, IntArray
 
 _BATCH = 50
 _TRIALS = 8
@@ -58,15 +58,15 @@ def labelled(
 
 
 def unlabelled(
-    model: ModelProto, path: str | None = None, *, limit: int, seed: int = 0, place: Place | None = None
+    model: ModelProto, data: Data | None = None, *, limit: int, seed: int = 0, place: Place | None = None
 ) -> Distance:
-    """The distance of outputs on about `limit` samples of the .npz at `path`, or on a few random ones.
+    """The distance of outputs on about `limit` samples of `data`, or on a few random ones.
 
     Raises:
-        ArgumentError: the file cannot be read, or does not fit. ModelError: no inputs are found for the model.
+        ArgumentError: the data cannot be read, or do not fit. ModelError: no inputs are found for the model.
     """
-    if path is not None:
-        batches = load_calibration(path, model)
+    if data is not None:
+        batches = load_calibration(data, model)
         size = max((array.shape[0] for array in batches[0].values() if array.ndim), default=1)
         return Distance.of(model, batches[: max(limit // size, 1)], place)
     device = place or Place()

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.options import Options
 from upscale_onnx.options.options import option_name
-from upscale_onnx.options.ranges import Range
+from upscale_onnx.options.ranges import Kind, Range
 
 
 def check_options(options: Options) -> None:
@@ -43,7 +43,7 @@ def _fits(value: Any, hint: Any) -> bool:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         base, limit = parts
-        return _fits(value, base) and limit.accepts(value)
+        return (isinstance(limit, Kind) or _fits(value, base)) and bool(limit.accepts(value))
     if origin is Literal:
         return isinstance(value, str) and value in parts
     if origin in _UNIONS:
@@ -63,7 +63,7 @@ def _described(hint: Any) -> str:
         return _PLAIN[hint][1]
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        limit: Range = parts[1]
+        limit: Range | Kind = parts[1]
         return limit.wanted
     if origin is Literal:
         return " or ".join(map(repr, parts))

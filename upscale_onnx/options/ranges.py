@@ -1,4 +1,4 @@
-"""The ranges of numbers that options take, on the command line as in Python."""
+"""The ranges of numbers, and the types of other values, that options take, on the command line as in Python."""
 
 from __future__ import annotations
 
@@ -13,6 +13,18 @@ class Range:
 
     wanted: str
     accepts: Callable[[float], bool]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Values of some types that an option takes, in words and as a test."""
+
+    wanted: str
+    types: tuple[type, ...]
+
+    def accepts(self, value: object) -> bool:
+        """Whether `value` is of one of the types."""
+        return isinstance(value, self.types)
 
 
 NATURAL = Range("an integer of at least 0", lambda value: value >= 0)

@@ -9,13 +9,11 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from upscale_onnx.masks.pools import Scores
+from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets, weight_uses
 from upscale_onnx.options import Side
 from upscale_onnx.plan.standing import Standing
 from upscale_onnx.types import BoolArray, IntArray
-
-Masks = dict[str, BoolArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +35,7 @@ class Pruned:
 def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> Masks:
     """By weight, which channels of `side` (True = kept) are not zero in `masked`, or were zero in `dense` as well."""
     before, after = constant_tensors(dense), constant_tensors(masked)
-    kept: Masks = {}
+    kept: dict[str, BoolArray] = {}
     for target in mask_targets(dense):
         if target.axis(side) is not None and target.weight in after:
             gone = _zero(after[target.weight], target, side) & ~_zero(before[target.weight], target, side)
@@ -48,7 +46,7 @@ def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> M
 def with_standing(kept: Masks, model: onnx.ModelProto, left: Standing, side: Side) -> Masks:
     """`kept`, and those channels besides that an export of `model` leaves in every layer that uses the weight."""
     uses, there = weight_uses(model), left.reads if side == "input" else left.creates
-    grown: Masks = {}
+    grown: dict[str, BoolArray] = {}
     for weight, mask in kept.items():
         used = [_marked(mask.size, there.get(name)) for name in uses.get(weight, ())]
         grown[weight] = mask | np.logical_and.reduce(used) if used else mask

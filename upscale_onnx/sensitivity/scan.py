@@ -19,7 +19,7 @@ from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors
 from upscale_onnx.measures.measure import Measure
 from upscale_onnx.options import Options, PruneOptions
-from upscale_onnx.prune.calibration_data import calibrated_model
+from upscale_onnx.prune.prune import prune
 from upscale_onnx.results import KeptChannels
 from upscale_onnx.types import Array, Progress
 
@@ -104,7 +104,7 @@ def scan(
     variant = ModelProto()
     variant.CopyFrom(model)
     for round_, amount in enumerate(steps):
-        masked, _ = calibrated_model(model, wanted.replaced(amount=amount, masks="flat"))
+        masked = prune(model, wanted.replaced(amount=amount, masks="flat")).model
         for number, target in enumerate(targets):
             if progress is not None:
                 progress(target.weight, (round_ * len(targets) + number) / (len(steps) * len(targets)))

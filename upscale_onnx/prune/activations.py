@@ -10,8 +10,12 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
-from upscale_onnx.masks.targets import MaskTarget, mask_targets
+from upscale_onnx.masks.mask_model import weight_array
+from upscale_onnx.masks.pools import Scores
+from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
 from upscale_onnx.options import Side
+from upscale_onnx.prune.evidence import Evidence
+from upscale_onnx.runtime.activations import value_batches
 from upscale_onnx.types import Array, FloatArray
 
 # What stands between a layer and the activation whose values speak for the layer's channels.
@@ -27,6 +31,24 @@ class Observed:
 
     value: str
     axis: int
+
+
+def activation_scores(criterion: ActivationCriterion, evidence: Evidence) -> Scores:
+    """By weight, one score per channel, of those whose channels `observed` finds in one value."""
+    model, side, targets = evidence.model, evidence.side, evidence.targets
+    places = {weight: place for weight, place in observed(model, side).items() if weight in targets}
+    gauges = {place: Gauge(criterion, place.axis) for place in places.values()}
+    names = list(dict.fromkeys(place.value for place in gauges))
+    for values in value_batches(model, names, evidence.batches, evidence.threads):
+        for place, gauge in gauges.items():
+            gauge.add(values[place.value])
+    tensors = constant_tensors(model)
+    scores = {}
+    for weight, place in places.items():
+        axis = targets[weight].axis(side)
+        assert axis is not None
+        scores[weight] = gauges[place].scores(weight_array(tensors[weight]), axis)
+    return scores
 
 
 def observed(model: onnx.ModelProto, side: Side) -> dict[str, Observed]:
