@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import onnx
 
@@ -10,7 +11,7 @@ from upscale_onnx.masks.pools import Scores
 from upscale_onnx.options import Options
 from upscale_onnx.prune.checks import check_masks
 from upscale_onnx.prune.prune import prune
-from upscale_onnx.prune.scoring import scorer
+from upscale_onnx.prune.scoring import scores_of
 from upscale_onnx.prune.strategies import strategy_of
 from upscale_onnx.prune.task import Judge, Task
 
@@ -29,7 +30,7 @@ def task(
     score: Callable[[onnx.ModelProto], Scores] | None = None,
 ) -> Task:
     """What a strategy is asked where there is no calibration data; score: in place of the criterion."""
-    return Task(model, options, score or scorer(options, (), model), judge)
+    return Task(model, options, score or partial(scores_of, options=options, batches=()), judge)
 
 
 def masked_by(task: Task) -> tuple[onnx.ModelProto, int]:

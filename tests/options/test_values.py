@@ -52,10 +52,16 @@ def test_samples_are_told_apart_by_identity_and_cannot_be_written_into() -> None
 @pytest.mark.parametrize(
     ("wrong", "complaint"),
     [
-        ({"profile": {"w": 2.0}}, "profile is {'w': 2.0}: it takes text or a mapping of weights' names to shares"),
+        (
+            {"profile": {"w": 2.0}},
+            "profile is Profile({'w': 2.0}): it takes text or a mapping of weights' names to shares",
+        ),
         ({"profile": 0.5}, "profile is 0.5: it takes text or a mapping"),
         ({"inputs": {"x": [1, 2]}}, "inputs is {'x': [1, 2]}: it takes text or a mapping of arrays or None"),
-        ({"calibration": {"x": X, "z": X}, "amount": 0.3}, "the arrays given: 'z' is no input; the model's inputs are 'x'"),
+        (
+            {"calibration": {"x": X, "z": X}, "amount": 0.3},
+            "the arrays given: 'z' is no input; the model's inputs are 'x'",
+        ),
         ({"calibration": X[:, :2], "amount": 0.3}, "the arrays given: 'x' has shape (1, 2, 8, 8)"),
         ({"inputs": {"x": X[0]}, "verify": True}, "the arrays given: 'x' has shape (3, 8, 8)"),
         ({"profile": {"nobody": 0.5}}, "the profile given: no layer that can be pruned has a weight 'nobody'"),

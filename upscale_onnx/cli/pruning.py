@@ -9,7 +9,6 @@ from upscale_onnx.cli.arguments import criterion_name, factor, fraction, loss, p
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Method, PruneOptions, Repair, Schedule, Scope, Side
 from upscale_onnx.prune.criteria import CRITERIA
-from upscale_onnx.prune.strategies import MASKS
 
 _GOALS = ("amount", "latency", "params", "macs", "compression", "profile")
 # What a mask file leaves open.
@@ -128,7 +127,7 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
 def _add_layers(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--masks",
-        choices=MASKS,
+        metavar="NAME",
         help="flat: the amount of each layer, whatever comes of it; filled: without channels that would stay in place "
         "anyway; aware: of all layers together, where it saves most time (default: aware where speed is preferred and "
         "nothing else says how much each layer loses, else filled)",

@@ -12,9 +12,9 @@ import onnx
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.measures.labelled_images import Images, open_images
+from upscale_onnx.measures.labelled_images import open_images
 from upscale_onnx.model import load_model
-from upscale_onnx.runtime.inputs import Inputs, InputSpec, input_specs
+from upscale_onnx.runtime.inputs import Inputs, input_specs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.types import Array, Dims, IntArray, Progress
@@ -64,57 +64,43 @@ class Accuracy:
     images: int
 
 
-@dataclass(frozen=True, eq=False)
-class LabelledBatches:
-    """Labelled images in batches that a model can run; where it fixes their size, images are repeated to fill the last.
+def labelled_batches(
+    model: onnx.ModelProto,
+    data: str | os.PathLike[str],
+    preprocessing: Preprocessing | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> tuple[int, Iterator[tuple[Inputs, IntArray]]]:
+    """How many images in `data` are taken, and batches of them that `model` can run, with the labels of the first
+    samples of each: where the model fixes their number, images are repeated to fill the last.
 
-    places: of the images that are taken, in order.
+    data: as `labelled_images.open_images` takes it. limit: take that many, drawn with `seed`.
+
+    Raises:
+        ArgumentError: the data cannot be read, or does not fit. ModelError: the model has several inputs.
     """
+    chosen, specs = preprocessing or Preprocessing(), input_specs(model)
+    if len(specs) != 1:
+        raise ModelError(f"the model has {len(specs)} inputs: only models of one input can be evaluated")
+    (spec,) = specs
+    images = open_images(data, chosen.size, spec.name, _colours(spec.dims, chosen.layout))
+    order = np.arange(images.labels.size)
+    if limit is not None and limit < order.size:
+        order = np.sort(np.random.default_rng(seed).permutation(order.size)[:limit])
+    if not order.size:
+        raise ArgumentError(f"{data}: holds no images")
+    fixed = spec.dims[0] if spec.dims and isinstance(spec.dims[0], int) else None
 
-    images: Images
-    places: NDArray[np.intp]
-    spec: InputSpec
-    preprocessing: Preprocessing
-    where: str
-
-    @classmethod
-    def of(
-        cls,
-        model: onnx.ModelProto,
-        data: str | os.PathLike[str],
-        preprocessing: Preprocessing | None = None,
-        limit: int | None = None,
-        seed: int = 0,
-    ) -> LabelledBatches:
-        """Those for `model` in `data`, as `labelled_images.open_images` takes it. limit: so many, drawn with `seed`.
-
-        Raises:
-            ArgumentError: the data cannot be read, or holds nothing. ModelError: the model has several inputs.
-        """
-        chosen, specs = preprocessing or Preprocessing(), input_specs(model)
-        if len(specs) != 1:
-            raise ModelError(f"the model has {len(specs)} inputs: only models of one input can be evaluated")
-        images = open_images(data, chosen.size, specs[0].name, _colours(specs[0].dims, chosen.layout))
-        places = np.arange(images.labels.size)
-        if limit is not None and limit < places.size:
-            places = np.sort(np.random.default_rng(seed).permutation(places.size)[:limit])
-        if not places.size:
-            raise ArgumentError(f"{data}: holds no images")
-        return cls(images, places, specs[0], chosen, str(data))
-
-    def __iter__(self) -> Iterator[tuple[Inputs, IntArray]]:
-        """Each batch, and the labels of its first samples; others only fill it.
-
-        Raises: ArgumentError where images do not fit, or differ in size.
-        """
-        fixed = self.spec.dims[0] if self.spec.dims and isinstance(self.spec.dims[0], int) else None
-        for start in range(0, self.places.size, fixed or _BATCH):
-            places = self.places[start : start + (fixed or _BATCH)]
-            pieces = [self.images.read(first, stop) for first, stop in _runs(np.resize(places, fixed or places.size))]
+    def batches() -> Iterator[tuple[Inputs, IntArray]]:
+        for start in range(0, order.size, fixed or _BATCH):
+            places = order[start : start + (fixed or _BATCH)]
+            pieces = [images.read(first, stop) for first, stop in _runs(np.resize(places, fixed or places.size))]
             if len({piece.shape[1:] for piece in pieces}) > 1:
-                raise ArgumentError(f"{self.where}: images differ in size: give the size to bring them to")
-            x = self.preprocessing.apply(np.concatenate(pieces)).astype(self.spec.dtype or np.float32)
-            yield {self.spec.name: x}, self.images.labels[places]
+                raise ArgumentError(f"{data}: images differ in size: give the size to bring them to")
+            x = chosen.apply(np.concatenate(pieces)).astype(spec.dtype or np.float32)
+            yield {spec.name: x}, images.labels[places]
+
+    return order.size, batches()
 
 
 def evaluate(
@@ -136,16 +122,15 @@ def evaluate(
         ArgumentError: the data cannot be read, or does not fit. ModelError: the model cannot be read or run.
     """
     loaded = load_model(model)
-    batches = LabelledBatches.of(loaded, data, preprocessing, limit, seed)
+    count, batches = labelled_batches(loaded, data, preprocessing, limit, seed)
     session = make_session(loaded, provider=provider, threads=threads)
-    output, count = loaded.graph.output[0].name, batches.places.size
     found, done = np.zeros(2, np.int64), 0
     for inputs, labels in batches:
         if progress is not None:
             progress("evaluate", done / count)
-        found += hits(np.asarray(run(session, inputs, [output])[0]), labels)
+        found += hits(np.asarray(run(session, inputs, [loaded.graph.output[0].name])[0]), labels)
         done += labels.size
-    return Accuracy(float(found[0] / count), float(found[1] / count), int(count))
+    return Accuracy(float(found[0] / count), float(found[1] / count), count)
 
 
 def hits(scores: Array, labels: IntArray) -> IntArray:

@@ -6,7 +6,7 @@ import os
 
 from onnx import ModelProto
 
-from upscale_onnx.measures.accuracy import LabelledBatches, Preprocessing
+from upscale_onnx.measures.accuracy import Preprocessing, labelled_batches
 from upscale_onnx.measures.measure import Distance, Place, Top1
 from upscale_onnx.runtime.inputs import feasible_inputs
 from upscale_onnx.runtime.samples import load_calibration
@@ -32,7 +32,7 @@ def labelled(
     Raises:
         ArgumentError: the data cannot be read, or does not fit. ModelError: the model is no classifier of images.
     """
-    return Top1.of(model, list(LabelledBatches.of(model, data, preprocessing, limit, seed)), place)
+    return Top1.of(model, list(labelled_batches(model, data, preprocessing, limit, seed)[1]), place)
 
 
 def unlabelled(

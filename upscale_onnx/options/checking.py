@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import types
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import fields
 from functools import cache
 from numbers import Integral, Real
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.options import Options
 from upscale_onnx.options.options import option_name
-from upscale_onnx.options.ranges import Kind, Range
+from upscale_onnx.options.ranges import Range
 
 
 def check_options(options: Options) -> None:
@@ -43,13 +43,15 @@ def _fits(value: Any, hint: Any) -> bool:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         base, limit = parts
-        return (isinstance(limit, Kind) or _fits(value, base)) and bool(limit.accepts(value))
+        return _fits(value, base) and bool(limit.accepts(value))
     if origin is Literal:
         return isinstance(value, str) and value in parts
     if origin in _UNIONS:
         return any(_fits(value, part) for part in parts)
-    if origin is not tuple:
+    if origin is Callable:
         return callable(value)
+    if origin is not tuple:
+        return isinstance(value, origin or hint)
     if not isinstance(value, (tuple, list)):
         return False
     if parts[-1] is Ellipsis:
@@ -63,7 +65,7 @@ def _described(hint: Any) -> str:
         return _PLAIN[hint][1]
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        limit: Range | Kind = parts[1]
+        limit: Range = parts[1]
         return limit.wanted
     if origin is Literal:
         return " or ".join(map(repr, parts))

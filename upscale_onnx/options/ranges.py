@@ -1,30 +1,19 @@
-"""The ranges of numbers, and the types of other values, that options take, on the command line as in Python."""
+"""The ranges of numbers that options take, on the command line as in Python."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers that an option takes, in words and as a test. Not a number (NaN) is in none."""
+    """Values that an option takes, in words and as a test. Not a number (NaN) is in none."""
 
     wanted: str
-    accepts: Callable[[float], bool]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Values of some types that an option takes, in words and as a test."""
-
-    wanted: str
-    types: tuple[type, ...]
-
-    def accepts(self, value: object) -> bool:
-        """Whether `value` is of one of the types."""
-        return isinstance(value, self.types)
+    accepts: Callable[[Any], bool]
 
 
 NATURAL = Range("an integer of at least 0", lambda value: value >= 0)

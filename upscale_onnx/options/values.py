@@ -7,7 +7,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 import numpy as np
 
-from upscale_onnx.options.ranges import Kind
+from upscale_onnx.options.ranges import Range
 from upscale_onnx.types import Array, Data
 
 T = TypeVar("T")
@@ -53,23 +53,24 @@ class Samples(_Frozen[Array]):
 
 
 def settled_profile(value: Any) -> Any:
-    """A mapping of names to shares as a `Profile`, anything else as it is."""
-    if isinstance(value, Profile) or not isinstance(value, Mapping):
-        return value
-    fits = all(isinstance(name, str) and isinstance(s, int | float) and 0 <= s <= 1 for name, s in value.items())
-    return Profile({name: float(share) for name, share in value.items()}) if fits else value
+    """A mapping as a `Profile`, anything else as it is."""
+    return Profile(value) if isinstance(value, Mapping) and not isinstance(value, Profile) else value
 
 
 def settled_data(value: Any) -> Any:
-    """A mapping of names to arrays as `Samples`, an array as those of the only input, anything else as it is."""
+    """A mapping of arrays as `Samples`, an array as those of the only input, anything else as it is."""
     named = {"x": value} if isinstance(value, np.ndarray) else value
     if isinstance(named, Samples) or not isinstance(named, Mapping):
         return value
-    fits = all(isinstance(name, str) and isinstance(array, np.ndarray) for name, array in named.items())
-    return Samples(named) if fits else value
+    return Samples(named) if all(isinstance(array, np.ndarray) for array in named.values()) else value
 
 
-ProfileOption = Annotated[
-    str | Mapping[str, float], Kind("text or a mapping of weights' names to shares from 0 to 1", (str, Profile))
-]
-DataOption = Annotated[Data, Kind("text or a mapping of arrays", (str, Samples))]
+def _is_profile(value: Any) -> bool:
+    shares = () if isinstance(value, str) else value.values()
+    return all(isinstance(share, int | float | np.floating) and 0 <= share <= 1 for share in shares)
+
+
+_PROFILE = Range("text or a mapping of weights' names to shares from 0 to 1", _is_profile)
+_DATA = Range("text or a mapping of arrays", lambda value: isinstance(value, str | Samples))
+ProfileOption = Annotated[str | Mapping[str, float], _PROFILE]
+DataOption = Annotated[Data, _DATA]

@@ -94,12 +94,8 @@ class Gauge:
         self.samples += maps.shape[0]
 
     def scores(self, weight: Array, axis: int) -> FloatArray:
-        """One score per channel along `axis` of `weight`.
-
-        Raises: ArgumentError where no batch was added.
-        """
-        if self.total is None:
-            raise ArgumentError("the criterion needs calibration data, and there is none")
+        """One score per channel along `axis` of `weight`, after at least one batch."""
+        assert self.total is not None
         return self.criterion.score(weight, axis, self.total, self.samples)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
@@ -86,9 +87,14 @@ def _bn_scales(evidence: Evidence) -> Scores:
 
 
 def _obs(evidence: Evidence) -> Scores:
-    from upscale_onnx.prune.obs_scores import obs_scores_in
+    from upscale_onnx.prune.judging import harm_on
+    from upscale_onnx.repair.choose import obs_scores
+    from upscale_onnx.repair.costs import obs_costs
 
-    return obs_scores_in(evidence)
+    model, batches, threads = evidence.model, evidence.batches, evidence.threads
+    if evidence.options.prune.scope == "local":
+        return obs_scores(model, batches, threads)
+    return obs_costs(model, batches, partial(harm_on, model, threads=threads), threads)
 
 
 def _tvs(evidence: Evidence) -> Scores:

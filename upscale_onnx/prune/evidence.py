@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -18,9 +17,6 @@ from upscale_onnx.masks.targets import MaskTarget, constant_tensors
 from upscale_onnx.options import Options, Side
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.types import FloatArray, IntArray
-
-Scorer: TypeAlias = Callable[[onnx.ModelProto], Scores]
-"""Scores by weight of a model that may be pruned already."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,7 +77,7 @@ def candidates(task: Task) -> Candidates:
 
     def mixed(allowed: float) -> Masks:
         several = [group for group in tied if len(group) > 1]
-        return mixture(several, constrained, free, predictor, amount, allowed).masks
+        return mixture(several, constrained, free, predictor, amount, allowed)
 
     def unconstrained(allowed: float) -> Masks | None:
         return as_fast(free, predictor.latency_ms, amount, allowed * predictor.latency_ms(constrained))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import onnx
 
@@ -11,7 +12,7 @@ from upscale_onnx.options import Options
 from upscale_onnx.prune.judging import outputs_judge
 from upscale_onnx.prune.pruned import Pruned
 from upscale_onnx.prune.repairing import quick, refits, repaired, with_repair
-from upscale_onnx.prune.scoring import scorer
+from upscale_onnx.prune.scoring import scores_of
 from upscale_onnx.prune.strategies import strategy_of
 from upscale_onnx.prune.task import Judge, Task
 from upscale_onnx.repair.turn import turned
@@ -43,10 +44,11 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
         return Pruned(model, 0, model)
     if refits(options) and asked.mask is None and asked.side == "input":
         model = turned(model, batches, asked.amount or _USUAL_AMOUNT, options.target.threads)
-    strategy, score = strategy_of(options), scorer(options, batches, model)
+    strategy = strategy_of(options)
     judge = _judge(model, options, batches) if strategy.is_judged and batches else None
-    masked, count = strategy.mask(Task(model, options, score, judge))
-    found = Pruned(masked, count, model, {} if asked.is_exact or not count else score(model))
+    task = Task(model, options, partial(scores_of, options=options, batches=batches), judge)
+    masked, count = strategy.mask(task)
+    found = Pruned(masked, count, model, {} if asked.is_exact or not count else task.scores)
     return found if asked.repair is None else with_repair(found, options, batches, progress)
 
 

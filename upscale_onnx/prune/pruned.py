@@ -9,8 +9,9 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from upscale_onnx.masks.apply import used_channels
 from upscale_onnx.masks.pools import Masks, Scores
-from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets, weight_uses
+from upscale_onnx.masks.targets import constant_tensors, mask_targets, weight_uses
 from upscale_onnx.options import Side
 from upscale_onnx.plan.standing import Standing
 from upscale_onnx.types import BoolArray, IntArray
@@ -38,8 +39,9 @@ def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> M
     kept: dict[str, BoolArray] = {}
     for target in mask_targets(dense):
         if target.axis(side) is not None and target.weight in after:
-            gone = _zero(after[target.weight], target, side) & ~_zero(before[target.weight], target, side)
-            kept[target.weight] = ~gone
+            arrays = (numpy_helper.to_array(tensors[target.weight]) for tensors in (before, after))
+            was, still = (used_channels(array, target.axis(side)) for array in arrays)
+            kept[target.weight] = still | ~was
     return kept
 
 
@@ -58,8 +60,3 @@ def _marked(size: int, indices: IntArray | None) -> BoolArray:
     if indices is not None and indices.size and indices[-1] < size:
         marked[indices] = True
     return marked
-
-
-def _zero(tensor: onnx.TensorProto, target: MaskTarget, side: Side) -> BoolArray:
-    weight, axis = numpy_helper.to_array(tensor), target.axis(side)
-    return np.asarray(~(weight != 0).any(axis=tuple(number for number in range(weight.ndim) if number != axis)))

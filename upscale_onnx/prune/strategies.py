@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from upscale_onnx.masks.mask_model import masked_by_file
+from upscale_onnx.masks.pools import Masks
 from upscale_onnx.options import Options, PruneOptions
-
-if TYPE_CHECKING:
-    from upscale_onnx.prune.task import Masked, Task
+from upscale_onnx.prune.aware import aware_masks
+from upscale_onnx.prune.choosing import chosen_masks
+from upscale_onnx.prune.hybrid import hybrid_masks
+from upscale_onnx.prune.task import Masked, Task
 
 
 @dataclass(frozen=True)
@@ -48,37 +50,21 @@ def shared_out_by(options: PruneOptions) -> str | None:
     return next((name for name in names if getattr(options, name) != getattr(PruneOptions, name)), None)
 
 
-def _file(task: Task) -> Masked:
-    from upscale_onnx.masks.mask_model import masked_by_file
-
+def _of_file(task: Task) -> Masked:
     assert task.options.prune.mask is not None
     return masked_by_file(task.model, task.options.prune.mask, task.options.prune.side)
 
 
-def _hybrid(task: Task) -> Masked:
-    from upscale_onnx.prune.hybrid import hybrid_masks
-
-    return task.masked(hybrid_masks(task))
-
-
-def _aware(task: Task) -> Masked:
-    from upscale_onnx.prune.aware import aware_masks
-
-    return task.masked(aware_masks(task))
-
-
-def _scored(task: Task) -> Masked:
-    from upscale_onnx.prune.choosing import chosen_masks
-
-    return task.masked(chosen_masks(task))
+def _by(masks: Callable[[Task], Masks]) -> Callable[[Task], Masked]:
+    return lambda task: task.masked(masks(task))
 
 
 # The first that applies is taken.
 STRATEGIES = (
-    Strategy(lambda options: options.prune.mask is not None, _file),
-    Strategy(lambda options: options.prune.method == "hybrid", _hybrid, is_judged=True),
-    Strategy(knows_target, _aware, ("aware",), is_judged=True),
-    Strategy(lambda options: True, _scored, ("flat", "filled")),
+    Strategy(lambda options: options.prune.mask is not None, _of_file),
+    Strategy(lambda options: options.prune.method == "hybrid", _by(hybrid_masks), is_judged=True),
+    Strategy(knows_target, _by(aware_masks), ("aware",), is_judged=True),
+    Strategy(lambda options: True, _by(chosen_masks), ("flat", "filled")),
 )
 MASKS = ("auto", *(name for strategy in STRATEGIES for name in strategy.masks))
 

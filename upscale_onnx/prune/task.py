@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import onnx
@@ -11,7 +12,6 @@ import onnx
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.options import Options
-from upscale_onnx.prune.evidence import Scorer
 
 Judge: TypeAlias = Callable[[onnx.ModelProto], float]
 """How far a masked model, repaired where that is asked for, is from what it was; the least is the best."""
@@ -22,15 +22,15 @@ Masked: TypeAlias = tuple[onnx.ModelProto, int]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What `options` are to prune of `model`. score: scores channels, asked anew where some are pruned already.
+    """What `options` are to prune of `model`. score: scores channels by weight, of a model that may be pruned already.
     judge: tells which of several masks is best, where there is calibration data."""
 
     model: onnx.ModelProto
     options: Options
-    score: Scorer
+    score: Callable[[onnx.ModelProto], Scores]
     judge: Judge | None = None
 
-    @property
+    @cached_property
     def scores(self) -> Scores:
         """The scores of the model as it is."""
         return self.score(self.model)
