@@ -27,8 +27,8 @@ _USUAL_AMOUNT = 0.3
 def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = None) -> Pruned:
     """`model` with the channels zeroed that `options`, which `check_masks` lets pass, ask for.
 
-    Repaired is it only where just these channels are to go, or where what repair chooses anew decides which; otherwise
-    `finished` repairs.
+    It is repaired only where just these channels are to go, or where repair chooses anew which; otherwise `finished`
+    repairs it.
 
     Raises:
         ArgumentError: options that do not fit the model, a goal that pruning cannot reach, or no calibration data where

@@ -26,9 +26,10 @@ def scores_of(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs
         name = repr(chosen.name) if isinstance(options.prune.criterion, str) else chosen.name
         raise ArgumentError(f"criterion {name} needs calibration data: --calibration data.npz")
     if options.prune.side not in chosen.sides:
-        raise ArgumentError(f"criterion {chosen.name!r} scores what layers read: use side 'input'")
-    wanted = None if "labels" not in chosen.needs else data
-    labels = None if wanted is None else load_labels(wanted, model, sample_count(batches))
+        scored = {"input": "what layers read", "output": "what layers make"}[chosen.sides[0]]
+        raise ArgumentError(f"criterion {chosen.name!r} scores {scored}: use side {chosen.sides[0]!r}")
+    labelled = data if "labels" in chosen.needs else None
+    labels = None if labelled is None else load_labels(labelled, model, sample_count(batches))
     evidence = Evidence(model, options, batches, labels)
     found = chosen.score(evidence)
     return {weight: found[weight] for weight in evidence.targets if weight in found}
