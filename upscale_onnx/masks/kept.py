@@ -14,7 +14,6 @@ from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Method, Side
 from upscale_onnx.results import KeptChannels
-from upscale_onnx.types import IntArray
 
 
 def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstrained") -> tuple[KeptChannels, ...]:
@@ -22,7 +21,8 @@ def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstr
     hold anything but zeros. Where layers must agree (method "constrained"), those that share channels are one decision,
     which keeps what any of them uses."""
     targets = {target.weight: target for target in prunable_targets(model, side)}
-    groups = _groups(model, side) if method == "constrained" else []
+    constrained = method == "constrained"
+    groups = mask_groups(analyse(import_graph(model), infer_shapes(model)), model, side) if constrained else []
     classes = {weight: ids for group in groups for weight, ids in group}
     tensors = constant_tensors(model)
     used = {
@@ -36,7 +36,3 @@ def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstr
         kept = np.unique(np.concatenate([one[used[weight]] for one, weight in zip(ids, tied, strict=True)])).size
         found.append(KeptChannels(tied[0], targets[tied[0]].node, channels, kept, kept / channels, tied))
     return tuple(found)
-
-
-def _groups(model: onnx.ModelProto, side: Side) -> list[list[tuple[str, IntArray]]]:
-    return mask_groups(analyse(import_graph(model), infer_shapes(model)), model, side)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import onnx
@@ -17,14 +17,8 @@ from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_target
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, BoolArray
 
-
-@dataclass(frozen=True)
-class _Edit:
-    """Zeros to write: into `target` along its axis of `side` where `kept` is False."""
-
-    target: MaskTarget
-    side: Side
-    kept: BoolArray
+# Zeros to write: into the target along its axis of the side, where the mask is False.
+_Edit: TypeAlias = tuple[MaskTarget, Side, BoolArray]
 
 
 def write_masks(model: onnx.ModelProto, masks: Masks, side: Side = "input") -> tuple[onnx.ModelProto, int]:
@@ -36,7 +30,7 @@ def write_masks(model: onnx.ModelProto, masks: Masks, side: Side = "input") -> t
 
     Raises: ModelError where a weight's external data was not loaded.
     """
-    return _written(model, [_Edit(t, side, masks[t.weight]) for t in mask_targets(model) if t.weight in masks])
+    return _written(model, [(t, side, masks[t.weight]) for t in mask_targets(model) if t.weight in masks])
 
 
 def masked_by_file(model: onnx.ModelProto, path: str, side: Side) -> tuple[onnx.ModelProto, int]:
@@ -71,7 +65,7 @@ def _edits_of_file(path: str, targets: Mapping[str, MaskTarget], side: Side) -> 
         if (mask.weight, chosen) in seen:
             raise ArgumentError(f"{path}: the {chosen} channels of {mask.weight!r} are masked twice")
         seen.add((mask.weight, chosen))
-        yield _Edit(target, chosen, _resolved(path, mask, target, chosen))
+        yield target, chosen, _resolved(path, mask, target, chosen)
 
 
 def _resolved(path: str, mask: ChannelMask, target: MaskTarget, side: Side) -> BoolArray:
@@ -90,18 +84,18 @@ def _written(model: onnx.ModelProto, edits: Sequence[_Edit]) -> tuple[onnx.Model
     masked = onnx.ModelProto()
     masked.CopyFrom(model)
     tensors = constant_tensors(masked)
-    for edit in edits:
-        _write(edit, tensors)
-    return masked, sum(int(np.count_nonzero(~edit.kept)) for edit in edits)
+    for target, side, kept in edits:
+        _write(target, side, kept, tensors)
+    return masked, sum(int(np.count_nonzero(~kept)) for _, _, kept in edits)
 
 
-def _write(edit: _Edit, tensors: Mapping[str, onnx.TensorProto]) -> None:
-    axis = edit.target.axis(edit.side)
-    if axis is None or edit.kept.all():
+def _write(target: MaskTarget, side: Side, kept: BoolArray, tensors: Mapping[str, onnx.TensorProto]) -> None:
+    axis = target.axis(side)
+    if axis is None or kept.all():
         return
-    _zero(tensors[edit.target.weight], axis, edit.kept)
-    if edit.side == "output" and edit.target.bias is not None:
-        _zero(tensors[edit.target.bias], -1, edit.kept)
+    _zero(tensors[target.weight], axis, kept)
+    if side == "output" and target.bias is not None:
+        _zero(tensors[target.bias], -1, kept)
 
 
 def _zero(tensor: onnx.TensorProto, axis: int, kept: BoolArray) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -12,8 +13,7 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
 from upscale_onnx.masks.mask_model import weight_array
 from upscale_onnx.masks.pools import Scores
-from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
-from upscale_onnx.options import Side
+from upscale_onnx.masks.targets import MaskTarget, constant_tensors
 from upscale_onnx.prune.evidence import Evidence
 from upscale_onnx.runtime.activations import value_batches
 from upscale_onnx.types import Array, FloatArray
@@ -35,28 +35,31 @@ class Observed:
 
 def activation_scores(criterion: ActivationCriterion, evidence: Evidence) -> Scores:
     """By weight, one score per channel, of those whose channels `observed` finds in one value."""
-    model, side, targets = evidence.model, evidence.side, evidence.targets
-    places = {weight: place for weight, place in observed(model, side).items() if weight in targets}
-    gauges = {place: Gauge(criterion, place.axis) for place in places.values()}
-    names = list(dict.fromkeys(place.value for place in gauges))
-    for values in value_batches(model, names, evidence.batches, evidence.threads):
-        for place, gauge in gauges.items():
-            gauge.add(values[place.value])
-    tensors = constant_tensors(model)
+    places = observed(evidence)
+    totals: dict[Observed, FloatArray] = {}
+    samples = Counter[Observed]()
+    names = list(dict.fromkeys(place.value for place in places.values()))
+    for values in value_batches(evidence.model, names, evidence.batches, evidence.threads):
+        for place in dict.fromkeys(places.values()):
+            maps = np.moveaxis(values[place.value], place.axis, 1)
+            measured = _measured(criterion, maps)
+            totals[place] = totals[place] + measured if place in totals else measured
+            samples[place] += maps.shape[0]
+    tensors = constant_tensors(evidence.model)
     scores = {}
     for weight, place in places.items():
-        axis = targets[weight].axis(side)
+        axis = evidence.targets[weight].axis(evidence.side)
         assert axis is not None
-        scores[weight] = gauges[place].scores(weight_array(tensors[weight]), axis)
+        scores[weight] = criterion.score(weight_array(tensors[weight]), axis, totals[place], samples[place])
     return scores
 
 
-def observed(model: onnx.ModelProto, side: Side) -> dict[str, Observed]:
-    """By weight, the value that holds the channels of its `side`: what it reads, or what it makes, activated.
+def observed(evidence: Evidence) -> dict[str, Observed]:
+    """By weight, the value that holds the channels that are scored: what it reads, or what it makes, activated.
 
     Weights whose channels are no axis of one value of the main graph are left out.
     """
-    targets = {target.weight: target for target in mask_targets(model)}
+    model = evidence.model
     readers: dict[str, list[onnx.NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
@@ -64,39 +67,22 @@ def observed(model: onnx.ModelProto, side: Side) -> dict[str, Observed]:
     outputs = {value.name for value in model.graph.output}
     found: dict[str, Observed] = {}
     for node in model.graph.node:
-        target = targets.get(node.input[1]) if len(node.input) > 1 else None
-        if target is None or target.weight in found or target.axis(side) is None or _is_transposed(node):
+        target = evidence.targets.get(node.input[1]) if len(node.input) > 1 else None
+        if target is None or target.weight in found or _is_transposed(node):
             continue
-        name = node.input[0] if side == "input" else _activated(node.output[0], readers, outputs)
+        name = node.input[0] if evidence.side == "input" else _activated(node.output[0], readers, outputs)
         found[target.weight] = Observed(name, _axis(target))
     return found
 
 
-@dataclass(eq=False)
-class Gauge:
-    """Sums of a criterion over batches, for one value."""
-
-    criterion: ActivationCriterion
-    axis: int
-    total: FloatArray | None = None
-    samples: int = field(default=0)
-
-    def add(self, value: Array) -> None:
-        """Add a batch of the value, samples along its first axis."""
-        maps = np.moveaxis(value, self.axis, 1)
-        measured = np.asarray(self.criterion.measure(maps), np.float64)
-        if measured.shape != (maps.shape[1],):
-            raise ArgumentError(
-                f"the criterion returns an array of shape {measured.shape} for {maps.shape[1]} channels: it must be one"
-                " number for each"
-            )
-        self.total = measured if self.total is None else self.total + measured
-        self.samples += maps.shape[0]
-
-    def scores(self, weight: Array, axis: int) -> FloatArray:
-        """One score per channel along `axis` of `weight`, after at least one batch."""
-        assert self.total is not None
-        return self.criterion.score(weight, axis, self.total, self.samples)
+def _measured(criterion: ActivationCriterion, maps: Array) -> FloatArray:
+    measured = np.asarray(criterion.measure(maps), np.float64)
+    if measured.shape != (maps.shape[1],):
+        raise ArgumentError(
+            f"the criterion returns an array of shape {measured.shape} for {maps.shape[1]} channels: it must be one"
+            " number for each"
+        )
+    return measured
 
 
 def _is_transposed(node: onnx.NodeProto) -> bool:

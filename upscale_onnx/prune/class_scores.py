@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,7 @@ def taylor_scores(evidence: Evidence) -> Scores:
     assert isinstance(name, str)
     chosen = taylor.settings(settings_of(name))
     gates: dict[str, list[Gate]] = {}
-    for weight, place, reader in _places(model, side, targets):
+    for weight, place, reader in _places(evidence):
         gates.setdefault(weight, []).append(Gate(place.value, place.axis, reader))
     network = Gates(model, list(dict.fromkeys(gate for several in gates.values() for gate in several)))
     totals: dict[str, FloatArray] = {}
@@ -75,7 +75,7 @@ def tvs_scores(evidence: Evidence) -> Scores:
     names, classes = np.unique(known, return_inverse=True)
     if np.count_nonzero(np.bincount(classes.ravel()) >= 2) < 2:
         raise ArgumentError("criterion 'tvs' needs at least two classes with two samples each: give more samples")
-    places = {w: place for w, place in observed(model, evidence.side).items() if w in evidence.targets}
+    places = observed(evidence)
     sums: dict[Observed, tvs.Sums] = {}
     values = value_batches(model, list({p.value: None for p in places.values()}), batches, threads)
     for found, own in zip(values, _cut(classes.ravel(), batches), strict=True):
@@ -106,16 +106,16 @@ def predicted_labels(model: onnx.ModelProto, batches: Batches, threads: int = 1)
     return np.concatenate(found).astype(np.int64)
 
 
-def _places(model: onnx.ModelProto, side: Side, wanted: Collection[str]) -> Iterator[tuple[str, Observed, int]]:
+def _places(evidence: Evidence) -> Iterator[tuple[str, Observed, int]]:
     """Each use of a weight: its name, the value that holds the channels, and the node that reads it; -1 where what is
     made counts, for all who read it."""
-    first = observed(model, side)
-    if side == "output":
-        yield from ((weight, place, -1) for weight, place in first.items() if weight in wanted)
+    first = observed(evidence)
+    if evidence.side == "output":
+        yield from ((weight, place, -1) for weight, place in first.items())
         return
-    for position, node in enumerate(model.graph.node):
+    for position, node in enumerate(evidence.model.graph.node):
         weight = node.input[1] if len(node.input) > 1 else ""
-        if weight in first and weight in wanted:
+        if weight in first:
             yield weight, replace(first[weight], value=node.input[0]), position
 
 

@@ -62,11 +62,7 @@ class Criterion:
 
 def of_weights(name: str, function: WeightCriterion, is_comparable: bool = False) -> Criterion:
     """The criterion that scores each weight by `function`."""
-
-    def score(evidence: Evidence) -> Scores:
-        return evidence.weight_scores(function)
-
-    return Criterion(name, ("weights",), score, is_comparable)
+    return Criterion(name, ("weights",), lambda evidence: evidence.weight_scores(function), is_comparable)
 
 
 def of_activations(name: str, function: ActivationCriterion) -> Criterion:
