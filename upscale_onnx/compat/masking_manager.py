@@ -17,6 +17,7 @@ from upscale_onnx.masks.criteria import WeightCriterion
 from upscale_onnx.options import Method, Options, Side
 from upscale_onnx.prune.checks import check_masks
 from upscale_onnx.prune.criteria import criterion_of
+from upscale_onnx.prune.prune import prune
 
 
 class MaskingManager:
@@ -97,8 +98,6 @@ class MaskingManager:
         self._prune(amounts=tuple((glob.escape(weight), amount) for weight in weights))
 
     def _prune(self, **how: Any) -> None:
-        from upscale_onnx.prune.prune import prune
-
         options = Options.of(side=self.side, method=self.method, masks="flat", ignore=self._ignored(), **how)
         check_masks(options)
         data = self._calibration
