@@ -14,15 +14,13 @@ import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.errors import LossError
-from upscale_onnx.masks.checks import check_masks
-from upscale_onnx.masks.criteria import CRITERIA
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.model import import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
-from upscale_onnx.prune.masking import pruned_model
-from upscale_onnx.prune.pruned import Pruned
+from upscale_onnx.prune.checks import check_masks
+from upscale_onnx.prune.prune import prune
 from upscale_onnx.race import notes
 from upscale_onnx.race.proven import proven
 from upscale_onnx.race.settling import Subject, settled
@@ -84,7 +82,7 @@ def compile(
     with clock.stage("tune"):
         tune(original, wanted.target)
     with clock.stage("prune"):
-        pruned = _pruned(original, wanted, clock.inside)
+        pruned = prune(original, wanted, clock.inside)
     with clock.stage("analyse"):
         subject = Subject.of(pruned.model)
     with clock.stage("contest"):
@@ -129,16 +127,6 @@ def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
         segments = find_segments(analysis)
     clock.done()
     return Inspection(segments, analysis.refusals, model_stats(loaded))
-
-
-def _pruned(model: onnx.ModelProto, options: Options, progress: Progress) -> Pruned:
-    """The model with the channels that the options prune zeroed, and how it is repaired."""
-    calibrated = options.prune.calibration is not None or options.prune.repair is not None
-    if not calibrated and (callable(options.prune.criterion) or options.prune.criterion in CRITERIA):
-        return pruned_model(model, options)
-    from upscale_onnx.prune.calibration_data import pruned_with_data
-
-    return pruned_with_data(model, options, progress)
 
 
 def _analysed(model: onnx.ModelProto) -> Analysis:

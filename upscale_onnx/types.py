@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ Array = NDArray[Any]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
+# Arrays by name, one for the only input of a model, or the path of an .npz with some.
+Data = str | os.PathLike[str] | Mapping[str, Array] | Array
 # A size along an axis: a number, the name of a dynamic size (never negative), or None where nothing is known of it.
 Dim = int | str | None
 Dims = tuple[Dim, ...]

@@ -35,8 +35,8 @@ from accuracy_tables import by_amount, by_latency
 from upscale_onnx.cli.arguments import fraction, positive, positive_number
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.errors import UpscaleError
-from upscale_onnx.masks.criteria import NAMES
 from upscale_onnx.model import load_model
+from upscale_onnx.prune.criteria import CRITERIA
 
 AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 SIDES = ("input", "output")
@@ -71,7 +71,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         command.add_argument("--test", type=Path, required=True)
         command.add_argument("--out", type=Path, required=True, metavar="FILE.csv")
         command.add_argument("--amounts", type=fraction, nargs="+", default=AMOUNTS, metavar="A")
-        criteria = ("obs", "l2") if raced else NAMES
+        criteria = ("obs", "l2") if raced else CRITERIA
         command.add_argument(
             "--criteria", nargs="+", default=criteria, metavar="C", help=f"default: {' '.join(criteria)}"
         )

@@ -13,9 +13,9 @@ import onnx
 from accuracy_data import Data, Results
 
 from upscale_onnx.errors import ArgumentError, UpscaleError
-from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.options import Options
-from upscale_onnx.prune.calibration_data import calibrated_model
+from upscale_onnx.prune.checks import check_masks
+from upscale_onnx.prune.prune import prune
 
 KEY = ("network", "criterion", "side", "method", "scope", "masks", "repair", "amount", "calibrate", "judge", "seed")
 MEASURED = ("top1", "seconds")
@@ -59,7 +59,8 @@ class Case:
             batch=batch,
         )
         check_masks(options)
-        return calibrated_model(model, options)[0]
+        pruned = prune(model, options)
+        return pruned.model if pruned.finished is None else pruned.finished(pruned.model)
 
 
 @dataclass(frozen=True)

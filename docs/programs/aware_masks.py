@@ -23,7 +23,7 @@ from upscale_onnx.export.export import make
 from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.options import Options
-from upscale_onnx.prune.masking import masked_model
+from upscale_onnx.prune.prune import prune
 from upscale_onnx.runtime import race
 from upscale_onnx.runtime.providers import cpu_block
 from upscale_onnx.runtime.sessions import make_session, run
@@ -91,7 +91,8 @@ def _accuracies(path: Path, data: Path, amounts: Sequence[float]) -> None:
 
 
 def _masked(model: onnx.ModelProto, amount: float, kind: str) -> tuple[onnx.ModelProto, int]:
-    return masked_model(model, Options.of(amount=amount, masks="flat" if kind == "flat" else "aware"))
+    pruned = prune(model, Options.of(amount=amount, masks="flat" if kind == "flat" else "aware"))
+    return pruned.model, pruned.count
 
 
 def _accuracy(model: onnx.ModelProto, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> float:

@@ -29,7 +29,7 @@ from upscale_onnx.files.publish import write_whole
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.options import Options
 from upscale_onnx.proof.by_claims import prove
-from upscale_onnx.prune.masking import masked_model
+from upscale_onnx.prune.prune import prune
 from upscale_onnx.runtime.compare import compare_outputs
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.sessions import make_session, run
@@ -76,7 +76,7 @@ def _measure(args: argparse.Namespace, known: dict[str, Record]) -> None:
 
 def _network(path: Path, args: argparse.Namespace) -> Record:
     """The verdicts on all mutants of one network."""
-    masked, _ = masked_model(load_model(path), Options.of(amount=args.amount))
+    masked = prune(load_model(path), Options.of(amount=args.amount)).model
     made = export(Making(recipes(1)[args.export]), Draft(masked, infer_shapes(masked)))
     start = time.process_time()
     reference = Reference(masked, seed=args.seed)

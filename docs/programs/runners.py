@@ -15,16 +15,14 @@ from typing import Any
 import onnx
 
 import upscale_onnx
-from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.costs.costs import Costs, PresetCosts
 from upscale_onnx.errors import ModelError, UpscaleError
 from upscale_onnx.export.export import make
 from upscale_onnx.export.recipes import Recipe, recipes
-from upscale_onnx.masks.groups import mask_groups
-from upscale_onnx.masks.mask_model import mask_model
-from upscale_onnx.model import Shape, import_graph, infer_shapes, load_model
+from upscale_onnx.model import Shape, infer_shapes, load_model
 from upscale_onnx.model.batch import rebatch
-from upscale_onnx.options import Options
+from upscale_onnx.options import Method, Options
+from upscale_onnx.prune.prune import prune
 from upscale_onnx.runtime import Device, cpu_block
 from upscale_onnx.runtime.bench import Engine, Infer
 from upscale_onnx.runtime.inputs import Inputs
@@ -81,9 +79,8 @@ def line_up(
     Raises: ModelError where the network has no form for `batch`.
     """
     half = _half if wanted.fp16 else _same
-    pruned = Options.of(amount=amount, criterion="l2", side="input")
     model = rebatch(original, batch)
-    masked = half(mask_model(model, pruned)[0])
+    masked = half(_masked(model, amount))
     found = Field({INPUT: masked})
     shapes = infer_shapes(masked)
     block = _CUDA_BLOCK if wanted.provider == "cuda" else cpu_block()
@@ -131,7 +128,7 @@ def _run_peer(
     peer: str, python: str, network: str, original: onnx.ModelProto, amount: float | None
 ) -> onnx.ModelProto | ModelError:
     if peer == REFERENCE:  # it finds zeroed channels; onnxsim chooses its own
-        original = mask_model(original, Options.of(amount=amount, criterion="l2", side="input"))[0]
+        original = _masked(original, amount)
     script, word = {REFERENCE: ("apple_upscale.py", network), ONNXSIM: ("onnxsim_prune.py", str(amount))}[peer]
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder, "in.onnx"), Path(folder, "out.onnx")
@@ -187,11 +184,14 @@ def _auto(masked: onnx.ModelProto, wanted: Wanted) -> onnx.ModelProto:
     return upscale_onnx.compile(masked, options).model
 
 
+def _masked(model: onnx.ModelProto, amount: float | None, method: Method = "unconstrained") -> onnx.ModelProto:
+    options = Options.of(amount=amount, criterion="l2", side="input", method=method, masks="flat")
+    return prune(model, options).model
+
+
 def _constrained(model: onnx.ModelProto, amount: float, block: int, wanted: Wanted) -> onnx.ModelProto:
     """As much pruned, but the same channels for all consumers of a value, as other tools must choose them."""
-    options = Options.of(amount=amount, criterion="l2", side="input", method="constrained")
-    groups = mask_groups(analyse(import_graph(model), infer_shapes(model)), model, options.prune.side)
-    masked = mask_model(model, options, groups)[0]
+    masked = _masked(model, amount, "constrained")
     masked = _half(masked) if wanted.fp16 else masked
     return _made(recipes(block)["keep"], masked, infer_shapes(masked), PresetCosts(block), wanted)
 

@@ -13,7 +13,7 @@ from tests.documented import plan
 from tests.documented.commands import commands, documents
 from tests.documented.material import classifier, write_material
 from upscale_onnx.cli.main import COMMANDS, make_parser
-from upscale_onnx.masks.criteria import NAMES
+from upscale_onnx.prune.criteria import CRITERIA
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,4 +93,4 @@ def test_every_criterion_is_described() -> None:
     page = (ROOT / "docs" / "criteria.md").read_text(encoding="utf-8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     described = {name for row in rows for name in re.findall(r"`([\w-]+)`", row)}
-    assert set(NAMES) <= described
+    assert set(CRITERIA) <= described

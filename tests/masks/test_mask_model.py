@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from tests.pruned import pruned, task
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.masks.mask_model import mask_model
+from upscale_onnx.masks.choose import chooser
+from upscale_onnx.masks.mask_model import write_masks
+from upscale_onnx.masks.pools import Groups
 from upscale_onnx.options import Options
 
 
@@ -70,7 +73,7 @@ def _changed(before: onnx.ModelProto, after: onnx.ModelProto) -> set[str]:
 
 def test_without_a_mask_the_model_itself_comes_back() -> None:
     model = _network()
-    masked, count = mask_model(model, Options())
+    masked, count = pruned(model, Options())
     assert masked is model
     assert count == 0
 
@@ -78,7 +81,7 @@ def test_without_a_mask_the_model_itself_comes_back() -> None:
 def test_each_consumer_loses_its_own_lowest_channels() -> None:
     model = _network()
     before = model.SerializeToString()
-    masked, count = mask_model(model, Options.of(amount=0.3))
+    masked, count = pruned(model, Options.of(amount=0.3, masks="flat"))
     assert model.SerializeToString() == before
     for name, channels in {"left": 16, "right": 16, "fc": 12}.items():
         norms = np.linalg.norm(np.moveaxis(_array(model, name), 1, 0).reshape(channels, -1).astype(np.float64), axis=1)
@@ -93,7 +96,7 @@ def test_each_consumer_loses_its_own_lowest_channels() -> None:
 
 def test_the_output_side_zeroes_rows_and_their_bias() -> None:
     model = _network()
-    masked, count = mask_model(model, Options.of(amount=0.25, side="output", criterion="l1"))
+    masked, count = pruned(model, Options.of(amount=0.25, side="output", criterion="l1", masks="flat"))
     # The classifier's outputs leave the graph; depthwise channels belong to those that feed them.
     assert _changed(model, masked) == {"stem", "left", "left_bias", "right"}
     assert count == 4 + 3 + 3
@@ -107,9 +110,9 @@ def test_a_channel_pruned_on_the_output_side_is_zero_for_every_input() -> None:
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info("l", TensorProto.FLOAT, (1, 12, 6, 6)))
     model.graph.output.append(helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 10)))
-    path_free = Options.of(amount=0.5, side="output")
-    assert "left" not in _changed(model, mask_model(model, path_free)[0])  # it leaves the graph now
-    inner, _ = mask_model(_network(), path_free)
+    path_free = Options.of(amount=0.5, side="output", masks="flat")
+    assert "left" not in _changed(model, pruned(model, path_free)[0])  # it leaves the graph now
+    inner, _ = pruned(_network(), path_free)
     inner.graph.output.append(helper.make_tensor_value_info("l", TensorProto.FLOAT, (1, 12, 6, 6)))
     x = np.random.default_rng(1).normal(size=(1, 3, 6, 6)).astype(np.float32)
     _, emitted = cast("list[Any]", ReferenceEvaluator(inner).run(None, {"x": x}))
@@ -119,32 +122,37 @@ def test_a_channel_pruned_on_the_output_side_is_zero_for_every_input() -> None:
 
 def test_random_follows_the_seed() -> None:
     def choice(seed: int) -> bytes:
-        options = Options.of(amount=0.5, criterion="random", seed=seed)
-        return bytes(mask_model(_network(), options)[0].SerializeToString())
+        options = Options.of(amount=0.5, criterion="random", seed=seed, masks="flat")
+        return bytes(pruned(_network(), options)[0].SerializeToString())
 
     assert choice(1) == choice(1)
     assert choice(1) != choice(2)
 
 
+def _agreeing(model: onnx.ModelProto, options: Options, groups: Groups) -> tuple[onnx.ModelProto, int]:
+    masks = chooser(model, options.prune, groups).masks(task(model, options).scores, options.prune.amount or 0.0)
+    return write_masks(model, masks)
+
+
 def test_constrained_consumers_agree() -> None:
     model = _network()
-    options = Options.of(amount=0.5, method="constrained")
+    options = Options.of(amount=0.5, method="constrained", masks="flat")
     ids = np.arange(100, 116)
-    masked, count = mask_model(model, options, [[("left", ids), ("right", ids[::-1].copy())]])
+    masked, count = _agreeing(model, options, [[("left", ids), ("right", ids[::-1].copy())]])
     right = [15 - i for i in _pruned(masked, "right", 1)]
     assert _pruned(masked, "left", 1) == sorted(right)
     assert len(right) == 8
     assert len(_pruned(masked, "fc", 1)) == 6  # in no group: chooses for itself
     assert count == 8 + 8 + 6
-    free, _ = mask_model(model, options)
+    free, _ = _agreeing(model, options, ())
     assert _pruned(free, "left", 1) != _pruned(free, "right", 1)
 
 
 def test_constrained_groups_of_what_is_not_masked_are_passed_over() -> None:
     model = _network()
-    options = Options.of(amount=0.5, method="constrained")
-    groups = [[("stem", np.arange(3)), ("nothing", np.arange(5))], []]
-    assert mask_model(model, options, groups)[0] == mask_model(model, options)[0]
+    options = Options.of(amount=0.5, method="constrained", masks="flat")
+    groups: Groups = [[("stem", np.arange(3)), ("nothing", np.arange(5))], []]
+    assert _agreeing(model, options, groups) == _agreeing(model, options, ())
 
 
 def test_a_mask_file_on_both_sides(tmp_path: Path) -> None:
@@ -153,7 +161,7 @@ def test_a_mask_file_on_both_sides(tmp_path: Path) -> None:
     left[3] = left[5] = 0
     path.write_text(json.dumps({"left": left, "stem@output": {"pruned": [0, 15]}, "depthwise@output": [0] + [1] * 11}))
     model = _network()
-    masked, count = mask_model(model, Options.of(mask=str(path)))
+    masked, count = pruned(model, Options.of(mask=str(path)))
     assert _pruned(masked, "left", 1) == [3, 5]
     assert _pruned(masked, "stem", 0) == [0, 15]
     assert _pruned(masked, "depthwise", 0) == [0]
@@ -164,14 +172,14 @@ def test_a_mask_file_on_both_sides(tmp_path: Path) -> None:
 def test_a_mask_file_may_prune_everything(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
     path.write_text(json.dumps({"fc": [0] * 12}))
-    masked, count = mask_model(_network(), Options.of(mask=str(path)))
+    masked, count = pruned(_network(), Options.of(mask=str(path)))
     assert not _array(masked, "fc").any()
     assert count == 12
 
 
 def test_an_npz_mask_follows_the_side_of_the_options(tmp_path: Path) -> None:
     np.savez(tmp_path / "m.npz", left=np.arange(12) != 4)
-    masked, _ = mask_model(_network(), Options.of(mask=str(tmp_path / "m.npz"), side="output"))
+    masked, _ = pruned(_network(), Options.of(mask=str(tmp_path / "m.npz"), side="output"))
     assert _pruned(masked, "left", 0) == [4]
     assert _array(masked, "left_bias")[4] == 0
 
@@ -190,25 +198,25 @@ def test_a_mask_file_that_does_not_fit_is_refused(tmp_path: Path, content: objec
     path = tmp_path / "m.json"
     path.write_text(json.dumps(content))
     with pytest.raises(ArgumentError) as caught:
-        mask_model(_network(), Options.of(mask=str(path)))
+        pruned(_network(), Options.of(mask=str(path)))
     assert complaint in str(caught.value)
     assert str(caught.value).startswith(str(path))
 
 
 def test_arguments_that_cannot_be_used() -> None:
     with pytest.raises(ArgumentError, match="amount and a mask file both say"):
-        mask_model(_network(), Options.of(amount=0.1, mask="m.json"))
+        pruned(_network(), Options.of(amount=0.1, mask="m.json"))
     with pytest.raises(ArgumentError, match="criterion called 'best'"):
-        mask_model(_network(), Options.of(amount=0.1, criterion="best"))
+        pruned(_network(), Options.of(amount=0.1, criterion="best", masks="flat"))
     with pytest.raises(ArgumentError, match="amount is 1"):
-        mask_model(_network(), Options.of(amount=1.0))
+        pruned(_network(), Options.of(amount=1.0, masks="flat"))
 
 
 def test_weights_whose_data_was_not_loaded_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     onnx.save(_network(), path, save_as_external_data=True, location="data.bin", size_threshold=0)
     with pytest.raises(ModelError, match=r"'left'.*load the model with it"):
-        mask_model(onnx.load(path, load_external_data=False), Options.of(amount=0.3))
+        pruned(onnx.load(path, load_external_data=False), Options.of(amount=0.3, masks="flat"))
 
 
 def test_a_weight_in_a_constant_node_and_typed_data() -> None:
@@ -219,7 +227,7 @@ def test_a_weight_in_a_constant_node_and_typed_data() -> None:
     ]
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, (1, s)) for n, s in (("x", 8), ("y", 2)))
     model = helper.make_model(helper.make_graph(nodes, "g", [x], [y]))
-    masked, count = mask_model(model, Options.of(amount=0.25))
+    masked, count = pruned(model, Options.of(amount=0.25, masks="flat"))
     assert count == 2
     expected = np.arange(1.0, 17.0).reshape(8, 2)
     expected[:2] = 0
@@ -229,7 +237,7 @@ def test_a_weight_in_a_constant_node_and_typed_data() -> None:
 
 def test_resnet20_loses_its_share_of_every_consumer(corpus: Path) -> None:
     model = onnx.load(corpus / "trained" / "cifar10_resnet20.onnx")
-    masked, count = mask_model(model, Options.of(amount=0.3))
+    masked, count = pruned(model, Options.of(amount=0.3, masks="flat"))
     changed = _changed(model, masked)
     assert count == sum(int(0.3 * _array(model, name).shape[1]) for name in changed)
     assert len(changed) == 19  # 18 convolutions behind the stem and the classifier

@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.graphs import parse, weight
+from tests.pruned import pruned
 from upscale_onnx.compat import MaskingManager
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.options import Options
-from upscale_onnx.prune.masking import masked_model
 
 
 def _node(op_type: str, *inputs: str, **attributes: Any) -> onnx.NodeProto:
@@ -145,7 +145,7 @@ def test_a_shared_weight_is_left_alone_where_any_of_its_uses_makes_outputs() -> 
 @pytest.mark.parametrize("how", [{"amount": 0.5}, {"amount": 0.5, "scope": "global"}, {"profile": "random"}])
 def test_class_scores_keep_their_rows(method: str, how: dict[str, object]) -> None:
     model = _model(*BEHIND["Softmax"])
-    masked, count = masked_model(model, Options.of(side="output", method=method, masks="flat", **how))  # type: ignore[arg-type]
+    masked, count = pruned(model, Options.of(side="output", method=method, masks="flat", **how))  # type: ignore[arg-type]
     rows = {t.name: numpy_helper.to_array(t) for t in masked.graph.initializer}
     assert count > 0
     assert np.array_equal(rows["last"], numpy_helper.to_array(model.graph.initializer[1]))

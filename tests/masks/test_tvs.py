@@ -12,11 +12,12 @@ from onnx import ModelProto, numpy_helper
 from scipy import integrate, stats
 
 from tests.graphs import parse, weight
+from tests.pruned import pruned
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import tvs
 from upscale_onnx.options import Options
-from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.prune.class_scores import tvs_scores
+from upscale_onnx.prune.evidence import Evidence
 from upscale_onnx.types import FloatArray
 
 
@@ -96,7 +97,7 @@ def _data(folder: Path, **labels: NDArray[np.int64]) -> str:
 def test_the_channels_that_tell_least_are_pruned(tmp_path: Path) -> None:
     data = _data(tmp_path, labels=np.repeat([7, 3], 30))
     options = Options.of(amount=0.5, criterion="tvs", calibration=data, masks="flat")
-    masked, count = calibrated_model(_network(), options)
+    masked, count = pruned(_network(), options)
     for tensor in masked.graph.initializer:
         kept = numpy_helper.to_array(tensor).any(axis=1)
         np.testing.assert_array_equal(kept, [False] * 4 + [True] * 4)
@@ -107,8 +108,8 @@ def test_without_labels_the_models_own_classes_are_taken(tmp_path: Path) -> None
     x = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
     model = _network()
     hidden = np.maximum(x, 0) @ weight(8, 2)
-    expected = tvs_scores(model, Options(), [{"x": x}], hidden.argmax(axis=1))
-    found = tvs_scores(model, Options(), [{"x": x[:25]}, {"x": x[25:]}], None)
+    expected = tvs_scores(Evidence(model, Options(), [{"x": x}], hidden.argmax(axis=1)))
+    found = tvs_scores(Evidence(model, Options(), [{"x": x[:25]}, {"x": x[25:]}], None))
     np.testing.assert_allclose(found["v"], expected["v"], rtol=1e-9)
     assert np.unique(hidden.argmax(axis=1)).size == 2
 
@@ -116,7 +117,7 @@ def test_without_labels_the_models_own_classes_are_taken(tmp_path: Path) -> None
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
     data = _data(tmp_path, y=np.zeros(60, np.int64))
     with pytest.raises(ArgumentError, match="at least two classes with two samples each"):
-        calibrated_model(_network(), Options.of(amount=0.5, criterion="tvs", calibration=data, masks="flat"))
+        pruned(_network(), Options.of(amount=0.5, criterion="tvs", calibration=data, masks="flat"))
     dense = parse("(float[N, 8, 4] x) => (float[N, 8, 8] out) { out = MatMul(x, w) }", w=weight(4, 8))
     with pytest.raises(ArgumentError, match="is not \\(samples, classes\\): add labels"):
-        tvs_scores(dense, Options(), [{"x": np.zeros((4, 8, 4), np.float32)}], None)
+        tvs_scores(Evidence(dense, Options(), [{"x": np.zeros((4, 8, 4), np.float32)}], None))

@@ -45,7 +45,7 @@ MODEL = ROOT / "models" / "digits_inception_masked.onnx"
         ({"ignore": "conv*"}, "ignore is 'conv*': it takes a tuple, each item text"),
         ({"amounts": (("x",),)}, "it takes a tuple, each item (text, a fraction"),
         ({"criterion": 3}, "criterion is 3: it takes text or a function"),
-        ({"calibration": 3}, "calibration is 3: it takes text or None"),
+        ({"calibration": 3}, "calibration is 3: it takes text or a mapping of arrays or None"),
         ({"criterion": "l3"}, "no criterion called 'l3': use one of l1, l2"),
         ({"amout": 0.3}, "there is no option 'amout', did you mean 'amount'?"),
         ({"wholly": 0.3}, "there is no option 'wholly'"),

@@ -11,16 +11,17 @@ import pytest
 from onnx import numpy_helper
 
 from tests.graphs import parse
+from tests.pruned import masked_by, pruned, task
 from upscale_onnx import compile
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.checks import check_masks, knows_target
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.profile_files import profile_text
 from upscale_onnx.masks.rescore import without_idle
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options, Side
-from upscale_onnx.prune.masking import masked_model
+from upscale_onnx.prune.checks import check_masks
+from upscale_onnx.prune.strategies import knows_target
 
 GRAPH = """(float[1, 3, 8, 8] x) => (float[1, 10] y) {
     a = Conv<pads=[1, 1, 1, 1]>(x, stem)
@@ -51,7 +52,7 @@ def network(seed: int = 0) -> onnx.ModelProto:
 
 def kept(options: Options, model: onnx.ModelProto | None = None) -> dict[str, int]:
     check_masks(options)
-    masked, count = masked_model(network() if model is None else model, options)
+    masked, count = pruned(network() if model is None else model, options)
     found = kept_channels(masked, options.prune.side)
     assert count == sum(layer.channels - layer.kept for layer in found)
     return {layer.weight: layer.kept for layer in found}
@@ -168,7 +169,8 @@ def test_every_round_scores_what_is_left() -> None:
         rng = np.random.default_rng(len(seen))
         return {layer.weight: rng.random(layer.channels) for layer in kept_channels(model, "input")}
 
-    masked, _ = masked_model(network(), Options.of(amount=0.75, steps=2, criterion="wanda", masks="flat"), scorer)
+    options = Options.of(amount=0.75, steps=2, criterion="wanda", masks="flat")
+    masked, _ = masked_by(task(network(), options, score=scorer))
     assert [counts["second"] for counts in seen] == [24, 12]
     # What the first round pruned stays pruned, though the second scores it anew.
     first = np.argsort(np.random.default_rng(1).random(16))[:8]
@@ -178,12 +180,12 @@ def test_every_round_scores_what_is_left() -> None:
 
 
 def test_rows_that_nobody_reads_do_not_score() -> None:
-    masked, _ = masked_model(network(), Options.of(amount=0.5, masks="flat"))
+    masked, _ = pruned(network(), Options.of(amount=0.5, masks="flat"))
     arrays = {t.name: numpy_helper.to_array(t) for t in without_idle(masked, "input").graph.initializer}
     dead = ~arrays["second"].any((0, 2, 3))
     assert dead.sum() == 12
     np.testing.assert_array_equal(~arrays["first"].any((1, 2, 3)), dead)
-    back, _ = masked_model(network(), Options.of(amount=0.5, side="output"))
+    back, _ = pruned(network(), Options.of(amount=0.5, side="output"))
     arrays = {t.name: numpy_helper.to_array(t) for t in without_idle(back, "output").graph.initializer}
     np.testing.assert_array_equal(~arrays["second"].any((0, 2, 3)), ~arrays["first"].any((1, 2, 3)))
 
@@ -253,6 +255,7 @@ def test_scores_made_for_ranking_across_layers_are_ranked_as_they_are() -> None:
         return {weight: np.full(size, 1.0 + (weight == "fc")) + np.arange(size) / 100 for weight, size in sizes.items()}
 
     for criterion, untouched in (("taylor:norm=l2", True), ("wanda", False)):
-        masked, _ = masked_model(network(), Options.of(amount=0.5, scope="global", criterion=criterion), scorer)
+        options = Options.of(amount=0.5, scope="global", criterion=criterion)
+        masked, _ = masked_by(task(network(), options, score=scorer))
         left = {layer.weight: layer.kept for layer in kept_channels(masked, "input")}
         assert (left["fc"] == 16) is untouched

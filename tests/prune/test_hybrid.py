@@ -13,13 +13,13 @@ from onnx import numpy_helper
 
 from tests.graphs import parse
 from tests.prune.test_choosing import network
+from tests.pruned import pruned, task
 from upscale_onnx.masks.mask_model import write_masks
-from upscale_onnx.masks.mixture import Masks, as_fast
+from upscale_onnx.masks.mixture import as_fast
+from upscale_onnx.masks.pools import Masks
 from upscale_onnx.options import Options, Repair
-from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.prune.hybrid import _settled, candidates, hybrid_masks
 from upscale_onnx.prune.judging import outputs_judge
-from upscale_onnx.prune.masking import masked_model
 from upscale_onnx.prune.measuring import measured_share
 from upscale_onnx.repair.repair import repair as repaired_by
 from upscale_onnx.results import Race, Timing
@@ -55,9 +55,9 @@ def alike(one: Masks, other: Masks) -> bool:
 
 
 def test_layers_that_want_other_channels_are_free_where_a_selection_is_cheap() -> None:
-    found = candidates(opposed(), OPTIONS)
+    found = candidates(task(opposed(), OPTIONS))
     assert alike(found.constrained, {"left": found.constrained["left"], "right": found.constrained["left"]})
-    masks = hybrid_masks(opposed(), OPTIONS)
+    masks = hybrid_masks(task(opposed(), OPTIONS))
     assert not (masks["left"] & masks["right"]).any()
     assert not masks["left"][:64].any()
     assert found.predictor.importance(masks) < 0.7 * found.predictor.importance(found.constrained)
@@ -67,12 +67,12 @@ def test_layers_that_want_the_same_stay_constrained() -> None:
     model = opposed()
     arrays = {tensor.name: tensor for tensor in model.graph.initializer}
     arrays["right"].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(arrays["left"]) * 3, "right"))
-    assert alike(hybrid_masks(model, OPTIONS), candidates(model, OPTIONS).constrained)
+    assert alike(hybrid_masks(task(model, OPTIONS)), candidates(task(model, OPTIONS)).constrained)
 
 
 @pytest.mark.parametrize("amount", [0.2, 0.4, 0.6])
 def test_nothing_offered_is_predicted_slower_and_the_mixture_loses_no_more(amount: float) -> None:
-    found = candidates(network(), Options.of(amount=amount, method="hybrid", race=False, provider="cpu"))
+    found = candidates(task(network(), Options.of(amount=amount, method="hybrid", race=False, provider="cpu")))
     allowed = found.predictor.latency_ms(found.constrained)
     offered = {name: choose(1.0) for name, choose in found.others.items()}
     for masks in offered.values():
@@ -92,14 +92,14 @@ def test_the_judge_has_the_last_word() -> None:
         seen.append(1)
         return float((arrays["left"] != arrays["right"]).sum())
 
-    masks = hybrid_masks(model, OPTIONS, judge=judge)
+    masks = hybrid_masks(task(model, OPTIONS, judge))
     assert len(seen) == 3
-    assert alike(masks, candidates(model, OPTIONS).constrained)
+    assert alike(masks, candidates(task(model, OPTIONS)).constrained)
 
 
 def test_ignored_layers_and_least_channels_hold() -> None:
     options = Options.of(amount=0.7, method="hybrid", race=False, provider="cpu", ignore=("third",), min_channels=6)
-    masked, count = masked_model(network(), options)
+    masked, count = pruned(network(), options)
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in masked.graph.initializer}
     assert arrays["third"].any((0, 2, 3)).all()
     assert count > 0
@@ -133,12 +133,12 @@ def test_with_calibration_data_outputs_decide(tmp_path: Path, repair: Repair | N
         return masked if repair is None else repaired_by(model, masked, fit, repair)[0]
 
     judge = outputs_judge(model, batches, None if repair is None else made_up_for)
-    found = candidates(model, options)
+    found = candidates(task(model, options))
     offered = [found.constrained, *(choose(1.0) for choose in found.others.values())]
     best = min((masks for masks in offered if masks is not None), key=lambda m: judge(write_masks(model, m)[0]))
     expected = made_up_for(write_masks(model, best)[0], batches)
-    pruned, count = calibrated_model(model, options)
-    assert pruned == expected
+    done, count = pruned(model, options)
+    assert done == expected
     assert count == sum(int((~kept).sum()) for kept in best.values())
 
 
@@ -146,7 +146,7 @@ def test_latency_is_measured_at_the_batch_that_is_asked_for() -> None:
     model = opposed(32)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
-    masks = candidates(model, OPTIONS).constrained
+    masks = candidates(task(model, OPTIONS)).constrained
     seen: list[int | None] = []
 
     def observed(*given: object, **named: Any) -> Race:
@@ -162,7 +162,7 @@ def test_latency_is_measured_at_the_batch_that_is_asked_for() -> None:
 
 def test_no_masks_are_slower_than_the_input_unless_the_export_is_given() -> None:
     model, target = opposed(32), chosen_target(OPTIONS.target)
-    masks = hybrid_masks(model, OPTIONS)
+    masks = hybrid_masks(task(model, OPTIONS))
     timings = tuple(Timing(name, 1.0, ratio, ratio, ratio) for name, ratio in (("input", 1.0), ("keep", 1.5)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("upscale_onnx.runtime.bench.race", lambda *_, **__: Race(timings, "input", "cpu", 1, 7))
@@ -182,7 +182,7 @@ def test_where_the_smallest_is_asked_for_it_is_what_is_measured() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("upscale_onnx.runtime.bench.race", race)
         wanted = OPTIONS.replaced(race=True, prefer="size")
-        assert measured_share(model, hybrid_masks(model, OPTIONS), target, wanted) == 1.25
+        assert measured_share(model, hybrid_masks(task(model, OPTIONS)), target, wanted) == 1.25
     assert len(raced) == 2
     assert raced[1] in ("upscale", "gather", "keep")
 
@@ -201,6 +201,6 @@ def test_of_masks_in_the_same_step_of_time_those_that_prune_least(pessimism: flo
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("upscale_onnx.prune.hybrid.measured_share", measured)
         options = OPTIONS.replaced(race=True)
-        found = _settled(onnx.ModelProto(), options, chosen_target(options.target), constrained, choose)
+        found = _settled(task(onnx.ModelProto(), options), constrained, choose)
     assert found is not None
     assert 70 <= found["w"].sum() <= 75

@@ -224,7 +224,7 @@ def test_a_pruned_model_that_is_no_faster_gives_way_to_the_original(monkeypatch:
 @pytest.mark.parametrize(("low", "reached"), [(0.51, True), (0.57, False)])
 def test_a_latency_that_races_do_not_confirm(monkeypatch: pytest.MonkeyPatch, low: float, reached: bool) -> None:
     fake_race(monkeypatch, 0.58, low)
-    monkeypatch.setattr("upscale_onnx.prune.masking.measured_share", lambda *given: 0.49)
+    monkeypatch.setattr("upscale_onnx.prune.aware.measured_share", lambda *given: 0.49)
     options = Options.of(latency=0.5, provider="cpu", verify=False)
     if reached:
         report = compile_model(chain(), options).report

@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.pruned import pruned
 from upscale_onnx import compile
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.criteria import CALIBRATED
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
 from upscale_onnx.options import Options
-from upscale_onnx.prune.calibration_data import calibrated_model
+from upscale_onnx.prune.criteria import CRITERIA
 from upscale_onnx.runtime.activations import batches_of, value_batches
 from upscale_onnx.runtime.samples import load_calibration
 
@@ -83,10 +83,10 @@ def test_criteria_see_what_a_layer_reads_and_what_it_makes_behind_its_activation
     norm = np.abs(_array(_network(), "w1")).sum(axis=(0, 2, 3)) * np.sqrt(np.square(read).sum(axis=(0, 2, 3)))
     for criterion, expected in (("apoz", share), ("mean-activation", np.abs(read).mean((0, 2, 3))), ("wanda", norm)):
         options = Options.of(amount=0.25, criterion=criterion, calibration=data, masks="flat")
-        masked, count = calibrated_model(_network(), options)
+        masked, count = pruned(_network(), options)
         assert _gone(masked, "w1", 1) == sorted(np.argsort(expected)[:3]), criterion
         assert count == 3 + 2
-        masked, _ = calibrated_model(_network(), options.replaced(side="output"))
+        masked, _ = pruned(_network(), options.replaced(side="output"))
         made = {"apoz": share, "mean-activation": np.abs(read).mean((0, 2, 3))}.get(criterion)
         if made is not None:
             assert _gone(masked, "w0", 0) == sorted(np.argsort(made)[:3]), criterion
@@ -94,13 +94,13 @@ def test_criteria_see_what_a_layer_reads_and_what_it_makes_behind_its_activation
 
 @pytest.mark.parametrize("side", ["input", "output"])
 def test_bn_scale_prunes_the_smallest_scales_of_layers_that_have_one(side: Any) -> None:
-    masked, count = calibrated_model(_network(), Options.of(amount=0.25, criterion="bn-scale", side=side, masks="flat"))
+    masked, count = pruned(_network(), Options.of(amount=0.25, criterion="bn-scale", side=side, masks="flat"))
     expected = sorted(np.argsort(np.abs(_array(_network(), "gamma")))[:3])
     assert _gone(masked, *(("w1", 1) if side == "input" else ("w0", 0))) == expected
     assert count == 3
 
 
-@pytest.mark.parametrize("criterion", CALIBRATED)
+@pytest.mark.parametrize("criterion", [name for name, known in CRITERIA.items() if known.needs_data])
 @pytest.mark.parametrize("method", ["unconstrained", "constrained"])
 @pytest.mark.parametrize("repair", [None, "stats", "lsq"])
 def test_a_compile_prunes_and_repairs(data: str, criterion: str, method: Any, repair: Any) -> None:
@@ -128,23 +128,23 @@ def test_a_function_of_activations_is_a_criterion(data: str) -> None:
 
     expected = sorted(np.argsort(_values(data, "r0").max(axis=(2, 3)).sum(axis=0))[:3])
     options = Options.of(amount=0.25, criterion=ActivationCriterion(peak), calibration=data, masks="flat")
-    assert _gone(calibrated_model(_network(), options)[0], "w1", 1) == expected
+    assert _gone(pruned(_network(), options)[0], "w1", 1) == expected
     result = compile(_network(), options.replaced(race=False, export="upscale"))
     assert result.report.masked_channels == 5
     backwards = ActivationCriterion(peak, lambda weight, axis, total, samples: -total / samples)
-    found = _gone(calibrated_model(_network(), options.replaced(criterion=backwards))[0], "w1", 1)
+    found = _gone(pruned(_network(), options.replaced(criterion=backwards))[0], "w1", 1)
     assert found == sorted(np.argsort(-_values(data, "r0").max(axis=(2, 3)).sum(axis=0))[:3])
-    with pytest.raises(ArgumentError, match="a criterion of activations needs calibration data"):
+    with pytest.raises(ArgumentError, match="criterion of activations needs calibration data"):
         compile(_network(), options.replaced(calibration=None))
     with pytest.raises(ArgumentError, match="one number for each"):
-        calibrated_model(_network(), options.replaced(criterion=ActivationCriterion(lambda maps: maps.sum(axis=0))))
+        pruned(_network(), options.replaced(criterion=ActivationCriterion(lambda maps: maps.sum(axis=0))))
 
 
 def test_a_fixed_batch_takes_whole_batches(data: str) -> None:
     batches = load_calibration(data, _network(12))
     assert [batch["x"].shape[0] for batch in batches] == [12, 12, 12]
     options = Options.of(amount=0.25, criterion="obs", calibration=data, repair="lsq", masks="flat")
-    assert calibrated_model(_network(12), options)[1] == 5
+    assert pruned(_network(12), options)[1] == 5
     with pytest.raises(ArgumentError, match="fewer than the 64 that the model takes as one batch"):
         load_calibration(data, _network(64))
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from tests.graphs import parse
+from tests.pruned import pruned
 from upscale_onnx.measures.measure import Distance
 from upscale_onnx.options import Options
-from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.repair.choose import obs_scores, pruned_counts
 from upscale_onnx.repair.costs import _divided, obs_costs
 from upscale_onnx.runtime.activations import batches_of
@@ -101,8 +101,8 @@ def test_a_global_amount_goes_where_it_costs_least(tmp_path: Path) -> None:
             repair="lsq",
             calibration=str(tmp_path / "data.npz"),
         )
-        pruned, count = calibrated_model(_network(), options)
-        counts[scope] = pruned_counts(_network(), pruned)
+        done, count = pruned(_network(), options)
+        counts[scope] = pruned_counts(_network(), done)
         assert sum(counts[scope].values()) == count
         assert count == pytest.approx(16, abs=1)
     assert counts["local"] == {"a": 8, "b": 8}

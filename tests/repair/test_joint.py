@@ -13,11 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from tests.pruned import pruned
 from tests.repair.test_repair import _array, _data, _error, _network
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.mask_model import mask_model
 from upscale_onnx.options import Options
-from upscale_onnx.prune.calibration_data import calibrated_model
 from upscale_onnx.repair.joint import fitted_jointly
 from upscale_onnx.repair.repair import repair
 from upscale_onnx.runtime.activations import batches_of
@@ -35,7 +34,7 @@ def _repaired(biased: bool = True) -> tuple[onnx.ModelProto, onnx.ModelProto]:
 @functools.cache
 def _once_repaired(biased: bool) -> tuple[onnx.ModelProto, onnx.ModelProto]:
     model = _network(biased=biased)
-    masked, _ = mask_model(model, Options.of(amount=0.5))
+    masked, _ = pruned(model, Options.of(amount=0.5, masks="flat"))
     return model, repair(model, masked, BATCHES)[0]
 
 
@@ -65,7 +64,7 @@ def test_what_cannot_come_nearer_stays_as_it_is() -> None:
 
 def test_what_comes_before_everything_that_is_pruned_stays_as_it_is() -> None:
     model = _network()
-    masked, _ = mask_model(model, Options.of(amounts=(("a2*", 0.5), ("c2*", 0.5))))
+    masked, _ = pruned(model, Options.of(amounts=(("a2*", 0.5), ("c2*", 0.5)), masks="flat"))
     alone = repair(model, masked, BATCHES)[0]
     together = fitted_jointly(model, alone, BATCHES, passes=8)
     assert _error(model, together) < _error(model, alone)
@@ -109,8 +108,8 @@ def test_an_option_of_a_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     model, path = _network(), tmp_path / "data.npz"
     np.savez(path, x=_data(128))
     options = Options.of(amount=0.5, masks="flat", criterion="obs", calibration=str(path), repair="lsq")
-    alone, count = calibrated_model(model, options)
-    together, same = calibrated_model(model, options.replaced(repair="joint"))
+    alone, count = pruned(model, options)
+    together, same = pruned(model, options.replaced(repair="joint"))
     assert count == same
     assert _error(model, together) < _error(model, alone)
     weights = [{t.name: numpy_helper.to_array(t) == 0 for t in m.graph.initializer} for m in (alone, together)]

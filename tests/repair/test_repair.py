@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.pruned import pruned
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.mask_model import mask_model, write_masks
+from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.options import Options
 from upscale_onnx.repair.choose import obs_scores
 from upscale_onnx.repair.repair import repair
@@ -92,7 +93,7 @@ def _error(model: onnx.ModelProto, other: onnx.ModelProto) -> float:
 @pytest.mark.parametrize("how", ["stats", "lsq"])
 def test_repair_brings_outputs_nearer(how: Any, normalised: bool, biased: bool) -> None:
     model = _network(normalised=normalised, biased=biased)
-    masked, _ = mask_model(model, Options.of(amount=0.3))
+    masked, _ = pruned(model, Options.of(amount=0.3, masks="flat"))
     before = model.SerializeToString(), masked.SerializeToString()
     repaired, layers = repair(model, masked, batches_of({"x": _data()}, 32), how)
     assert (model.SerializeToString(), masked.SerializeToString()) == before
@@ -140,7 +141,7 @@ def test_the_residual_branch_is_made_up_for() -> None:
 
 def test_pruned_outputs_stay_zero() -> None:
     model = _network()
-    masked, _ = mask_model(model, Options.of(amount=0.25, side="output"))
+    masked, _ = pruned(model, Options.of(amount=0.25, side="output", masks="flat"))
     repaired, _ = repair(model, masked, batches_of({"x": _data()}, 32))
     for name in ("stem", "a1", "c1", "a2", "c2"):
         gone = ~_array(masked, f"{name}_w").reshape(_array(masked, f"{name}_w").shape[0], -1).any(axis=1)
@@ -189,7 +190,7 @@ def test_a_walk_holds_and_spills_what_is_read_later() -> None:
 def test_resnet20_keeps_most_of_its_outputs(corpus: Path) -> None:
     model = onnx.load(corpus / "trained" / "cifar10_resnet20.onnx")
     x = np.random.default_rng(0).normal(size=(128, 3, 32, 32)).astype(np.float32)
-    masked, _ = mask_model(model, Options.of(amount=0.3))
+    masked, _ = pruned(model, Options.of(amount=0.3, masks="flat"))
     repaired, _ = repair(model, masked, batches_of({"input": x}, 32))
     test = {"input": np.random.default_rng(1).normal(size=(64, 3, 32, 32)).astype(np.float32)}
     (expected,), (before,), (after,) = (run(make_session(m), test) for m in (model, masked, repaired))

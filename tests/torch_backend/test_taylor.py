@@ -12,15 +12,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from tests.pruned import pruned
 from upscale_onnx.types import Array
 
 pytest.importorskip("torch")
 
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.options import Options, PruneOptions, Side
-from upscale_onnx.prune.calibration_data import calibrated_model
+from upscale_onnx.options import Options, Side
 from upscale_onnx.prune.class_scores import taylor_scores
+from upscale_onnx.prune.evidence import Evidence
 from upscale_onnx.runtime.samples import load_calibration, load_labels
 
 SAMPLES = 7
@@ -112,7 +113,7 @@ def test_scores_are_finite_differences_of_the_loss(data: str, last: str, power: 
     model = _network(last)
     batches = load_calibration(data, model)
     labels = load_labels(data, model, SAMPLES)
-    found = taylor_scores(model, PruneOptions(criterion=f"taylor:power={power}"), batches, labels)
+    found = taylor_scores(Evidence(model, Options.of(criterion=f"taylor:power={power}"), batches, labels))
     for weight, axis in (("w1", 1), ("fc", 0)):
         expected = (np.abs(_differences(model, weight, axis, _data()[1])) ** power).mean(axis=0)
         np.testing.assert_allclose(found[weight], expected, rtol=1e-6)
@@ -121,7 +122,7 @@ def test_scores_are_finite_differences_of_the_loss(data: str, last: str, power: 
 def test_without_labels_the_models_own_classes_are_taken(data: str) -> None:
     model = _network()
     scores = _output(model)
-    found = taylor_scores(model, PruneOptions(criterion="taylor"), load_calibration(data, model), None)
+    found = taylor_scores(Evidence(model, Options.of(criterion="taylor"), load_calibration(data, model), None))
     expected = np.abs(_differences(model, "fc", 0, scores.argmax(axis=1))).mean(axis=0)
     np.testing.assert_allclose(found["fc"], expected, rtol=1e-6)
 
@@ -130,7 +131,7 @@ def test_the_output_side_fades_what_all_readers_see(data: str) -> None:
     """Both the second convolution and the Add read the first one's activation: a factor on it is one on both."""
     model = _network()
     found = taylor_scores(
-        model, PruneOptions(criterion="taylor", side="output"), load_calibration(data, model), _data()[1]
+        Evidence(model, Options.of(criterion="taylor", side="output"), load_calibration(data, model), _data()[1])
     )
     gated = onnx.ModelProto()
     gated.CopyFrom(model)
@@ -144,9 +145,9 @@ def test_the_output_side_fades_what_all_readers_see(data: str) -> None:
 def test_batches_and_their_size_do_not_matter(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = _network()
     batches, labels = load_calibration(data, model), _data()[1]
-    whole = taylor_scores(model, PruneOptions(criterion="taylor"), batches, labels)
+    whole = taylor_scores(Evidence(model, Options.of(criterion="taylor"), batches, labels))
     monkeypatch.setattr("upscale_onnx.prune.class_scores._GRADIENT_BYTES", 1)
-    single = taylor_scores(model, PruneOptions(criterion="taylor"), batches, labels)
+    single = taylor_scores(Evidence(model, Options.of(criterion="taylor"), batches, labels))
     for weight, scores in whole.items():
         np.testing.assert_allclose(single[weight], scores, rtol=1e-9)
 
@@ -155,8 +156,8 @@ def test_batches_and_their_size_do_not_matter(data: str, monkeypatch: pytest.Mon
 def test_settings_normalise_and_price(data: str, side: Side) -> None:
     model = _network()
     batches = load_calibration(data, model)
-    plain = taylor_scores(model, PruneOptions(criterion="taylor", side=side), batches, None)
-    priced = taylor_scores(model, PruneOptions(criterion="taylor:norm=l2:flops=0.5", side=side), batches, None)
+    plain = taylor_scores(Evidence(model, Options.of(criterion="taylor", side=side), batches, None))
+    priced = taylor_scores(Evidence(model, Options.of(criterion="taylor:norm=l2:flops=0.5", side=side), batches, None))
     # 25 positions, 8 * 8 weights, 8 channels; two operations a multiply-accumulate
     megaflops = 2 * 25 * 8 * 8 / 8 * 1e-6
     np.testing.assert_allclose(priced["w1"], plain["w1"] / np.linalg.norm(plain["w1"]) - 0.5 * megaflops, rtol=1e-9)
@@ -167,14 +168,14 @@ def test_an_output_without_classes_has_its_squared_norm_for_a_loss(data: str) ->
     del model.graph.node[4:], model.graph.output[:]
     model.graph.output.add(name="a").type.tensor_type.elem_type = TensorProto.DOUBLE
     batches = load_calibration(data, model)
-    found = taylor_scores(model, PruneOptions(criterion="taylor"), batches, None)
+    found = taylor_scores(Evidence(model, Options.of(criterion="taylor"), batches, None))
     fades = []
     for c in range(8):
         more, less = (_output(_scaled(model, "w1", 1, c, 1 + h)) for h in (1e-5, -1e-5))
         fades.append((np.square(more) - np.square(less)).sum(axis=(1, 2, 3)) / 2e-5)
     np.testing.assert_allclose(found["w1"], np.abs(fades).mean(axis=1), rtol=1e-6)
     with pytest.raises(ArgumentError, match="labels need a first output of"):
-        taylor_scores(model, PruneOptions(criterion="taylor"), batches, _data()[1])
+        taylor_scores(Evidence(model, Options.of(criterion="taylor"), batches, _data()[1]))
 
 
 @pytest.mark.parametrize(
@@ -190,14 +191,14 @@ def test_labels_that_do_not_fit(tmp_path: Path, labels: Array, complaint: str) -
     np.savez(tmp_path / "data.npz", x=_data()[0], labels=labels)
     options = Options.of(amount=0.25, criterion="taylor", calibration=str(tmp_path / "data.npz"), masks="flat")
     with pytest.raises(ArgumentError, match=complaint):
-        calibrated_model(_network(), options)
+        pruned(_network(), options)
 
 
 def test_a_fixed_batch_takes_the_labels_of_its_samples(data: str) -> None:
     model = _network(batch=3)
     assert len(load_calibration(data, model)) == 2
     options = Options.of(amount=0.25, criterion="taylor", calibration=data, masks="flat")
-    assert calibrated_model(model, options)[1] == 2 + 2
+    assert pruned(model, options)[1] == 2 + 2
 
 
 def test_without_torch_the_extra_is_named(data: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +206,7 @@ def test_without_torch_the_extra_is_named(data: str, monkeypatch: pytest.MonkeyP
     for name in [name for name in sys.modules if name.startswith("upscale_onnx.torch_backend")]:
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ArgumentError, match=r"pip install 'upscale-onnx\[torch\]'"):
-        calibrated_model(_network(), Options.of(amount=0.25, criterion="taylor", calibration=data, masks="flat"))
+        pruned(_network(), Options.of(amount=0.25, criterion="taylor", calibration=data, masks="flat"))
 
 
 def test_the_command_line_takes_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

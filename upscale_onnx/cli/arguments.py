@@ -12,9 +12,9 @@ from typing import Any, NoReturn, get_args
 
 import upscale_onnx
 from upscale_onnx.errors import ArgumentError, did_you_mean
-from upscale_onnx.masks.criteria import base_name
 from upscale_onnx.options import Proof, ProofOptions, Provider, PruneOptions, TargetOptions
 from upscale_onnx.options.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
+from upscale_onnx.prune.criteria import criterion_of
 
 
 class Parser(argparse.ArgumentParser):
@@ -102,7 +102,7 @@ def proofs(text: str) -> tuple[Proof, ...]:
 def criterion_name(text: str) -> str:
     """The name of a criterion, with or without settings."""
     try:
-        base_name(text)
+        criterion_of(text)
     except ArgumentError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text

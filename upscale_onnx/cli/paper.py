@@ -12,8 +12,8 @@ from upscale_onnx.cli.arguments import add_common, add_session, criterion_name, 
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ArgumentError, UpscaleError
-from upscale_onnx.masks.criteria import NAMES
 from upscale_onnx.options import Export, ExportOptions, Method, PruneOptions, Repair, Side, TargetOptions
+from upscale_onnx.prune.criteria import CRITERIA
 
 if TYPE_CHECKING:
     import onnx
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_many(grid, ("--side",), "SIDE", one_of(get_args(Side)), f"input, output (default: {PruneOptions.side})")
     _add_many(grid, ("--method",), "METHOD", one_of(get_args(Method)), f"of {', '.join(get_args(Method))}")
     _add_many(grid, ("--amount",), "A", fraction, "shares of channels to prune (default: 0.1 to 0.5)")
-    _add_many(grid, ("--criterion", "--heuristic"), "NAME", criterion_name, f"of {', '.join(NAMES)} (default: l2)")
+    _add_many(grid, ("--criterion", "--heuristic"), "NAME", criterion_name, f"of {', '.join(CRITERIA)} (default: l2)")
     grid.add_argument(
         "--global", dest="is_global", action="store_true", help="rank the channels of all layers together"
     )

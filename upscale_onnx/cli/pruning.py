@@ -7,8 +7,8 @@ from typing import Any, get_args
 
 from upscale_onnx.cli.arguments import criterion_name, factor, fraction, loss, positive, ratio, weighted_pattern
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.criteria import NAMES
-from upscale_onnx.options import Masks, Method, PruneOptions, Repair, Schedule, Scope, Side
+from upscale_onnx.options import Method, PruneOptions, Repair, Schedule, Scope, Side
+from upscale_onnx.prune.criteria import CRITERIA
 
 _GOALS = ("amount", "latency", "params", "macs", "compression", "profile")
 # What a mask file leaves open.
@@ -76,11 +76,13 @@ def _add_goals(goals: argparse._MutuallyExclusiveGroup) -> None:
 
 
 def _add_choice(group: argparse._ArgumentGroup) -> None:
+    needing = [name for name, criterion in CRITERIA.items() if criterion.needs_data]
+    labelled = [name for name, criterion in CRITERIA.items() if "labels" in criterion.needs]
     group.add_argument(
         "--criterion",
         type=criterion_name,
         metavar="NAME",
-        help=f"what scores channels; the lowest are pruned: {', '.join(NAMES)} (default: {PruneOptions.criterion}); "
+        help=f"what scores channels; the lowest are pruned: {', '.join(CRITERIA)} (default: {PruneOptions.criterion}); "
         "taylor takes settings: taylor:norm=l2, :flops=F (per million operations), :power=2 (see docs/criteria.md)",
     )
     group.add_argument(
@@ -97,9 +99,9 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--calibration",
         metavar="FILE",
-        help=".npz with inputs by name (or x), samples along the first axis: for hrank, apoz, mean-activation, wanda, "
-        "obs, taylor, tvs, --repair, to judge masks by, and to say what pruning did; labels (y or labels) are for "
-        "taylor, tvs, and the accuracy before and after",
+        help=f".npz with inputs by name (or x), samples along the first axis: for {', '.join(needing)}, --repair, to "
+        f"judge masks by, and to say what pruning did; labels (y or labels) are for {', '.join(labelled)}, and the "
+        "accuracy before and after",
     )
     group.add_argument(
         "--repair",
@@ -125,7 +127,7 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
 def _add_layers(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--masks",
-        choices=get_args(Masks),
+        metavar="NAME",
         help="flat: the amount of each layer, whatever comes of it; filled: without channels that would stay in place "
         "anyway; aware: of all layers together, where it saves most time (default: aware where speed is preferred and "
         "nothing else says how much each layer loses, else filled)",

@@ -11,8 +11,8 @@ from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles
-from upscale_onnx.masks.criteria import NAMES
 from upscale_onnx.options import Options, PruneOptions, Side
+from upscale_onnx.prune.criteria import CRITERIA
 
 if TYPE_CHECKING:
     import onnx
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=criterion_name,
         default=PruneOptions.criterion,
         metavar="NAME",
-        help=f"{', '.join(NAMES)} (default: %(default)s)",
+        help=f"{', '.join(CRITERIA)} (default: %(default)s)",
     )
     parser.add_argument("--side", choices=get_args(Side), default=PruneOptions.side, help="default: %(default)s")
     parser.add_argument(

@@ -1,18 +1,14 @@
-"""Arrays as people hand them over, as inputs of a model, and as a file for as long as something needs one."""
+"""Arrays as people hand them over, as inputs of a model."""
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.files.arrays import write_arrays
 from upscale_onnx.types import Array
 
 Inputs = dict[str, Array]
@@ -48,16 +44,3 @@ def named_inputs(model: onnx.ModelProto, inputs: Sequence[Any] | Mapping[str, An
             arrays[name] = array.astype(dtype)
     check_inputs(arrays, model)
     return arrays
-
-
-@contextlib.contextmanager
-def array_file(arrays: str | Mapping[str, Any] | None) -> Iterator[str | None]:
-    """The path of an .npz with `arrays`, which is gone afterwards; a path or None as it is."""
-    if arrays is None or isinstance(arrays, str):
-        yield arrays
-        return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "arrays.npz"
-        with path.open("wb") as file:
-            write_arrays({name: to_array(value) for name, value in arrays.items()}, file)
-        yield str(path)

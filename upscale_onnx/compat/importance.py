@@ -8,8 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.criteria import criterion
+from upscale_onnx.masks.criteria import WeightCriterion, fpgm, l1, l2, lamp, random
 from upscale_onnx.types import Array, FloatArray
+
+_FUNCTIONS: Mapping[str, WeightCriterion] = {"l1": l1.score, "l2": l2.score, "lamp": lamp.score, "fpgm": fpgm.score}
 
 
 class Importance:
@@ -48,7 +50,7 @@ class _Named(Importance):
 
     def forward(self, x: Array) -> Array:
         """Scores of the rows of x: (channels, values)."""
-        return criterion(self.name)(np.asarray(x), 0, np.random.default_rng(0))
+        return _FUNCTIONS[self.name](np.asarray(x), 0, np.random.default_rng(0))
 
     def settings(self) -> Mapping[str, Any]:
         """The fields of `Options` that stand for it."""
@@ -90,7 +92,7 @@ class Random(Importance):
 
     def forward(self, x: Array) -> Array:
         """Scores of the rows of x: (channels, values)."""
-        return criterion("random")(np.asarray(x), 0, np.random.default_rng(self.seed))
+        return random.score(np.asarray(x), 0, np.random.default_rng(self.seed))
 
     def settings(self) -> Mapping[str, Any]:
         """The fields of `Options` that stand for it."""

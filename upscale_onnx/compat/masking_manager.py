@@ -8,14 +8,16 @@ from typing import Any, get_args
 
 import onnx
 
-from upscale_onnx.compat.arrays import array_file, named_inputs
+from upscale_onnx.compat.arrays import named_inputs, to_array
 from upscale_onnx.compat.importance import HRank, Importance, Magnitude
 from upscale_onnx.compat.segments import MaskSegment, mask_segments
 from upscale_onnx.compat.source import Model, open_source
 from upscale_onnx.errors import ArgumentError, did_you_mean
-from upscale_onnx.masks.checks import check_masks
-from upscale_onnx.masks.criteria import CALIBRATED, Criterion
+from upscale_onnx.masks.criteria import WeightCriterion
 from upscale_onnx.options import Method, Options, Side
+from upscale_onnx.prune.checks import check_masks
+from upscale_onnx.prune.criteria import criterion_of
+from upscale_onnx.prune.prune import prune
 
 
 class MaskingManager:
@@ -68,7 +70,7 @@ class MaskingManager:
 
     def importance(
         self,
-        heuristic: Importance | str | Criterion | None = None,
+        heuristic: Importance | str | WeightCriterion | None = None,
         calibration: str | Mapping[str, Any] | None = None,
     ) -> MaskingManager:
         """Score channels by `heuristic` from now on, by their L2 norm where it is left out; itself.
@@ -96,14 +98,15 @@ class MaskingManager:
         self._prune(amounts=tuple((glob.escape(weight), amount) for weight in weights))
 
     def _prune(self, **how: Any) -> None:
-        from upscale_onnx.prune.calibration_data import calibrated_model
-
         options = Options.of(side=self.side, method=self.method, masks="flat", ignore=self._ignored(), **how)
         check_masks(options)
-        needs_inputs = self._calibration is None and self._settings["criterion"] in CALIBRATED
-        with array_file(self._inputs if needs_inputs else self._calibration) as path:
-            chosen = options.replaced(calibration=path, **self._settings)
-            self._source.replace(calibrated_model(self.model, chosen)[0])
+        data = self._calibration
+        if data is None and criterion_of(self._settings["criterion"]).needs_data:
+            data = self._inputs
+        if isinstance(data, Mapping):
+            data = {name: to_array(value) for name, value in data.items()}
+        chosen = options.replaced(calibration=data, **self._settings)
+        self._source.replace(prune(self.model, chosen).model)
 
     def _ignored(self) -> tuple[str, ...]:
         return tuple(glob.escape(weight) for weight in self._source.untouchable)

@@ -7,7 +7,7 @@ from typing import Any
 
 import onnx
 
-from upscale_onnx.compat.arrays import array_file, named_inputs
+from upscale_onnx.compat.arrays import named_inputs
 from upscale_onnx.compat.closure import with_pruned
 from upscale_onnx.compat.source import Model, Source, open_source
 from upscale_onnx.compat.torch_export import is_module
@@ -88,8 +88,7 @@ class PruningManager:
         masked = self.get_mock_model()
         if "inputs" in options:
             raise ArgumentError("the inputs are those of compute([x])")
-        with array_file(self._inputs) as path:
-            result = compile(masked, inputs=path, **options)
+        result = compile(masked, inputs=self._inputs, **options)
         self._masked = None
         return result
 

@@ -1,4 +1,4 @@
-"""Writing a mask into an array."""
+"""A mask, read from an array and written into it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,12 @@ import numpy as np
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.types import Array, BoolArray
+
+
+def used_channels(weight: Array, axis: int | None) -> BoolArray:
+    """(weight.shape[axis],), which channels along `axis` hold anything but zeros."""
+    others = tuple(number for number in range(weight.ndim) if number != axis)
+    return np.asarray((weight != 0).any(axis=others))
 
 
 def zero_channels(weight: Array, axis: int, kept: BoolArray) -> Array:

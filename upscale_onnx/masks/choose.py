@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
-from upscale_onnx.masks.criteria import OBS, TAYLOR, lamp
+import onnx
+
 from upscale_onnx.masks.groups import decisions
 from upscale_onnx.masks.patterns import matching, own_amounts
-from upscale_onnx.masks.pools import Groups, Pool, Scores, pools
+from upscale_onnx.masks.pools import Groups, Masks, Pool, Scores, pools
 from upscale_onnx.masks.profiles import is_relative, keep_ratios
+from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.scopes import Limits, by_structure, together
 from upscale_onnx.masks.select import pruned_count
 from upscale_onnx.masks.steps import Round
-from upscale_onnx.masks.targets import MaskTarget
+from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.options import PruneOptions
 from upscale_onnx.types import BoolArray
 
-Masks: TypeAlias = dict[str, BoolArray]
 ONCE = Round(1, 1, "linear")
-# LAMP is made for ranking across layers, Taylor's scores are divided by their norm in each layer, those of optimal
-# brain surgeon, where layers are ranked together, by what the layer makes.
-_COMPARABLE = frozenset({"lamp", TAYLOR, OBS})
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +27,7 @@ class Chooser:
     """Chooses by `options` among `layers`, the weights that may be pruned, in graph order.
 
     targets: all that can be named, whether or not it may be pruned. groups: of weights that must agree.
-    structures: by weight, for scope "isomorphic".
+    structures: by weight, for scope "isomorphic". is_comparable: whether scores mean the same in every layer.
     """
 
     options: PruneOptions
@@ -38,6 +35,7 @@ class Chooser:
     targets: Sequence[MaskTarget]
     groups: Groups = ()
     structures: Mapping[str, Hashable] = field(default_factory=dict)
+    is_comparable: bool = False
 
     def masks(self, scores: Scores, amount: float, part: Round = ONCE) -> Masks:
         """Masks (True = kept) by weight, of what is pruned after `part` where `amount` is to be pruned in the end.
@@ -47,7 +45,7 @@ class Chooser:
         ignored = matching(self.targets, self.options.ignore)
         found = pools(scores, self.groups, ignored)
         counts = self._counts(found, amount, part)
-        kept: Masks = {}
+        kept: dict[str, BoolArray] = {}
         for pool, count in zip(found, counts, strict=True):
             kept.update(pool.masks(pool.kept(count, self.options.min_channels)))
         return kept
@@ -69,7 +67,7 @@ class Chooser:
 
     def _ranked(self, found: Sequence[Pool], amount: float) -> list[int]:
         limits = Limits(self.options.min_channels, self.options.mask_align)
-        normalised = not _is_comparable(self.options)
+        normalised = not self.is_comparable
         if self.options.scope == "global":
             return together(found, amount, normalised, limits)
         return by_structure(found, self.structures, amount, normalised, limits)
@@ -85,7 +83,14 @@ class Chooser:
         return {weight: 1.0 - ratio for weight, ratio in ratios.items()}
 
 
-def _is_comparable(options: PruneOptions) -> bool:
-    """Whether scores mean the same in every layer as they are."""
-    name = options.criterion
-    return name.partition(":")[0] in _COMPARABLE if isinstance(name, str) else name is lamp.score
+def chooser(
+    model: onnx.ModelProto,
+    options: PruneOptions,
+    groups: Groups = (),
+    structures: Mapping[str, Hashable] | None = None,
+    is_comparable: bool = False,
+) -> Chooser:
+    """What chooses by `options` among the weights of `model` to which an amount applies; the rest as in `Chooser`."""
+    named = [target for target in mask_targets(model) if target.axis(options.side) is not None]
+    layers = [target.weight for target in prunable_targets(model, options.side)]
+    return Chooser(options, layers, named, groups, structures or {}, is_comparable)

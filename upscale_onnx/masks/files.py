@@ -7,9 +7,8 @@ object `{"pruned": [indices]}` or `{"kept": [entries]}` with an optional `"side"
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -17,8 +16,7 @@ from typing import cast
 import numpy as np
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.files.arrays import archive_bytes, read_arrays
-from upscale_onnx.files.publish import write_whole
+from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.files.reading import read_json, shortened
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, BoolArray
@@ -69,19 +67,6 @@ def read_masks(path: str | os.PathLike[str]) -> tuple[ChannelMask, ...]:
         return tuple(masks)
     except ArgumentError as error:
         raise ArgumentError(f"{file}: {error}") from error
-
-
-def write_masks(path: str | os.PathLike[str], masks: Iterable[ChannelMask]) -> None:
-    """Write `masks` to `path`; `read_masks` returns the same.
-
-    Raises: ArgumentError where the file cannot be written, its name ends in neither .npz nor .json, or an
-    .npz is asked to hold indices, for which the number of channels is needed.
-    """
-    file = Path(path)
-    writer = {".npz": _npz_bytes, ".json": _json_bytes}.get(file.suffix.lower())
-    if writer is None:
-        raise ArgumentError(f"{file}: a mask file ends in .npz or .json")
-    write_whole(writer(file, tuple(masks)), file)
 
 
 def _read_npz(file: Path) -> Iterator[ChannelMask]:
@@ -136,22 +121,3 @@ def _indices(key: str, value: object) -> tuple[int, ...]:
 def _split_key(key: str) -> tuple[str, Side | None]:
     weight, at, side = key.rpartition("@")
     return (weight, cast(Side, side)) if at and side in _SIDES else (key, None)
-
-
-def _key(mask: ChannelMask) -> str:
-    return mask.weight if mask.side is None else f"{mask.weight}@{mask.side}"
-
-
-def _npz_bytes(file: Path, masks: tuple[ChannelMask, ...]) -> bytes:
-    listed = next((mask.weight for mask in masks if mask.kept is None), None)
-    if listed is not None:
-        raise ArgumentError(f"{file}: the mask of {listed!r} is a list of indices: write a .json")
-    return archive_bytes({_key(mask): np.array(mask.kept, dtype=np.bool_) for mask in masks})
-
-
-def _json_bytes(file: Path, masks: tuple[ChannelMask, ...]) -> bytes:
-    del file
-    content: Mapping[str, object] = {
-        _key(m): list(map(int, m.kept)) if m.kept is not None else {"pruned": list(m.pruned or ())} for m in masks
-    }
-    return (json.dumps(content, indent=1) + "\n").encode()

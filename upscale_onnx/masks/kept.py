@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from upscale_onnx.channels.analysis import analyse
+from upscale_onnx.masks.apply import used_channels
 from upscale_onnx.masks.groups import decisions, mask_groups
 from upscale_onnx.masks.prunable import prunable_targets
-from upscale_onnx.masks.targets import MaskTarget, constant_tensors
+from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Method, Side
 from upscale_onnx.results import KeptChannels
-from upscale_onnx.types import BoolArray, IntArray
 
 
 def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstrained") -> tuple[KeptChannels, ...]:
@@ -22,10 +21,14 @@ def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstr
     hold anything but zeros. Where layers must agree (method "constrained"), those that share channels are one decision,
     which keeps what any of them uses."""
     targets = {target.weight: target for target in prunable_targets(model, side)}
-    groups = _groups(model, side) if method == "constrained" else []
+    constrained = method == "constrained"
+    groups = mask_groups(analyse(import_graph(model), infer_shapes(model)), model, side) if constrained else []
     classes = {weight: ids for group in groups for weight, ids in group}
     tensors = constant_tensors(model)
-    used = {weight: _used(numpy_helper.to_array(tensors[weight]), target, side) for weight, target in targets.items()}
+    used = {
+        weight: used_channels(numpy_helper.to_array(tensors[weight]), target.axis(side))
+        for weight, target in targets.items()
+    }
     found = []
     for tied in decisions(tuple(targets), groups):
         ids = [classes.get(weight, np.arange(used[weight].size)) for weight in tied]
@@ -33,12 +36,3 @@ def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstr
         kept = np.unique(np.concatenate([one[used[weight]] for one, weight in zip(ids, tied, strict=True)])).size
         found.append(KeptChannels(tied[0], targets[tied[0]].node, channels, kept, kept / channels, tied))
     return tuple(found)
-
-
-def _groups(model: onnx.ModelProto, side: Side) -> list[list[tuple[str, IntArray]]]:
-    return mask_groups(analyse(import_graph(model), infer_shapes(model)), model, side)
-
-
-def _used(weight: NDArray[np.generic], target: MaskTarget, side: Side) -> BoolArray:
-    axis = target.axis(side)
-    return np.asarray((weight != 0).any(axis=tuple(number for number in range(weight.ndim) if number != axis)))

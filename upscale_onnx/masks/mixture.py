@@ -7,26 +7,14 @@ Then what both lose is compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
 
 from upscale_onnx.masks.aware.predicted import Predictor
-from upscale_onnx.types import BoolArray
-
-Masks: TypeAlias = Mapping[str, BoolArray]
+from upscale_onnx.masks.pools import Masks
 
 _MOST_AMOUNT = 0.95
 _HALVINGS = 6
 _SLACK = 1e-9
-
-
-@dataclass(frozen=True, eq=False)
-class Mixture:
-    """Masks by weight, and which weights chose for themselves."""
-
-    masks: Masks
-    free: frozenset[str]
 
 
 def as_fast(
@@ -58,21 +46,19 @@ def mixture(
     predictor: Predictor,
     amount: float,
     allowed: float = 1.0,
-) -> Mixture:
+) -> Masks:
     """`constrained`, masks of an amount, with those groups free that lose less importance when they take no longer.
 
     groups: weights that agree in `constrained`. free: masks of an amount that every layer chooses for itself.
     allowed: what free groups may take, of what they take constrained.
     """
     masks = constrained
-    chosen: set[str] = set()
     for group in groups:
         allowed_ms = allowed * predictor.latency_ms(masks)
         other = as_fast(_freed(masks, group, free), predictor.latency_ms, amount, allowed_ms)
         if other is not None and predictor.importance(other) < predictor.importance(masks) - _SLACK:
             masks = other
-            chosen |= group
-    return Mixture(masks, frozenset(chosen))
+    return masks
 
 
 def _freed(masks: Masks, group: frozenset[str], free: Callable[[float], Masks]) -> Callable[[float], Masks]:

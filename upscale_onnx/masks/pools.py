@@ -17,7 +17,8 @@ from upscale_onnx.masks.select import common_scores, lowest_count
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 Ids: TypeAlias = NDArray[np.integer[Any]]
-Scores: TypeAlias = Mapping[str, FloatArray]
+Scores: TypeAlias = Mapping[str, FloatArray]  # by weight, one per channel
+Masks: TypeAlias = Mapping[str, BoolArray]  # by weight, True = kept
 Groups: TypeAlias = Sequence[Sequence[tuple[str, Ids]]]
 
 

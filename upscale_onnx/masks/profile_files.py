@@ -65,16 +65,18 @@ def read_profile(path: str | os.PathLike[str]) -> ProfileFile:
         if isinstance(content.get(key), list):
             entries = tuple(_entry(file, f"{key}[{n}]", value) for n, value in enumerate(content[key]))
             return ProfileFile(entries, content.get("side"), content.get("method"))
-    named = (Entry((name,), _share(file, repr(name), value)) for name, value in content.items())
-    return ProfileFile(tuple(named), is_partial=True)
+    return _by_weight({name: _share(file, repr(name), value) for name, value in content.items()})
 
 
-def ratios_of_file(path: str, decisions: Sequence[Sequence[str]], side: Side, method: Method) -> dict[str, float]:
-    """By weight, what the file at `path` says that each of `decisions` keeps.
+def ratios_of(
+    profile: str | Mapping[str, float], decisions: Sequence[Sequence[str]], side: Side, method: Method
+) -> dict[str, float]:
+    """By weight, what `profile`, the path of a file or shares by weight, says that each of `decisions` keeps.
 
-    Raises: ArgumentError where the file cannot be used, or is about other decisions.
+    Raises: ArgumentError where it cannot be used, or is about other decisions.
     """
-    found = read_profile(path)
+    path = profile if isinstance(profile, str) else "the profile given"
+    found = read_profile(profile) if isinstance(profile, str) else _by_weight(profile)
     for name, said, wanted in (("side", found.side, side), ("method", found.method, settled_method(method))):
         if said is not None and said != wanted:
             raise ArgumentError(f"{path}: the profile is of {name} {shortened(said)} and does not hold for {wanted!r}")
@@ -91,6 +93,10 @@ def ratios_of_file(path: str, decisions: Sequence[Sequence[str]], side: Side, me
         there = f"the model {len(decisions)} that can be pruned"
         raise ArgumentError(f"{path}: the profile has {len(found.entries)} decisions, {there}")
     return {weight: shares.get(number, 1.0) for weight, number in owner.items()}
+
+
+def _by_weight(shares: Mapping[str, float]) -> ProfileFile:
+    return ProfileFile(tuple(Entry((name,), share) for name, share in shares.items()), is_partial=True)
 
 
 def _by_name(path: str, entries: Sequence[Entry], owner: Mapping[str, int]) -> dict[int, float]:

@@ -10,12 +10,12 @@ random profiles: increasing ones have "less pruning on initial layers and more p
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
-from upscale_onnx.masks.profile_files import ratios_of_file
+from upscale_onnx.masks.profile_files import ratios_of
 from upscale_onnx.options import Method, Side
 from upscale_onnx.types import FloatArray
 
@@ -26,11 +26,13 @@ _RANDOM = (0.3, 0.9)
 _HALVINGS = 60
 
 
-def is_relative(profile: str) -> bool:
+def is_relative(profile: str | Mapping[str, float]) -> bool:
     """Whether the profile needs an amount that it is spread around.
 
     Raises: ArgumentError where it is neither a name nor the path of a .json file.
     """
+    if not isinstance(profile, str):
+        return False
     name, colon, slope = profile.partition(":")
     if name == "equal" and not colon:
         return True
@@ -46,7 +48,7 @@ def is_relative(profile: str) -> bool:
 
 
 def keep_ratios(
-    profile: str,
+    profile: str | Mapping[str, float],
     decisions: Sequence[Sequence[str]],
     amount: float,
     seed: int = 0,
@@ -58,14 +60,15 @@ def keep_ratios(
 
     "equal" is 1 - amount everywhere. "increasing:SLOPE" prunes SLOPE more of the last than of the first, at even steps
     around `amount`, "decreasing:SLOPE" less; where more than all or less than nothing would be kept, the others make up
-    for it. "random" draws each from U(0.3, 0.9) with `seed`; the others are a file's, of this `side` and `method`.
+    for it. "random" draws each from U(0.3, 0.9) with `seed`; the others are a file's, of this `side` and `method`, or
+    given by weight.
 
     Raises: ArgumentError where the profile or its file cannot be used.
     """
+    if not isinstance(profile, str) or (not is_relative(profile) and profile != "random"):
+        return ratios_of(profile, decisions, side, method)
     name, _, slope = profile.partition(":")
-    if not is_relative(profile):
-        if profile != "random":
-            return ratios_of_file(profile, decisions, side, method)
+    if name == "random":
         values = np.random.default_rng(seed).uniform(*_RANDOM, len(decisions))
     elif name == "equal":
         values = np.full(len(decisions), 1.0 - amount)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,12 +12,12 @@ import onnx
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.measures.labelled_images import Images, open_images
+from upscale_onnx.measures.labelled_images import open_images
 from upscale_onnx.model import load_model
-from upscale_onnx.runtime.inputs import input_specs
+from upscale_onnx.runtime.inputs import Inputs, input_specs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
-from upscale_onnx.types import Array, IntArray, Progress
+from upscale_onnx.types import Array, Dims, IntArray, Progress
 
 Layout = Literal["nchw", "nhwc"]
 
@@ -64,6 +64,45 @@ class Accuracy:
     images: int
 
 
+def labelled_batches(
+    model: onnx.ModelProto,
+    data: str | os.PathLike[str],
+    preprocessing: Preprocessing | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+) -> tuple[int, Iterator[tuple[Inputs, IntArray]]]:
+    """How many images in `data` are taken, and batches of them that `model` can run, with the labels of the first
+    samples of each: where the model fixes their number, images are repeated to fill the last.
+
+    data: as `labelled_images.open_images` takes it. limit: take that many, drawn with `seed`.
+
+    Raises:
+        ArgumentError: the data cannot be read, or does not fit. ModelError: the model has several inputs.
+    """
+    chosen, specs = preprocessing or Preprocessing(), input_specs(model)
+    if len(specs) != 1:
+        raise ModelError(f"the model has {len(specs)} inputs: only models of one input can be evaluated")
+    (spec,) = specs
+    images = open_images(data, chosen.size, spec.name, _colours(spec.dims, chosen.layout))
+    order = np.arange(images.labels.size)
+    if limit is not None and limit < order.size:
+        order = np.sort(np.random.default_rng(seed).permutation(order.size)[:limit])
+    if not order.size:
+        raise ArgumentError(f"{data}: holds no images")
+    fixed = spec.dims[0] if spec.dims and isinstance(spec.dims[0], int) else None
+
+    def batches() -> Iterator[tuple[Inputs, IntArray]]:
+        for start in range(0, order.size, fixed or _BATCH):
+            places = order[start : start + (fixed or _BATCH)]
+            pieces = [images.read(first, stop) for first, stop in _runs(np.resize(places, fixed or places.size))]
+            if len({piece.shape[1:] for piece in pieces}) > 1:
+                raise ArgumentError(f"{data}: images differ in size: give the size to bring them to")
+            x = chosen.apply(np.concatenate(pieces)).astype(spec.dtype or np.float32)
+            yield {spec.name: x}, images.labels[places]
+
+    return order.size, batches()
+
+
 def evaluate(
     model: onnx.ModelProto | str | os.PathLike[str],
     data: str | os.PathLike[str],
@@ -82,60 +121,41 @@ def evaluate(
     Raises:
         ArgumentError: the data cannot be read, or does not fit. ModelError: the model cannot be read or run.
     """
-    chosen = preprocessing or Preprocessing()
     loaded = load_model(model)
-    specs = input_specs(loaded)
-    if len(specs) != 1:
-        raise ModelError(f"the model has {len(specs)} inputs: only models of one input can be evaluated")
-    images = open_images(data, chosen.size, specs[0].name, colours(specs[0].dims, chosen.layout))
-    order = np.arange(images.labels.size)
-    if limit is not None and limit < order.size:
-        order = np.sort(np.random.default_rng(seed).permutation(order.size)[:limit])
-    if not order.size:
-        raise ArgumentError(f"{data}: holds no images")
-    batch = _fixed_batch(specs[0].dims) or _BATCH
+    count, batches = labelled_batches(loaded, data, preprocessing, limit, seed)
     session = make_session(loaded, provider=provider, threads=threads)
-    output = loaded.graph.output[0].name
-    hits = np.zeros(2, np.int64)
-    for start in range(0, order.size, batch):
+    found, done = np.zeros(2, np.int64), 0
+    for inputs, labels in batches:
         if progress is not None:
-            progress("evaluate", start / order.size)
-        places = order[start : start + batch]
-        x = chosen.apply(_gather(images, places)).astype(specs[0].dtype or np.float32)
-        filled = np.concatenate([x, np.repeat(x[-1:], batch - len(x), axis=0)]) if _fixed_batch(specs[0].dims) else x
-        (scores,) = run(session, {specs[0].name: filled}, [output])
-        hits += _hits(np.asarray(scores)[: len(x)], images.labels[places])
-    return Accuracy(float(hits[0] / order.size), float(hits[1] / order.size), int(order.size))
+            progress("evaluate", done / count)
+        found += hits(np.asarray(run(session, inputs, [loaded.graph.output[0].name])[0]), labels)
+        done += labels.size
+    return Accuracy(float(found[0] / count), float(found[1] / count), count)
 
 
-def _gather(images: Images, places: NDArray[np.intp]) -> Array:
-    return np.concatenate([images.read(start, stop) for start, stop in _runs(places)])
+def hits(scores: Array, labels: IntArray) -> IntArray:
+    """How many labels are the best, and among the best five, of scores, (N or more, classes).
+
+    Raises: ArgumentError where labels are not among the classes.
+    """
+    flat = scores[: labels.size].reshape(labels.size, -1).astype(np.float64)
+    if labels.size and not 0 <= labels.min() <= labels.max() < flat.shape[1]:
+        raise ArgumentError(
+            f"labels reach from {labels.min()} to {labels.max()}, the model has {flat.shape[1]} classes"
+        )
+    best = np.argsort(-flat, axis=1, kind="stable")[:, :5] == labels[:, None]
+    return np.array([best[:, 0].sum(), best.any(axis=1).sum()], np.int64)
 
 
-def _runs(places: Sequence[int] | NDArray[np.intp]) -> Iterator[tuple[int, int]]:
+def _runs(places: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
     """Consecutive places as (start, stop)."""
-    for part in np.split(np.asarray(places), np.flatnonzero(np.diff(places) != 1) + 1):
+    for part in np.split(places, np.flatnonzero(np.diff(places) != 1) + 1):
         yield int(part[0]), int(part[-1]) + 1
 
 
-def colours(dims: tuple[int | str | None, ...] | None, layout: Layout) -> int | None:
+def _colours(dims: Dims | None, layout: Layout) -> int | None:
     """How many colours an input of these dimensions takes, where that is fixed."""
     if dims is None or len(dims) != 4:
         return None
     size = dims[1 if layout == "nchw" else 3]
     return size if isinstance(size, int) else None
-
-
-def _fixed_batch(dims: tuple[int | str | None, ...] | None) -> int | None:
-    return dims[0] if dims and isinstance(dims[0], int) else None
-
-
-def _hits(scores: Array, labels: IntArray) -> IntArray:
-    """How many labels are the best, and among the best five, of scores: (N, classes)."""
-    flat = scores.reshape(len(labels), -1).astype(np.float64)
-    if labels.size and (labels.min() < 0 or labels.max() >= flat.shape[1]):
-        raise ArgumentError(
-            f"labels reach from {labels.min()} to {labels.max()}, the model has {flat.shape[1]} classes"
-        )
-    order = np.argsort(-flat, axis=1, kind="stable")[:, :5] == labels[:, None]
-    return np.array([order[:, 0].sum(), order.any(axis=1).sum()], np.int64)

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from onnx import ModelProto
 
-from upscale_onnx.errors import ArgumentError, ModelError
+from upscale_onnx.errors import ModelError
+from upscale_onnx.measures.accuracy import hits
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
@@ -78,8 +79,8 @@ class Top1:
         """Top-1 accuracy of `model`, by its first output."""
         name = model.graph.output[0].name
         found = _outputs(model, [inputs for inputs, _ in self.batches], [name], self.where)
-        hits = sum(_hits(scores, labels) for (scores,), (_, labels) in zip(found, self.batches, strict=True))
-        return hits / self.samples
+        best = sum(int(hits(scores, labels)[0]) for (scores,), (_, labels) in zip(found, self.batches, strict=True))
+        return best / self.samples
 
     def loss(self, value: float) -> float:
         """By how much less than the baseline `value` is."""
@@ -154,15 +155,6 @@ def _outputs(
     session = make_session(model, provider=where.provider, threads=where.threads)
     for inputs in batches:
         yield run(session, inputs, names)
-
-
-def _hits(scores: Array, labels: IntArray) -> int:
-    flat = scores[: labels.size].reshape(labels.size, -1)
-    if labels.size and not 0 <= labels.min() <= labels.max() < flat.shape[1]:
-        raise ArgumentError(
-            f"labels reach from {labels.min()} to {labels.max()}, the model has {flat.shape[1]} classes"
-        )
-    return int((flat.argmax(axis=1) == labels).sum())
 
 
 def _squares(found: Array, expected: Array) -> tuple[float, float]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from upscale_onnx.options.groups import (
     Export,
     ExportOptions,
-    Masks,
     Method,
     Prefer,
     Proof,
@@ -19,19 +18,21 @@ from upscale_onnx.options.groups import (
     TargetOptions,
 )
 from upscale_onnx.options.options import Options
+from upscale_onnx.options.values import Profile, Samples
 
 __all__ = [
     "Export",
     "ExportOptions",
-    "Masks",
     "Method",
     "Options",
     "Prefer",
+    "Profile",
     "Proof",
     "ProofOptions",
     "Provider",
     "PruneOptions",
     "Repair",
+    "Samples",
     "Schedule",
     "Scope",
     "Side",

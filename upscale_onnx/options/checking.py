@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import types
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import fields
 from functools import cache
 from numbers import Integral, Real
@@ -43,13 +43,15 @@ def _fits(value: Any, hint: Any) -> bool:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         base, limit = parts
-        return _fits(value, base) and limit.accepts(value)
+        return _fits(value, base) and bool(limit.accepts(value))
     if origin is Literal:
         return isinstance(value, str) and value in parts
     if origin in _UNIONS:
         return any(_fits(value, part) for part in parts)
-    if origin is not tuple:
+    if origin is Callable:
         return callable(value)
+    if origin is not tuple:
+        return isinstance(value, origin or hint)
     if not isinstance(value, (tuple, list)):
         return False
     if parts[-1] is Ellipsis:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from upscale_onnx.options.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, SECONDS, SHARE
+from upscale_onnx.options.values import DataOption, ProfileOption, settled_data, settled_profile
 
 Export = Literal["auto", "planned", "upscale", "gather", "keep"]
 Prefer = Literal["speed", "size"]
@@ -17,7 +18,6 @@ Scope = Literal["local", "global", "isomorphic"]
 Schedule = Literal["geometric", "linear"]
 Repair = Literal["stats", "lsq", "joint"]
 Proof = Literal["local", "global"]
-Masks = Literal["auto", "flat", "filled", "aware"]
 
 # Where a field has another name than its option: as a keyword, on the command line, and in messages.
 OPTION = "option"
@@ -77,7 +77,8 @@ class PruneOptions:
     amounts: (pattern, amount) pairs; the first shell-style pattern that a layer's node or weight name matches gives
         its amount in place of `amount`, which is 0 where it is left out.
     profile: share of its channels that each layer keeps, or all together that must agree: "equal", "increasing:SLOPE"
-        (less towards the end) or "decreasing:SLOPE" around what `amount` leaves, "random", or the path of a .json file.
+        (less towards the end) or "decreasing:SLOPE" around what `amount` leaves, "random", the path of a .json file, or
+        a mapping of names of weights to shares.
     side: whether channels are chosen that layers read ("input") or create ("output").
     method: whether each layer chooses for itself what it loses ("unconstrained"), all that share channels agree
         ("constrained"), or whichever of both loses less at the same latency, group by group ("hybrid").
@@ -94,8 +95,8 @@ class PruneOptions:
     schedule: whether every round prunes the same share of what is left ("geometric") or of all ("linear").
     criterion: name of what scores channels, or a function of (weight, axis, generator) that returns one score per
         channel along `axis`; the lowest are pruned.
-    calibration: path of an .npz with unlabelled inputs (name -> array, samples along the first axis), for criteria
-        and repairs that need them.
+    calibration: unlabelled inputs (name -> array, samples along the first axis) or the path of an .npz with them, for
+        criteria and repairs that need them; one array for a model of one input.
     repair: how the weights that survive make up for those that are pruned, without labels: "stats" matches each
         output channel's mean and variance, "lsq" re-fits each layer by least squares, "joint" then all layers
         together (by gradients: it needs PyTorch).
@@ -111,21 +112,25 @@ class PruneOptions:
     compression: Annotated[float, FACTOR] | None = None
     mask: str | None = None
     amounts: tuple[tuple[str, Annotated[float, FRACTION]], ...] = ()
-    profile: str | None = None
+    profile: ProfileOption | None = None
     side: Side = "input"
     method: Method = "unconstrained"
     scope: Scope = "local"
-    masks: Masks = "auto"
+    masks: str = "auto"
     ignore: tuple[str, ...] = ()
     min_channels: Annotated[int, POSITIVE] = 1
     mask_align: Annotated[int, POSITIVE] = 1
     steps: Annotated[int, POSITIVE] = 1
     schedule: Schedule = "geometric"
     criterion: str | Callable[..., Any] = "l2"
-    calibration: str | None = None
+    calibration: DataOption | None = None
     repair: Repair | None = None
     max_loss: Annotated[float, LOSS] | None = None
     seed: Annotated[int, NATURAL] = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "profile", settled_profile(self.profile))
+        object.__setattr__(self, "calibration", settled_data(self.calibration))
 
     @property
     def prunes(self) -> bool:
@@ -156,12 +161,15 @@ class ProofOptions:
     verify: whether it is.
     proofs: "local" proves it region by region, whatever the model is fed, "global" compares whole models on inputs.
     save_reproducer: folder for what shows that a region differs, where one does: it is left alone then.
-    inputs: path of an .npz with the user's own inputs (name -> array), used beside random ones.
+    inputs: the user's own inputs (name -> array) or the path of an .npz with them, used beside random ones.
     seed: of random inputs.
     """
 
     verify: bool = True
     proofs: tuple[Proof, ...] = ("local", "global")
     save_reproducer: str | None = None
-    inputs: str | None = None
+    inputs: DataOption | None = None
     seed: Annotated[int, NATURAL] = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "inputs", settled_data(self.inputs))

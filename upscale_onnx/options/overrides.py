@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypedDict
 
-from upscale_onnx.options.groups import Export, Masks, Method, Prefer, Proof, Provider, Repair, Schedule, Scope, Side
+from upscale_onnx.options.groups import Export, Method, Prefer, Proof, Provider, Repair, Schedule, Scope, Side
+from upscale_onnx.options.values import DataOption, ProfileOption
 
 
 class Overrides(TypedDict, total=False):
@@ -16,16 +17,16 @@ class Overrides(TypedDict, total=False):
     align: int | None
     race: bool
     verify: bool
-    inputs: str | None
+    inputs: DataOption | None
     provider: Provider
     amount: float | None
     criterion: str | Callable[..., Any]
     side: Side
     method: Method
     latency: float | None
-    masks: Masks
+    masks: str
     mask: str | None
-    calibration: str | None
+    calibration: DataOption | None
     repair: Repair | None
     seed: int
     threads: int
@@ -34,7 +35,7 @@ class Overrides(TypedDict, total=False):
     tune: float
     scope: Scope
     amounts: tuple[tuple[str, float], ...]
-    profile: str | None
+    profile: ProfileOption | None
     ignore: tuple[str, ...]
     min_channels: int
     mask_align: int

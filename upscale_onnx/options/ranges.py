@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers that an option takes, in words and as a test. Not a number (NaN) is in none."""
+    """Values that an option takes, in words and as a test. Not a number (NaN) is in none."""
 
     wanted: str
-    accepts: Callable[[float], bool]
+    accepts: Callable[[Any], bool]
 
 
 NATURAL = Range("an integer of at least 0", lambda value: value >= 0)

@@ -11,14 +11,14 @@ import onnx
 
 from upscale_onnx import pipeline
 from upscale_onnx.errors import UpscaleError
-from upscale_onnx.masks.checks import check_masks
 from upscale_onnx.measures.accuracy import Accuracy, Preprocessing, evaluate
 from upscale_onnx.measures.data import unlabelled
 from upscale_onnx.measures.measure import Distance, Place
 from upscale_onnx.options import Export, Options, Repair
 from upscale_onnx.paper.rows import Key, Row, Setting
 from upscale_onnx.paper.trial import Trial
-from upscale_onnx.prune.calibration_data import calibrated_model
+from upscale_onnx.prune.checks import check_masks
+from upscale_onnx.prune.prune import prune
 from upscale_onnx.results import Race, Result
 from upscale_onnx.runtime import race
 from upscale_onnx.runtime.providers import Device
@@ -125,15 +125,15 @@ def measure(experiment: Experiment, trial: Trial, known: Row | None = None) -> R
     """
     options = _options(experiment, trial)
     check_masks(options)
-    masked, channels = calibrated_model(experiment.model, options)
-    exported = _exported(experiment, masked)
+    pruned = prune(experiment.model, options)
+    exported = _exported(experiment, pruned.model)
     after = exported.report.after
-    outcome: dict[str, Any] = {"channels": channels, "parameters": after.parameters, "macs": after.macs}
+    outcome: dict[str, Any] = {"channels": pruned.count, "parameters": after.parameters, "macs": after.macs}
     outcome["export"] = exported.report.export
     if known is None or not known.has_accuracy:
         outcome |= _accuracy(experiment, exported.model)
     if experiment.latency:
-        outcome |= _latency(experiment, masked, exported)
+        outcome |= _latency(experiment, pruned.model, exported)
     return experiment.row(trial, **outcome)
 
 

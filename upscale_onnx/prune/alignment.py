@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.mask_model import write_masks
-from upscale_onnx.masks.pools import Scores
+from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Side
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
-
-Masks = Mapping[str, BoolArray]
 
 
 def filled_masks(

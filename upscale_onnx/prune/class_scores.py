@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,13 +10,15 @@ import numpy as np
 import onnx
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.activations import Observed, observed
-from upscale_onnx.masks.criteria import settings_of, taylor, tvs
-from upscale_onnx.masks.prunable import prunable_targets
+from upscale_onnx.masks.criteria import taylor, tvs
+from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.targets import MaskTarget
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.stats import node_macs
-from upscale_onnx.options import Options, PruneOptions, Side
+from upscale_onnx.options import Side
+from upscale_onnx.prune.activations import Observed, observed
+from upscale_onnx.prune.criteria import settings_of
+from upscale_onnx.prune.evidence import Evidence
 from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, value_batches
 from upscale_onnx.types import Array, FloatArray, IntArray
 
@@ -24,17 +26,16 @@ if TYPE_CHECKING:
     from upscale_onnx.torch_backend.gates import Gate
 
 Batches = Sequence[Mapping[str, Array]]
-Scores = dict[str, FloatArray]
 
 # What a batch may hold while gradients are computed: every value of the model, and twice for gates.
 _GRADIENT_BYTES = 2**29
 
 
-def taylor_scores(model: onnx.ModelProto, options: PruneOptions, batches: Batches, labels: IntArray | None) -> Scores:
-    """By weight, the change of the loss without each channel of `options.side`, as "taylor" is told.
+def taylor_scores(evidence: Evidence) -> Scores:
+    """By weight, the change of the loss without each channel, as "taylor" is told.
 
-    The loss is the cross-entropy of the first output with `labels` (one for each sample of all batches), or with the
-    classes that the model predicts where there are none, or the squared norm of an output without classes.
+    The loss is the cross-entropy of the first output with the labels, or with the classes that the model predicts where
+    there are none, or the squared norm of an output without classes.
 
     Raises: ArgumentError where PyTorch is missing or cannot run the model, or labels do not fit.
     """
@@ -42,16 +43,16 @@ def taylor_scores(model: onnx.ModelProto, options: PruneOptions, batches: Batche
         from upscale_onnx.torch_backend.gates import Gate, Gates
     except ImportError as error:
         raise ArgumentError("criterion 'taylor' needs PyTorch: pip install 'upscale-onnx[torch]'") from error
-    assert isinstance(options.criterion, str)
-    chosen = taylor.settings(settings_of(options.criterion))
-    targets = _targets(model, options.side)
+    model, side, targets, name = evidence.model, evidence.side, evidence.targets, evidence.options.prune.criterion
+    assert isinstance(name, str)
+    chosen = taylor.settings(settings_of(name))
     gates: dict[str, list[Gate]] = {}
-    for weight, place, reader in _places(model, options.side, targets):
+    for weight, place, reader in _places(evidence):
         gates.setdefault(weight, []).append(Gate(place.value, place.axis, reader))
     network = Gates(model, list(dict.fromkeys(gate for several in gates.values() for gate in several)))
-    totals: Scores = {}
+    totals: dict[str, FloatArray] = {}
     samples = dict.fromkeys(gates, 0)
-    for batch, own in _pieces(model, batches, labels):
+    for batch, own in _pieces(model, evidence.batches, evidence.labels):
         changes = network.changes(batch, own)
         for weight, several in gates.items():
             if all(gate in changes for gate in several):
@@ -59,23 +60,24 @@ def taylor_scores(model: onnx.ModelProto, options: PruneOptions, batches: Batche
                 assert isinstance(found, np.ndarray)
                 totals[weight] = totals.get(weight, np.zeros(())) + taylor.measure(found, chosen.power)
                 samples[weight] += found.shape[0]
-    prices = _megaflops(model, options.side, targets)
+    prices = _megaflops(model, side, targets)
     return {weight: taylor.score(total, samples[weight], prices[weight], chosen) for weight, total in totals.items()}
 
 
-def tvs_scores(model: onnx.ModelProto, options: Options, batches: Batches, labels: IntArray | None) -> Scores:
-    """By weight, how well each channel of `options.side` separates classes: those of `labels`, or without them those
-    that the model predicts.
+def tvs_scores(evidence: Evidence) -> Scores:
+    """By weight, how well each channel separates classes: those of the labels, or without them those that the model
+    predicts.
 
     Raises: ArgumentError where there are no two classes of two samples, or no labels and nothing that predicts them.
     """
-    known = predicted_labels(model, batches, options.target.threads) if labels is None else labels
+    model, batches, threads = evidence.model, evidence.batches, evidence.threads
+    known = predicted_labels(model, batches, threads) if evidence.labels is None else evidence.labels
     names, classes = np.unique(known, return_inverse=True)
     if np.count_nonzero(np.bincount(classes.ravel()) >= 2) < 2:
         raise ArgumentError("criterion 'tvs' needs at least two classes with two samples each: give more samples")
-    places = {w: p for w, p in observed(model, options.prune.side).items() if w in _targets(model, options.prune.side)}
+    places = observed(evidence)
     sums: dict[Observed, tvs.Sums] = {}
-    values = value_batches(model, list({p.value: None for p in places.values()}), batches, options.target.threads)
+    values = value_batches(model, list({p.value: None for p in places.values()}), batches, threads)
     for found, own in zip(values, _cut(classes.ravel(), batches), strict=True):
         for place in dict.fromkeys(places.values()):
             maps = np.moveaxis(found[place.value], place.axis, 1)
@@ -104,20 +106,16 @@ def predicted_labels(model: onnx.ModelProto, batches: Batches, threads: int = 1)
     return np.concatenate(found).astype(np.int64)
 
 
-def _targets(model: onnx.ModelProto, side: Side) -> dict[str, MaskTarget]:
-    return {target.weight: target for target in prunable_targets(model, side)}
-
-
-def _places(model: onnx.ModelProto, side: Side, wanted: Collection[str]) -> Iterator[tuple[str, Observed, int]]:
+def _places(evidence: Evidence) -> Iterator[tuple[str, Observed, int]]:
     """Each use of a weight: its name, the value that holds the channels, and the node that reads it; -1 where what is
     made counts, for all who read it."""
-    first = observed(model, side)
-    if side == "output":
-        yield from ((weight, place, -1) for weight, place in first.items() if weight in wanted)
+    first = observed(evidence)
+    if evidence.side == "output":
+        yield from ((weight, place, -1) for weight, place in first.items())
         return
-    for position, node in enumerate(model.graph.node):
+    for position, node in enumerate(evidence.model.graph.node):
         weight = node.input[1] if len(node.input) > 1 else ""
-        if weight in first and weight in wanted:
+        if weight in first:
             yield weight, replace(first[weight], value=node.input[0]), position
 
 

@@ -6,26 +6,19 @@ import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
 
-import onnx
-
-from upscale_onnx.costs.targets import Target
 from upscale_onnx.export.planned import prepared_analysis
 from upscale_onnx.masks.aware.network import build_network
 from upscale_onnx.masks.aware.predicted import Predictor
+from upscale_onnx.masks.choose import chooser
 from upscale_onnx.masks.groups import mask_groups
-from upscale_onnx.masks.mask_model import channel_scores, chooser, write_masks
-from upscale_onnx.masks.mixture import Masks, as_fast, mixture
-from upscale_onnx.masks.pools import Scores
+from upscale_onnx.masks.mixture import as_fast, mixture
+from upscale_onnx.masks.pools import Masks
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.model import infer_shapes
-from upscale_onnx.options import Options
 from upscale_onnx.prune.measuring import measured_share
+from upscale_onnx.prune.task import Task
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
-
-Judge: TypeAlias = Callable[[onnx.ModelProto], float]
-"""How far a masked model, repaired where that is asked for, is from what it was; the least is the best."""
 
 # Latency falls in steps, so that a share that was asked for may be missed by far.
 _TRIALS = 6
@@ -42,37 +35,34 @@ class Candidates:
     others: Mapping[str, Callable[[float], Masks | None]] = field(default_factory=dict)
 
 
-def hybrid_masks(
-    model: onnx.ModelProto, options: Options, scores: Scores | None = None, judge: Judge | None = None
-) -> Masks:
+def hybrid_masks(task: Task) -> Masks:
     """Masks by weight (True = kept): the best of those that all layers of a group agree on, those that each layer
     chooses for itself, and those of which each group has the better, at the latency of the first.
 
-    Latencies are predicted, and where onnxruntime is the target measured. scores: by weight, for criteria that need
-    more than the weights. judge: what is best; by default what loses least importance.
+    Latencies are predicted, and where onnxruntime is the target measured. Without a judge the best is what loses least
+    importance.
 
     Raises:
         ArgumentError: an option does not fit the model. ModelError: the model cannot be run.
     """
-    target = chosen_target(options.target)
-    found = candidates(model, options, scores)
+    found = candidates(task)
     made = {"constrained": found.constrained}
     for name, choose in found.others.items():
-        masks = _settled(model, options, target, found.constrained, choose)
+        masks = _settled(task, found.constrained, choose)
         if masks is not None:
             made[name] = masks
     values = {
-        name: found.predictor.importance(masks) if judge is None else judge(write_masks(model, masks)[0])
+        name: found.predictor.importance(masks) if task.judge is None else task.judge(task.masked(masks)[0])
         for name, masks in made.items()
     }
     return made[min(values, key=lambda name: values[name])]
 
 
-def candidates(model: onnx.ModelProto, options: Options, given: Scores | None = None) -> Candidates:
-    """The masks that `options` allow, by their scores."""
+def candidates(task: Task) -> Candidates:
+    """The masks that the options allow, by their scores."""
+    model, options, scores = task.model, task.options, task.scores
     amount = options.prune.amount or 0.0
     targets = mask_targets(model)
-    scores = channel_scores(model, options.prune, given)
     analysis = prepared_analysis(model, infer_shapes(model))
     groups = mask_groups(analysis, model, "input")
     named = {target.node: (target.weight, scores[target.weight]) for target in targets if target.weight in scores}
@@ -87,7 +77,7 @@ def candidates(model: onnx.ModelProto, options: Options, given: Scores | None = 
 
     def mixed(allowed: float) -> Masks:
         several = [group for group in tied if len(group) > 1]
-        return mixture(several, constrained, free, predictor, amount, allowed).masks
+        return mixture(several, constrained, free, predictor, amount, allowed)
 
     def unconstrained(allowed: float) -> Masks | None:
         return as_fast(free, predictor.latency_ms, amount, allowed * predictor.latency_ms(constrained))
@@ -95,20 +85,15 @@ def candidates(model: onnx.ModelProto, options: Options, given: Scores | None = 
     return Candidates(constrained, predictor, {"mixed": mixed, "unconstrained": unconstrained})
 
 
-def _settled(
-    model: onnx.ModelProto,
-    options: Options,
-    target: Target,
-    constrained: Masks,
-    choose: Callable[[float], Masks | None],
-) -> Masks | None:
+def _settled(task: Task, constrained: Masks, choose: Callable[[float], Masks | None]) -> Masks | None:
     """The masks that `choose` offers at the latency of the constrained ones; None where it has no others.
 
     Of masks that are as fast, those that prune least.
     """
-    if not is_at_hand(target, options.target):
+    target = chosen_target(task.options.target)
+    if not is_at_hand(target, task.options.target):
         return choose(1.0)
-    goal = measured_share(model, constrained, target, options)
+    goal = measured_share(task.model, constrained, target, task.options)
     best: Masks | None = None
     low, high, allowed = 0.0, math.inf, 1.0
     tried: list[tuple[Masks, float]] = [(constrained, goal)]
@@ -120,7 +105,7 @@ def _settled(
             continue
         share = next((known for other, known in tried if _alike(masks, other)), None)
         if share is None:
-            share = measured_share(model, masks, target, options)
+            share = measured_share(task.model, masks, target, task.options)
             tried.append((masks, share))
         if share > _ALIKE * goal:
             high = allowed

@@ -9,7 +9,7 @@ from upscale_onnx.export.contenders import contenders, wants_speed
 from upscale_onnx.export.export import make
 from upscale_onnx.export.sizes import smallest
 from upscale_onnx.masks.mask_model import write_masks
-from upscale_onnx.masks.mixture import Masks
+from upscale_onnx.masks.pools import Masks
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.timing.target_costs import chosen_costs

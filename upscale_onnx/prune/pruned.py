@@ -9,13 +9,12 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from upscale_onnx.masks.pools import Scores
-from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets, weight_uses
+from upscale_onnx.masks.apply import used_channels
+from upscale_onnx.masks.pools import Masks, Scores
+from upscale_onnx.masks.targets import constant_tensors, mask_targets, weight_uses
 from upscale_onnx.options import Side
 from upscale_onnx.plan.standing import Standing
 from upscale_onnx.types import BoolArray, IntArray
-
-Masks = dict[str, BoolArray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,18 +36,19 @@ class Pruned:
 def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> Masks:
     """By weight, which channels of `side` (True = kept) are not zero in `masked`, or were zero in `dense` as well."""
     before, after = constant_tensors(dense), constant_tensors(masked)
-    kept: Masks = {}
+    kept: dict[str, BoolArray] = {}
     for target in mask_targets(dense):
         if target.axis(side) is not None and target.weight in after:
-            gone = _zero(after[target.weight], target, side) & ~_zero(before[target.weight], target, side)
-            kept[target.weight] = ~gone
+            arrays = (numpy_helper.to_array(tensors[target.weight]) for tensors in (before, after))
+            was, still = (used_channels(array, target.axis(side)) for array in arrays)
+            kept[target.weight] = still | ~was
     return kept
 
 
 def with_standing(kept: Masks, model: onnx.ModelProto, left: Standing, side: Side) -> Masks:
     """`kept`, and those channels besides that an export of `model` leaves in every layer that uses the weight."""
     uses, there = weight_uses(model), left.reads if side == "input" else left.creates
-    grown: Masks = {}
+    grown: dict[str, BoolArray] = {}
     for weight, mask in kept.items():
         used = [_marked(mask.size, there.get(name)) for name in uses.get(weight, ())]
         grown[weight] = mask | np.logical_and.reduce(used) if used else mask
@@ -60,8 +60,3 @@ def _marked(size: int, indices: IntArray | None) -> BoolArray:
     if indices is not None and indices.size and indices[-1] < size:
         marked[indices] = True
     return marked
-
-
-def _zero(tensor: onnx.TensorProto, target: MaskTarget, side: Side) -> BoolArray:
-    weight, axis = numpy_helper.to_array(tensor), target.axis(side)
-    return np.asarray(~(weight != 0).any(axis=tuple(number for number in range(weight.ndim) if number != axis)))

@@ -13,12 +13,13 @@ from upscale_onnx.export.export import Exported, export, standing_channels
 from upscale_onnx.export.recipes import Making
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.masks.mask_model import write_masks
+from upscale_onnx.masks.pools import Masks
 from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.form import has_same_form
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.prune.alignment import filled_masks
-from upscale_onnx.prune.pruned import Masks, Pruned, kept_masks, with_standing
+from upscale_onnx.prune.pruned import Pruned, kept_masks, with_standing
 from upscale_onnx.race import notes
 from upscale_onnx.race.contest import INPUT, Outcome, Told, contest
 from upscale_onnx.results import Refusal, Segment

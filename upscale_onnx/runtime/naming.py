@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from upscale_onnx.types import Array
+import numpy as np
+
+from upscale_onnx.files.arrays import read_arrays
+from upscale_onnx.types import Array, Data
 
 SAMPLES = ("x", "images")
 LABELS = ("y", "labels")
+
+
+def arrays_of(data: Data) -> tuple[dict[str, Array], str]:
+    """The arrays in `data` by name, and what to call it in messages.
+
+    Raises: ArgumentError where it is the path of a file that cannot be read.
+    """
+    if isinstance(data, np.ndarray):
+        return {SAMPLES[0]: data}, "the array given"
+    if isinstance(data, Mapping):
+        return dict(data), "the arrays given"
+    return read_arrays(data), str(data)
 
 
 def samples_in(arrays: Mapping[str, Array], inputs: Collection[str]) -> dict[str, Array]:

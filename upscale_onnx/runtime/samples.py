@@ -1,4 +1,4 @@
-"""Samples in files: calibration data in batches that a model can run, and labels."""
+"""Calibration data in batches that a model can run, and the labels beside it."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import numpy as np
 import onnx
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.runtime.activations import batch_size, batches_of, has_fixed_batch
 from upscale_onnx.runtime.inputs import Inputs, input_specs
-from upscale_onnx.runtime.naming import labels_in, samples_in
+from upscale_onnx.runtime.naming import arrays_of, labels_in, samples_in
 from upscale_onnx.runtime.user_inputs import check_inputs
-from upscale_onnx.types import IntArray
+from upscale_onnx.types import Data, IntArray
 
 
-def load_calibration(path: str, model: onnx.ModelProto) -> tuple[Inputs, ...]:
-    """The samples in the .npz at `path`, one array for each input of `model`, cut into batches it can run.
+def load_calibration(data: Data, model: onnx.ModelProto) -> tuple[Inputs, ...]:
+    """The samples in `data`, one array for each input of `model`, cut into batches it can run.
 
     If the model fixes the batch size, samples that do not fill a batch are left out. Labels are left out, too
     (see `load_labels`).
 
     Raises:
-        ArgumentError: the file cannot be read, or its arrays do not fit the model's inputs.
+        ArgumentError: it cannot be read, or its arrays do not fit the model's inputs.
     """
-    arrays = samples_in(read_arrays(path), _input_names(model))
+    named, path = arrays_of(data)
+    arrays = samples_in(named, _input_names(model))
     _check_finite(arrays, path)
     size = batch_size(model, arrays)
     batches = batches_of(arrays, size)
@@ -43,15 +43,15 @@ def _check_finite(arrays: Inputs, path: str) -> None:
             raise ArgumentError(f"{path}: {name!r} holds NaN or infinity; calibration needs finite numbers")
 
 
-def load_labels(path: str, model: onnx.ModelProto, samples: int) -> IntArray | None:
-    """The class numbers of the first `samples` samples in the .npz at `path`, as an array (samples,).
+def load_labels(data: Data, model: onnx.ModelProto, samples: int) -> IntArray | None:
+    """The class numbers of the first `samples` samples in `data`, as an array (samples,).
 
     They are in its array "y" or "labels"; None if it has neither.
 
     Raises:
-        ArgumentError: the file cannot be read, or the array does not hold one class number for each sample.
+        ArgumentError: it cannot be read, or the array does not hold one class number for each sample.
     """
-    arrays = read_arrays(path)
+    arrays, path = arrays_of(data)
     name = labels_in(arrays, _input_names(model))
     if name is None:
         return None

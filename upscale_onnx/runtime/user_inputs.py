@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.runtime.inputs import Inputs, input_specs
-from upscale_onnx.runtime.naming import samples_in
-from upscale_onnx.types import Array, Dim
+from upscale_onnx.runtime.naming import arrays_of, samples_in
+from upscale_onnx.types import Array, Data, Dim
 
 
-def load_inputs(path: str | os.PathLike[str], model: ModelProto) -> Inputs:
-    """The arrays of the .npz file at `path`, one for each input of `model`; labels are left out (see `naming`).
+def load_inputs(data: Data, model: ModelProto) -> Inputs:
+    """The arrays in `data`, one for each input of `model`; labels are left out (see `naming`).
 
     Raises:
-        ArgumentError: the file cannot be read, or its arrays do not fit the inputs.
+        ArgumentError: it cannot be read, or its arrays do not fit the inputs.
     """
-    arrays = samples_in(read_arrays(path), [spec.name for spec in input_specs(model)])
-    check_inputs(arrays, model, str(path))
+    named, where = arrays_of(data)
+    arrays = samples_in(named, [spec.name for spec in input_specs(model)])
+    check_inputs(arrays, model, where)
     return arrays
 
 

@@ -9,19 +9,19 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
-import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.apply import used_channels
+from upscale_onnx.masks.patterns import matches
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors
 from upscale_onnx.measures.measure import Measure
 from upscale_onnx.options import Options, PruneOptions
-from upscale_onnx.prune.calibration_data import calibrated_model
+from upscale_onnx.prune.prune import prune
 from upscale_onnx.results import KeptChannels
-from upscale_onnx.types import Array, Progress
+from upscale_onnx.types import Progress
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,12 @@ def scan(
     variant = ModelProto()
     variant.CopyFrom(model)
     for round_, amount in enumerate(steps):
-        masked, _ = calibrated_model(model, wanted.replaced(amount=amount, masks="flat"))
+        masked = prune(model, wanted.replaced(amount=amount, masks="flat")).model
         for number, target in enumerate(targets):
             if progress is not None:
                 progress(target.weight, (round_ * len(targets) + number) / (len(steps) * len(targets)))
-            kept = _kept(masked, target, wanted.prune)
+            weight = numpy_helper.to_array(constant_tensors(masked)[target.weight])
+            kept = int(used_channels(weight, target.axis(wanted.prune.side)).sum())
             if found[number] and found[number][-1][0] == kept:  # no more than of the smaller amount before
                 found[number].append(found[number][-1])
                 continue
@@ -160,23 +161,12 @@ def _layer(
 def _chosen(model: ModelProto, options: PruneOptions, layers: Sequence[str]) -> tuple[MaskTarget, ...]:
     targets = prunable_targets(model, options.side)
     for pattern in layers:
-        if not any(_matches(target, pattern) for target in targets):
+        if not any(matches(target, pattern) for target in targets):
             raise ArgumentError(f"{pattern!r} is the name of no layer whose {options.side} channels are pruned")
-    chosen = tuple(t for t in targets if not layers or any(_matches(t, pattern) for pattern in layers))
+    chosen = tuple(t for t in targets if not layers or any(matches(t, pattern) for pattern in layers))
     if not chosen:
         raise ArgumentError(f"the model has no layer whose {options.side} channels could be pruned")
     return chosen
-
-
-def _matches(target: MaskTarget, pattern: str) -> bool:
-    return fnmatchcase(target.weight, pattern) or fnmatchcase(target.node, pattern)
-
-
-def _kept(masked: ModelProto, target: MaskTarget, options: PruneOptions) -> int:
-    """How many of the target's channels are not zero."""
-    axis = target.axis(options.side)
-    used: Array = numpy_helper.to_array(constant_tensors(masked)[target.weight]).astype(np.bool_)
-    return int(used.any(axis=tuple(i for i in range(used.ndim) if i != axis)).sum())
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from onnx import ModelProto
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.measures.measure import Measure
 from upscale_onnx.options import Options
-from upscale_onnx.prune.calibration_data import calibrated_model
+from upscale_onnx.prune.prune import prune
 from upscale_onnx.results import KeptChannels
 from upscale_onnx.sensitivity.scan import Sensitivity, Together
 from upscale_onnx.types import Progress
@@ -39,7 +39,7 @@ def pruned_together(
 
     def pruned(factor: float) -> tuple[tuple[KeptChannels, ...], float]:
         amounts = tuple((glob.escape(layer.weight), factor * layer.largest_amount) for layer in found.layers)
-        masked, _ = calibrated_model(model, wanted.replaced(amount=None, amounts=amounts, masks="flat"))
+        masked = prune(model, wanted.replaced(amount=None, amounts=amounts, masks="flat")).model
         profile = tuple(kept for kept in kept_channels(masked, wanted.prune.side) if kept.weight in scanned)
         counts = tuple(kept.kept for kept in profile)
         if counts not in known:

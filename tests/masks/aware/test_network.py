@@ -8,16 +8,17 @@ import pytest
 from onnx import numpy_helper
 
 from tests.graphs import parse, weight
+from tests.pruned import pruned
 from upscale_onnx.costs.costs import PresetCosts
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.export import make
 from upscale_onnx.export.planned import prepared_analysis
 from upscale_onnx.export.recipes import recipes
 from upscale_onnx.masks.aware.network import Network, build_network
-from upscale_onnx.masks.checks import check_masks, knows_target
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Options
-from upscale_onnx.prune.masking import masked_model
+from upscale_onnx.prune.checks import check_masks
+from upscale_onnx.prune.strategies import knows_target
 from upscale_onnx.types import FloatArray
 
 RESIDUAL = """(float[1,3,16,16] x) => (float[1,4,16,16] y) {
@@ -131,14 +132,14 @@ def created_and_weights(masked: onnx.ModelProto) -> tuple[list[int], int]:
 def test_masks_that_know_the_target_compile_to_whole_blocks() -> None:
     model = uneven(residual(64))
     options = Options.of(amount=0.3, race=False, provider="cpu", align=1)  # or blocks would be filled up again
-    masked, count = masked_model(model, options)
-    flat, flat_count = masked_model(model, Options.of(amount=0.3, masks="flat"))
+    masked, count = pruned(model, options)
+    flat, flat_count = pruned(model, Options.of(amount=0.3, masks="flat"))
     assert count >= flat_count
     created, size = created_and_weights(masked)
     assert all(count % 16 == 0 for count in created[:3])
     assert min(created[:3]) < 64
     assert size <= created_and_weights(flat)[1]
-    again, _ = masked_model(model, options)
+    again, _ = pruned(model, options)
     assert again == masked
 
 
@@ -146,7 +147,7 @@ def test_a_latency_prunes_no_more_than_it_needs() -> None:
     model = residual(64)
     shares = []
     for latency in (0.9, 0.7, 0.5):
-        masked, _ = masked_model(model, Options.of(latency=latency, race=False, provider="cpu"))
+        masked, _ = pruned(model, Options.of(latency=latency, race=False, provider="cpu"))
         arrays = {t.name: numpy_helper.to_array(t) for t in masked.graph.initializer}
         shares.append(sum(float((array == 0).mean()) for array in arrays.values()))
     assert 0 < shares[0] < shares[1] < shares[2]

@@ -17,9 +17,11 @@ from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.remembered import Remembered
 from upscale_onnx.masks.aware.greedy import greedy_moves
 from upscale_onnx.masks.aware.network import Network, build_network
+from upscale_onnx.masks.aware.predicted import importance
 from upscale_onnx.masks.aware.spread import spread
 from upscale_onnx.masks.aware.state import Move, Pruning
 from upscale_onnx.masks.aware.trim import after, trimmed
+from upscale_onnx.masks.pools import Masks
 from upscale_onnx.masks.select import lowest
 from upscale_onnx.types import BoolArray, FloatArray
 
@@ -45,7 +47,7 @@ class Choice:
     importance: what they lose. latency: predicted time of contractions and selections, of the input's.
     """
 
-    masks: Mapping[str, BoolArray]
+    masks: Masks
     importance: float
     latency: float
 
@@ -76,7 +78,7 @@ class Allocator:
         goal = 1.0 - _SAVED * part * amount
         flat = self.flat(amount)
         channels = sum(int((~flat[layer.weight]).sum()) for layer in self._network.layers if layer.weight)
-        budget = self._budget(self._importance(flat), self._rounded_out((), channels)[2])
+        budget = self._budget(importance(self._network, flat), self._rounded_out((), channels)[2])
         low, high = 0, self._moves_to(goal, channels, budget)
         count = high
         while low < high:  # the most moves after which the rest is still within the budget
@@ -115,14 +117,6 @@ class Allocator:
         """The state after `moves`, and what is dropped and lost when what is missing of `channels` goes too."""
         state = after(self._network, self._costs, moves)
         return state, *spread(state, channels - state.pruned)
-
-    def _importance(self, masks: Mapping[str, BoolArray]) -> float:
-        total = 0.0
-        for layer in self._network.layers:
-            if layer.weight is not None:
-                gone = float(layer.channel_energy[~masks[layer.weight]].sum())
-                total += layer.loss(1.0 - gone)
-        return total
 
     def _choice(self, state: Pruning, dropped: Sequence[BoolArray], importance: float, amount: float) -> Choice:
         masks = self.flat(amount)

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.remembered import Remembered
 from upscale_onnx.masks.aware.network import Layer, Network
+from upscale_onnx.masks.pools import Masks
 from upscale_onnx.types import BoolArray
+
+
+def importance(network: Network, masks: Masks) -> float:
+    """What `masks` lose: the sum over layers of what each loses."""
+    total = 0.0
+    for layer in network.layers:
+        if layer.weight is not None and layer.weight in masks:
+            gone = float(layer.channel_energy[~masks[layer.weight]].sum())
+            total += layer.loss(1.0 - gone)
+    return total
 
 
 class Predictor:
@@ -21,16 +30,11 @@ class Predictor:
     def __init__(self, network: Network, costs: Costs) -> None:
         self._network, self._costs = network, Remembered(costs)
 
-    def importance(self, masks: Mapping[str, BoolArray]) -> float:
-        """What `masks` lose: the sum over layers of what each loses."""
-        total = 0.0
-        for layer in self._network.layers:
-            if layer.weight is not None and layer.weight in masks:
-                gone = float(layer.channel_energy[~masks[layer.weight]].sum())
-                total += layer.loss(1.0 - gone)
-        return total
+    def importance(self, masks: Masks) -> float:
+        """What `masks` lose."""
+        return importance(self._network, masks)
 
-    def latency_ms(self, masks: Mapping[str, BoolArray]) -> float:
+    def latency_ms(self, masks: Masks) -> float:
         """Time of all layers, each of which is handed a selection where that is faster than reading what there is."""
         network = self._network
         read = [_read(layer, masks) for layer in network.layers]
@@ -49,7 +53,7 @@ class Predictor:
         return total
 
 
-def _read(layer: Layer, masks: Mapping[str, BoolArray]) -> BoolArray:
+def _read(layer: Layer, masks: Masks) -> BoolArray:
     """Per atom, whether the layer reads any of its channels."""
     if layer.weight is None or layer.weight not in masks:
         return np.ones(layer.atoms.size, np.bool_)

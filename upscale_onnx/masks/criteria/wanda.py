@@ -16,9 +16,10 @@ def measure(maps: Array) -> FloatArray:
     return np.asarray(np.square(maps.astype(np.float64)).reshape(*maps.shape[:2], -1).sum(axis=(0, 2)))
 
 
-def score(weight: Array, axis: int, total: FloatArray, rng: np.random.Generator) -> FloatArray:
+def score(weight: Array, axis: int, total: FloatArray, samples: int = 1) -> FloatArray:
     """Sum of |w| over each slice of `weight` along `axis`, times the norm of the channel's activations.
 
     total: (weight.shape[axis],), the sums of squares. The paper scores single weights; a channel is their sum.
     """
-    return np.asarray(l1.score(weight, axis, rng) * np.sqrt(total))
+    del samples  # layers of one model see as many
+    return np.asarray(l1.score(weight, axis, np.random.default_rng(0)) * np.sqrt(total))

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 from onnx import numpy_helper
 
-from upscale_onnx.channels.analysis import Analysis
+from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import bn_scale
+from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
-from upscale_onnx.options import Side
-from upscale_onnx.types import FloatArray
+from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.prune.evidence import Evidence
 
 
-def bn_scores(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[str, FloatArray]:
-    """By weight, one score per channel of `side`: the sum over the BatchNormalization nodes that scale its class.
+def bn_scores(evidence: Evidence) -> Scores:
+    """By weight, one score per channel: the sum over the BatchNormalization nodes that scale its class.
 
     Weights with a channel that no BatchNormalization scales are left out: an image's colours, and everything
     where the nodes were folded into convolutions.
 
     Raises: ArgumentError where no weight is left.
     """
-    tensors = constant_tensors(model)
+    model, side = evidence.model, evidence.side
+    analysis, tensors = analyse(import_graph(model), infer_shapes(model)), constant_tensors(model)
     totals = np.zeros(analysis.live.size)
     scaled = np.zeros(analysis.live.size, np.bool_)
     for step in analysis.steps:

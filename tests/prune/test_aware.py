@@ -6,8 +6,8 @@ import onnx
 from onnx import numpy_helper
 
 from tests.prune.test_choosing import network
+from tests.pruned import masked_by, pruned, task
 from upscale_onnx.options import Options
-from upscale_onnx.prune.masking import masked_model
 
 # With align=1 there is no block to fill.
 AWARE = Options.of(amount=0.4, masks="aware", provider="cpu", race=False, align=1)
@@ -22,22 +22,22 @@ def kept(model: onnx.ModelProto) -> dict[str, int]:
 
 def off_from_flat(masked: onnx.ModelProto) -> float:
     """A judge to whom flat masks are best."""
-    flat = kept(masked_model(network(), FLAT)[0])
+    flat = kept(pruned(network(), FLAT)[0])
     return float(sum(abs(count - flat[name]) for name, count in kept(masked).items()))
 
 
 def test_nothing_said_against_them_they_are_taken() -> None:
     model = network()
-    unjudged = masked_model(model, AWARE)[0]
-    assert kept(unjudged) != kept(masked_model(model, FLAT)[0])
-    assert masked_model(model, AWARE, judge=lambda masked: 0.0)[0] == unjudged
+    unjudged = pruned(model, AWARE)[0]
+    assert kept(unjudged) != kept(pruned(model, FLAT)[0])
+    assert masked_by(task(model, AWARE, lambda masked: 0.0))[0] == unjudged
 
 
 def test_masks_that_hurt_more_than_flat_ones_give_way_to_flat_ones() -> None:
     model = network()
-    masked, count = masked_model(model, AWARE, judge=off_from_flat)
-    assert masked == masked_model(model, FLAT)[0]
-    assert count == masked_model(model, FLAT)[1]
+    masked, count = masked_by(task(model, AWARE, off_from_flat))
+    assert masked == pruned(model, FLAT)[0]
+    assert count == pruned(model, FLAT)[1]
 
 
 def test_the_fastest_that_hurt_no_more_than_flat_ones_win() -> None:
@@ -48,7 +48,7 @@ def test_the_fastest_that_hurt_no_more_than_flat_ones_win() -> None:
         seen.append(kept(masked))
         return 1.0 if len(seen) == 2 else 0.0
 
-    masked, _ = masked_model(model, AWARE, judge=judge)
+    masked, _ = masked_by(task(model, AWARE, judge))
     assert len(seen) == 3
     assert kept(masked) == seen[2]
-    assert seen[1] == kept(masked_model(model, AWARE)[0])
+    assert seen[1] == kept(pruned(model, AWARE)[0])

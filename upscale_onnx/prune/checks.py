@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.criteria import base_name
+import reprlib
+
+from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.profiles import is_relative
 from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.options.checking import check_options
+from upscale_onnx.prune.criteria import criterion_of
+from upscale_onnx.prune.strategies import MASKS, shared_out_by
 
 
 def check_masks(options: Options) -> None:
     """Raises: ArgumentError where an option is out of range, or those about masks do not go together."""
     check_options(options)
     prune = options.prune
-    if isinstance(prune.criterion, str):
-        base_name(prune.criterion)
+    criterion_of(prune.criterion)
+    if prune.masks not in MASKS:
+        wanted = " or ".join(map(repr, MASKS))
+        raise ArgumentError(f"masks is {prune.masks!r}: it takes {wanted}{did_you_mean(prune.masks, MASKS)}")
     _check_goals(prune)
     _check_effects(prune, options.proof.verify)
     _check_target_aware(prune)
     _check_scopes(prune)
     _check_hybrid(prune)
-
-
-def knows_target(options: Options) -> bool:
-    """Whether masks are chosen with the target in mind: where that is not said, where the export is to be fast,
-    each layer may choose what it reads, and nothing else says how much each layer loses."""
-    export, prune = options.export, options.prune
-    if prune.latency is not None:
-        return True
-    if prune.amount is None:
-        return False
-    if prune.masks != "auto":
-        return prune.masks == "aware"
-    fast = export.prefer == "speed" and export.recipe in ("auto", "planned", "keep")
-    free = prune.side == "input" and prune.method == "unconstrained"
-    return fast and free and _shared_out_by(prune) is None
 
 
 def _check_goals(options: PruneOptions) -> None:
@@ -70,26 +60,21 @@ def _check_target_aware(options: PruneOptions) -> None:
         raise ArgumentError(
             "masks that know the target choose by themselves what layers share: leave side, method and masks out"
         )
-    by = _shared_out_by(options)
+    by = shared_out_by(options)
     if by is not None:
         raise ArgumentError(f"masks that know the target choose by themselves what each layer loses: leave {by} out")
-
-
-def _shared_out_by(options: PruneOptions) -> str | None:
-    """The option that says how much each layer loses, if there is one."""
-    names = ("scope", "amounts", "profile", "min_channels", "mask_align", "steps")
-    return next((name for name in names if getattr(options, name) != getattr(PruneOptions, name)), None)
 
 
 def _check_scopes(options: PruneOptions) -> None:
     if options.steps == 1 and options.schedule != PruneOptions.schedule:
         raise ArgumentError("schedule has no effect in a single round: give steps")
+    shown = reprlib.repr(options.profile)
     has_extent = options.amount is not None or options.has_size_goal
     if options.profile is not None and is_relative(options.profile) != has_extent:
         raise ArgumentError(
-            f"profile {options.profile!r} is spread around an amount: give an amount or a size"
+            f"profile {shown} is spread around an amount: give an amount or a size"
             if is_relative(options.profile)
-            else f"profile {options.profile!r} says how much each layer keeps: leave amounts and sizes out"
+            else f"profile {shown} says how much each layer keeps: leave amounts and sizes out"
         )
     if options.profile is not None and options.scope != "local":
         raise ArgumentError(f"a profile says what each layer keeps, scope {options.scope!r} finds it: leave one out")

@@ -1,0 +1,59 @@
+"""The way into pruning: from a model and options to the pruned model, with what calibration data tells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import onnx
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.options import Options
+from upscale_onnx.prune.judging import outputs_judge
+from upscale_onnx.prune.pruned import Pruned
+from upscale_onnx.prune.repairing import quick, refits, repaired, with_repair
+from upscale_onnx.prune.scoring import scores_of
+from upscale_onnx.prune.strategies import strategy_of
+from upscale_onnx.prune.task import Judge, Task
+from upscale_onnx.repair.turn import turned
+from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.runtime.samples import load_calibration
+from upscale_onnx.types import Progress
+
+# What a share of channels to do without is taken to be, where a goal says it only later.
+_USUAL_AMOUNT = 0.3
+
+
+def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = None) -> Pruned:
+    """`model` with the channels zeroed that `options`, which `check_masks` lets pass, ask for.
+
+    It is repaired only where just these channels are to go, or where repair chooses anew which; otherwise `finished`
+    repairs it.
+
+    Raises:
+        ArgumentError: options that do not fit the model, a goal that pruning cannot reach, or no calibration data where
+            it is needed. ModelError: the model cannot be read or run.
+    """
+    asked = options.prune
+    if asked.repair is not None and not asked.prunes:
+        raise ArgumentError("repair is against the model as it was before pruning: say how much to prune")
+    batches = () if asked.calibration is None else load_calibration(asked.calibration, model)
+    if asked.repair is not None and not batches:
+        raise ArgumentError(f"repair {asked.repair!r} needs calibration data: --calibration data.npz")
+    if not asked.prunes:
+        return Pruned(model, 0, model)
+    if refits(options) and asked.mask is None and asked.side == "input":
+        model = turned(model, batches, asked.amount or _USUAL_AMOUNT, options.target.threads)
+    strategy = strategy_of(options)
+    judge = _judge(model, options, batches) if strategy.is_judged and batches else None
+    task = Task(model, options, partial(scores_of, options=options, batches=batches), judge)
+    masked, count = strategy.mask(task)
+    found = Pruned(masked, count, model, {} if asked.is_exact or not count else task.scores)
+    return found if asked.repair is None else with_repair(found, options, batches, progress)
+
+
+def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> Judge:
+    def made_up_for(masked: onnx.ModelProto, fit: Sequence[Inputs]) -> onnx.ModelProto:
+        return repaired(model, masked, quick(options), fit)
+
+    return outputs_judge(model, batches, None if options.prune.repair is None else made_up_for, options.target.threads)
