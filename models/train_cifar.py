@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.export import export
-from models.networks import CNet, DenseNet
+from models.networks import DenseNet, NormalisedCNet
 from upscale_onnx.cli.evaluate import PRESETS
 from upscale_onnx.measures.accuracy import Preprocessing, evaluate
 from upscale_onnx.measures.labelled_images import open_images
@@ -45,7 +45,9 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "densenet": Recipe(lambda classes: DenseNet(depth=28, growth=16, stride=2, classes=classes), epochs=14, rate=0.3),
-    "cnet": Recipe(lambda classes: CNet((32, "pool", 64, 64, "pool", 128, 128), classes=classes), epochs=10, rate=0.2),
+    "cnet": Recipe(
+        lambda classes: NormalisedCNet((32, "pool", 64, 64, "pool", 128, 128), classes=classes), epochs=10, rate=0.2
+    ),
 }
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from models.export import export
-from models.networks import CNet, Inception
+from models.networks import Inception, NormalisedCNet
 
 SEED = 0
 HELD_OUT = 0.25
@@ -52,7 +52,7 @@ class Recipe:
 
 RECIPES: Mapping[str, Recipe] = {
     "digits_cnet_masked": Recipe(
-        lambda: CNet((48, 48, "pool", 80, 80, "pool", 96), channels=1), amount=0.4, fold_norms=True
+        lambda: NormalisedCNet((48, 48, "pool", 80, 80, "pool", 96), channels=1), amount=0.4, fold_norms=True
     ),
     "digits_inception_masked": Recipe(
         lambda: Inception((32, "pool", 48, 48), stem=32, channels=1), amount=0.4, fold_norms=False

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 from torch import nn
 
-from models.networks.cnet import CNet
+from models.networks.cnet import CNet, NormalisedCNet
 from models.networks.densenet import DenseNet
 from models.networks.inception import Inception
 from models.networks.mobilenet import MobileNet
@@ -28,10 +29,13 @@ class Network:
 NETWORKS: Mapping[str, Network] = MappingProxyType(
     {
         "cnet": Network(CNet),
+        "cnet-norms": Network(NormalisedCNet),
         "densenet": Network(DenseNet),
         "inception": Network(Inception),
         "mobilenet": Network(MobileNet),
-        "resnet20": Network(ResNet),
+        "resnet20-16": Network(partial(ResNet, widths=(16, 32, 128), projections=True)),
+        "resnet20-64": Network(partial(ResNet, widths=(64, 128, 512), projections=True)),
+        "resnet20-option-a": Network(ResNet),
         "unet": Network(UNet, (3, 64, 64)),
         "vit": Network(ViT),
     }

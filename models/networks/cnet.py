@@ -1,4 +1,4 @@
-"""C-NET: the plain stack of Conv-BN-ReLU on which channel saliencies are usually compared first."""
+"""C-NET: stacks of convolutions on which channel saliencies are usually compared first."""
 
 from __future__ import annotations
 
@@ -10,7 +10,28 @@ from models.networks.layers import conv_bn_relu
 
 
 class CNet(nn.Module):
-    """Logits (N, classes) of images (N, channels, H, W).
+    """Logits (N, classes) of images (N, channels, size, size): six 3x3 convolutions of as many channels each, with no
+    normalisation, and max-pooling by 2 behind every second.
+
+    Source: Venkatesan et al., Out-of-the-box Channel Pruned Networks, 2020, section 6.1 and figure 8.
+    """
+
+    def __init__(self, width: int = 32, channels: int = 3, classes: int = 10, size: int = 32) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for pair in range(3):
+            for c_in in (width if pair else channels, width):
+                layers += [nn.Conv2d(c_in, width, 3, padding=1), nn.ReLU()]
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers, nn.Flatten())
+        self.classifier = nn.Linear(width * (size // 8) ** 2, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x))
+
+
+class NormalisedCNet(nn.Module):
+    """Logits (N, classes) of images (N, channels, H, W): Conv-BN-ReLU throughout, and the average of each channel.
 
     widths: channels of each convolution; "pool" between them halves the height and width.
     """

@@ -18,8 +18,8 @@ from models.networks import NETWORKS  # noqa: E402
 pytestmark = pytest.mark.slow
 
 
-# An export takes seconds: norms are folded in one network of each kind.
-FORMS = [*((name, False) for name in sorted(NETWORKS)), ("densenet", True), ("unet", True)]
+# An export takes seconds: norms are folded in one network of each kind, and of two that differ in width one is made.
+FORMS = [*((name, False) for name in sorted(NETWORKS) if name != "resnet20-64"), ("densenet", True), ("unet", True)]
 
 
 @pytest.mark.parametrize(
