@@ -92,7 +92,6 @@ LAYERS = {
     "compat": {
         "channels",
         "errors",
-        "files",
         "masks",
         "model",
         "options",
@@ -105,7 +104,7 @@ LAYERS = {
     "report": {"errors", "files", "results"},
     "unstructured": {"errors", "masks", "model", "options"},
     "sensitivity": {"errors", "masks", "measures", "options", "prune", "results"},
-    "paper": {"compat", "errors", "measures", "model", "options", "pipeline", "prune", "results", "runtime"},
+    "paper": {"compat", "errors", "files", "measures", "model", "options", "pipeline", "prune", "results", "runtime"},
     "cli": {
         "costs",
         "errors",
