@@ -57,7 +57,8 @@ def handed(
 def test_selections_are_timed_with_the_consumer_that_they_are_for(through: tuple[str, ...]) -> None:
     model = fork(range(8), range(4, 16), through=through)
     shapes = infer_shapes(model)
-    analysis, plans, _ = planned_values(Draft(model, shapes), Making(PLANNED, FREE))
+    planned = planned_values(Draft(model, shapes), Making(PLANNED, FREE))
+    analysis, plans = planned.analysis, planned.plans
     compiled = make(PLANNED, model, shapes, FREE)
     profile = [
         NodeTime(node.op_type, node.name, {"Conv": 1.0, "Slice": 10.0, "Gather": 10.0}.get(node.op_type, 100.0))

@@ -169,7 +169,8 @@ def test_pieces_hold_what_is_demanded_and_compute_the_same(
 def test_decisions_tell_how_pieces_are_read() -> None:
     model = finished(fork(range(12), range(4, 16), [0, 5, 9]))
     shapes = infer_shapes(model)
-    analysis, plans, splits = planned_values(Draft(model, shapes), Making(PLANNED, DEAR))
+    planned = planned_values(Draft(model, shapes), Making(PLANNED, DEAR))
+    analysis, plans, splits = planned.analysis, planned.plans, planned.splits()
     assert splits
     compiled = make(IN_PIECES, model, shapes, DEAR)
     (found,) = decisions(analysis, plans, frozenset(), (), compiled, (), splits)
@@ -192,7 +193,8 @@ def heavy(size: int = 56) -> onnx.ModelProto:
 def test_a_race_decides_whether_values_are_in_pieces() -> None:
     model = heavy()
     draft = Draft(model, infer_shapes(model))
-    trial = in_pieces(draft, export(Making(PLANNED, DEAR), draft), Place("cpu"))
+    making = Making(PLANNED, DEAR)
+    trial = in_pieces(draft, planned_values(draft, making), export(making, draft), Place("cpu"))
     assert trial.making == Making(IN_PIECES, DEAR)
     assert_same(model, trial.model)
 
@@ -200,5 +202,6 @@ def test_a_race_decides_whether_values_are_in_pieces() -> None:
 def test_nothing_to_compute_in_pieces() -> None:
     model = finished(fork(range(16), range(16)))
     draft = Draft(model, infer_shapes(model))
-    best = export(Making(PLANNED, DEAR), draft)
-    assert in_pieces(draft, best, Place("cpu")) is best
+    making = Making(PLANNED, DEAR)
+    best = export(making, draft)
+    assert in_pieces(draft, planned_values(draft, making), best, Place("cpu")) is best

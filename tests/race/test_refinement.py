@@ -11,6 +11,7 @@ from tests.plan.models import Net, assert_same, operators
 from tests.plan.prices import FREE
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import export
+from upscale_onnx.export.planned import planned_values
 from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.race.refinement import Place, revert
@@ -42,7 +43,7 @@ def test_selections_that_do_not_pay_are_taken_back() -> None:
     # Costs that think copies free plan every selection; the race knows better.
     best = export(PLANNED, draft)
     assert selections(best.model) == 4
-    result = revert(draft, best, Place("cpu"), 20.0)
+    result = revert(draft, planned_values(draft, PLANNED), best, Place("cpu"), 20.0)
     assert result.making is not None
     without = result.making.without
     assert without <= {"sign0", "sign1"}
@@ -61,7 +62,7 @@ def test_no_budget_changes_nothing() -> None:
     model = copying(16, 32)
     draft = Draft(model, infer_shapes(model))
     best = export(PLANNED, draft)
-    assert revert(draft, best, Place("cpu"), 0.0) is best
+    assert revert(draft, planned_values(draft, PLANNED), best, Place("cpu"), 0.0) is best
 
 
 def test_nothing_to_take_back() -> None:
@@ -70,7 +71,7 @@ def test_nothing_to_take_back() -> None:
     draft = Draft(model, infer_shapes(model))
     best = export(PLANNED, draft)
     start = time.perf_counter()
-    assert revert(draft, best, Place("cpu"), 60.0) is best
+    assert revert(draft, planned_values(draft, PLANNED), best, Place("cpu"), 60.0) is best
     assert time.perf_counter() - start < 5.0
 
 
@@ -89,7 +90,7 @@ def test_the_budget_bounds_the_time(budget_s: float) -> None:
     draft = Draft(model, infer_shapes(model))
     best = export(PLANNED, draft)
     start = time.perf_counter()
-    result = revert(draft, best, Place("cpu"), budget_s)
+    result = revert(draft, planned_values(draft, PLANNED), best, Place("cpu"), budget_s)
     # One trial, with its races of at most 1.5 s, may end after the budget.
     assert time.perf_counter() - start < budget_s + 5.0
     assert result.making is not None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import onnx
 
 from upscale_onnx.channels.analysis import Analysis
+from upscale_onnx.costs.costs import Costs
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.pipeline import pipeline_of, preparation
 from upscale_onnx.export.recipes import Making
@@ -19,20 +20,23 @@ from upscale_onnx.plan.splitting import Split, plan_splits
 
 
 class Planned(NamedTuple):
-    """What the planner decides for every value of a model, with the analysis it goes by."""
+    """What the planner decides for every value of a model, with the analysis, shapes and costs it goes by."""
 
     analysis: Analysis
+    shapes: Mapping[str, Shape]
+    costs: Costs
     plans: tuple[ValuePlan, ...]
-    splits: tuple[Split, ...]
+
+    def splits(self, without: frozenset[str] = frozenset()) -> tuple[Split, ...]:
+        """The values that would be computed in pieces, if none of `without` may be."""
+        return plan_splits(self.analysis, self.shapes, self.costs, without)
 
 
 def planned_values(draft: Draft, making: Making) -> Planned:
-    """The plans of all values of the draft's model, and what would be computed in pieces but for values that
-    `making` goes without."""
+    """The plans of all values of the draft's model, for an export by `making`."""
     now, costs = draft.take(), making.known_costs
     pipeline_of(making).before(SplitProducers, SelectChannels).run(now)
-    splits = plan_splits(now.analysis, now.shapes, costs, making.without)
-    return Planned(now.analysis, plan_selections(now.analysis, now.shapes, costs), splits)
+    return Planned(now.analysis, now.shapes, costs, plan_selections(now.analysis, now.shapes, costs))
 
 
 def prepared_analysis(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> Analysis:

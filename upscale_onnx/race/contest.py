@@ -12,6 +12,7 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.contenders import contenders, is_raced, tightest, wants_speed
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export, no_larger
+from upscale_onnx.export.planned import planned_values
 from upscale_onnx.export.recipes import Making
 from upscale_onnx.export.sizes import size_goal, size_share, smallest
 from upscale_onnx.model.form import has_same_form
@@ -153,11 +154,12 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
     best = made[name]
     choices: tuple[Decision, ...] = ()
     if name == "planned":
-        best = revert(draft, in_pieces(draft, best, place), place, _REVERT_SECONDS)
+        planned = planned_values(draft, Making(known[name], costs))
+        best = revert(draft, planned, in_pieces(draft, planned, best, place), place, _REVERT_SECONDS)
         too_large = not no_larger({name: best}, original)
         if too_large or (goal is not None and size_share(best.model, original, goal) > goal.share):
             best = made[name]
-        choices = decided(draft, best, segments, place)
+        choices = decided(planned, best, segments, place)
     won = Outcome(name, best, outcome, choices, bound)
     return won if goal else confirmed(won, original, options.target, _part(field.told, _FIRST_RACE, 1.0))
 

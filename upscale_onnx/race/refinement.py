@@ -12,7 +12,7 @@ from upscale_onnx.costs.costs import Costs, PresetCosts
 from upscale_onnx.costs.profiled import NodeTime, ProfiledCosts, contraction_times, selection_price
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export
-from upscale_onnx.export.planned import planned_values
+from upscale_onnx.export.planned import Planned
 from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.race.decisions import decisions
 from upscale_onnx.results import Decision, Race, Segment
@@ -43,13 +43,12 @@ def profiled_costs(draft: Draft, align: int, base: Costs | None, place: Place) -
     return ProfiledCosts(base or PresetCosts(align), contraction_times(draft.model, before), price)
 
 
-def decided(draft: Draft, best: Exported, segments: Sequence[Segment], place: Place) -> tuple[Decision, ...]:
+def decided(planned: Planned, best: Exported, segments: Sequence[Segment], place: Place) -> tuple[Decision, ...]:
     """The planner's decisions with predicted and measured times; `best` is the planned export."""
     making = _making(best)
-    analysis, plans, splits = planned_values(draft, making)
     profile = _profile(best.model, place)
-    pieces = splits if making.recipe.splits else ()
-    return decisions(analysis, plans, making.without, segments, best.model, profile, pieces)
+    pieces = planned.splits(making.without) if making.recipe.splits else ()
+    return decisions(planned.analysis, planned.plans, making.without, segments, best.model, profile, pieces)
 
 
 def _profile(model: onnx.ModelProto, place: Place) -> list[NodeTime]:
@@ -59,23 +58,23 @@ def _profile(model: onnx.ModelProto, place: Place) -> list[NodeTime]:
     return [NodeTime(entry.op_type, entry.node, entry.least_ms) for entry in times]
 
 
-def in_pieces(draft: Draft, best: Exported, place: Place) -> Exported:
+def in_pieces(draft: Draft, planned: Planned, best: Exported, place: Place) -> Exported:
     """The planned export with values computed in pieces if it wins a race against `best`, else `best` itself."""
     making = _making(best)
-    if not planned_values(draft, making).splits:
+    if not planned.splits(making.without):
         return best
     trial = export(replace(making, recipe=replace(making.recipe, splits=True)), draft)
     return trial if _ratio(best, trial, place) < _WORTHWHILE else best
 
 
-def revert(draft: Draft, best: Exported, place: Place, budget_s: float) -> Exported:
+def revert(draft: Draft, planned: Planned, best: Exported, place: Place, budget_s: float) -> Exported:
     """The planned export without the selections that cost more than they save.
 
     Values are tried in the order of predicted savings, the least first. Each trial races against the best export so
     far, until `budget_s` seconds are over.
     """
     deadline = time.perf_counter() + budget_s
-    plans = [plan for plan in planned_values(draft, _making(best)).plans if plan.saved_ms > 0]
+    plans = [plan for plan in planned.plans if plan.saved_ms > 0]
     for plan in sorted(plans, key=lambda plan: plan.saved_ms):
         if time.perf_counter() > deadline:
             break
