@@ -16,7 +16,7 @@ from upscale_onnx.cli.main import COMMANDS, main, make_parser, split_command
 from upscale_onnx.errors import ArgumentError
 
 # Arguments of free text that are no files. Whatever else is added is in the table.
-NO_FILES = {"layers", "ignore"}
+NO_FILES = {"layers", "ignore", "masks"}
 
 
 def checked(words: str) -> None:
