@@ -26,6 +26,7 @@ from upscale_onnx.race.proven import proven
 from upscale_onnx.race.settling import Subject, settled
 from upscale_onnx.results import ModelStats, PruningEffect, Refusal, Report, Result, Segment
 from upscale_onnx.runtime.faults import blames_the_model
+from upscale_onnx.runtime.user_inputs import load_inputs
 from upscale_onnx.segments import find_segments
 from upscale_onnx.timing.target_costs import tune
 from upscale_onnx.types import Progress
@@ -79,6 +80,8 @@ def compile(
         original = load_model(model)
         if wanted.target.batch is not None:
             check_batch(original, wanted.target.batch)
+        if wanted.proof.verify and wanted.proof.inputs is not None:
+            load_inputs(wanted.proof.inputs, original)  # what cannot be used is said before any work
     with clock.stage("tune"):
         tune(original, wanted.target)
     with clock.stage("prune"):

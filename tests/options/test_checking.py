@@ -88,3 +88,10 @@ def test_a_misspelt_argument_fails_under_mypy(tmp_path: Path) -> None:
     lines = run.stdout.splitlines()
     assert [line.partition(": ")[0] for line in lines if ": error:" in line] == ["user.py:3", "user.py:4"], run.stdout
     assert '"amout"' in lines[0]
+
+
+def test_inputs_that_cannot_be_read_are_refused_before_any_work() -> None:
+    told: list[str] = []
+    with pytest.raises(ArgumentError, match=r"none\.npz: no such file"):
+        upscale_onnx.compile(MODEL, inputs="none.npz", progress=lambda stage, _: told.append(stage))
+    assert set(told) <= {"load"}
