@@ -102,9 +102,7 @@ def _hand_through(node: gs.Node, value: gs.Tensor) -> int:
     """Let a node whose output's name must live on copy `value` under it."""
     if node.op == "Identity":
         return 0
-    node.op, node.attrs = "Identity", {}
-    node.inputs.clear()
-    node.inputs.append(value)
+    node.op, node.attrs, node.inputs = "Identity", {}, [value]
     return 1
 
 

@@ -83,7 +83,8 @@ def _claims(path: str, original: ModelProto, compiled: ModelProto) -> Mapping[st
     Raises: ArgumentError if the certificate is about other models.
     """
     from upscale_onnx.files.arrays import read_arrays
-    from upscale_onnx.proof.certificate import certificate_of, digest
+    from upscale_onnx.model.stream import digest
+    from upscale_onnx.proof.certificate import certificate_of
 
     certificate = certificate_of(read_arrays(path), path)
     if certificate.original != digest(original):

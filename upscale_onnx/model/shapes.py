@@ -44,6 +44,10 @@ class Shape:
         """Whether every dimension is a known size."""
         return all(isinstance(dim, int) for dim in self.dims)
 
+    def with_size(self, axis: int, size: int) -> Shape:
+        """This shape with another size along `axis`, which is not negative."""
+        return Shape(self.dtype, (*self.dims[:axis], size, *self.dims[axis + 1 :]))
+
 
 def infer_shapes(model: ModelProto) -> dict[str, Shape]:
     """The shape of every named tensor of the main graph whose rank is known; `model` is left as it is.

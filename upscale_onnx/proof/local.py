@@ -16,7 +16,6 @@ from onnx import TypeProto
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.protos import element_count
-from upscale_onnx.proof.chunks import chunks
 from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, has_few_entries, held_of, is_float
 from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_on_a_corner
 from upscale_onnx.proof.draws import Draw
@@ -26,6 +25,7 @@ from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
 from upscale_onnx.proof.run import Regions
 from upscale_onnx.proof.values import fed_shapes, floating_values, open_type
 from upscale_onnx.results import Claim, LocalProof, Unproven
+from upscale_onnx.runtime.groups import groups
 from upscale_onnx.runtime.roles import Role, input_roles
 from upscale_onnx.worker import beat
 
@@ -37,6 +37,8 @@ _DECIDED_DRAWS = 5
 _MOVES = 2
 # How often a region whose results were all NaN or infinite is drawn without negative numbers.
 _POSITIVE_DRAWS = 3
+# The most bytes of values and weights in one session, unless a single region needs more.
+_CHUNK_BYTES = 1 << 28
 
 Values = dict[str, Any]
 
@@ -77,7 +79,7 @@ class Proof:
             alike = [replace(region, on_corner=True) for region in ready if self._is_alike(region)]
             done = {region.target for region in alike}
             rest = [region for region in ready if region.target not in done]
-            for chunk in (*chunks(alike, self._bytes), *chunks(rest, self._bytes)):
+            for chunk in (*groups(alike, self._bytes, _CHUNK_BYTES), *groups(rest, self._bytes, _CHUNK_BYTES)):
                 self.prove(chunk)
             done = {region.target for region in ready}
             pending = [region for region in pending if region.target not in done]

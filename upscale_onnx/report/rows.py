@@ -76,7 +76,9 @@ def model_table(stats: ModelStats) -> Table:
 def segments_table(segments: Sequence[Segment]) -> Table:
     """One row per segment: its number of channel classes, of live ones, and of its nodes by kind."""
     kinds = ("producers", "carriers", "consumers", "forks", "joins", "refusals")
-    rows = tuple((str(s.index), s.classes, s.live, *(len(getattr(s, kind)) for kind in kinds)) for s in segments)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (str(s.index), s.classes, s.live, *(len(getattr(s, kind)) for kind in kinds)) for s in segments
+    )
     return Table("segment", "Segments", ("#", "classes", "live", *kinds), rows)
 
 

@@ -36,16 +36,8 @@ def _clip(operator: Operator, x: Value, low: Value | None = None, high: Value | 
     return tensor(x) if bounds == [None, None] else torch.clamp(tensor(x), *bounds)
 
 
-def _leaky_relu(operator: Operator, x: Value) -> Tensor:
-    return functional.leaky_relu(tensor(x), operator.get("alpha", 0.01))
-
-
-def _elu(operator: Operator, x: Value) -> Tensor:
-    return functional.elu(tensor(x), operator.get("alpha", 1.0))
-
-
-def _celu(operator: Operator, x: Value) -> Tensor:
-    return functional.celu(tensor(x), operator.get("alpha", 1.0))
+def _sloped(function: Callable[[Tensor, float], Tensor], alpha: float) -> Rule:
+    return lambda operator, x: function(tensor(x), operator.get("alpha", alpha))
 
 
 def _selu(operator: Operator, x: Value) -> Tensor:
@@ -54,8 +46,7 @@ def _selu(operator: Operator, x: Value) -> Tensor:
 
 
 def _gelu(operator: Operator, x: Value) -> Tensor:
-    approximate = operator.get("approximate", "none")
-    return functional.gelu(tensor(x), approximate=approximate)
+    return functional.gelu(tensor(x), approximate=operator.get("approximate", "none"))
 
 
 def _hard_sigmoid(operator: Operator, x: Value) -> Tensor:
@@ -103,19 +94,19 @@ RULES: Mapping[str, Rule] = {
     "Add": _pair(torch.add),
     "Atan": _plain(torch.atan),
     "Cast": _cast,
-    "Celu": _celu,
+    "Celu": _sloped(functional.celu, 1.0),
     "Clip": _clip,
     "Cos": _plain(torch.cos),
     "Div": _pair(torch.div),
     "Dropout": _identity,
-    "Elu": _elu,
+    "Elu": _sloped(functional.elu, 1.0),
     "Erf": _plain(torch.erf),
     "Exp": _plain(torch.exp),
     "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
     "HardSwish": _hard_swish,
     "Identity": _identity,
-    "LeakyRelu": _leaky_relu,
+    "LeakyRelu": _sloped(functional.leaky_relu, 0.01),
     "Log": _plain(torch.log),
     "Max": _many(torch.maximum),
     "Mean": _mean,
