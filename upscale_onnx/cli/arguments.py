@@ -127,7 +127,7 @@ def criterion_name(text: str) -> str:
     return text
 
 
-def _within(limit: Range, kind: Callable[[str], T]) -> Callable[[str], T]:
+def within(limit: Range, kind: Callable[[str], T]) -> Callable[[str], T]:
     """A type for arguments: the number that `kind` makes of a text, if it is in `limit`."""
 
     def number(text: str) -> T:
@@ -142,13 +142,13 @@ def _within(limit: Range, kind: Callable[[str], T]) -> Callable[[str], T]:
     return number
 
 
-natural = _within(NATURAL, int)  # an integer of at least 0
-positive = _within(POSITIVE, int)  # an integer of at least 1
-fraction = _within(FRACTION, float)  # a number from 0 to below 1
-ratio = _within(SHARE, float)  # a number above 0 and below 1
-factor = _within(FACTOR, float)  # a finite number above 1
-loss = _within(LOSS, float)  # a finite number of at least 0
-positive_number = _within(POSITIVE_NUMBER, float)  # a finite number above 0
+natural = within(NATURAL, int)  # an integer of at least 0
+positive = within(POSITIVE, int)  # an integer of at least 1
+fraction = within(FRACTION, float)  # a number from 0 to below 1
+ratio = within(SHARE, float)  # a number above 0 and below 1
+factor = within(FACTOR, float)  # a finite number above 1
+loss = within(LOSS, float)  # a finite number of at least 0
+positive_number = within(POSITIVE_NUMBER, float)  # a finite number above 0
 
 
 def weighted_pattern(text: str) -> tuple[str, float]:

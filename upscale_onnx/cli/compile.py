@@ -54,11 +54,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
         if args.json is not None:
             write_json(result.report, args.json, files)
         if args.write_profile is not None:
-            write_whole(
-                profile_text(result.report.profile, options.prune.side, options.prune.method).encode(),
-                args.write_profile,
-                files,
-            )
+            profile = profile_text(result.report.profile, options.prune.side, options.prune.method)
+            write_whole(profile.encode(), args.write_profile, files)
         if args.certificate is not None:
             write_whole(certificate_bytes(certify(result)), args.certificate, files)
         if args.write_masked is not None:

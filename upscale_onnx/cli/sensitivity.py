@@ -179,18 +179,14 @@ def _write(args: argparse.Namespace, found: Sensitivity, files: NewFiles) -> Non
 
 def _table(found: Sensitivity) -> Table:
     """One row per layer: what is measured at each amount, and the largest amount that is tolerated."""
-    from upscale_onnx.report.rows import Table
+    from upscale_onnx.report.rows import Table, facts_of
 
     columns = ("layer", "channels", *(f"{amount:g}" for amount in found.amounts), "largest_amount")
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (layer.weight, layer.channels, *layer.values, layer.largest_amount) for layer in found.layers
     )
-    facts: tuple[tuple[str, Cell], ...] = (
-        ("measure", found.measure),
-        ("baseline", found.baseline),
-        ("tolerated_loss", found.tolerated),
-        ("samples", found.samples),
-    )
+    facts: tuple[tuple[str, Cell], ...] = facts_of(found, "measure", "baseline")
+    facts += (("tolerated_loss", found.tolerated), ("samples", found.samples))
     if found.together is not None:
         facts += (
             ("loss_of_all_together", found.together.unscaled_loss),

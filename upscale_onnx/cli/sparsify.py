@@ -6,11 +6,12 @@ import argparse
 import math
 from typing import TYPE_CHECKING, get_args
 
-from upscale_onnx.cli.arguments import add_common, add_option, given, natural
+from upscale_onnx.cli.arguments import add_common, add_option, given, natural, within
 from upscale_onnx.cli.output import Output
 from upscale_onnx.cli.sparsity import add_choice, kinds, sparsity_table
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import PruneOptions, Side
+from upscale_onnx.options.ranges import Range
 from upscale_onnx.unstructured.patterns import STRUCTURED, Pattern
 
 if TYPE_CHECKING:
@@ -95,15 +96,8 @@ def amount(text: str) -> float:
     return share
 
 
-def norm(text: str) -> float:
-    """A number; infinities are accepted."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the n of a norm, such as 1, 2 or inf")
-    return value
+# The n of a norm; infinities are accepted.
+norm = within(Range("the n of a norm, such as 1, 2 or inf", lambda value: not math.isnan(value)), float)
 
 
 def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Pruned:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from onnx import TypeProto
+from onnx import TypeProto, helper
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.protos import element_count
@@ -66,9 +66,9 @@ class Proof:
         cuts = {name for name in shared if name in self.claims and len(self.claims[name].sizes) == kinds[name].rank}
         self.regions = cut_regions(self.original, self.compiled, cuts)
         self.types: dict[str, TypeProto] = {name: open_type(kinds[name]) for name in cuts}
-        self.dtypes = {name: kinds[name].numpy for name in cuts}
+        self.dtypes = {name: np.dtype(helper.tensor_dtype_to_np_dtype(kinds[name].dtype)) for name in cuts}
         self.shapes = {name: np.shape(value) for name, value in self.feed.items()}
-        self.shapes |= {name: kinds[name].static for name in cuts if kinds[name].static is not None}
+        self.shapes |= {name: sizes for name in cuts if (sizes := kinds[name].sizes) is not None}
         self.corner = corner_size(self.original)
         self._ready: dict[tuple[bool, tuple[str, ...]], Regions] = {}
 

@@ -11,7 +11,7 @@ from onnx import ModelProto
 
 from upscale_onnx.model.kernels import Kernel, alone
 from upscale_onnx.runtime.groups import groups
-from upscale_onnx.runtime.inputs import Inputs, feasible_inputs
+from upscale_onnx.runtime.inputs import feasible_inputs
 from upscale_onnx.runtime.optimise import prepared_model
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
@@ -73,7 +73,8 @@ def calibrate(
     """
     tell = progress or (lambda stage, fraction: None)
     tell("model", 0.0)
-    feed = _feed(model, provider, threads, seed, batch)
+    session = make_session(model, provider=provider, threads=threads)
+    feed = feasible_inputs(lambda candidate: run(session, candidate), model, seed=seed, batch=batch)
     prepared = prepared_model(model, {name: value.shape for name, value in feed.items()})
     deadline = _Deadline(time.perf_counter(), budget_s)
     clock = _Clock(provider, threads, seed)
@@ -101,11 +102,6 @@ def calibrate(
         break
     tell("done", 1.0)
     return Calibrated(kernels, total, min(done, len(wanted)), len(wanted), deadline.seconds)
-
-
-def _feed(model: ModelProto, provider: Device, threads: int, seed: int, batch: int | None) -> Inputs:
-    session = make_session(model, provider=provider, threads=threads)
-    return feasible_inputs(lambda candidate: run(session, candidate), model, seed=seed, batch=batch)
 
 
 def _counted(parts: Iterable[list[Kernel]]) -> Iterator[tuple[int, list[Kernel]]]:
