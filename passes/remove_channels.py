@@ -90,14 +90,11 @@ def _connect(node: gs.Node, index: int, values: np.ndarray, names: Names) -> Non
 
 
 def _new_node(node: gs.Node, new: NewNode, names: Names) -> gs.Node:
-    inputs = []
-    for number, item in enumerate(new.inputs):
-        if isinstance(item, int):
-            inputs.append(node.inputs[item])
-        else:
-            inputs.append(
-                constant(names, f"{node.outputs[max(new.output, 0)].name}_{new.op_type.lower()}_{number}", item)
-            )
+    base = f"{node.outputs[max(new.output, 0)].name}_{new.op_type.lower()}"
+    inputs = [
+        node.inputs[item] if isinstance(item, int) else constant(names, f"{base}_{number}", item)
+        for number, item in enumerate(new.inputs)
+    ]
     outputs = list(node.outputs) if new.output < 0 else [node.outputs[new.output]]
     name = node.name if new.output <= 0 else f"{node.name}_{new.output}" if node.name else ""
     return gs.Node(new.op_type, name, attrs=dict(new.attrs), inputs=inputs, outputs=outputs)

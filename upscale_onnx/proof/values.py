@@ -9,7 +9,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, TypeProto, helper
 
 from upscale_onnx.model import Shape, infer_shapes
-from upscale_onnx.model.protos import skeleton
+from upscale_onnx.model.protos import set_sizes, skeleton
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
 
@@ -34,10 +34,7 @@ def _with_sizes(model: ModelProto, feed: Mapping[str, Any]) -> ModelProto:
     bare = skeleton(model)
     for value in bare.graph.input:
         if value.name in feed and value.type.HasField("tensor_type"):
-            sizes = value.type.tensor_type.shape
-            sizes.Clear()
-            for size in np.shape(feed[value.name]):
-                sizes.dim.add(dim_value=size)
+            set_sizes(value.type.tensor_type.shape, np.shape(feed[value.name]))
     del bare.graph.value_info[:]  # it may be wrong, and sizes that it leaves open are known now
     for value in bare.graph.output:
         for dim in value.type.tensor_type.shape.dim:
