@@ -6,6 +6,7 @@ A Gather that only permutes is then taken over by the weights around it, or at w
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
@@ -49,10 +50,7 @@ class AbsorbShuffles(Pass):
 def chains(analysis: Analysis) -> Iterator[Chain]:
     """Every run of three or more Reshape and Transpose nodes that ends in a Reshape."""
     producers = {name: step for step in analysis.steps for name in step.outputs}
-    readers: dict[str, int] = {}
-    for step in analysis.steps:
-        for name in step.inputs:
-            readers[name] = readers.get(name, 0) + 1
+    readers = Counter(name for step in analysis.steps for name in step.inputs)
     for step in analysis.steps:
         if step.op.op_type == "Reshape" and not step.barrier:
             chain = _chain(step, producers, readers, analysis.outputs)
@@ -60,7 +58,7 @@ def chains(analysis: Analysis) -> Iterator[Chain]:
                 yield chain
 
 
-def _chain(last: Step, producers: dict[str, Step], readers: dict[str, int], outputs: frozenset[str]) -> Chain:
+def _chain(last: Step, producers: dict[str, Step], readers: Counter[str], outputs: frozenset[str]) -> Chain:
     """The run of Reshape and Transpose nodes that ends in `last`, first to last."""
     chain = [last]
     while len(chain) < _LONGEST:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -89,6 +89,17 @@ def pinned_names(graph: gs.Graph) -> frozenset[str]:
         names.update(tensor.name for node in inner.nodes for tensor in node.inputs)
         names.update(tensor.name for tensor in inner.outputs)
     return frozenset(names)
+
+
+def disconnect(node: gs.Node) -> None:
+    """Let `node` read nothing and make nothing any more."""
+    node.inputs.clear()
+    node.outputs.clear()
+
+
+def replace_nodes(graph: gs.Graph, instead: Mapping[int, Sequence[gs.Node]]) -> None:
+    """Put nodes in place of others: `instead` holds them by the id of the node that goes."""
+    graph.nodes = [new for node in graph.nodes for new in instead.get(id(node), (node,))]
 
 
 def replace_uses(old: gs.Tensor, new: gs.Tensor) -> None:

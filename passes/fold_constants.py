@@ -50,7 +50,8 @@ class FoldConstants(Pass):
                 continue
             for index in _constant_operands(step):
                 names = names or Names(rewrite.graph)
-                _fold(step, index, names)
+                name = f"{step.node.inputs[index].name}_constant"
+                step.node.inputs[index] = constant(names, name, _values(step, index))
                 folded += 1
                 if step.outputs[0] not in names.pinned:
                     _drop_if_neutral(step, index)
@@ -85,11 +86,6 @@ def _values(step: Step, index: int) -> Array:
     found = step.maps[index]
     state = found.state if found is not None else np.zeros(())
     return state.astype(step.op.dtype(index))
-
-
-def _fold(step: Step, index: int, names: Names) -> None:
-    tensor = step.node.inputs[index]
-    step.node.inputs[index] = constant(names, f"{tensor.name}_constant", _values(step, index))
 
 
 def _drop_if_neutral(step: Step, index: int) -> None:

@@ -102,9 +102,7 @@ def _hand_through(node: gs.Node, value: gs.Tensor) -> int:
     """Let a node whose output's name must live on copy `value` under it."""
     if node.op == "Identity":
         return 0
-    node.op, node.attrs = "Identity", {}
-    node.inputs.clear()
-    node.inputs.append(value)
+    node.op, node.attrs, node.inputs = "Identity", {}, [value]
     return 1
 
 
@@ -147,10 +145,8 @@ def _compose(node: gs.Node, names: Names) -> int:
     # The inner one, by a vector, keeps the rank: equal axes are the same axis, negative ones too.
     if node.attrs.get("axis", 0) != inner.attrs.get("axis", 0) or inner_index.ndim != 1 or outer_index.ndim > 1:
         return 0
-    if (
-        inner_index.size > _LONGEST_INDEX
-        or not ((-inner_index.size <= outer_index) & (outer_index < inner_index.size)).all()
-    ):
+    inside = ((-inner_index.size <= outer_index) & (outer_index < inner_index.size)).all()
+    if inner_index.size > _LONGEST_INDEX or not inside:
         return 0
     index = np.asarray(inner_index[outer_index])
     set_input(node, 1, constant(names, f"{node.outputs[0].name}_indices", index))

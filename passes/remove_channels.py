@@ -16,7 +16,7 @@ import onnx_graphsurgeon as gs
 from upscale_onnx.channels.flow import NewNode, Resize
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
-from upscale_onnx.passes.editing import Names, constant, remade, replace_uses
+from upscale_onnx.passes.editing import Names, constant, disconnect, remade, replace_nodes, replace_uses
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.plan import Plan
 
@@ -40,11 +40,7 @@ class RemoveChannels(Pass):
             if resize is None:
                 continue
             changed += _apply(step.node, resize, names, new_nodes)
-        if new_nodes:
-            nodes = []
-            for node in graph.nodes:
-                nodes.extend(new_nodes.get(id(node), [node]))
-            graph.nodes = nodes
+        replace_nodes(graph, new_nodes)
         for name in plan.changed:
             tensor = names.tensors.get(name)
             if isinstance(tensor, gs.Variable):
@@ -65,18 +61,16 @@ def apply_resize(node: gs.Node, resize: Resize, names: Names) -> bool:
 def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, list[gs.Node]]) -> int:
     if resize.replace is not None:
         new_nodes[id(node)] = [_new_node(node, new, names) for new in resize.replace]
-        node.inputs.clear()
-        node.outputs.clear()
+        disconnect(node)
         return 1
     if resize.alias is not None:
         source, target = node.inputs[resize.alias], node.outputs[0]
+        disconnect(node)
         if target.name in names.pinned:
-            new_nodes[id(node)] = [_identity(node, source, target)]
-            return 1
-        new_nodes[id(node)] = []
-        node.inputs.clear()
-        node.outputs.clear()
-        replace_uses(target, source)
+            new_nodes[id(node)] = [gs.Node("Identity", node.name, inputs=[source], outputs=[target])]
+        else:
+            new_nodes[id(node)] = []
+            replace_uses(target, source)
         return 1
     return int(apply_resize(node, resize, names))
 
@@ -95,22 +89,12 @@ def _connect(node: gs.Node, index: int, values: np.ndarray, names: Names) -> Non
         node.inputs.append(new)
 
 
-def _identity(node: gs.Node, source: gs.Tensor, target: gs.Tensor) -> gs.Node:
-    name = node.name
-    node.inputs.clear()
-    node.outputs.clear()
-    return gs.Node("Identity", name, inputs=[source], outputs=[target])
-
-
 def _new_node(node: gs.Node, new: NewNode, names: Names) -> gs.Node:
-    inputs = []
-    for number, item in enumerate(new.inputs):
-        if isinstance(item, int):
-            inputs.append(node.inputs[item])
-        else:
-            inputs.append(
-                constant(names, f"{node.outputs[max(new.output, 0)].name}_{new.op_type.lower()}_{number}", item)
-            )
+    base = f"{node.outputs[max(new.output, 0)].name}_{new.op_type.lower()}"
+    inputs = [
+        node.inputs[item] if isinstance(item, int) else constant(names, f"{base}_{number}", item)
+        for number, item in enumerate(new.inputs)
+    ]
     outputs = list(node.outputs) if new.output < 0 else [node.outputs[new.output]]
     name = node.name if new.output <= 0 else f"{node.name}_{new.output}" if node.name else ""
     return gs.Node(new.op_type, name, attrs=dict(new.attrs), inputs=inputs, outputs=outputs)

@@ -7,7 +7,7 @@ consumer reads (a part that is not read is not concatenated).
 
 from __future__ import annotations
 
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Callable, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -57,11 +57,7 @@ class SelectChannels(Pass):
             apply_resize(step.node, resize, work.names)
             step.node.inputs[item.input] = tensor
             count += 1
-        nodes: list[gs.Node] = []
-        for node in graph.nodes:
-            nodes.extend(work.before.get(id(node), ()))
-            nodes.append(node)
-        graph.nodes = nodes
+        graph.nodes = [new for node in graph.nodes for new in (*work.before.get(id(node), ()), node)]
         # A selection stands in front of the first consumer that asked for it; another one may run earlier.
         sort_nodes(graph)
         handed = {analysis.steps[item.step].outputs[0]: item.positions for item in selected}
@@ -73,7 +69,7 @@ class _Insertion:
     analysis: Analysis
     shapes: MutableMapping[str, Shape]
     names: Names
-    readers: dict[str, int]
+    readers: Counter[str]
     cut: dict[str, tuple[int, int, IntArray]] = field(default_factory=dict)
     before: dict[int, list[gs.Node]] = field(default_factory=dict)
     made: dict[tuple[str, int, bytes], gs.Tensor] = field(default_factory=dict)
@@ -93,7 +89,7 @@ class _Insertion:
         pick = None if step is None else self._bypassed(step, name, axis)
         if step is not None and pick is not None:
             return self.narrowed(step.inputs[0], axis, pick[positions], user, shared=True)
-        alone = not shared and self.readers.get(name, 0) == 1 and name not in self.analysis.outputs
+        alone = not shared and self.readers[name] == 1 and name not in self.analysis.outputs
         if step is not None and alone and passes_selection(step, axis):
             return self._through(step, name, axis, positions)
         if step is not None and alone and _joins(step, axis):
@@ -156,9 +152,7 @@ class _Insertion:
         key = (name, axis, positions.tobytes())
         if key not in self.made:
             new = self.names.fresh(f"{name}_selected")
-            shape = self.shapes[name]
-            dims = tuple(positions.size if a == axis else dim for a, dim in enumerate(shape.dims))
-            self.shapes[new] = Shape(shape.dtype, dims)
+            self.shapes[new] = self.shapes[name].with_size(axis, positions.size)
             source = self.names.tensors[name]
             self.made[key] = gs.Variable(new, dtype=source.dtype)
             pick = selection_node(positions, self._size(name, axis), axis, 0, self.analysis.opset)
@@ -169,8 +163,7 @@ class _Insertion:
 
     def _resized(self, name: str, axis: int, positions: IntArray) -> None:
         self.cut[name] = (axis, self._size(name, axis), positions)
-        shape, size = self.shapes[name], positions.size
-        self.shapes[name] = Shape(shape.dtype, tuple(size if a == axis else d for a, d in enumerate(shape.dims)))
+        self.shapes[name] = self.shapes[name].with_size(axis, positions.size)
         self.names.tensors[name].shape = None
 
     def _size(self, name: str, axis: int) -> int:
@@ -201,13 +194,7 @@ def _joins(step: Step, axis: int) -> bool:
     )
 
 
-def _count_readers(graph: gs.Graph) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for node in graph.nodes:
-        for tensor in node.inputs:
-            counts[tensor.name] = counts.get(tensor.name, 0) + 1
-    for inner in graph.subgraphs(recursive=True):
-        for node in inner.nodes:
-            for tensor in node.inputs:
-                counts[tensor.name] = counts.get(tensor.name, 0) + 2
-    return counts
+def _count_readers(graph: gs.Graph) -> Counter[str]:
+    """How often each value is read; what a subgraph reads counts twice, so that it never has one reader alone."""
+    inner = [node for subgraph in graph.subgraphs(recursive=True) for node in subgraph.nodes]
+    return Counter(tensor.name for node in (*graph.nodes, *inner, *inner) for tensor in node.inputs)

@@ -21,7 +21,7 @@ from upscale_onnx.channels.step import Step
 from upscale_onnx.model import Shape, sort_nodes
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
-from upscale_onnx.passes.editing import Names, Rows, constant, replace_uses
+from upscale_onnx.passes.editing import Names, Rows, constant, disconnect, replace_nodes, replace_uses
 from upscale_onnx.passes.remove_channels import apply_resize
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.splitting import PieceRead, Split, part_name
@@ -44,10 +44,7 @@ class SplitProducers(Pass):
         instead: dict[int, list[gs.Node]] = {}
         for split in chosen:
             _Cut(rewrite.analysis, shapes, names, split, instead).apply()
-        nodes: list[gs.Node] = []
-        for node in graph.nodes:
-            nodes.extend(instead.get(id(node), [node]))
-        graph.nodes = nodes
+        replace_nodes(graph, instead)
         # A Concat stands where it was first asked for; another reader may run earlier.
         sort_nodes(graph)
         return Changes(len(chosen), shapes.maps[0])
@@ -76,8 +73,7 @@ class _Cut:
             self.instead[id(step.node)] = self._summed(step, read) if read.summed else self._joined(step, read)
         for step in steps:
             whole = step.node.outputs[0]
-            step.node.inputs.clear()
-            step.node.outputs.clear()
+            disconnect(step.node)
             self.instead[id(step.node)] += self._restored(whole)
 
     def _piece(self, step: Step, index: int) -> gs.Node:
@@ -99,8 +95,7 @@ class _Cut:
     def _summed(self, step: Step, read: PieceRead) -> list[gs.Node]:
         """A node per piece that the consumer reads, and what adds them up."""
         target, inputs = step.node.outputs[0], list(step.node.inputs)
-        step.node.inputs.clear()
-        step.node.outputs.clear()
+        disconnect(step.node)
         nodes: list[gs.Node] = []
         total: gs.Variable | None = None
         for index in read.pieces:
@@ -168,10 +163,7 @@ class _Cut:
     def _variable(self, base: str, like: gs.Variable, size: int | None = None) -> gs.Variable:
         """A new value like another, with `size` channels where that is given."""
         name, shape = self.names.fresh(base), self.shapes[like.name]
-        if size is not None:
-            axis = self._axis(like.name)
-            shape = Shape(shape.dtype, (*shape.dims[:axis], size, *shape.dims[axis + 1 :]))
-        self.shapes[name] = shape
+        self.shapes[name] = shape if size is None else shape.with_size(self._axis(like.name), size)
         return gs.Variable(name, dtype=like.dtype)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import onnx
 
 from upscale_onnx.channels.analysis import analyse
+from upscale_onnx.costs.predict import predict
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.plan.bound import latency_bound
 from upscale_onnx.runtime import Device
-from upscale_onnx.timing.calibration import calibrate, measured_costs, measured_tables, predict_model, resolve_target
+from upscale_onnx.timing.calibration import calibrate, executed, measured_costs, measured_tables, resolve_target
 
 
 def measure_operators(model: onnx.ModelProto, provider: Device, threads: int, batch: int, budget_s: float) -> None:
@@ -26,4 +27,4 @@ def bound_ratio(masked: onnx.ModelProto, input_ms: float, provider: Device, thre
 def predicted_ms(model: onnx.ModelProto, provider: Device, threads: int, batch: int) -> float:
     """The latency that the measured tables predict for `model`."""
     tables = measured_tables(resolve_target(None, provider), provider, threads)
-    return predict_model(model, tables, provider, threads, batch).ms
+    return predict(executed(model, provider, threads, batch), tables).ms

@@ -38,7 +38,8 @@ from upscale_onnx.model.batch import rebatch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.report.tables import rich_tables
 from upscale_onnx.results import Race
-from upscale_onnx.runtime import Device, describe, profile_operators, race, random_inputs, resolve_provider
+from upscale_onnx.runtime import Device, describe, profile_operators, race, resolve_provider
+from upscale_onnx.runtime.inputs import random_inputs
 
 SCHEMA = 1
 KEY = ("network", "amount", "batch", "threads", "engine", "precision")

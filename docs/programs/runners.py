@@ -23,9 +23,10 @@ from upscale_onnx.model import Shape, infer_shapes, load_model
 from upscale_onnx.model.batch import rebatch
 from upscale_onnx.options import Method, Options
 from upscale_onnx.prune.prune import prune
-from upscale_onnx.runtime import Device, cpu_block
+from upscale_onnx.runtime import Device
 from upscale_onnx.runtime.bench import Engine, Infer
 from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.runtime.providers import cpu_block
 from upscale_onnx.runtime.verify import verify
 from upscale_onnx.timing.calibration import measured_costs, resolve_target
 

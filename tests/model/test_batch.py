@@ -10,8 +10,9 @@ from onnx import parser
 from onnx.reference import ReferenceEvaluator
 
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.model import check_model, infer_shapes
+from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.batch import check_batch, rebatch
+from upscale_onnx.model.load import check_model
 
 HEAD = '<ir_version: 8, opset_import: ["" : 17]>'
 

@@ -11,9 +11,10 @@ from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 
 from upscale_onnx import compile
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model import check_model, infer_shapes
+from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.load import check_model
 from upscale_onnx.model.protos import overridable
-from upscale_onnx.runtime import make_session, run
+from upscale_onnx.runtime.sessions import make_session, run
 
 RNG = np.random.default_rng(0)
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.graphs import parse
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.proof.certificate import certificate_bytes, certificate_of, digest
+from upscale_onnx.model.stream import digest
+from upscale_onnx.proof.certificate import certificate_bytes, certificate_of
 from upscale_onnx.results import Certificate, Claim
 
 CLAIMS = {

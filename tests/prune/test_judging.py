@@ -15,9 +15,9 @@ from tests.graphs import parse
 from tests.repair.test_repair import _array, _data, _network
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.prune.judging import outputs_judge
-from upscale_onnx.runtime import make_session, run
 from upscale_onnx.runtime.activations import batches_of
 from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.runtime.sessions import make_session, run
 
 BATCHES = batches_of({"x": _data(128)}, 32)
 

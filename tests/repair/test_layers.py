@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from upscale_onnx.repair.layers import linear_layers
-from upscale_onnx.runtime import make_session, run
+from upscale_onnx.runtime.sessions import make_session, run
 
 
 def _model(op_type: str, x: tuple[int, ...], w: tuple[int, ...], bias: bool, attrs: dict[str, Any]) -> onnx.ModelProto:

@@ -17,8 +17,8 @@ from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.options import Options
 from upscale_onnx.repair.choose import obs_scores
 from upscale_onnx.repair.repair import repair
-from upscale_onnx.runtime import make_session, run
 from upscale_onnx.runtime.activations import batches_of, value_batches
+from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.runtime.walk import Walk
 
 

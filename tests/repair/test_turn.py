@@ -15,8 +15,8 @@ from upscale_onnx.repair.axes import cheap_axes
 from upscale_onnx.repair.choose import obs_scores
 from upscale_onnx.repair.streams import linear_streams
 from upscale_onnx.repair.turn import turned
-from upscale_onnx.runtime import make_session, run
 from upscale_onnx.runtime.activations import batches_of
+from upscale_onnx.runtime.sessions import make_session, run
 
 
 def _inverted_residuals(*, relu_on_stream: bool = False, stream_is_output: bool = False) -> onnx.ModelProto:

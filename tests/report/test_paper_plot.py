@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from upscale_onnx.paper.curves import Curve
 from upscale_onnx.report.paper_plot import write_latency_plot
+from upscale_onnx.results.lines import Line
 
 pytest.importorskip("matplotlib")
 
@@ -18,8 +18,8 @@ def test_the_legend_shows_dashed_lines_dashed(tmp_path: Path, monkeypatch: pytes
 
     drawn: list[Any] = []
     monkeypatch.setattr(Figure, "savefig", lambda figure, *args, **more: drawn.append(figure))
-    line = Curve("l2, input", (0.1, 0.2), (3.0, 2.0))
-    write_latency_plot([(line, line, Curve("l2, input", (0.1, 0.2), (1.0, 0.9)))], 4.0, "net", tmp_path / "a.png")
+    line = Line("l2, input", (0.1, 0.2), (3.0, 2.0))
+    write_latency_plot([(line, line, Line("l2, input", (0.1, 0.2), (1.0, 0.9)))], 4.0, "net", tmp_path / "a.png")
     legend = drawn[0].axes[0].get_legend()
     shown = {text.get_text(): handle for text, handle in zip(legend.texts, legend.legend_handles, strict=True)}
     dashed = shown["baseline exports (dashed)"]

@@ -15,7 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from upscale_onnx.errors import ArgumentError, ModelError, ProviderError
 from upscale_onnx.model import save_model
 from upscale_onnx.results import OperatorTotal
-from upscale_onnx.runtime import OperatorTime, bench, make_session, operator_totals, profile_operators, race
+from upscale_onnx.runtime import bench, operator_totals, profile_operators, race
+from upscale_onnx.runtime.profile import OperatorTime
+from upscale_onnx.runtime.sessions import make_session
 from upscale_onnx.worker import in_process
 
 

@@ -12,13 +12,14 @@ import pytest
 from onnx import helper, numpy_helper
 
 from upscale_onnx.costs.measured import MeasuredCosts
+from upscale_onnx.costs.predict import predict
 from upscale_onnx.model.kernels import ALONE, Kernel, read_kernels
 from upscale_onnx.model.workloads import Workload
 from upscale_onnx.runtime import calibrate as runtime_calibrate
 from upscale_onnx.runtime.optimise import optimised_model, prepared_model
 from upscale_onnx.runtime.standins import stand_in_model, stand_ins
 from upscale_onnx.runtime.timing import latency_ms, time_kernels, time_repeated
-from upscale_onnx.timing.calibration import calibrate, measured_costs, measured_tables, predict_model, resolve_target
+from upscale_onnx.timing.calibration import calibrate, executed, measured_costs, measured_tables, resolve_target
 
 BLOCK = 8
 CONV = Workload("Conv", "blocked", 1, (16, 16), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1))
@@ -135,8 +136,8 @@ def test_calibration_is_kept_and_goes_on_where_it_stopped(monkeypatch: pytest.Mo
     assert json.loads(Path(done.path).read_text())["machine"]["provider"] == "cpu"
     # Measured nodes are predicted as they were measured, whatever else runs on this machine.
     assert done.predicted.measured == pytest.approx(1.0)
-    assert predict_model(network(), tables).ms < predict_model(network(128), tables).ms
-    assert predict_model(network(), tables, batch=1).ms < predict_model(network(), tables, batch=8).ms
+    assert predict(executed(network()), tables).ms < predict(executed(network(128)), tables).ms
+    assert predict(executed(network(), batch=1), tables).ms < predict(executed(network(), batch=8), tables).ms
 
 
 def test_interruption_keeps_what_was_measured() -> None:

@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from upscale_onnx.runtime import compare_outputs
+from upscale_onnx.runtime.compare import compare_outputs
 
 NAN, INF = math.nan, math.inf
 

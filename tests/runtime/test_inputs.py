@@ -7,7 +7,9 @@ import onnx
 import pytest
 
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.runtime import feasible_inputs, input_specs, load_inputs, make_session, random_inputs, run
+from upscale_onnx.runtime import load_inputs
+from upscale_onnx.runtime.inputs import feasible_inputs, input_specs, random_inputs
+from upscale_onnx.runtime.sessions import make_session, run
 
 MANY = """
 <ir_version: 8, opset_import: ["" : 17]>

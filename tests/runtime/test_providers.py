@@ -8,7 +8,8 @@ import onnxruntime as ort
 import pytest
 
 from upscale_onnx.errors import ArgumentError, ProviderError
-from upscale_onnx.runtime import cpu_block, describe, providers, resolve_provider
+from upscale_onnx.runtime import describe, providers, resolve_provider
+from upscale_onnx.runtime.providers import cpu_block
 
 
 def has_cuda() -> bool:

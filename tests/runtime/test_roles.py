@@ -8,7 +8,8 @@ import pytest
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import infer_shapes
-from upscale_onnx.runtime import random_inputs, verify
+from upscale_onnx.runtime import verify
+from upscale_onnx.runtime.inputs import random_inputs
 from upscale_onnx.runtime.roles import Role, input_roles
 
 

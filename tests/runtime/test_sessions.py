@@ -8,7 +8,8 @@ import pytest
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import save_model
-from upscale_onnx.runtime import make_session, run, sessions
+from upscale_onnx.runtime import sessions
+from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.worker import in_process
 
 TEXT = """

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import math
 import os
 import re
-from collections.abc import Sequence
-from typing import Any, NoReturn, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn, TypeAlias, TypeVar, get_args
 
 import upscale_onnx
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.options import Proof, ProofOptions, Provider, PruneOptions, TargetOptions
 from upscale_onnx.options.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
 from upscale_onnx.prune.criteria import criterion_of
+
+Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
+T = TypeVar("T", int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -53,7 +55,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--version", action="version", version=f"upscale_onnx {upscale_onnx.__version__}")
 
 
-def add_session(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_session(parser: Group) -> None:
     """Add the options of commands that run models."""
     parser.add_argument(
         "--provider",
@@ -61,13 +63,30 @@ def add_session(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> No
         default=TargetOptions.provider,
         help="where to run: auto is cuda where it is available (default: %(default)s)",
     )
-    parser.add_argument(
-        "--seed",
-        type=natural,
-        default=PruneOptions.seed,
-        metavar="N",
-        help="seed of everything random (default: %(default)s)",
-    )
+    add_option(parser, "--seed", natural, "N", PruneOptions.seed, "seed of everything random")
+
+
+def add_threads(parser: Group, what: str = "threads") -> None:
+    """Add the option of commands that run models on a number of threads."""
+    add_option(parser, "--threads", positive, "N", TargetOptions.threads, what)
+
+
+def add_layers(parser: Group, what: str) -> None:
+    """Add the option that names some layers."""
+    told = f"{what}; may be given again (default: all)"
+    parser.add_argument("--layer", dest="layers", action="append", default=[], metavar="GLOB", help=told)
+
+
+def add_option(
+    parser: Group, flag: str, kind: Callable[[str], object], metavar: str, default: object, what: str
+) -> None:
+    """Add an option whose help ends with its default."""
+    parser.add_argument(flag, type=kind, default=default, metavar=metavar, help=f"{what} (default: %(default)s)")
+
+
+def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Those of the arguments called `names` that are given, by name."""
+    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
 def thread_warning(args: argparse.Namespace) -> str:
@@ -78,7 +97,7 @@ def thread_warning(args: argparse.Namespace) -> str:
     return f"--threads {most}: this machine runs {cores} at once, the others have to wait" if most > cores else ""
 
 
-def add_proofs(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_proofs(parser: Group) -> None:
     """Add the option of commands that prove that two models are equal."""
     parser.add_argument(
         "--proof",
@@ -108,39 +127,28 @@ def criterion_name(text: str) -> str:
     return text
 
 
-def natural(text: str) -> int:
-    """An integer of at least 0."""
-    return _integer(text, NATURAL)
+def within(limit: Range, kind: Callable[[str], T]) -> Callable[[str], T]:
+    """A type for arguments: the number that `kind` makes of a text, if it is in `limit`."""
+
+    def number(text: str) -> T:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = None
+        if value is None or not limit.accepts(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {limit.wanted}")
+        return value
+
+    return number
 
 
-def positive(text: str) -> int:
-    """An integer of at least 1."""
-    return _integer(text, POSITIVE)
-
-
-def fraction(text: str) -> float:
-    """A number from 0 to below 1."""
-    return _number(text, FRACTION)
-
-
-def ratio(text: str) -> float:
-    """A number above 0 and below 1."""
-    return _number(text, SHARE)
-
-
-def factor(text: str) -> float:
-    """A finite number above 1."""
-    return _number(text, FACTOR)
-
-
-def loss(text: str) -> float:
-    """A finite number of at least 0."""
-    return _number(text, LOSS)
-
-
-def positive_number(text: str) -> float:
-    """A finite number above 0."""
-    return _number(text, POSITIVE_NUMBER)
+natural = within(NATURAL, int)  # an integer of at least 0
+positive = within(POSITIVE, int)  # an integer of at least 1
+fraction = within(FRACTION, float)  # a number from 0 to below 1
+ratio = within(SHARE, float)  # a number above 0 and below 1
+factor = within(FACTOR, float)  # a finite number above 1
+loss = within(LOSS, float)  # a finite number of at least 0
+positive_number = within(POSITIVE_NUMBER, float)  # a finite number above 0
 
 
 def weighted_pattern(text: str) -> tuple[str, float]:
@@ -157,23 +165,3 @@ def named_size(text: str) -> tuple[str, int]:
     if not equals or not name:
         raise argparse.ArgumentTypeError(f"'{text}' is not NAME=SIZE")
     return name, positive(size)
-
-
-def _integer(text: str, limit: Range) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = None
-    if value is None or not limit.accepts(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {limit.wanted}")
-    return value
-
-
-def _number(text: str, limit: Range) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not limit.accepts(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {limit.wanted}")
-    return value

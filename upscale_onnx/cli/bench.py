@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from upscale_onnx.cli.arguments import add_common, add_session, positive, positive_number
+from upscale_onnx.cli.arguments import add_common, add_option, add_session, positive, positive_number
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ModelError
 from upscale_onnx.files.publish import NewFiles
@@ -42,20 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N[,N…]",
         help=f"threads of each session; one race per number (default: {TargetOptions.threads})",
     )
-    parser.add_argument(
-        "--budget",
-        type=positive_number,
-        default=_BUDGET_S,
-        metavar="S",
-        help="most seconds to spend on one race, all models together (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--rounds",
-        type=positive,
-        default=_ROUNDS,
-        metavar="N",
-        help="most rounds of one race (default: %(default)s)",
-    )
+    spent = "most seconds to spend on one race, all models together"
+    add_option(parser, "--budget", positive_number, "S", _BUDGET_S, spent)
+    add_option(parser, "--rounds", positive, "N", _ROUNDS, "most rounds of one race")
     parser.add_argument("--profile", action="store_true", help="also show where the time goes, by operator type")
     add_session(parser)
     parser.add_argument("--json", metavar="FILE", help="also write everything as JSON")

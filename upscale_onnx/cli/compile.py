@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, positive, positive_number
+from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, add_threads, positive, positive_number
 from upscale_onnx.cli.output import Output
 from upscale_onnx.cli.pruning import add_pruning, pruning_from
 from upscale_onnx.errors import ArgumentError
@@ -54,11 +54,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
         if args.json is not None:
             write_json(result.report, args.json, files)
         if args.write_profile is not None:
-            write_whole(
-                profile_text(result.report.profile, options.prune.side, options.prune.method).encode(),
-                args.write_profile,
-                files,
-            )
+            profile = profile_text(result.report.profile, options.prune.side, options.prune.method)
+            write_whole(profile.encode(), args.write_profile, files)
         if args.certificate is not None:
             write_whole(certificate_bytes(certify(result)), args.certificate, files)
         if args.write_masked is not None:
@@ -130,13 +127,7 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         help="time the model's operators on this machine before compiling, for at most SECONDS",
     )
     group.add_argument("--no-race", dest="race", action="store_false", help="do not time anything: auto takes keep")
-    group.add_argument(
-        "--threads",
-        type=positive,
-        default=TargetOptions.threads,
-        metavar="N",
-        help="threads of the sessions that are timed (default: %(default)s)",
-    )
+    add_threads(group, "threads of the sessions that are timed")
     group.add_argument(
         "--fail-if-unchanged",
         action="store_true",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from upscale_onnx.cli.arguments import add_common, add_session, positive
+from upscale_onnx.cli.arguments import Group, add_common, add_session, add_threads, positive
 from upscale_onnx.cli.output import Output
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_preprocessing(parser)
     parser.add_argument("--limit", type=positive, metavar="N", help="evaluate N images, drawn by --seed")
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="threads (default: %(default)s)")
+    add_threads(parser)
     add_session(parser)
     parser.add_argument("--json", metavar="FILE", help="also write the result as JSON")
     add_common(parser)
 
 
-def add_preprocessing(parser: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
+def add_preprocessing(parser: Group) -> None:
     """Add the options for making inputs from images."""
     parser.add_argument(
         "--mean",
@@ -65,8 +65,7 @@ def preprocessing_from(args: argparse.Namespace) -> Preprocessing:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Evaluate and report. Returns the exit code."""
     from upscale_onnx.measures.accuracy import evaluate
-    from upscale_onnx.report.json import write_json
-    from upscale_onnx.report.rows import Table
+    from upscale_onnx.report.rows import Table, facts_of
     from upscale_onnx.runtime.providers import resolve_provider
 
     with output.progress() as progress:
@@ -80,11 +79,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
             threads=args.threads,
             progress=progress,
         )
-    with output.publishing() as files:
-        if args.json is not None:
-            write_json(accuracy, args.json, files)
-    facts = (("top1", accuracy.top1), ("top5", accuracy.top5), ("images", accuracy.images))
-    output.tables([Table("accuracy", "Accuracy", facts=facts)])
+    output.json(accuracy, args.json)
+    output.tables([Table("accuracy", "Accuracy", facts=facts_of(accuracy, "top1", "top5", "images"))])
     return 0
 
 

@@ -45,6 +45,17 @@ class Output:
         finally:
             files.discard()
 
+    def json(self, result: object, path: str | None, code: int = 0) -> None:
+        """Write `result` as JSON to `path`, unless it is None; `code` is then the exit code.
+
+        Raises: ArgumentError if the file cannot be written.
+        """
+        from upscale_onnx.report.json import write_json
+
+        with self.publishing(code) as files:
+            if path is not None:
+                write_json(result, path, files)
+
     def tables(self, tables: Iterable[Table]) -> None:
         """Print `tables`."""
         if self.quiet:

@@ -8,11 +8,20 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
-from upscale_onnx.cli.arguments import add_common, add_session, criterion_name, fraction, positive, positive_number
+from upscale_onnx.cli.arguments import (
+    add_common,
+    add_option,
+    add_session,
+    add_threads,
+    criterion_name,
+    fraction,
+    positive,
+    positive_number,
+)
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ArgumentError, UpscaleError
-from upscale_onnx.options import Export, ExportOptions, Method, PruneOptions, Repair, Side, TargetOptions
+from upscale_onnx.options import Export, ExportOptions, Method, PruneOptions, Repair, Side
 from upscale_onnx.prune.criteria import CRITERIA
 
 if TYPE_CHECKING:
@@ -65,16 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="export to compare with the baseline, which uses Gather (default: %(default)s, the fastest; upscale is "
         "the paper's)",
     )
-    what.add_argument(
-        "--budget",
-        type=positive_number,
-        default=_BUDGET_S,
-        metavar="S",
-        help="seconds per race (default: %(default)s)",
-    )
-    what.add_argument(
-        "--threads", type=positive, default=TargetOptions.threads, metavar="N", help="threads (default: %(default)s)"
-    )
+    add_option(what, "--budget", positive_number, "S", _BUDGET_S, "seconds per race")
+    add_threads(what)
     add_session(what)
     parser.add_argument(
         "--out", default="paper", metavar="DIR", help="folder for results.csv and plots (default: %(default)s)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, get_args
 
-from upscale_onnx.cli.arguments import criterion_name, factor, fraction, loss, positive, ratio, weighted_pattern
+from upscale_onnx.cli.arguments import criterion_name, factor, fraction, given, loss, positive, ratio, weighted_pattern
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Method, PruneOptions, Repair, Schedule, Scope, Side
 from upscale_onnx.prune.criteria import CRITERIA
@@ -40,20 +40,19 @@ def pruning_from(args: argparse.Namespace) -> dict[str, Any]:
 
     Raises: ArgumentError where one of them would have no effect.
     """
-    given = {name: getattr(args, name) for name in _CHOICES if getattr(args, name) is not None}
-    goals = {name: getattr(args, name) for name in _GOALS if getattr(args, name) is not None}
+    choices, goals = given(args, *_CHOICES), given(args, *_GOALS)
     prunes = bool(goals or args.amounts)
-    idle = [name for name in given if not prunes and (args.mask is None or name not in _WITH_MASK)]
+    idle = [name for name in choices if not prunes and (args.mask is None or name not in _WITH_MASK)]
     if idle:
         flag = idle[0].replace("_", "-")
         raise ArgumentError(f"--{flag} has no effect without --amount: say how much to prune, or leave it out")
     if args.calibration is not None and not prunes and args.mask is None and args.repair is None:
         raise ArgumentError("--calibration has no effect without --amount: say how much to prune, or leave it out")
-    if "ignore" in given:
-        given["ignore"] = tuple(given["ignore"])
+    if "ignore" in choices:
+        choices["ignore"] = tuple(choices["ignore"])
     return {
         **goals,
-        **given,
+        **choices,
         "amounts": tuple(args.amounts or ()),
         "mask": args.mask,
         "calibration": args.calibration,

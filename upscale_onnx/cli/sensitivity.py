@@ -6,7 +6,16 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
-from upscale_onnx.cli.arguments import add_common, add_session, criterion_name, fraction, positive
+from upscale_onnx.cli.arguments import (
+    add_common,
+    add_layers,
+    add_option,
+    add_session,
+    add_threads,
+    criterion_name,
+    fraction,
+    positive,
+)
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
@@ -51,22 +60,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".npz with inputs by name (or x), samples along the first axis: outputs are compared on these without "
         "--data (default: random inputs), and some criteria need them",
     )
-    parser.add_argument(
-        "--criterion",
-        type=criterion_name,
-        default=PruneOptions.criterion,
-        metavar="NAME",
-        help=f"{', '.join(CRITERIA)} (default: %(default)s)",
-    )
+    add_option(parser, "--criterion", criterion_name, "NAME", PruneOptions.criterion, ", ".join(CRITERIA))
     parser.add_argument("--side", choices=get_args(Side), default=PruneOptions.side, help="default: %(default)s")
-    parser.add_argument(
-        "--layer",
-        dest="layers",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="scan the layers with these names; may be given again (default: all)",
-    )
+    add_layers(parser, "scan the layers with these names")
     parser.add_argument(
         "--tolerate",
         type=fraction,
@@ -74,14 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest acceptable loss: of top-1 accuracy, as a share of 1 (default: 0.01), or the distance of outputs "
         "relative to them (default: 0.1)",
     )
-    parser.add_argument(
-        "--limit",
-        type=positive,
-        default=_LIMIT,
-        metavar="N",
-        help="samples to measure on, held in memory (default: %(default)s)",
-    )
-    parser.add_argument("--threads", type=positive, default=1, metavar="N", help="threads (default: %(default)s)")
+    add_option(parser, "--limit", positive, "N", _LIMIT, "samples to measure on, held in memory")
+    add_threads(parser)
     add_session(parser)
     add_preprocessing(parser.add_argument_group("from images to inputs"))
     reports = parser.add_argument_group("what to write")
@@ -189,18 +179,14 @@ def _write(args: argparse.Namespace, found: Sensitivity, files: NewFiles) -> Non
 
 def _table(found: Sensitivity) -> Table:
     """One row per layer: what is measured at each amount, and the largest amount that is tolerated."""
-    from upscale_onnx.report.rows import Table
+    from upscale_onnx.report.rows import Table, facts_of
 
     columns = ("layer", "channels", *(f"{amount:g}" for amount in found.amounts), "largest_amount")
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (layer.weight, layer.channels, *layer.values, layer.largest_amount) for layer in found.layers
     )
-    facts: tuple[tuple[str, Cell], ...] = (
-        ("measure", found.measure),
-        ("baseline", found.baseline),
-        ("tolerated_loss", found.tolerated),
-        ("samples", found.samples),
-    )
+    facts: tuple[tuple[str, Cell], ...] = facts_of(found, "measure", "baseline")
+    facts += (("tolerated_loss", found.tolerated), ("samples", found.samples))
     if found.together is not None:
         facts += (
             ("loss_of_all_together", found.together.unscaled_loss),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
-from upscale_onnx.cli.arguments import add_common, natural
+from upscale_onnx.cli.arguments import add_common, add_option, given, natural, within
 from upscale_onnx.cli.output import Output
 from upscale_onnx.cli.sparsity import add_choice, kinds, sparsity_table
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import PruneOptions, Side
+from upscale_onnx.options.ranges import Range
 from upscale_onnx.unstructured.patterns import STRUCTURED, Pattern
 
 if TYPE_CHECKING:
@@ -56,13 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-zeros", action="store_true", help="count existing zeros as pruned; the amount is of the other entries"
     )
     parser.add_argument("--scores", metavar="FILE", help=".npz with arrays to rank by in place of the tensors, by name")
-    parser.add_argument(
-        "--seed",
-        type=natural,
-        default=PruneOptions.seed,
-        metavar="N",
-        help="seed of random patterns (default: %(default)s)",
-    )
+    add_option(parser, "--seed", natural, "N", PruneOptions.seed, "seed of random patterns")
     parser.add_argument("--json", metavar="FILE", help="also write the sparsity of the result as JSON")
     add_common(parser)
 
@@ -101,15 +96,8 @@ def amount(text: str) -> float:
     return share
 
 
-def norm(text: str) -> float:
-    """A number; infinities are accepted."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if math.isnan(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not the n of a norm, such as 1, 2 or inf")
-    return value
+# The n of a norm; infinities are accepted.
+norm = within(Range("the n of a norm, such as 1, 2 or inf", lambda value: not math.isnan(value)), float)
 
 
 def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Pruned:
@@ -118,9 +106,6 @@ def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Pruned:
 
     if args.mask is not None:
         return apply_masks(model, read_arrays(args.mask))
-    given: dict[str, Any] = {
-        name: getattr(args, name) for name in ("pattern", "n", "side", "dim") if getattr(args, name) is not None
-    }
     pruning = Pruning(
         amount=args.amount,
         is_global=args.is_global,
@@ -129,7 +114,7 @@ def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Pruned:
         kinds=kinds(args),
         keep_zeros=args.keep_zeros,
         seed=args.seed,
-        **given,
+        **given(args, "pattern", "n", "side", "dim"),
     )
     return sparsify(model, pruning, None if args.scores is None else read_arrays(args.scores))
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from upscale_onnx.cli.arguments import add_common
+from upscale_onnx.cli.arguments import add_common, add_layers
 from upscale_onnx.cli.output import Output
 
 if TYPE_CHECKING:
@@ -29,14 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_choice(parser: argparse.ArgumentParser, default: str) -> None:
     """Add the options that choose tensors."""
-    parser.add_argument(
-        "--layer",
-        dest="layers",
-        action="append",
-        default=[],
-        metavar="GLOB",
-        help="names of layers, weights or biases to take; may be given again (default: all)",
-    )
+    add_layers(parser, "names of layers, weights or biases to take")
     parser.add_argument(
         "--ignore", action="append", default=[], metavar="GLOB", help="names to leave out; may be given again"
     )
@@ -53,25 +46,22 @@ def kinds(args: argparse.Namespace) -> tuple[Kind, ...]:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Count and report. Returns the exit code."""
     from upscale_onnx.model import load_model
-    from upscale_onnx.report.json import write_json
     from upscale_onnx.unstructured.parameters import choose, parameters
     from upscale_onnx.unstructured.sparsity import sparsity
 
     model = load_model(args.model)
     result = sparsity(model, choose(parameters(model), args.layers, args.ignore, kinds(args)))
-    with output.publishing() as files:
-        if args.json is not None:
-            write_json(result, args.json, files)
+    output.json(result, args.json)
     output.tables([sparsity_table(result)])
     return 0
 
 
 def sparsity_table(result: Sparsity, facts: Sequence[tuple[str, Cell]] = ()) -> Table:
     """One row per tensor; the facts are totals over all tensors, and `facts`."""
-    from upscale_onnx.report.rows import Table
+    from upscale_onnx.report.rows import Table, facts_of
 
     columns = ("tensor", "shape", "zeros", "size", "share", "zero_inputs", "zero_outputs")
-    totals = (("zeros", result.zeros), ("size", result.size), ("share", result.share))
+    totals = facts_of(result, "zeros", "size", "share")
     return Table("sparsity", "Sparsity", columns, tuple(map(_row, result.tensors)), (*totals, *facts))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, named_size, positive, positive_number
+from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, given, named_size, positive, positive_number
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError, NotEquivalentError
 
@@ -57,27 +57,22 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Compare and report. Returns the exit code: 0 if the models are equal."""
     from upscale_onnx.model import load_model
     from upscale_onnx.proof.equivalence import compare_models
-    from upscale_onnx.report.json import write_json
     from upscale_onnx.report.rows import verification_table
     from upscale_onnx.runtime import load_inputs, resolve_provider
 
     provider = resolve_provider(args.provider)
     original, compiled = load_model(args.original), load_model(args.compiled)
-    given: dict[str, Any] = {
-        name: getattr(args, name) for name in ("trials", "tolerance") if getattr(args, name) is not None
-    }
+    checks = given(args, "trials", "tolerance")
     if args.dims is not None:
-        given["dims"] = dict(args.dims)
+        checks["dims"] = dict(args.dims)
     if args.inputs is not None:
-        given["inputs"] = load_inputs(args.inputs, original)
+        checks["inputs"] = load_inputs(args.inputs, original)
     claims = None if args.certificate is None else _claims(args.certificate, original, compiled)
     verification = compare_models(
-        original, compiled, claims, proofs=args.proofs, provider=provider, seed=args.seed, **given
+        original, compiled, claims, proofs=args.proofs, provider=provider, seed=args.seed, **checks
     )
     code = 0 if verification.equal else NotEquivalentError.exit_code
-    with output.publishing(code) as files:
-        if args.json is not None:
-            write_json(verification, args.json, files)
+    output.json(verification, args.json, code)
     output.tables([verification_table(verification)])
     return code
 
@@ -88,7 +83,8 @@ def _claims(path: str, original: ModelProto, compiled: ModelProto) -> Mapping[st
     Raises: ArgumentError if the certificate is about other models.
     """
     from upscale_onnx.files.arrays import read_arrays
-    from upscale_onnx.proof.certificate import certificate_of, digest
+    from upscale_onnx.model.stream import digest
+    from upscale_onnx.proof.certificate import certificate_of
 
     certificate = certificate_of(read_arrays(path), path)
     if certificate.original != digest(original):

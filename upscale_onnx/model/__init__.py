@@ -9,28 +9,24 @@ from onnx_graphsurgeon import Constant, Graph, Node, Variable
 
 from upscale_onnx.model.edit import captured_names, cleanup, set_input, sort_nodes
 from upscale_onnx.model.graph import export_graph
-from upscale_onnx.model.importing import import_graph, quiet
-from upscale_onnx.model.load import check_model, load_model
+from upscale_onnx.model.importing import import_graph
+from upscale_onnx.model.load import load_model
 from upscale_onnx.model.save import check_output, save_model
 from upscale_onnx.model.shapes import Shape, infer_shapes, tensor_shape
-from upscale_onnx.types import Dim
 
 __all__ = [
     "Constant",
-    "Dim",
     "Graph",
     "Node",
     "Shape",
     "Variable",
     "captured_names",
-    "check_model",
     "check_output",
     "cleanup",
     "export_graph",
     "import_graph",
     "infer_shapes",
     "load_model",
-    "quiet",
     "save_model",
     "set_input",
     "sort_nodes",

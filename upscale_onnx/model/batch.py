@@ -183,10 +183,7 @@ def _small_constants(model: ModelProto) -> dict[str, TensorProto]:
 
 def _sizes(shapes: dict[str, Shape], name: str) -> tuple[int, ...] | None:
     shape = shapes.get(name)
-    if shape is None:
-        return None
-    sizes = tuple(dim for dim in shape.dims if isinstance(dim, int))
-    return sizes if len(sizes) == shape.rank else None
+    return None if shape is None else shape.sizes
 
 
 def _check_outputs(model: ModelProto, before: dict[str, Shape], after: dict[str, Shape], size: int, batch: int) -> None:

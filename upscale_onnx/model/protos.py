@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, TensorShapeProto, ValueInfoProto
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 
@@ -39,6 +39,13 @@ def element_count(dims: Collection[int]) -> int:
     for dim in dims:
         count *= dim
     return count
+
+
+def set_sizes(shape: TensorShapeProto, sizes: Iterable[int]) -> None:
+    """Let `shape` have `sizes` for its dimensions."""
+    shape.Clear()
+    for size in sizes:
+        shape.dim.add(dim_value=size)
 
 
 def stored_bytes(tensor: TensorProto) -> int:

@@ -36,11 +36,9 @@ def known_values(graph: GraphProto, dims: Mapping[str, Dims], opset: int) -> Con
 
 def _small(tensor: TensorProto) -> Array | None:
     """The values of a small tensor, None of others."""
-    return (
-        numpy_helper.to_array(tensor)
-        if element_count(tensor.dims) <= SMALL_ELEMENTS and not tensor.external_data
-        else None
-    )
+    if element_count(tensor.dims) > SMALL_ELEMENTS or tensor.external_data:
+        return None
+    return numpy_helper.to_array(tensor)
 
 
 def _visit(known: Constants, node: NodeProto, dims: Mapping[str, Dims], opset: int) -> None:

@@ -40,9 +40,19 @@ class Shape:
         return len(self.dims)
 
     @property
+    def sizes(self) -> tuple[int, ...] | None:
+        """The dimensions, if every one is a known size, else None."""
+        sizes = tuple(dim for dim in self.dims if isinstance(dim, int))
+        return sizes if len(sizes) == self.rank else None
+
+    @property
     def is_static(self) -> bool:
         """Whether every dimension is a known size."""
-        return all(isinstance(dim, int) for dim in self.dims)
+        return self.sizes is not None
+
+    def with_size(self, axis: int, size: int) -> Shape:
+        """This shape with another size along `axis`, which is not negative."""
+        return Shape(self.dtype, (*self.dims[:axis], size, *self.dims[axis + 1 :]))
 
 
 def infer_shapes(model: ModelProto) -> dict[str, Shape]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf.message import EncodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import GraphProto, ModelProto
+
+from upscale_onnx.model.protos import copy_fields
 
 _LENGTH_DELIMITED = 2  # the protobuf wire type of a message
 _MAX_BYTES = 2**31 - 1
@@ -38,6 +41,14 @@ def pieces(model: ModelProto) -> Iterator[bytes]:
     yield last + after
 
 
+def digest(model: ModelProto) -> str:
+    """The SHA-256 checksum of `model`, with all its weights, in hexadecimal."""
+    checksum = hashlib.sha256()
+    for piece in pieces(model):
+        checksum.update(piece)
+    return checksum.hexdigest()
+
+
 def file_bytes(model: ModelProto) -> int:
     """How many bytes `model` takes as a file, or as a file with its external data."""
     outer = sum(len(part) for part in (*_around(model, "graph"), *_around(model.graph, "initializer")))
@@ -53,16 +64,10 @@ def _sizes(graph: GraphProto) -> list[int]:
 
 def _around(message: Any, name: str) -> tuple[bytes, bytes]:
     """The serialised fields of `message` before and after the one called `name`."""
-    number = message.DESCRIPTOR.fields_by_name[name].number
+    fields, number = message.DESCRIPTOR.fields, message.DESCRIPTOR.fields_by_name[name].number
     before, after = type(message)(), type(message)()
-    for field, value in message.ListFields():
-        if field.number == number:
-            continue
-        target = before if field.number < number else after
-        if hasattr(value, "MergeFrom"):
-            getattr(target, field.name).MergeFrom(value)
-        else:
-            setattr(target, field.name, value)
+    copy_fields(message, before, skip=[field.name for field in fields if field.number >= number])
+    copy_fields(message, after, skip=[field.name for field in fields if field.number <= number])
     return before.SerializeToString(deterministic=True), after.SerializeToString(deterministic=True)
 
 

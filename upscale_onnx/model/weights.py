@@ -12,7 +12,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
 from upscale_onnx.errors import InternalError
 from upscale_onnx.model.edit import captured_names
-from upscale_onnx.model.protos import IR_WITH_FREE_INITIALIZERS, copy_fields
+from upscale_onnx.model.protos import IR_WITH_FREE_INITIALIZERS, copy_fields, set_sizes
 
 _TENSOR_CONTENT = frozenset(field.name for field in TensorProto.DESCRIPTOR.fields) - {
     "doc_string",
@@ -129,7 +129,5 @@ def export_inputs(source: GraphProto, target: GraphProto, ir_version: int) -> No
 def _follow_weight(value: ValueInfoProto, weight: TensorProto) -> None:
     shape = value.type.tensor_type.shape
     if value.type.tensor_type.HasField("shape") and [dim.dim_value for dim in shape.dim] != list(weight.dims):
-        shape.Clear()
-        for size in weight.dims:
-            shape.dim.add(dim_value=size)
+        set_sizes(shape, weight.dims)
     value.type.tensor_type.elem_type = weight.data_type

@@ -73,11 +73,8 @@ def parse_workload(key: str) -> Workload:
     rank = len(spatial)
     if {len(window), len(strides), len(dilations)} != {rank} or len(pads) != 2 * rank or len(per_group) not in (0, 2):
         raise ValueError(f"sizes of different rank in {key!r}")
-    if (
-        op_type not in CONTRACTIONS
-        or layout not in (BLOCKED, PLAIN)
-        or min((found.rows, *found.strides), default=1) < 1
-    ):
+    known = op_type in CONTRACTIONS and layout in (BLOCKED, PLAIN)
+    if not known or min((found.rows, *found.strides)) < 1:
         raise ValueError(f"no contraction: {key!r}")
     return found
 

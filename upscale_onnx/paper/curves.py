@@ -3,23 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from upscale_onnx.paper.rows import Row
+from upscale_onnx.results.lines import Line
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A line over amounts. `low` and `high` are the ends of each point's interval, or empty."""
-
-    label: str
-    amounts: tuple[float, ...]
-    values: tuple[float, ...]
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-
-def accuracy_gaps(rows: Iterable[Row]) -> tuple[tuple[Curve, ...], str]:
+def accuracy_gaps(rows: Iterable[Row]) -> tuple[tuple[Line, ...], str]:
     """The gain by unconstrained masks: one curve per criterion and side, and the label of the vertical axis.
 
     A point is the top-1 accuracy of unconstrained (or hybrid) masks minus that of constrained masks, in percentage
@@ -40,7 +29,7 @@ def accuracy_gaps(rows: Iterable[Row]) -> tuple[tuple[Curve, ...], str]:
     return tuple(_curve(label, found) for label, found in points.items()), axis
 
 
-def latencies(rows: Iterable[Row]) -> tuple[tuple[Curve, Curve, Curve], ...]:
+def latencies(rows: Iterable[Row]) -> tuple[tuple[Line, Line, Line], ...]:
     """The gain of the export: three curves per criterion, side and method.
 
     These are the latency in ms of the baseline export, that of the compiled model, and the ratio of the compiled model
@@ -58,7 +47,7 @@ def latencies(rows: Iterable[Row]) -> tuple[tuple[Curve, Curve, Curve], ...]:
         low = tuple(row.ratio if row.ratio_low is None else row.ratio_low for row in timed)
         high = tuple(row.ratio if row.ratio_high is None else row.ratio_high for row in timed)
         ratio = _curve(label, {row.amount: row.ratio or 0.0 for row in timed})
-        found.append((baseline, pruned, Curve(label, ratio.amounts, ratio.values, _all(low), _all(high))))
+        found.append((baseline, pruned, Line(label, ratio.amounts, ratio.values, _all(low), _all(high))))
     return tuple(found)
 
 
@@ -85,6 +74,6 @@ def _label(row: Row, method: bool = False) -> str:
     return ", ".join(words)
 
 
-def _curve(label: str, points: dict[float, float]) -> Curve:
+def _curve(label: str, points: dict[float, float]) -> Line:
     amounts = tuple(sorted(points))
-    return Curve(label, amounts, tuple(points[amount] for amount in amounts))
+    return Line(label, amounts, tuple(points[amount] for amount in amounts))

@@ -87,12 +87,11 @@ class Row(Setting):
 
 
 COLUMNS = tuple(field.name for field in fields(Row))
-_SETTING = tuple(field.name for field in fields(Setting))
 
 
 def is_of(row: Row, setting: Setting) -> bool:
     """Whether `row` was measured in this setting."""
-    return all(getattr(row, name) == getattr(setting, name) for name in _SETTING)
+    return all(getattr(row, name) == getattr(setting, name) for name in vars(setting))
 
 
 def merged(rows: Iterable[Row], fresh: Row) -> tuple[Row, ...]:

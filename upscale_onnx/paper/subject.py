@@ -10,7 +10,7 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model import load_model
-from upscale_onnx.model.stream import pieces
+from upscale_onnx.model.stream import digest
 
 _LENGTH = 16
 _BLOCK = 1 << 20
@@ -32,10 +32,7 @@ def open_model(name: str) -> onnx.ModelProto:
 
 def model_checksum(model: onnx.ModelProto) -> str:
     """A checksum of the whole content of `model`, weights included."""
-    digest = hashlib.sha256()
-    for piece in pieces(model):
-        digest.update(piece)
-    return digest.hexdigest()[:_LENGTH]
+    return digest(model)[:_LENGTH]
 
 
 def setup_checksum(paths: tuple[str | None, ...], *settings: object) -> str:
@@ -43,22 +40,22 @@ def setup_checksum(paths: tuple[str | None, ...], *settings: object) -> str:
 
     Raises: ArgumentError if a file or folder cannot be read.
     """
-    digest = hashlib.sha256(repr(settings).encode())
+    checksum = hashlib.sha256(repr(settings).encode())
     for path in paths:
         try:
-            _add(digest, None if path is None else Path(path))
+            _add(checksum, None if path is None else Path(path))
         except OSError as error:
             raise ArgumentError(f"{path}: cannot be read: {error.strerror or error}") from error
-    return digest.hexdigest()[:_LENGTH]
+    return checksum.hexdigest()[:_LENGTH]
 
 
-def _add(digest: hashlib._Hash, path: Path | None) -> None:
+def _add(checksum: hashlib._Hash, path: Path | None) -> None:
     if path is None:
-        digest.update(b"none")
+        checksum.update(b"none")
     elif path.is_dir():
         for file in sorted(entry for entry in path.rglob("*") if entry.is_file()):
-            digest.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
+            checksum.update(f"{file.relative_to(path)}\0{file.stat().st_size}\0".encode())
     else:
         with path.open("rb") as opened:
             while block := opened.read(_BLOCK):
-                digest.update(block)
+                checksum.update(block)

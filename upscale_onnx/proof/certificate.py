@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.arrays import archive_bytes
-from upscale_onnx.model.stream import pieces
+from upscale_onnx.model.stream import digest
 from upscale_onnx.results import Certificate, Claim, Result
 from upscale_onnx.types import Array
 
@@ -21,14 +19,6 @@ _VERSION = 1
 _JSON = "certificate"
 # No value has that many channels. A file that says so is damaged.
 _MOST_CHANNELS = 1 << 24
-
-
-def digest(model: ModelProto) -> str:
-    """The SHA-256 checksum of `model`, with all its weights, in hexadecimal."""
-    checksum = hashlib.sha256()
-    for piece in pieces(model):
-        checksum.update(piece)
-    return checksum.hexdigest()
 
 
 def certify(result: Result) -> Certificate:

@@ -51,11 +51,8 @@ def _works_on_a_corner(node: NodeProto, network: Network) -> bool:
 
 def _extent(node: NodeProto, network: Network) -> int:
     attributes = _attributes(node)
-    kernel = attributes.get("kernel_shape")
-    if kernel is None:
-        kernel = (
-            network.weights[node.input[1]].dims[2:] if len(node.input) > 1 and node.input[1] in network.weights else [1]
-        )
+    weight = network.weights.get(node.input[1]) if len(node.input) > 1 else None
+    kernel = attributes.get("kernel_shape", [1] if weight is None else weight.dims[2:])
     dilations = attributes.get("dilations") or [1] * len(kernel)
     return max(((size - 1) * step + 1 for size, step in zip(kernel, dilations, strict=False)), default=1)
 

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from onnx import TypeProto
+from onnx import TypeProto, helper
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.protos import element_count
-from upscale_onnx.proof.chunks import chunks
 from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, has_few_entries, held_of, is_float
 from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_on_a_corner
 from upscale_onnx.proof.draws import Draw
@@ -26,6 +25,7 @@ from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
 from upscale_onnx.proof.run import Regions
 from upscale_onnx.proof.values import fed_shapes, floating_values, open_type
 from upscale_onnx.results import Claim, LocalProof, Unproven
+from upscale_onnx.runtime.groups import groups
 from upscale_onnx.runtime.roles import Role, input_roles
 from upscale_onnx.worker import beat
 
@@ -37,6 +37,8 @@ _DECIDED_DRAWS = 5
 _MOVES = 2
 # How often a region whose results were all NaN or infinite is drawn without negative numbers.
 _POSITIVE_DRAWS = 3
+# The most bytes of values and weights in one session, unless a single region needs more.
+_CHUNK_BYTES = 1 << 28
 
 Values = dict[str, Any]
 
@@ -64,9 +66,9 @@ class Proof:
         cuts = {name for name in shared if name in self.claims and len(self.claims[name].sizes) == kinds[name].rank}
         self.regions = cut_regions(self.original, self.compiled, cuts)
         self.types: dict[str, TypeProto] = {name: open_type(kinds[name]) for name in cuts}
-        self.dtypes = {name: kinds[name].numpy for name in cuts}
+        self.dtypes = {name: np.dtype(helper.tensor_dtype_to_np_dtype(kinds[name].dtype)) for name in cuts}
         self.shapes = {name: np.shape(value) for name, value in self.feed.items()}
-        self.shapes |= {name: kinds[name].static for name in cuts if kinds[name].static is not None}
+        self.shapes |= {name: sizes for name in cuts if (sizes := kinds[name].sizes) is not None}
         self.corner = corner_size(self.original)
         self._ready: dict[tuple[bool, tuple[str, ...]], Regions] = {}
 
@@ -77,7 +79,7 @@ class Proof:
             alike = [replace(region, on_corner=True) for region in ready if self._is_alike(region)]
             done = {region.target for region in alike}
             rest = [region for region in ready if region.target not in done]
-            for chunk in (*chunks(alike, self._bytes), *chunks(rest, self._bytes)):
+            for chunk in (*groups(alike, self._bytes, _CHUNK_BYTES), *groups(rest, self._bytes, _CHUNK_BYTES)):
                 self.prove(chunk)
             done = {region.target for region in ready}
             pending = [region for region in pending if region.target not in done]

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from onnx import ModelProto, TensorProto, TypeProto, helper
 
 from upscale_onnx.model import Shape, infer_shapes
-from upscale_onnx.model.protos import skeleton
+from upscale_onnx.model.protos import set_sizes, skeleton
 
 _FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
-
-
-@dataclass(frozen=True)
-class FloatingValue:
-    """The element type and rank of a value, and its shape, or None if shape inference does not find it."""
-
-    data_type: int
-    rank: int
-    static: tuple[int, ...] | None
-
-    @property
-    def numpy(self) -> np.dtype[Any]:
-        """The element type in numpy."""
-        return np.dtype(helper.tensor_dtype_to_np_dtype(self.data_type))
 
 
 def fed_shapes(model: ModelProto, feed: Mapping[str, Any]) -> dict[str, Shape]:
@@ -34,19 +19,14 @@ def fed_shapes(model: ModelProto, feed: Mapping[str, Any]) -> dict[str, Shape]:
     return infer_shapes(_with_sizes(model, feed))
 
 
-def floating_values(shapes: Mapping[str, Shape]) -> dict[str, FloatingValue]:
+def floating_values(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     """The values among `shapes` that are floating-point numbers."""
-    found = {}
-    for name, shape in shapes.items():
-        if shape.dtype in _FLOATS:
-            sizes = tuple(dim for dim in shape.dims if isinstance(dim, int))
-            found[name] = FloatingValue(shape.dtype, shape.rank, sizes if shape.is_static else None)
-    return found
+    return {name: shape for name, shape in shapes.items() if shape.dtype in _FLOATS}
 
 
-def open_type(value: FloatingValue) -> TypeProto:
+def open_type(shape: Shape) -> TypeProto:
     """The ONNX type of a value, with open sizes along all axes."""
-    return helper.make_tensor_type_proto(value.data_type, [None] * value.rank)
+    return helper.make_tensor_type_proto(shape.dtype, [None] * shape.rank)
 
 
 def _with_sizes(model: ModelProto, feed: Mapping[str, Any]) -> ModelProto:
@@ -54,10 +34,7 @@ def _with_sizes(model: ModelProto, feed: Mapping[str, Any]) -> ModelProto:
     bare = skeleton(model)
     for value in bare.graph.input:
         if value.name in feed and value.type.HasField("tensor_type"):
-            sizes = value.type.tensor_type.shape
-            sizes.Clear()
-            for size in np.shape(feed[value.name]):
-                sizes.dim.add(dim_value=size)
+            set_sizes(value.type.tensor_type.shape, np.shape(feed[value.name]))
     del bare.graph.value_info[:]  # it may be wrong, and sizes that it leaves open are known now
     for value in bare.graph.output:
         for dim in value.type.tensor_type.shape.dim:

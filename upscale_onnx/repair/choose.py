@@ -119,15 +119,9 @@ def pruned_counts(model: onnx.ModelProto, masked: onnx.ModelProto) -> dict[str, 
     tensors, zeroed = constant_tensors(model), constant_tensors(masked)
     counts = {}
     for target in mask_targets(model):
-        axis = target.input_axis
-        if axis is not None:
-            alive = [
-                np.moveaxis(numpy_helper.to_array(each[target.weight]), axis, 0)
-                .reshape(target.shape[axis], -1)
-                .any(axis=1)
-                for each in (tensors, zeroed)
-            ]
-            counts[target.weight] = int((alive[0] & ~alive[1]).sum())
+        if target.input_axis is not None:
+            before, after = (_rows(each[target.weight], target.input_axis).any(axis=1) for each in (tensors, zeroed))
+            counts[target.weight] = int((before & ~after).sum())
     return counts
 
 
@@ -136,11 +130,13 @@ def _shares(model: onnx.ModelProto, masked: onnx.ModelProto) -> dict[str, FloatA
     tensors, zeroed = constant_tensors(model), constant_tensors(masked)
     found = {}
     for target in mask_targets(model):
-        axis = target.input_axis
-        if axis is None:
-            continue
-        weight = np.moveaxis(numpy_helper.to_array(tensors[target.weight]).astype(np.float64), axis, 0)
-        kept = np.moveaxis(numpy_helper.to_array(zeroed[target.weight]), axis, 0).reshape(len(weight), -1).any(axis=1)
-        squares = np.square(weight.reshape(len(weight), -1)).sum(axis=1)
-        found[target.weight] = kept * squares / max(float(squares.sum()), 1e-30)
+        if target.input_axis is not None:
+            kept = _rows(zeroed[target.weight], target.input_axis).any(axis=1)
+            squares = np.square(_rows(tensors[target.weight], target.input_axis).astype(np.float64)).sum(axis=1)
+            found[target.weight] = kept * squares / max(float(squares.sum()), 1e-30)
     return found
+
+
+def _rows(weight: onnx.TensorProto, axis: int) -> Array:
+    """The weight as a matrix with one row per channel along `axis`."""
+    return np.moveaxis(numpy_helper.to_array(weight), axis, 0).reshape(weight.dims[axis], -1)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from scipy.interpolate import PchipInterpolator
 
 from upscale_onnx.masks.criteria import obs
@@ -15,7 +14,7 @@ from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import Layer, linear_layers
-from upscale_onnx.repair.repair import write_matrix
+from upscale_onnx.repair.repair import read_matrix, write_matrix
 from upscale_onnx.repair.sampling import sample_layer
 from upscale_onnx.runtime.activations import batches_of, has_fixed_batch, sample_count
 from upscale_onnx.runtime.inputs import Inputs
@@ -63,8 +62,7 @@ def obs_costs(
         for number, (layer, goal) in enumerate(zip(layers, goals, strict=True)):
             walk.advance(max(layer.position, goal.position) + 1)
             fit, held = sample_layer(layer, goal, walk, walk, samples, seed=layer.position)
-            bias = None if layer.bias is None else numpy_helper.to_array(tensors[layer.bias])
-            start = layer.matrix(numpy_helper.to_array(tensors[layer.weight]), bias)
+            start = read_matrix(layer, tensors)
             tail, carries = goal.tail(layer.group)
             order = _order(layer, fit, tail, start * carries)
             counts = np.unique(np.ceil(np.array(_SHARES) * layer.channels).astype(int))

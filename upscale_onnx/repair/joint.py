@@ -92,16 +92,13 @@ def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequenc
     else:
         samples = sample_count(batches)
         size = max(min(_MOST_SAMPLES, samples // _LEAST_STEPS), 1)
-        piece = max(min(size, _BYTES // _bytes_of_one(model)), 1)
+        # Roughly, for one sample while gradients are computed: values and gradients in both networks.
+        bytes_of_one = _BYTES_EACH * elements_of_all(model)
+        piece = max(min(size, _BYTES // bytes_of_one), 1)
         cut = [batches_of(part, piece) for batch in batches for part in batches_of(batch, size)]
     held = cut[_HELD_EVERY - 1 :: _HELD_EVERY]
     fit = [batch for place, batch in enumerate(cut) if place % _HELD_EVERY != _HELD_EVERY - 1]
     return fit, held or fit
-
-
-def _bytes_of_one(model: onnx.ModelProto) -> int:
-    """The rough number of bytes for one sample while gradients are computed: values and gradients in both networks."""
-    return _BYTES_EACH * elements_of_all(model)
 
 
 def _shuffled(batches: Sequence[Batch]) -> Iterator[Batch]:

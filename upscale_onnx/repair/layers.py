@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -172,7 +173,8 @@ def _layer(position: int, node: NodeProto, target: MaskTarget, tensors: Mapping[
         return None
     if node.op_type == "MatMul" and len(target.shape) != 2:
         return None
-    if has_bias and target.bias is not None and _size(tensors[target.bias]) != target.shape[target.output_axis]:
+    channels = target.shape[target.output_axis]
+    if has_bias and target.bias is not None and math.prod(tensors[target.bias].dims) != channels:
         return None
     return Layer(
         position=position,
@@ -187,10 +189,6 @@ def _layer(position: int, node: NodeProto, target: MaskTarget, tensors: Mapping[
         output=node.output[0],
         window=_window(target, attributes) if node.op_type == "Conv" else None,
     )
-
-
-def _size(tensor: onnx.TensorProto) -> int:
-    return int(np.prod(tensor.dims))
 
 
 def _window(target: MaskTarget, attributes: Mapping[str, Any]) -> Window:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 from typing import Literal
 
 import numpy as np
@@ -87,7 +88,7 @@ def repair(
                 progress("repair", number / len(layers))
             old.advance(max(layer.position, goal.position) + 1)
             new.advance(layer.position)
-            support = _support(layer, _matrix(layer, before), _matrix(layer, constant_tensors(repaired)))
+            support = _support(layer, read_matrix(layer, before), read_matrix(layer, constant_tensors(repaired)))
             if support is not None:
                 fit, held = sample_layer(layer, goal, old, new, samples, seed=layer.position)
                 done.append(_repair_layer(repaired, layer, goal, support, fit, held, _FITS[how], choose))
@@ -107,7 +108,7 @@ def _repair_layer(
 ) -> LayerRepair:
     alive, outputs = support
     tail, carries = goal.tail(layer.group)
-    start = _matrix(layer, constant_tensors(model))
+    start = read_matrix(layer, constant_tensors(model))
     if not fit.x.shape[1]:  # one row for all inputs: it is held out, and there is nothing to fit on
         error = _error(held, goal, tail, start)
         return LayerRepair(layer.weight, error, error)
@@ -145,7 +146,8 @@ def _support(layer: Layer, old: Array, new: Array) -> tuple[Array, Array] | None
     return ~rows, ~outputs
 
 
-def _matrix(layer: Layer, tensors: Mapping[str, onnx.TensorProto]) -> Array:
+def read_matrix(layer: Layer, tensors: Mapping[str, onnx.TensorProto]) -> Array:
+    """The weight and bias of `layer`, as `write_matrix` takes them."""
     bias = None if layer.bias is None else numpy_helper.to_array(tensors[layer.bias])
     return layer.matrix(numpy_helper.to_array(tensors[layer.weight]), bias)
 
@@ -171,18 +173,11 @@ def store(tensor: onnx.TensorProto, values: Array) -> None:
 
 def _add_bias(model: onnx.ModelProto, layer: Layer, bias: Array) -> None:
     node = model.graph.node[layer.position]
-    name = next(name for name in _names(f"{layer.weight}_bias") if name not in _taken(model))
+    stem, taken = f"{layer.weight}_bias", _taken(model)
+    name = next(name for name in chain([stem], (f"{stem}_{number}" for number in count(1))) if name not in taken)
     model.graph.initializer.append(numpy_helper.from_array(bias, name))
     del node.input[2:]
     node.input.append(name)
-
-
-def _names(stem: str) -> Iterator[str]:
-    yield stem
-    number = 1
-    while True:
-        yield f"{stem}_{number}"
-        number += 1
 
 
 def _taken(model: onnx.ModelProto) -> set[str]:

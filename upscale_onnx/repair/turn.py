@@ -11,6 +11,7 @@ from onnx import numpy_helper
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.axes import cheap_axes
 from upscale_onnx.repair.layers import Layer
+from upscale_onnx.repair.repair import store
 from upscale_onnx.repair.streams import Stream, linear_streams
 from upscale_onnx.runtime.activations import value_batches
 from upscale_onnx.types import Array
@@ -81,6 +82,4 @@ def _input_axis(layer: Layer) -> int:
 def _multiply(tensor: onnx.TensorProto, matrix: Array, axis: int) -> None:
     values = numpy_helper.to_array(tensor)
     mixed = np.moveaxis(np.tensordot(matrix, values.astype(np.float64), axes=(1, axis)), 0, axis)
-    stored = numpy_helper.from_array(np.ascontiguousarray(mixed, values.dtype), tensor.name)
-    stored.doc_string = tensor.doc_string
-    tensor.CopyFrom(stored)
+    store(tensor, mixed)

@@ -6,23 +6,13 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 
 from upscale_onnx.files.publish import NewFiles, write_whole
-from upscale_onnx.results import Race
+from upscale_onnx.results import Race, Timing
 
-COLUMNS = (
-    "runner",
-    "batch",
-    "threads",
-    "provider",
-    "rounds",
-    "median_ms",
-    "p10_ms",
-    "p90_ms",
-    "ratio",
-    "ratio_low",
-    "ratio_high",
-)
+# The settings of a race, and what is known of each runner beside its name.
+COLUMNS = ("runner", "batch", "threads", "provider", "rounds", *(field.name for field in fields(Timing)[1:]))
 
 
 def races_csv(races: Iterable[Race]) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from upscale_onnx.files.publish import NewFiles, write_whole
-from upscale_onnx.report.plot import check_plot, literal
+from upscale_onnx.files.publish import NewFiles
+from upscale_onnx.report.plot import check_plot, literal, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,9 +58,7 @@ def write_curves(
     _draw_largest(right, curves, colours)
     if title:
         figure.suptitle(literal(title), fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, format=Path(path).suffix[1:].lower(), dpi=150)
-    write_whole(picture.getvalue(), path, files)
+    write_figure(figure, path, files)
 
 
 def _draw_losses(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from upscale_onnx.files.publish import write_whole
-from upscale_onnx.report.plot import check_plot, literal
+from upscale_onnx.report.plot import check_plot, literal, write_figure
+from upscale_onnx.results.lines import Line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,30 +16,6 @@ if TYPE_CHECKING:
 _AMOUNT = "share of channels pruned"
 _MANY = 6
 _MOST_TICKS = 10
-
-
-class Line(Protocol):
-    """A line over amounts. `low` and `high` are the ends of each point's interval, or empty."""
-
-    @property
-    def label(self) -> str:
-        """The text in the legend."""
-
-    @property
-    def amounts(self) -> tuple[float, ...]:
-        """The horizontal positions of the points."""
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """The heights of the points."""
-
-    @property
-    def low(self) -> tuple[float, ...]:
-        """The lower ends of the intervals."""
-
-    @property
-    def high(self) -> tuple[float, ...]:
-        """The upper ends of the intervals."""
 
 
 def write_gap_plot(lines: Sequence[Line], axis: str, title: str, path: str | os.PathLike[str]) -> None:
@@ -120,6 +94,4 @@ def _legend(axes: Axes, entries: int) -> None:
 
 def _write(figure: Figure, title: str, path: str | os.PathLike[str]) -> None:
     figure.suptitle(literal(title), fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, format=Path(path).suffix[1:].lower(), dpi=150)
-    write_whole(picture.getvalue(), path)
+    write_figure(figure, path)

@@ -17,6 +17,7 @@ from upscale_onnx.results import Bench, Profile, Race
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FORMATS = (".pdf", ".png", ".svg")
 
@@ -57,9 +58,7 @@ def write_plot(bench: Bench, path: str | os.PathLike[str], files: NewFiles | Non
     device = bench.machine.get("device")
     if device:
         figure.suptitle(str(device).replace("$", r"\$"), fontsize="small")
-    picture = io.BytesIO()
-    figure.savefig(picture, format=Path(path).suffix[1:].lower(), dpi=150)
-    write_whole(picture.getvalue(), path, files)
+    write_figure(figure, path, files)
 
 
 def _draw_races(axes: Axes, races: Sequence[Race]) -> None:
@@ -103,6 +102,16 @@ def _draw_profiles(axes: Axes, profiles: Sequence[Profile]) -> None:
 def _milliseconds(profile: Profile, op_type: str | None, shown: Sequence[str]) -> float:
     """The time in ms of one operator type; with None, of all types that are not `shown`."""
     return sum(o.ms for o in profile.operators if (o.op_type == op_type if op_type else o.op_type not in shown))
+
+
+def write_figure(figure: Figure, path: str | os.PathLike[str], files: NewFiles | None = None) -> None:
+    """Write a drawn figure to `path`, now or together with `files`.
+
+    Raises: ArgumentError if the file cannot be written.
+    """
+    picture = io.BytesIO()
+    figure.savefig(picture, format=Path(path).suffix[1:].lower(), dpi=150)
+    write_whole(picture.getvalue(), path, files)
 
 
 def literal(text: str) -> str:

@@ -13,6 +13,7 @@ from upscale_onnx.results import Decision, ModelStats, Race, Refusal, Report, Se
 Cell: TypeAlias = str | int | float | bool | None
 
 _EXAMPLES = 3
+_SIZES = ("parameters", "bytes", "macs", "nodes", "copied_bytes")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Table:
     columns: tuple[str, ...] = ()
     rows: tuple[tuple[Cell, ...], ...] = ()
     facts: tuple[tuple[str, Cell], ...] = ()
+
+
+def facts_of(value: object, *names: str) -> tuple[tuple[str, Cell], ...]:
+    """The fields of `value` called `names`, as facts."""
+    return tuple((name, getattr(value, name)) for name in names)
 
 
 def summary_table(report: Report) -> Table:
@@ -57,42 +63,23 @@ def _equality(verification: Verification | None) -> str:
 
 def stats_table(before: ModelStats, after: ModelStats) -> Table:
     """Sizes and counts of operations before and after, and their ratios."""
-    names = ("parameters", "bytes", "macs", "nodes", "copied_bytes")
-    pairs = [(name, getattr(before, name), getattr(after, name)) for name in names]
+    pairs = [(name, getattr(before, name), getattr(after, name)) for name in _SIZES]
     rows = tuple((name, old, new, new / old if old else None) for name, old, new in pairs)
     return Table("stats", "Model", ("", "before", "after", "ratio"), rows)
 
 
 def model_table(stats: ModelStats) -> Table:
     """Sizes and counts of operations of one model."""
-    facts = (
-        ("parameters", stats.parameters),
-        ("bytes", stats.bytes),
-        ("macs", stats.macs),
-        ("nodes", stats.nodes),
-        ("copied_bytes", stats.copied_bytes),
-    )
-    return Table("model", "Model", facts=facts)
+    return Table("model", "Model", facts=facts_of(stats, *_SIZES))
 
 
 def segments_table(segments: Sequence[Segment]) -> Table:
     """One row per segment: its number of channel classes, of live ones, and of its nodes by kind."""
-    columns = ("#", "classes", "live", "producers", "carriers", "consumers", "forks", "joins", "refusals")
-    rows = tuple(
-        (
-            str(s.index),
-            s.classes,
-            s.live,
-            len(s.producers),
-            len(s.carriers),
-            len(s.consumers),
-            len(s.forks),
-            len(s.joins),
-            len(s.refusals),
-        )
-        for s in segments
+    kinds = ("producers", "carriers", "consumers", "forks", "joins", "refusals")
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (str(s.index), s.classes, s.live, *(len(getattr(s, kind)) for kind in kinds)) for s in segments
     )
-    return Table("segment", "Segments", columns, rows)
+    return Table("segment", "Segments", ("#", "classes", "live", *kinds), rows)
 
 
 def producers_table(segments: Sequence[Segment]) -> Table:
@@ -140,12 +127,7 @@ def verification_table(verification: Verification) -> Table:
     rows = tuple(
         (o.output, o.max_absolute, o.relative, o.tolerance, o.cosine, o.argmax_agreement) for o in verification.outputs
     )
-    facts: tuple[tuple[str, Cell], ...] = (
-        ("equal", verification.equal),
-        ("tolerance", verification.tolerance),
-        ("trials", verification.trials),
-        ("provider", verification.provider),
-    )
+    facts = facts_of(verification, "equal", "tolerance", "trials", "provider")
     if verification.local is not None:
         local = verification.local
         facts += (("regions_proven", f"{local.proven} of {local.regions}"),)
@@ -179,12 +161,7 @@ def race_table(race: Race) -> Table:
         rows = tuple(row[: len(columns)] for row in rows)
     else:
         columns += ("ratio_low", "ratio_high")
-    facts: tuple[tuple[str, Cell], ...] = (
-        ("winner", race.winner),
-        ("provider", race.provider),
-        ("threads", race.threads),
-        ("rounds", race.rounds),
-    )
+    facts = facts_of(race, "winner", "provider", "threads", "rounds")
     if race.batch is not None:
         facts += (("batch", race.batch),)
     return Table("race", "Race", columns, rows, facts)

@@ -16,6 +16,7 @@ from upscale_onnx.runtime.sessions import input_names, make_session, run
 from upscale_onnx.types import Array
 
 _MEASURE_BYTES = 2**26
+_MOST_SAMPLES = 64
 
 
 def batches_of(inputs: Mapping[str, Array], size: int) -> tuple[Inputs, ...]:
@@ -132,8 +133,8 @@ def _open(value_type: TypeProto) -> TypeProto:
     return TypeProto(tensor_type=TypeProto.Tensor(elem_type=value_type.tensor_type.elem_type))
 
 
-def batch_size(model: ModelProto, inputs: Mapping[str, Array], most: int = 64) -> int:
-    """Samples per batch: the size that the model fixes, else at most `most`, so that no value is larger than 64 MB."""
+def batch_size(model: ModelProto, inputs: Mapping[str, Array]) -> int:
+    """Samples per batch: the size that the model fixes, else at most 64, so that no value is larger than 64 MB."""
     fixed = [
         value.type.tensor_type.shape.dim[0].dim_value
         for value in model.graph.input
@@ -146,7 +147,7 @@ def batch_size(model: ModelProto, inputs: Mapping[str, Array], most: int = 64) -
     for value in single.graph.input:
         if value.name in inputs and value.type.tensor_type.shape.dim:
             value.type.tensor_type.shape.dim[0].dim_value = 1
-    return int(np.clip(_MEASURE_BYTES // (4 * max(_element_counts(single), default=1)), 1, most))
+    return int(np.clip(_MEASURE_BYTES // (4 * max(_element_counts(single), default=1)), 1, _MOST_SAMPLES))
 
 
 def _element_counts(model: ModelProto) -> list[int]:

@@ -67,13 +67,9 @@ def _extremes(
     runs = [run(session, feed) for feed in feeds]
     found = []
     for i, (_, entry) in enumerate(values):
-        batches = [(0, *range(2, entry.rank)) if entry.pools else () for _ in runs]
-        highest = np.maximum.reduce(
-            [np.max(r[2 * i], axis=b, initial=-np.inf) for r, b in zip(runs, batches, strict=True)]
-        )
-        lowest = np.minimum.reduce(
-            [np.min(r[2 * i + 1], axis=b, initial=np.inf) for r, b in zip(runs, batches, strict=True)]
-        )
+        axes = (0, *range(2, entry.rank)) if entry.pools else ()
+        highest = np.maximum.reduce([np.max(outputs[2 * i], axis=axes, initial=-np.inf) for outputs in runs])
+        lowest = np.minimum.reduce([np.min(outputs[2 * i + 1], axis=axes, initial=np.inf) for outputs in runs])
         found.append(highest - lowest <= _CONSTANT * np.maximum(np.abs(highest), np.abs(lowest)))
     return found
 

@@ -19,7 +19,7 @@ from upscale_onnx.errors import ArgumentError, ModelError, ProviderError, Upscal
 from upscale_onnx.results import Race, Timing
 from upscale_onnx.runtime.inputs import Inputs, feasible_inputs
 from upscale_onnx.runtime.providers import Device
-from upscale_onnx.runtime.sessions import make_session, ort_errors, run
+from upscale_onnx.runtime.sessions import bound_inference, make_session, run
 from upscale_onnx.runtime.statistics import median_ratio
 from upscale_onnx.types import Array
 from upscale_onnx.worker import beat, in_worker, on_runtime_thread
@@ -189,20 +189,7 @@ def _session_infer(model: ModelProto | str | os.PathLike[str], feed: Inputs, pro
     if _CUDA not in session.get_providers():
         raise ProviderError("onnxruntime did not run it on cuda; use --provider cpu")
     # Inputs and outputs are on the device, so that copies from and to the host are not timed.
-    with ort_errors(f"cannot bind its inputs to {provider}"):
-        import onnxruntime as ort
-
-        binding = session.io_binding()
-        for key, array in feed.items():
-            binding.bind_ortvalue_input(key, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), provider, 0))
-        for output in session.get_outputs():
-            binding.bind_output(output.name, provider)
-
-    def infer() -> None:
-        session.run_with_iobinding(binding)
-        binding.synchronize_outputs()
-
-    return infer
+    return bound_inference(session, feed, provider, f"cannot bind its inputs to {provider}")
 
 
 def _random_feed(model: Runner, provider: Device, seed: int, batch: int | None) -> Inputs:

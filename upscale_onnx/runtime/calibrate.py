@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from onnx import ModelProto
 
 from upscale_onnx.model.kernels import Kernel, alone
-from upscale_onnx.runtime.inputs import Inputs, feasible_inputs
+from upscale_onnx.runtime.groups import groups
+from upscale_onnx.runtime.inputs import feasible_inputs
 from upscale_onnx.runtime.optimise import prepared_model
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
@@ -18,8 +19,9 @@ from upscale_onnx.runtime.standins import size_of, stand_in_model, stand_ins
 from upscale_onnx.runtime.timing import TimedKernel, latency_ms, time_kernels, time_repeated
 from upscale_onnx.types import Array, Progress
 
-_GROUP_NODES, _GROUP_ELEMENTS = 48, 2**24
 _GROUP_SECONDS = 0.1
+# Stand-ins are run in one graph: at most so many, of so many elements together.
+_GROUP_NODES, _GROUP_ELEMENTS = 48, 2**24
 # Everything is timed this many times, within the time budget. The shortest time counts.
 _TURNS = 3
 _MODEL_SECONDS = 1.0
@@ -71,7 +73,8 @@ def calibrate(
     """
     tell = progress or (lambda stage, fraction: None)
     tell("model", 0.0)
-    feed = _feed(model, provider, threads, seed, batch)
+    session = make_session(model, provider=provider, threads=threads)
+    feed = feasible_inputs(lambda candidate: run(session, candidate), model, seed=seed, batch=batch)
     prepared = prepared_model(model, {name: value.shape for name, value in feed.items()})
     deadline = _Deadline(time.perf_counter(), budget_s)
     clock = _Clock(provider, threads, seed)
@@ -86,7 +89,7 @@ def calibrate(
             total, todo = min(total, again), list(wanted)
         if provider == "cpu":
             store(timed, _node_ms(timed, total))
-        for count, group in _counted(_groups(todo)):
+        for count, group in _counted(groups(todo, size_of, _GROUP_ELEMENTS, _GROUP_NODES)):
             if deadline.spent > 1.0 and (turn > 0 or count > 0):  # one group is always timed: short runs make progress
                 break
             share = (turn + count / max(len(todo), 1)) / _TURNS
@@ -101,15 +104,10 @@ def calibrate(
     return Calibrated(kernels, total, min(done, len(wanted)), len(wanted), deadline.seconds)
 
 
-def _feed(model: ModelProto, provider: Device, threads: int, seed: int, batch: int | None) -> Inputs:
-    session = make_session(model, provider=provider, threads=threads)
-    return feasible_inputs(lambda candidate: run(session, candidate), model, seed=seed, batch=batch)
-
-
-def _counted(groups: Iterator[tuple[Kernel, ...]]) -> Iterator[tuple[int, tuple[Kernel, ...]]]:
+def _counted(parts: Iterable[list[Kernel]]) -> Iterator[tuple[int, list[Kernel]]]:
     """Each group with the number of nodes in the groups before it."""
     before = 0
-    for group in groups:
+    for group in parts:
         yield before, group
         before += len(group)
 
@@ -163,17 +161,3 @@ def _node_ms(timed: Sequence[TimedKernel], total: float) -> float | None:
         return None
     beside = (total - sum(ms for _, ms in timed)) / max(len(timed), 1)
     return min(max(beside, _LEAST_NODE_MS), _MOST_NODE_MS)
-
-
-def _groups(wanted: Sequence[Kernel]) -> Iterator[tuple[Kernel, ...]]:
-    """Groups of stand-ins that are run in one graph."""
-    batch: list[Kernel] = []
-    size = 0
-    for kernel in wanted:
-        if batch and (len(batch) >= _GROUP_NODES or size + size_of(kernel) > _GROUP_ELEMENTS):
-            yield tuple(batch)
-            batch, size = [], 0
-        batch.append(kernel)
-        size += size_of(kernel)
-    if batch:
-        yield tuple(batch)

@@ -53,9 +53,8 @@ def trials_of(name: str, expected: Iterable[Any], actual: Iterable[Any]) -> tupl
 
 def is_plain(trials: Sequence[Trial], tolerance: Tolerance) -> bool:
     """Whether rounding alone explains all differences, so that noise need not be measured."""
-    return all(trial.error.relative <= tolerance.limit for trial in trials) and not _odd_slice(
-        trials, (), tolerance, tolerance.limit
-    )
+    small = all(trial.error.relative <= tolerance.limit for trial in trials)
+    return small and _odd_slice(trials, (), tolerance, tolerance.limit) is None
 
 
 def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance) -> Verdict:

@@ -138,14 +138,13 @@ def feasible_inputs(
     seed: int = 0,
     trial: int = 0,
     batch: int | None = None,
-    dims: Mapping[str, int] | None = None,
 ) -> Inputs:
     """Random inputs on which `run`, a function that runs `model`, raises no ModelError: see `InputSource.feasible`.
 
     Raises:
         ModelError: the model runs with none of the sizes tried; the message holds the first failure.
     """
-    return InputSource(model, seed, dims).feasible(run, trial, batch)
+    return InputSource(model, seed).feasible(run, trial, batch)
 
 
 def _spec(value: onnx.ValueInfoProto) -> InputSpec:

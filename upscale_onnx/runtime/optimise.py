@@ -11,6 +11,7 @@ import onnx
 from onnx import ModelProto, helper
 
 from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.protos import set_sizes
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session
 
@@ -37,9 +38,7 @@ def prepared_model(model: ModelProto, sizes: Mapping[str, Sequence[int]]) -> Mod
         node.name = f"{node.name or node.op_type}#{number}"
     for value in copy.graph.input:
         if value.name in sizes and value.type.HasField("tensor_type"):
-            del value.type.tensor_type.shape.dim[:]
-            for size in sizes[value.name]:
-                value.type.tensor_type.shape.dim.add().dim_value = size
+            set_sizes(value.type.tensor_type.shape, sizes[value.name])
     del copy.graph.value_info[:]
     for output in copy.graph.output:
         for dim in output.type.tensor_type.shape.dim:

@@ -6,11 +6,11 @@ import json
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 from onnx import ModelProto
@@ -20,8 +20,10 @@ from upscale_onnx.results import OperatorTotal
 from upscale_onnx.runtime.inputs import feasible_inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
-from upscale_onnx.types import Array
 from upscale_onnx.worker import in_worker
+
+if TYPE_CHECKING:
+    import onnxruntime as ort
 
 _SUFFIX = "_kernel_time"
 
@@ -46,7 +48,6 @@ class OperatorTime:
 def profile_operators(
     model: ModelProto | str | os.PathLike[str],
     *,
-    inputs: Mapping[str, Array] | None = None,
     provider: Device = "cpu",
     threads: int = 1,
     runs: int = 10,
@@ -55,7 +56,7 @@ def profile_operators(
 ) -> tuple[OperatorTime, ...]:
     """The time of every node that onnxruntime executes, the slowest first. No files are left behind.
 
-    The model is fed `inputs`, or random inputs with `batch` for a dynamic first axis. On CUDA, the time of a node is
+    The model is fed random inputs with `batch` for a dynamic first axis. On CUDA, the time of a node is
     that of its launch on the host, not the time for which the GPU is busy.
 
     Raises:
@@ -63,17 +64,21 @@ def profile_operators(
     """
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         session = make_session(model, provider=provider, threads=threads, profile_prefix=str(Path(folder) / "profile"))
-        if inputs is None:
-            proto = model if isinstance(model, ModelProto) else onnx.load(model, load_external_data=False)
-            feed = feasible_inputs(lambda candidate: run(session, candidate), proto, seed=seed, batch=batch)
-        else:
-            feed = dict(inputs)
+        proto = model if isinstance(model, ModelProto) else onnx.load(model, load_external_data=False)
+        feed = feasible_inputs(lambda candidate: run(session, candidate), proto, seed=seed, batch=batch)
         for _ in range(runs):
             run(session, feed)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        events = node_events(session)
+    return _operator_times(events, runs)
+
+
+def node_events(session: ort.InferenceSession) -> list[tuple[str, dict[str, Any], float]]:
+    """The nodes in the profile that `session` writes, in the order in which they ran: their name, details and ms."""
+    events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     if not isinstance(events, list):
         raise ModelError("onnxruntime wrote a profile that cannot be read")
-    return _operator_times(events, runs)
+    nodes = [e for e in events if e.get("cat") == "Node" and str(e.get("name", "")).endswith(_SUFFIX)]
+    return [(event["name"].removesuffix(_SUFFIX), event["args"], event["dur"] / 1e3) for event in nodes]
 
 
 def operator_totals(times: Iterable[OperatorTime]) -> tuple[OperatorTotal, ...]:
@@ -85,14 +90,10 @@ def operator_totals(times: Iterable[OperatorTime]) -> tuple[OperatorTotal, ...]:
     return tuple(sorted(totals, key=lambda total: (-total.ms, total.op_type)))
 
 
-def _operator_times(events: list[dict[str, Any]], runs: int) -> tuple[OperatorTime, ...]:
+def _operator_times(events: list[tuple[str, dict[str, Any], float]], runs: int) -> tuple[OperatorTime, ...]:
     durations: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for event in events:
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(_SUFFIX):
-            args = event["args"]
-            key = (args["op_name"], name[: -len(_SUFFIX)], args.get("provider", ""))
-            durations[key].append(event["dur"] / 1e3)
+    for node, args, ms in events:
+        durations[args["op_name"], node, args.get("provider", "")].append(ms)
     # Only the last runs count: the runs before them searched for inputs.
     times = [
         OperatorTime(op, node, median(ms[-runs:]), where, min(ms[-runs:]))

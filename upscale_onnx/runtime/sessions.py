@@ -7,10 +7,11 @@ import functools
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
@@ -96,6 +97,29 @@ def run(session: ort.InferenceSession, inputs: Values, names: Sequence[str] | No
     with ort_errors("onnxruntime cannot run the model"):
         outputs: list[Any] = session.run(names, dict(inputs))
         return outputs
+
+
+def bound_inference(session: ort.InferenceSession, feed: Values, provider: Device, doing: str) -> Callable[[], None]:
+    """A function that runs one inference in this process, with inputs and outputs in the memory of the device.
+
+    Raises:
+        ModelError: the inputs cannot be brought there; the message starts with `doing`.
+    """
+    import onnxruntime as ort
+
+    with ort_errors(doing):
+        binding = session.io_binding()
+        for name, array in feed.items():
+            value = ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), provider, 0)
+            binding.bind_ortvalue_input(name, value)
+        for output in session.get_outputs():
+            binding.bind_output(output.name, provider)
+
+    def infer() -> None:
+        session.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return infer
 
 
 @in_worker

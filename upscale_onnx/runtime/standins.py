@@ -28,7 +28,9 @@ _MOST_COUNTS = 6
 _LARGE_WEIGHT = 2**22  # for weights with more elements, fewer channel counts are tried
 _OPSET, _IR_VERSION = 17, 8
 _DTYPES = {"float32": TensorProto.FLOAT, "float16": TensorProto.FLOAT16}
-_MOVES = ("Slice", "Gather", "Concat", "Add")
+_PICKED = 0.5  # the share of the channels that a selection takes
+# How often the elements of the whole value are read and written together.
+_MOVED = {"Slice": 1.0 + _PICKED, "Gather": 1.0 + _PICKED, "Concat": 2.0, "Add": 3.0}
 
 Feed = dict[str, Array]
 
@@ -128,15 +130,12 @@ def _moves(workload: Workload, channels: int, block: int) -> list[Kernel]:
     if workload.op_type not in CONVOLUTIONS or workload.dtype != "float32" or channels < 2 * block:
         return []
     found = []
-    for op_type in _MOVES:
+    for op_type in _MOVED:
         for count in sorted({channels, _share(channels, 0.5, block)}, reverse=True):
             full = (workload.rows, count, *workload.spatial)
-            read = {"Slice": 1.0 + _PICKED, "Gather": 1.0 + _PICKED, "Concat": 2.0, "Add": 3.0}[op_type]
-            found.append(Kernel("", op_type, kernel_key(op_type, full, {}), int(4 * read * math.prod(full))))
+            moved = int(4 * _MOVED[op_type] * math.prod(full))
+            found.append(Kernel("", op_type, kernel_key(op_type, full, {}), moved))
     return found
-
-
-_PICKED = 0.5
 
 
 class _Builder:
@@ -177,8 +176,7 @@ class _Builder:
 
     def move(self, name: str, kernel: Kernel) -> None:
         spatial = tuple(int(n) for n in kernel.key.split("/")[1].split("x") if n)
-        read = {"Slice": 1.0 + _PICKED, "Gather": 1.0 + _PICKED, "Concat": 2.0, "Add": 3.0}[kernel.op_type]
-        channels = round(kernel.moved / 4 / read / math.prod(spatial))
+        channels = round(kernel.moved / 4 / _MOVED[kernel.op_type] / math.prod(spatial))
         full, picked = (1, channels, *spatial), round(channels * _PICKED)
         inputs, attrs = [self._input(f"{name}_x", full, "float32")], {}
         if kernel.op_type == "Slice":

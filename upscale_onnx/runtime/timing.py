@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 from onnx import ModelProto
 
-from upscale_onnx.errors import ModelError
 from upscale_onnx.model.kernels import Kernel, alone, read_kernels
+from upscale_onnx.runtime.profile import node_events
 from upscale_onnx.runtime.providers import Device
-from upscale_onnx.runtime.sessions import make_session, ort_errors, run
+from upscale_onnx.runtime.sessions import bound_inference, make_session, run
 from upscale_onnx.runtime.standins import stand_in_model
 from upscale_onnx.types import Array
 from upscale_onnx.worker import beat, in_worker
 
-if TYPE_CHECKING:
-    import onnxruntime as ort
-
-_SUFFIX = "_kernel_time"
 _WARMUP, _LEAST_RUNS, _MOST_RUNS = 2, 5, 100
 _MOST_WAIT = 3.0
 _SLICE_MS = 1.0
@@ -55,7 +49,7 @@ def time_kernels(
             model, provider=provider, threads=threads, profile_prefix=prefix, optimized_path=str(path)
         )
         runs = _repeat(lambda: run(session, feed), seconds)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        events = node_events(session)
         kernels = read_kernels(onnx.load(path, load_external_data=False))
     times = _node_times(events, len(runs))
     if provider == "cpu" and threads == 1:
@@ -63,15 +57,11 @@ def time_kernels(
     return tuple((kernel, times[kernel.node]) for kernel in kernels if kernel.node in times)
 
 
-def _node_times(events: object, runs: int) -> dict[str, float]:
+def _node_times(events: Sequence[tuple[str, object, float]], runs: int) -> dict[str, float]:
     """The shortest time of each node in the last `runs` runs, in ms."""
-    if not isinstance(events, list):
-        raise ModelError("onnxruntime wrote a profile that cannot be read")
     found: dict[str, list[float]] = defaultdict(list)
-    for event in events:
-        name = str(event.get("name", ""))
-        if event.get("cat") == "Node" and name.endswith(_SUFFIX):
-            found[name[: -len(_SUFFIX)]].append(float(event["dur"]) / 1e3)
+    for name, _, ms in events:
+        found[name].append(ms)
     return {name: min(times[-runs:]) for name, times in found.items()}
 
 
@@ -87,7 +77,9 @@ def latency_ms(
         ModelError: the model cannot be loaded or run.
     """
     session = make_session(model, provider=provider, threads=threads)
-    infer = _inference(session, feed, provider)
+    infer: Callable[[], object] = partial(run, session, feed)
+    if provider != "cpu":
+        infer = bound_inference(session, feed, provider, f"cannot bind the inputs to {provider}")
     runs = _repeat(infer, seconds)
     if provider == "cpu" and threads == 1:
         return min(run.computed_ms for run in runs)
@@ -112,6 +104,7 @@ def _repeat(infer: Callable[[], object], seconds: float) -> list[_Run]:
     while len(runs) < _LEAST_RUNS or (
         len(runs) < _MOST_RUNS and computed < seconds and time.perf_counter() - begun < _MOST_WAIT * seconds
     ):
+        beat()
         started, share = time.perf_counter(), time.thread_time()
         infer()
         spent = time.thread_time() - share
@@ -133,29 +126,6 @@ def _undisturbed(times: Mapping[str, float], computed_ms: float) -> dict[str, fl
     left = max(computed_ms - sum(ms for name, ms in times.items() if name not in long), 0.0)
     share = left if len(long) == 1 and left > 0 else math.nan
     return {name: share if name in long else ms for name, ms in times.items()}
-
-
-def _inference(session: ort.InferenceSession, feed: Mapping[str, Array], provider: Device) -> Callable[[], object]:
-    """A function that runs one inference, with inputs and outputs in the memory of the device."""
-    if provider == "cpu":
-        return lambda: run(session, feed)
-    import onnxruntime as ort
-
-    with ort_errors(f"cannot bind the inputs to {provider}"):
-        binding = session.io_binding()
-        for name, array in feed.items():
-            binding.bind_ortvalue_input(
-                name, ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(array), provider, 0)
-            )
-        for output in session.get_outputs():
-            binding.bind_output(output.name, provider)
-
-    def infer() -> None:
-        beat()
-        session.run_with_iobinding(binding)
-        binding.synchronize_outputs()
-
-    return infer
 
 
 def time_repeated(group: Sequence[Kernel], *, provider: Device, threads: int, seed: int) -> tuple[TimedKernel, ...]:

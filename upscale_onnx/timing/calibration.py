@@ -133,14 +133,3 @@ def executed(model: onnx.ModelProto, provider: str = "cpu", threads: int = 1, ba
     prepared = prepared_model(model, {})
     optimised = optimised_model(prepared, provider=resolve_provider(provider), threads=threads)
     return read_kernels(optimised, batch)
-
-
-def predict_model(
-    model: onnx.ModelProto, tables: Tables, provider: str = "cpu", threads: int = 1, batch: int = 1
-) -> Prediction:
-    """The latency that `tables` predict for `model` under onnxruntime.
-
-    Raises:
-        ModelError: onnxruntime cannot load the model.
-    """
-    return predict(executed(model, provider, threads, batch), tables)

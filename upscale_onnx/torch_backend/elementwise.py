@@ -36,16 +36,8 @@ def _clip(operator: Operator, x: Value, low: Value | None = None, high: Value | 
     return tensor(x) if bounds == [None, None] else torch.clamp(tensor(x), *bounds)
 
 
-def _leaky_relu(operator: Operator, x: Value) -> Tensor:
-    return functional.leaky_relu(tensor(x), operator.get("alpha", 0.01))
-
-
-def _elu(operator: Operator, x: Value) -> Tensor:
-    return functional.elu(tensor(x), operator.get("alpha", 1.0))
-
-
-def _celu(operator: Operator, x: Value) -> Tensor:
-    return functional.celu(tensor(x), operator.get("alpha", 1.0))
+def _sloped(function: Callable[[Tensor, float], Tensor], alpha: float) -> Rule:
+    return lambda operator, x: function(tensor(x), operator.get("alpha", alpha))
 
 
 def _selu(operator: Operator, x: Value) -> Tensor:
@@ -54,28 +46,11 @@ def _selu(operator: Operator, x: Value) -> Tensor:
 
 
 def _gelu(operator: Operator, x: Value) -> Tensor:
-    approximate = operator.get("approximate", "none")
-    return functional.gelu(tensor(x), approximate=approximate)
+    return functional.gelu(tensor(x), approximate=operator.get("approximate", "none"))
 
 
 def _hard_sigmoid(operator: Operator, x: Value) -> Tensor:
     return torch.clamp(operator.get("alpha", 0.2) * tensor(x) + operator.get("beta", 0.5), 0, 1)
-
-
-def _hard_swish(operator: Operator, x: Value) -> Tensor:
-    return tensor(x) * torch.clamp(tensor(x) / 6 + 0.5, 0, 1)
-
-
-def _thresholded(operator: Operator, x: Value) -> Tensor:
-    return functional.threshold(tensor(x), operator.get("alpha", 1.0), 0.0)
-
-
-def _swish(operator: Operator, x: Value) -> Tensor:
-    return tensor(x) * torch.sigmoid(operator.get("alpha", 1.0) * tensor(x))
-
-
-def _prelu(operator: Operator, x: Value, slope: Value) -> Tensor:
-    return torch.clamp(tensor(x), min=0) + tensor(slope) * torch.clamp(tensor(x), max=0)
 
 
 def _power(operator: Operator, x: Value, exponent: Value) -> Tensor:
@@ -103,19 +78,19 @@ RULES: Mapping[str, Rule] = {
     "Add": _pair(torch.add),
     "Atan": _plain(torch.atan),
     "Cast": _cast,
-    "Celu": _celu,
+    "Celu": _sloped(functional.celu, 1.0),
     "Clip": _clip,
     "Cos": _plain(torch.cos),
     "Div": _pair(torch.div),
     "Dropout": _identity,
-    "Elu": _elu,
+    "Elu": _sloped(functional.elu, 1.0),
     "Erf": _plain(torch.erf),
     "Exp": _plain(torch.exp),
     "Gelu": _gelu,
     "HardSigmoid": _hard_sigmoid,
-    "HardSwish": _hard_swish,
+    "HardSwish": _plain(lambda x: x * torch.clamp(x / 6 + 0.5, 0, 1)),
     "Identity": _identity,
-    "LeakyRelu": _leaky_relu,
+    "LeakyRelu": _sloped(functional.leaky_relu, 0.01),
     "Log": _plain(torch.log),
     "Max": _many(torch.maximum),
     "Mean": _mean,
@@ -124,7 +99,7 @@ RULES: Mapping[str, Rule] = {
     "Mul": _pair(torch.mul),
     "Neg": _plain(torch.neg),
     "Pow": _power,
-    "PRelu": _prelu,
+    "PRelu": _pair(lambda x, slope: torch.clamp(x, min=0) + slope * torch.clamp(x, max=0)),
     "Reciprocal": _plain(torch.reciprocal),
     "Relu": _plain(torch.relu),
     "Selu": _selu,
@@ -135,8 +110,8 @@ RULES: Mapping[str, Rule] = {
     "Sqrt": _plain(torch.sqrt),
     "Sub": _pair(torch.sub),
     "Sum": _many(torch.add),
-    "Swish": _swish,
+    "Swish": _sloped(lambda x, alpha: x * torch.sigmoid(alpha * x), 1.0),
     "Tanh": _plain(torch.tanh),
-    "ThresholdedRelu": _thresholded,
+    "ThresholdedRelu": _sloped(lambda x, alpha: functional.threshold(x, alpha, 0.0), 1.0),
     "Where": _where,
 }

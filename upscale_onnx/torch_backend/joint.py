@@ -53,7 +53,6 @@ class JointFit:
         batches: Callable[[], Iterator[Sequence[Mapping[str, Array]]]],
         steps: int,
         *,
-        seed: int = 0,
         threads: int = 1,
         progress: Callable[[float], None] | None = None,
     ) -> dict[str, Array]:
@@ -74,7 +73,7 @@ class JointFit:
         optimizer = torch.optim.Adam(free.values(), lr=_STEP)
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_STEP, total_steps=steps, pct_start=_WARM_UP)
         alive = {name: from_array(array != 0) for name, array in start.items() if array.ndim > 1}
-        rng = np.random.default_rng(seed)
+        rng = np.random.default_rng(0)
         with _threads(threads):
             for step, pieces in zip(range(steps), batches(), strict=False):
                 optimizer.zero_grad()

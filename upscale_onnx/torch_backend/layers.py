@@ -84,8 +84,7 @@ def _transposed_pads(
 ) -> list[tuple[int, int]]:
     auto, wanted = operator.get("auto_pad", "NOTSET"), ints(operator.get("output_shape"))
     if wanted is None and auto in ("NOTSET", "VALID"):
-        given = list(operator.get("pads") or [0] * (2 * len(full))) if auto == "NOTSET" else [0] * (2 * len(full))
-        return list(zip(given[: len(full)], given[len(full) :], strict=True))
+        return _pads(operator, sizes, full)
     if wanted is None:
         wanted = [size * stride for size, stride in zip(sizes, strides, strict=True)]
     totals = [max(n - size, 0) for n, size in zip(full, wanted[-len(full) :], strict=True)]
