@@ -1,4 +1,4 @@
-"""What the planner would decide about a model, without making an export."""
+"""What the planner would decide for a model, without making an export."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from upscale_onnx.plan.splitting import Split, plan_splits
 
 
 class Planned(NamedTuple):
-    """What the planner decides for every value of a model, with the analysis it goes by."""
+    """What the planner decides for the values of a model, with the analysis on which that rests."""
 
     analysis: Analysis
     plans: tuple[ValuePlan, ...]
@@ -27,8 +27,8 @@ class Planned(NamedTuple):
 
 
 def planned_values(draft: Draft, making: Making) -> Planned:
-    """The plans of all values of the draft's model, and what would be computed in pieces but for values that
-    `making` goes without."""
+    """The selections planned for all values of the draft's model, and the groups that would be computed in pieces,
+    except those with a value in `making.without`."""
     now, costs = draft.take(), making.known_costs
     pipeline_of(making).before(SplitProducers, SelectChannels).run(now)
     splits = plan_splits(now.analysis, now.shapes, costs, making.without)
@@ -36,7 +36,7 @@ def planned_values(draft: Draft, making: Making) -> Planned:
 
 
 def prepared_analysis(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> Analysis:
-    """The analysis of `model` after the edits that every export begins with; they leave weights as they are."""
+    """The analysis of `model` after the edits with which every export begins. They change no weights."""
     now = Draft(model, shapes).take()
     preparation().run(now)
     return now.analysis
