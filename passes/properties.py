@@ -1,4 +1,4 @@
-"""What holds between passes. Those that see to more declare it beside themselves."""
+"""Properties of a graph that hold between all passes. Passes that ensure more define the property in their module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from upscale_onnx.passes.rewrite import Rewrite
 
 @dataclass(frozen=True)
 class Property:
-    """Something that may hold of a graph between passes. problem: says what speaks against it, or nothing."""
+    """A property that a graph may have between passes. problem: returns why the graph lacks it, or "" if it does not.
+    """
 
     name: str
     problem: Callable[[Rewrite], str]

@@ -47,9 +47,9 @@ class Facility:
     """The demands on one value, and what it costs to serve them.
 
     demands: positions per consumer, ascending. read_ms: the time of a consumer (by index) that reads a number of
-    channels. copy_ms: the time of a selection of a number of channels. full: the channel count of the value. fill:
-    grows positions to what a selection would really hold (whole blocks). block: the number of channels that `fill` returns
-    is a multiple of this, or `full`.
+    channels. copy_ms: the time of a selection of so many channels. full: the channel count of the value.
+    fill: grows positions to what a selection would really hold (whole blocks). block: the number of channels that
+    `fill` returns is a multiple of this, or `full`.
     """
 
     demands: Sequence[IntArray]
