@@ -55,7 +55,7 @@ class ProfiledCosts:
         return self.base.align
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
-        """The measured time, scaled in proportion to the base costs; those themselves where the node was not measured."""
+        """The measured time, scaled in proportion to the base costs; the base cost where the node was not measured."""
         predicted = self.base.contraction_ms(op, channels_in, channels_out)
         measured = self.contraction_times.get(op.name)
         if measured is None:

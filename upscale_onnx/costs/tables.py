@@ -71,7 +71,7 @@ class Tables:
         return curve(*at) * self._epilogue_factor(workload, counts, epilogue)
 
     def move_ms(self, key: str, moved: int) -> float:
-        """The time of a node that is no contraction; estimated from others of its operator where it was not measured."""
+        """The time of a node that is no contraction; where it was not measured, estimated from others of its kind."""
         if moved <= 0 or (moved == 1 and key not in self.moves):
             return 0.0
         curve = self._move_curves.get(key)
