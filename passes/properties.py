@@ -14,8 +14,7 @@ from upscale_onnx.passes.rewrite import Rewrite
 
 @dataclass(frozen=True)
 class Property:
-    """A property that a graph may have between passes. problem: returns why the graph lacks it, or "" if it does not.
-    """
+    """A property that a graph may have between passes. problem: returns why the graph lacks it, "" where it has it."""
 
     name: str
     problem: Callable[[Rewrite], str]

@@ -1,7 +1,7 @@
 """MatMul of two activations: the contractions of attention, over features or over tokens.
 
-With heads on the batch axes, `Q·Kᵀ` contracts features: a feature may go where both sides agree, a head
-where all its features do. `A·V` contracts tokens: it carries the features of V and the heads of both.
+With heads on the batch axes, `Q·Kᵀ` contracts features: a feature may go if it goes in both operands, a head
+if all its features go. `A·V` contracts tokens: it carries the features of V and the heads of both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from upscale_onnx.types import BoolArray
 
 
 class Attend:
-    """A: `(…, M, K)`, B: `(…, K, N)`, both computed at run time."""
+    """The rule of a MatMul of A `(…, M, K)` and B `(…, K, N)`, both computed at run time."""
 
     data_inputs: int | None = None
 
@@ -91,6 +91,6 @@ def _carry(weights: ChannelMap, values: ChannelMap, order: tuple[int, int]) -> F
 
 
 def _per_head(heads: int, width: int) -> BoolArray:
-    """`(heads, heads·width)`: which entries belong to a head."""
+    """`(heads, heads·width)` bool: which entries belong to which head."""
     check_pattern_room(heads, heads * width)
     return np.repeat(np.eye(heads, dtype=bool), width, axis=1)
