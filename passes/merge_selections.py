@@ -28,7 +28,7 @@ def _excess(rewrite: Rewrite) -> str:
     for node in filter(_is_selection, rewrite.graph.nodes):
         name, key = node.outputs[0].name, _key(node)
         if node.outputs[0].outputs and name not in pinned and (key in seen or _is_noop(node, rewrite.shapes)):
-            return f"'{name}' is its input, or equal to another"
+            return f"selection '{name}' takes everything, or is equal to another"
         seen.add(key)
     return ""
 

@@ -30,7 +30,13 @@ _NEW = Origin("")
 
 
 def _unstored(rewrite: Rewrite) -> str:
-    return next((f"'{constant.name}' is as a pass made it" for constant in _made_constants(rewrite.graph)), "")
+    return next(
+        (
+            f"'{constant.name}' is not stored as the model stores its weights"
+            for constant in _made_constants(rewrite.graph)
+        ),
+        "",
+    )
 
 
 STORED = Property("every constant is stored as the model stores its weights", _unstored)

@@ -203,11 +203,13 @@ def _check(op: Op, flow: Flow) -> None:
     """Raise `Refused` where the rule and shape inference disagree."""
     for found, dims in zip(flow.outputs, op.out_dims, strict=True):
         if found is not None and 0 in found.shape:
-            raise Refused(Reason.UNSUPPORTED_FORM, "a result without elements")
+            raise Refused(Reason.UNSUPPORTED_FORM, "a result has no elements")
         if found is None or dims is None:
             continue
         fits = found.rank == len(dims) and all(
             size == 1 or not isinstance(dim, int) or dim == size for size, dim in zip(found.shape, dims, strict=True)
         )
         if not fits:
-            raise Refused(Reason.UNSUPPORTED_FORM, f"channels of shape {found.shape} do not fit {dims}")
+            raise Refused(
+                Reason.UNSUPPORTED_FORM, f"a channel map of shape {found.shape} does not fit a value of shape {dims}"
+            )

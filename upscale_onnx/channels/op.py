@@ -77,5 +77,5 @@ class Op:
         """
         value = int(self.attrs.get(name, default))
         if not -rank <= value <= rank:
-            raise Refused(Reason.UNSUPPORTED_FORM, f"{name} is {value}, of {rank} axes")
+            raise Refused(Reason.UNSUPPORTED_FORM, f"attribute {name} is {value}, but there are {rank} axes")
         return value + rank if value < 0 else value

@@ -96,7 +96,7 @@ def _decode(target: Target, machine: Machine, data: Any) -> Tables:
     if data["format"] != _FORMAT:
         raise ValueError(f"format {data['format']!r} is not {_FORMAT}")
     if data["machine"] != {name: machine.get(name, "") for name in _IDENTITY}:
-        raise ValueError("it is of another machine")
+        raise ValueError("they were measured on another machine")
     if data["block"] != target.block():
         return Tables(target)  # measured for another channel block, to which counts were rounded
     contractions: dict[Workload, dict[Point, float]] = {
@@ -112,11 +112,11 @@ def _decode(target: Target, machine: Machine, data: Any) -> Tables:
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{value!r} is not a count")
     return value
 
 
 def _ms(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{value!r} is no time")
+        raise ValueError(f"{value!r} is not a time")
     return float(value)

@@ -54,7 +54,7 @@ def _operands(maps: Maps) -> tuple[ChannelMap, ChannelMap]:
     if left is None or right is None or left.rank < 2 or left.rank != right.rank:
         raise Refused(Reason.MIXED_LAYOUT, "operands of unknown or different rank")
     if left.shape[:-2] != right.shape[:-2] or left.shape[-1] != right.shape[-2]:
-        raise Refused(Reason.MIXED_LAYOUT, f"channels of {left.shape} against {right.shape}")
+        raise Refused(Reason.MIXED_LAYOUT, f"channel maps of shapes {left.shape} and {right.shape} do not match")
     if sum(size > 1 for size in (left.shape[-2], left.shape[-1], right.shape[-1])) > 1:
         raise Refused(Reason.MIXED_LAYOUT, "channels on contracted and free axes at once")
     return left, right

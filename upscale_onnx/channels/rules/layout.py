@@ -179,5 +179,5 @@ def written_out_sizes(
             size = dims_out[axis]
             sizes_out[axis] = size if isinstance(size, int) else found.shape[group.inputs[0]]
     if math.prod(sizes_in) != math.prod(sizes_out):
-        raise Refused(Reason.UNSUPPORTED_FORM, f"{math.prod(sizes_in)} elements are given {math.prod(sizes_out)}")
+        raise Refused(Reason.UNSUPPORTED_FORM, f"{math.prod(sizes_in)} elements are reshaped to {math.prod(sizes_out)}")
     return sizes_in, sizes_out

@@ -31,7 +31,10 @@ class Pad:
         if not hit:
             return Flow((found.with_state(state),))
         if len(hit) > 1 or len(found.axes) > 1 or mode != "constant" or min(before[hit[0]], after[hit[0]]) < 0:
-            raise Refused(Reason.UNSUPPORTED_FORM, "pads channels in another way than by constants")
+            raise Refused(
+                Reason.UNSUPPORTED_FORM,
+                "pads channels by negative amounts, along several axes or in another mode than constant",
+            )
         axis = hit[0]
         check_room(before[axis] + found.labels.size + after[axis])
         first, last = fresh(before[axis]), fresh(after[axis])

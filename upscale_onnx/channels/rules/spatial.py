@@ -167,7 +167,7 @@ class SpaceToDepth:
             return Flow((found.with_state(np.where(is_wild(found.state), WILD, VARYING)),))
         area = int(op.attrs["blocksize"]) ** 2
         if not area:
-            raise Refused(Reason.UNSUPPORTED_FORM, "blocks of no size")
+            raise Refused(Reason.UNSUPPORTED_FORM, "a block size of zero")
         check_room(found.labels.size, area)
         labels, state = np.tile(found.labels.ravel(), area), np.tile(found.state.ravel(), area)
         return Flow((vector_map(labels, state, found.rank, 1),))

@@ -37,7 +37,7 @@ class Transpose:
     def _perm(self, op: Op, found: ChannelMap) -> list[int]:
         perm = [int(p) for p in op.attrs.get("perm") or reversed(range(found.rank))]
         if sorted(perm) != list(range(found.rank)):
-            raise Refused(Reason.UNSUPPORTED_FORM, f"{perm} is no order of {found.rank} axes")
+            raise Refused(Reason.UNSUPPORTED_FORM, f"{perm} is no permutation of {found.rank} axes")
         return perm
 
 
