@@ -1,6 +1,6 @@
-"""Turn a pixel shuffle written as Reshape-Transpose-Reshape into the DepthToSpace that it is.
+"""Replace a pixel shuffle written as Reshape-Transpose-Reshape by the DepthToSpace that does the same.
 
-In that form a channel becomes part of two spatial axes, which no channel map can say; the operator has a rule.
+In the first form a channel becomes part of two spatial axes, which no channel map can express. DepthToSpace has a rule.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class AbsorbPixelShuffles(Pass):
 
 
 def _pixel_shuffle(chain: Chain) -> dict[str, str | int] | None:
-    """Attributes of the DepthToSpace that does the same as the chain."""
+    """The attributes of the DepthToSpace that does the same as the chain; None where there is none."""
     first, last, found = chain[0].op, chain[-1].op, chain[0].maps[0]
     if found is None or found.axes != (1,) or found.rank != 4 or first.dtypes[0] not in _TYPES:
         return None
@@ -62,7 +62,7 @@ def _pixel_shuffle(chain: Chain) -> dict[str, str | int] | None:
 
 
 def _depth_to_space(sizes: list[int], block: int, mode: str) -> IntArray:
-    """The flat input position of every element of the result."""
+    """The flat input position of every element of a DepthToSpace's result, for an input of `sizes`."""
     n, c, h, w = sizes
     start = np.arange(n * c * h * w, dtype=np.int64)
     if mode == "CRD":

@@ -1,6 +1,6 @@
-"""Turn a channel shuffle (Reshape-Transpose-Reshape) into the Gather that it is.
+"""Replace a channel shuffle (Reshape-Transpose-Reshape) by the Gather that does the same.
 
-A Gather that only permutes is then taken over by the weights around it, or at worst copies once.
+The weights around a Gather that only permutes can then take its order over; at worst it copies once.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _chain(last: Step, producers: dict[str, Step], readers: Counter[str], output
 
 
 def _permutation(chain: Chain) -> tuple[int, IntArray] | None:
-    """Axis and order, where the chain does nothing but reorder one axis of the first input."""
+    """The axis and its new order, if the chain only reorders one axis of its input; else None."""
     first, last = chain[0].op.in_dims[0], chain[-1].op.out_dims[0]
     if first is None or not _alike(first, last) or chain[0].maps[0] is None or len(chain[0].maps[0].axes) != 1:
         return None
@@ -89,14 +89,14 @@ def _permutation(chain: Chain) -> tuple[int, IntArray] | None:
 
 
 def _alike(first: Dims, last: Dims | None) -> bool:
-    """Whether two values of equally many elements have one shape, a size that is open in both included."""
+    """Whether two values with the same number of elements have the same shape; one size may be dynamic in both."""
     if last is None or len(first) != len(last):
         return False
     return all(a == b or not (isinstance(a, int) or isinstance(b, int)) for a, b in zip(first, last, strict=True))
 
 
 def rearranged(chain: Chain, sizes: list[int]) -> IntArray | None:
-    """What the chain makes of an input of `sizes` that holds 0, 1, 2, …; None where that cannot be said."""
+    """The chain's result for an input of `sizes` that holds 0, 1, 2, …; None where it cannot be computed."""
     count = math.prod(sizes)
     if count > _LARGEST:
         return None
@@ -113,7 +113,7 @@ def rearranged(chain: Chain, sizes: list[int]) -> IntArray | None:
 
 
 def sizes_of(dims: Dims | None) -> list[int] | None:
-    """The dimensions with 2 for the one that may be dynamic."""
+    """The sizes, with 2 in place of a dynamic one; None where more than one is dynamic, or the rank is unknown."""
     if dims is None or sum(not isinstance(dim, int) for dim in dims) > 1:
         return None
     return [dim if isinstance(dim, int) else 2 for dim in dims]

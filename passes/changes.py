@@ -1,4 +1,4 @@
-"""What passes say that they did."""
+"""The record that a pass returns of its edits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from upscale_onnx.types import FloatArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Changes:
-    """What one pass did, or several one after another.
+    """What one pass did, or several passes one after another.
 
-    edits: how many there were; after none the graph is as it was. shapes: of values that are new or have another
-    shape now, None where it is not known any more. replaced: values that hold something else under their name, with
-    what their readers make of them unchanged. narrowed: values that are cut down: along which axis, the size before,
-    and the positions that they still hold. constants: the contents of channels, by value, before any selection.
-    handed: by the first output of a layer, the indices that are selected for it. plan: of the channels that went.
-    stored: what became of each weight.
+    edits: the number of edits; with 0 the graph is unchanged. shapes: the shapes of values that are new or have
+    another shape now; None where the shape is no longer known. replaced: values that hold something else under their
+    name, while the results of their readers are unchanged. narrowed: per value that was cut, the axis, the size before,
+    and the positions that it still holds. constants: the contents of channels, by value, before any selection.
+    handed: by the first output of a layer, the indices that are selected for it. plan: the plan by which channels were
+    removed. stored: the size of each weight before and after.
     """
 
     edits: int = 0
@@ -33,7 +33,7 @@ class Changes:
     stored: tuple[StoredWeight, ...] = ()
 
     def then(self, later: Changes) -> Changes:
-        """These changes and `later` ones."""
+        """The record of these changes followed by `later`."""
         return Changes(
             self.edits + later.edits,
             {**self.shapes, **later.shapes},

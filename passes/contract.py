@@ -1,4 +1,4 @@
-"""What every pass keeps to: what it is given, what it returns, and what it counts on and sees to."""
+"""The contract of passes: what a pass is given and returns, and what it requires and ensures."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from upscale_onnx.passes.rewrite import Rewrite
 
 
 class Pass(Protocol):
-    """An edit of a graph. Its outputs stay as they are called and compute what they did.
+    """An edit of a graph. The graph's outputs keep their names and their values.
 
-    purpose: what it is for, in a line. requires, ensures: what must hold before it, and what holds after it, beside
-    what holds between all passes (`properties.SOUND`).
+    purpose: what the pass is for, in one line. requires, ensures: what must hold before it, and what holds after it,
+    in addition to what holds between all passes (`properties.SOUND`).
     """
 
     purpose: ClassVar[str]
@@ -21,5 +21,5 @@ class Pass(Protocol):
     ensures: ClassVar[tuple[Property, ...]] = (WHOLE,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
-        """Edit `rewrite.graph`, and say what changed."""
+        """Edit `rewrite.graph`, and return what changed."""
         ...

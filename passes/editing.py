@@ -14,9 +14,9 @@ from upscale_onnx.types import Array, BoolArray, IntArray
 
 
 class Names:
-    """The tensors of a graph by name, and new names that clash with none.
+    """The names of a graph's tensors, and new names that differ from all of them.
 
-    pinned: values that must go on under their name, since graph outputs or subgraphs refer to it.
+    pinned: values that must keep their name, since graph outputs or subgraphs refer to it.
     """
 
     def __init__(self, graph: gs.Graph) -> None:
@@ -31,7 +31,7 @@ class Names:
         return name in self._taken
 
     def fresh(self, base: str) -> str:
-        """`base`, or `base` with the first free number behind it."""
+        """A new name: `base`, or `base` with the first free number appended."""
         name, number = base, 1
         while name in self._taken:
             name, number = f"{base}_{number}", number + 1
@@ -39,36 +39,36 @@ class Names:
         return name
 
     def reserve(self, names: Iterable[str]) -> None:
-        """Let nothing new be called one of `names`."""
+        """Exclude `names` from new names."""
         self._taken.update(names)
 
     def release(self, names: Iterable[str]) -> None:
-        """Let something new be called one of `names`."""
+        """Allow `names` as new names again."""
         self._taken.difference_update(names)
 
     def shared(self, name: str, values: Array) -> gs.Constant:
-        """One constant that stands for the computed tensor `name`, made once."""
+        """The constant that holds the `values` of the computed tensor `name`; made at the first call."""
         if name not in self._shared:
             self._shared[name] = constant(self, f"{name}_value", values)
         return self._shared[name]
 
 
 class Rows:
-    """The chooser of passes that plan no emissions: it emits `rows` of what a node creates, all without them."""
+    """The chooser of passes that work without a plan: it emits `rows` of what a node creates, or all for None."""
 
     def __init__(self, rows: IntArray | None = None) -> None:
         self._rows = rows
 
     def positions(self, labels: IntArray) -> IntArray:
-        """The rows to compute."""
+        """The rows to emit."""
         return np.arange(labels.size) if self._rows is None else self._rows
 
     def free(self, labels: IntArray) -> bool:
-        """No order is open."""
+        """False: no order is free."""
         return False
 
     def live(self, labels: IntArray) -> BoolArray:
-        """Every class counts as demanded."""
+        """True for every class: all count as demanded."""
         return np.ones(labels.shape, bool)
 
 
@@ -83,7 +83,7 @@ def remade(names: Names, old: gs.Tensor, values: npt.NDArray[np.generic]) -> gs.
 
 
 def pinned_names(graph: gs.Graph) -> frozenset[str]:
-    """Names that graph outputs and subgraphs refer to."""
+    """The names to which graph outputs and subgraphs refer."""
     names = {tensor.name for tensor in graph.outputs}
     for inner in graph.subgraphs(recursive=True):
         names.update(tensor.name for node in inner.nodes for tensor in node.inputs)
@@ -103,7 +103,7 @@ def replace_nodes(graph: gs.Graph, instead: Mapping[int, Sequence[gs.Node]]) -> 
 
 
 def replace_uses(old: gs.Tensor, new: gs.Tensor) -> None:
-    """Let every reader of `old` read `new`."""
+    """Make every reader of `old` read `new`."""
     for reader in {id(node): node for node in old.outputs}.values():
         for index, tensor in enumerate(reader.inputs):
             if tensor is old:

@@ -1,8 +1,8 @@
-"""Replace values that are known to be constant by initializers, and drop operations by neutral elements.
+"""Replace values that are known to be constant by initializers, and remove operations with neutral elements.
 
-A branch whose every channel is constant (all of it pruned away) becomes a broadcast constant of one
-entry per channel at the elementwise operators that read it; adding zeros and multiplying by ones go.
-A MatMul has no bias: what it makes of constant channels moves into the one that is added behind it.
+A branch whose channels are all constant (all of it is pruned) becomes a broadcast constant with one
+entry per channel at the elementwise operators that read it. Adding zeros and multiplying by ones is removed.
+A MatMul has no bias: its result for constant channels moves into the vector that is added behind it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _NEUTRAL = {"Add": 0.0, "Sub": 0.0, "Mul": 1.0, "Div": 1.0}
 class FoldConstants(Pass):
     """Folds constant values into the elementwise operators that read them."""
 
-    purpose: ClassVar = "what is known to be constant becomes an initializer, or goes into a bias"
+    purpose: ClassVar = "values known to be constant become initializers, or move into a bias"
 
     def __call__(self, rewrite: Rewrite) -> Changes:
-        """Edit the graph; tells what was known to be constant."""
+        """Edit the graph. The changes also hold the contents of channels as analysed."""
         analysis = rewrite.analysis
         known = {name: found.state for name, found in analysis.maps.items() if is_constant(found.state).any()}
         names: Names | None = None
@@ -59,7 +59,7 @@ class FoldConstants(Pass):
 
 
 def _constant_operands(step: Step) -> list[int]:
-    """Operands that are constant in every channel, while the others give the result its shape."""
+    """The operands that are constant in every channel, if the other operands still give the result its shape."""
     dynamic = [index for index, found in enumerate(step.maps) if found is not None]
     out = step.op.out_dims[0]
     if out is None or len(dynamic) < 2:
@@ -100,7 +100,8 @@ def _drop_if_neutral(step: Step, index: int) -> None:
 
 
 def _fold_into_bias(step: Step, names: Names) -> bool:
-    """Move what a constant weight makes of constant channels into the vector that is added to the result alone."""
+    """Move the contribution of constant channels, through a constant weight, into the vector added to the result.
+    Returns whether that was done."""
     found, weight, result = step.maps[0], step.op.constant(1), step.node.outputs[0]
     if found is None or weight is None or found.axes != (found.rank - 1,) or weight.ndim != _MATRIX:
         return False
@@ -118,8 +119,8 @@ def _fold_into_bias(step: Step, names: Names) -> bool:
 
 
 def _added_vector(result: gs.Tensor, size: int, names: Names) -> tuple[gs.Node, int, Array] | None:
-    """The only reader of `result`, where it adds a constant with an entry per channel of the last axis: the node,
-    which input that is, and its values."""
+    """The only reader of `result`, if it adds a constant with one entry per channel of the last axis: the node, the
+    index of that input, and its values."""
     if len(result.outputs) != 1 or result.name in names.pinned or result.outputs[0].op != "Add":
         return None
     adder = result.outputs[0]

@@ -1,4 +1,4 @@
-"""Hold weights whole: nothing is known of their values any more, so that the nodes that read them stay as they are."""
+"""Hold weights whole: their values are hidden from the analysis, so that the nodes that read them stay unchanged."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from upscale_onnx.passes.rewrite import Rewrite
 
 @dataclass(frozen=True)
 class HoldWeights(Pass):
-    """Holds the initializers and the values of Constant nodes called `names`, but those that graph outputs or subgraphs
-    refer to."""
+    """Holds the initializers and values of Constant nodes with one of `names`, except those to which graph outputs or
+    subgraphs refer."""
 
     names: Collection[str]
-    purpose: ClassVar = "weights of which cut copies would take more bytes than the whole stay as they are"
+    purpose: ClassVar = "weights whose cut copies would take more bytes than the whole stay unchanged"
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""

@@ -1,4 +1,4 @@
-"""Merge excess selections: no-op ones go, equal ones become one, a Gather of a Gather becomes one Gather."""
+"""Merge selections: no-ops are removed, equal ones become one, a Gather of a Gather becomes one Gather."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from upscale_onnx.passes.properties import Property
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import Array, Dim
 
-# From here on, exporters mean "to the end".
+# Exporters write this or a larger number for "to the end".
 _OPEN_END = 2**31 - 1
 _LONGEST_INDEX = 1 << 20
 
@@ -28,7 +28,7 @@ def _excess(rewrite: Rewrite) -> str:
     for node in filter(_is_selection, rewrite.graph.nodes):
         name, key = node.outputs[0].name, _key(node)
         if node.outputs[0].outputs and name not in pinned and (key in seen or _is_noop(node, rewrite.shapes)):
-            return f"'{name}' is its input, or equal to another"
+            return f"selection '{name}' takes everything, or is equal to another"
         seen.add(key)
     return ""
 
@@ -38,14 +38,14 @@ NO_EXCESS = Property("no selection takes everything, or the same as another", _e
 
 @dataclass(frozen=True)
 class MergeSelections(Pass):
-    """Works on Identity, and on Slice and Gather with constant indices, whatever axis they are about."""
+    """Merges Identity nodes, and Slice and Gather nodes with constant indices along any axis."""
 
-    purpose: ClassVar = "selections that take everything go, equal ones become one, as do those of selections"
+    purpose: ClassVar = "selections that take everything are removed; equal and consecutive ones become one"
     requires: ClassVar = ()
     ensures: ClassVar = (NO_EXCESS,)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
-        """Edit the graph; a selection that takes everything is known by the shape of what it reads."""
+        """Edit the graph. Whether a selection takes everything is decided by the shape of its input."""
         graph = rewrite.graph
         nodes = [node for node in graph.nodes if _is_selection(node)]
         if not nodes and not any(node.op == "Split" for node in graph.nodes):
@@ -80,7 +80,7 @@ def _is_noop(node: gs.Node, shapes: Mapping[str, Shape]) -> bool:
 
 
 def _merge_splits(graph: gs.Graph, names: Names) -> int:
-    """Let the readers of a Split read an equal one in front of it."""
+    """Make the readers of a Split read an equal Split in front of it, where there is one. Returns the number merged."""
     first: dict[tuple[object, ...], gs.Node] = {}
     merged = 0
     for node in graph.nodes:
@@ -99,7 +99,7 @@ def _merge_splits(graph: gs.Graph, names: Names) -> int:
 
 
 def _hand_through(node: gs.Node, value: gs.Tensor) -> int:
-    """Let a node whose output's name must live on copy `value` under it."""
+    """Make `node`, whose output must keep its name, an Identity of `value`. Returns 0 where it is one, else 1."""
     if node.op == "Identity":
         return 0
     node.op, node.attrs, node.inputs = "Identity", {}, [value]
@@ -121,7 +121,7 @@ def _has_constant_parameters(node: gs.Node) -> bool:
 
 
 def _is_dense(tensor: gs.Tensor) -> bool:
-    """Whether it is a constant whose values are there as they are: sparse ones may stand for any number of zeros."""
+    """Whether `tensor` is a constant that stores all its values. Sparse constants may stand for any number of zeros."""
     return isinstance(tensor, gs.Constant) and not is_sparse(tensor)
 
 
@@ -131,18 +131,18 @@ def _values(tensor: gs.Tensor) -> Array:
 
 
 def _key(node: gs.Node) -> tuple[object, ...]:
-    """What two nodes that compute the same have in common."""
+    """A key that is equal for nodes that compute the same."""
     rest = [(_values(t).dtype.str, _values(t).shape, _values(t).tobytes()) if t.name else () for t in node.inputs[1:]]
     return (node.op, node.inputs[0].name, repr(sorted(node.attrs.items())), *rest)
 
 
 def _compose(node: gs.Node, names: Names) -> int:
-    """Let a Gather of a Gather along one axis read the value itself."""
+    """Make a Gather of a Gather along the same axis read the first value. Returns 1 where that is done, else 0."""
     inner = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
     if inner is None or inner.op != "Gather" or node.op != "Gather" or not _is_selection(inner):
         return 0
     outer_index, inner_index = _values(node.inputs[1]), _values(inner.inputs[1])
-    # The inner one, by a vector, keeps the rank: equal axes are the same axis, negative ones too.
+    # The inner Gather, by a vector, keeps the rank: equal attributes mean the same axis, negative ones too.
     if node.attrs.get("axis", 0) != inner.attrs.get("axis", 0) or inner_index.ndim != 1 or outer_index.ndim > 1:
         return 0
     inside = ((-inner_index.size <= outer_index) & (outer_index < inner_index.size)).all()
@@ -159,7 +159,7 @@ def _is_range(index: Array, size: Dim) -> bool:
 
 
 def _takes_all(node: gs.Node, shape: Shape) -> bool:
-    """Whether a Slice takes everything, in order."""
+    """Whether a Slice of a value of `shape` takes everything, in order."""
     starts, ends, *rest = ([int(v) for v in _values(t).ravel()] if t.name else None for t in node.inputs[1:])
     if starts is None or ends is None:
         return False
@@ -175,6 +175,6 @@ def _takes_all(node: gs.Node, shape: Shape) -> bool:
 
 def _is_whole(start: int, end: int, step: int, size: Dim) -> bool:
     if isinstance(size, int):
-        # Of a single index any step takes everything.
+        # With a single index, any step takes everything.
         return step != 0 and range(size)[start:end:step] == range(size)
     return step == 1 and start == 0 and end >= _OPEN_END

@@ -1,4 +1,4 @@
-"""Narrow producers to the rows they really compute and spread the result by a Gather."""
+"""Narrow producers to the rows that they really compute, and spread the result by a Gather."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from upscale_onnx.plan.narrowing import Narrowing
 
 @dataclass(frozen=True)
 class NarrowProducers(Pass):
-    """Narrows the producers that `decide` names."""
+    """Narrows the producers that `decide` returns."""
 
     decide: Callable[[Rewrite], Sequence[Narrowing]]
-    purpose: ClassVar = "producers compute rows of zeros once, and a Gather spreads them"
+    purpose: ClassVar = "producers compute one row of zeros in place of many, and a Gather spreads it"
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""

@@ -1,9 +1,9 @@
-"""Pipelines: passes in the order in which they run, and passes of a user's own among them.
+"""Pipelines: passes in the order in which they run, with a user's own passes among them.
 
     with adding(MyPass(), before=RemoveChannels):
         result = upscale_onnx.compile("model.onnx")
 
-`MyPass` is a `Pass`: see `contract`. What `str` says of a pipeline is what runs.
+`MyPass` is a `Pass`: see `contract`. `str` of a pipeline lists the passes that run.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.properties import SOUND
 from upscale_onnx.passes.rewrite import Rewrite
 
-# Every round makes an edit that none of the next takes back; two or three are usual.
+# Every round makes an edit that no later round takes back; two or three rounds are usual.
 _MOST_ROUNDS = 1000
 _checking: ContextVar[bool] = ContextVar("checking", default=False)
 _added: ContextVar[tuple[tuple[Pass, type[Pass]], ...]] = ContextVar("added", default=())
@@ -27,16 +27,16 @@ _added: ContextVar[tuple[tuple[Pass, type[Pass]], ...]] = ContextVar("added", de
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Passes, and pipelines within this one. repeats: whether they run again until none of them edits anything."""
+    """Passes and nested pipelines, in order. repeats: whether they run again until none of them edits anything."""
 
     passes: tuple[Pass | Pipeline, ...]
     repeats: bool = False
 
     def run(self, rewrite: Rewrite) -> int:
-        """Run all passes; returns how many edits they made.
+        """Run all passes. Returns the number of their edits.
 
         Raises:
-            NotSettledError: there is no end to it.
+            NotSettledError: repeated passes still make edits after the largest number of rounds.
         """
         if not self.repeats:
             return self._once(rewrite)
@@ -48,12 +48,12 @@ class Pipeline:
         return sum(item.run(rewrite) if isinstance(item, Pipeline) else apply(item, rewrite) for item in self.passes)
 
     def before(self, *kinds: type[Pass]) -> Pipeline:
-        """What runs before the first pass of one of these types; all where there is none."""
+        """The part of this pipeline in front of the first pass of one of these types; all of it where there is none."""
         stop = next((n for n, item in enumerate(self.passes) if isinstance(item, kinds)), len(self.passes))
         return replace(self, passes=self.passes[:stop])
 
     def inserted(self, extra: Pass, before: type[Pass]) -> Pipeline:
-        """This pipeline with `extra` in front of the first pass of the type `before`; itself where there is none."""
+        """This pipeline with `extra` in front of the first pass of the type `before`; unchanged where there is none."""
         for place, item in enumerate(self.passes):
             inner = item.inserted(extra, before) if isinstance(item, Pipeline) else item
             new = (extra, item) if isinstance(item, before) else (inner,)
@@ -62,7 +62,7 @@ class Pipeline:
         return self
 
     def __str__(self) -> str:
-        """A line for each pass: its name, and what it is for."""
+        """One line per pass: its name and its purpose."""
         return "\n".join(self._lines())
 
     def _lines(self) -> Iterator[str]:
@@ -74,10 +74,10 @@ class Pipeline:
 
 
 def apply(item: Pass, rewrite: Rewrite) -> int:
-    """Run one pass; returns how many edits it made.
+    """Run one pass. Returns the number of its edits.
 
     Raises:
-        InternalError: something is not as it should be before or after the pass, in a context of `checking`.
+        InternalError: in a context of `checking`, a property that the pass requires or ensures does not hold.
     """
     _check(item, "before", rewrite)
     changes = item(rewrite)
@@ -97,7 +97,7 @@ def _check(item: Pass, when: str, rewrite: Rewrite) -> None:
 
 @contextmanager
 def checking() -> Iterator[None]:
-    """A context in which all passes are held to what they require and ensure."""
+    """A context in which the properties that passes require and ensure are checked."""
     token = _checking.set(True)
     try:
         yield
@@ -116,7 +116,7 @@ def adding(extra: Pass, *, before: type[Pass]) -> Iterator[None]:
 
 
 def with_added(pipeline: Pipeline) -> Pipeline:
-    """`pipeline` with the passes that are added in this context."""
+    """`pipeline` with the passes that the current context adds."""
     for extra, before in _added.get():
         pipeline = pipeline.inserted(extra, before)
     return pipeline

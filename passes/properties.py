@@ -1,4 +1,4 @@
-"""What holds between passes. Those that see to more declare it beside themselves."""
+"""Properties of a graph that hold between all passes. Passes that ensure more define the property in their module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from upscale_onnx.passes.rewrite import Rewrite
 
 @dataclass(frozen=True)
 class Property:
-    """Something that may hold of a graph between passes. problem: says what speaks against it, or nothing."""
+    """A property that a graph may have between passes. problem: returns why the graph lacks it, "" where it has it."""
 
     name: str
     problem: Callable[[Rewrite], str]
@@ -25,7 +25,7 @@ def _unsorted(rewrite: Rewrite) -> str:
     for node in rewrite.graph.nodes:
         late = next((name for name in reads(node) if name in pending), None)
         if late is not None:
-            return f"node '{node.name}' reads '{late}', which is made behind it"
+            return f"node '{node.name}' reads '{late}', which a later node computes"
         pending.difference_update(value.name for value in node.outputs)
     return ""
 
@@ -49,8 +49,8 @@ def _made(rewrite: Rewrite) -> list[str]:
     return [value.name for node in rewrite.graph.nodes for value in node.outputs if value.name]
 
 
-SORTED = Property("every node stands behind those that make what it reads", _unsorted)
-UNAMBIGUOUS = Property("no two values have one name", _ambiguous)
+SORTED = Property("every node stands behind those that compute what it reads", _unsorted)
+UNAMBIGUOUS = Property("no two values have the same name", _ambiguous)
 WHOLE = Property("every value holds all of its channels, so that the graph can be analysed", _cut)
 
 SOUND = (SORTED, UNAMBIGUOUS)

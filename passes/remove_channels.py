@@ -1,7 +1,7 @@
 """Remove channels: apply a plan to the graph, node by node.
 
-Weights are cut and permuted, selections become what is left of them, nodes that nobody needs go. No
-initializer is edited in place: a changed one is a new one, for the one use, until `StoreWeights` merges equal ones.
+Weights are cut and permuted, selections shrink, nodes that are not needed are removed. No initializer is
+edited in place: each changed use gets a new initializer, and `StoreWeights` merges equal ones later.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from upscale_onnx.plan.plan import Plan
 
 @dataclass(frozen=True)
 class RemoveChannels(Pass):
-    """Rewrites a graph as the plan says that `decide` makes of it."""
+    """Rewrites a graph by the plan that `decide` makes for it."""
 
     decide: Callable[[Rewrite], Plan]
-    purpose: ClassVar = "channels go that nobody demands"
+    purpose: ClassVar = "channels that are not demanded are removed"
     ensures: ClassVar = ()
 
     def __call__(self, rewrite: Rewrite) -> Changes:
-        """Edit the graph; of values that hold other channels now no shape is known."""
+        """Edit the graph. The shapes of values that hold other channels are then unknown."""
         graph, plan = rewrite.graph, self.decide(rewrite)
         names = Names(graph)
         _pin_shapes(graph, plan, names)
@@ -101,8 +101,8 @@ def _new_node(node: gs.Node, new: NewNode, names: Names) -> gs.Node:
 
 
 def _pin_shapes(graph: gs.Graph, plan: Plan, names: Names) -> None:
-    """What was computed from a Shape is a constant of the original graph; a shrunken value would
-    change it, so its uses by nodes that stay read the constant instead."""
+    """Make nodes that stay read constants in place of values computed from a Shape. Such a value is constant in the
+    original graph, but would change where the Shape's input shrinks."""
     constants = plan.analysis.constants
     if not constants.from_shape or not plan.changed:
         return

@@ -22,9 +22,9 @@ ALL_READ = Property("an output depends on every node", _unread)
 
 @dataclass(frozen=True)
 class RemoveUnread(Pass):
-    """Removes what nobody reads; what subgraphs capture stays."""
+    """Removes nodes on which no output depends. Values that subgraphs capture count as read."""
 
-    purpose: ClassVar = "nodes go on which no output depends"
+    purpose: ClassVar = "nodes on which no output depends are removed"
     requires: ClassVar = ()
     ensures: ClassVar = (ALL_READ,)
 

@@ -10,9 +10,9 @@ from upscale_onnx.passes.changes import Changes
 
 
 class Rewrite:
-    """A graph, the shapes of its values, and what the passes so far have done.
+    """A graph, the shapes of its values, and the changes that passes have made so far.
 
-    alone: values; the nodes that compute them are left alone.
+    alone: names of values; the nodes that compute them are left alone.
     """
 
     def __init__(self, graph: Graph, shapes: Mapping[str, Shape], alone: frozenset[str] = frozenset()) -> None:
@@ -23,18 +23,18 @@ class Rewrite:
 
     @property
     def shapes(self) -> Mapping[str, Shape]:
-        """The shapes of values, as far as they are known now."""
+        """The shapes of values, as far as they are known after the edits."""
         return self._shapes
 
     @property
     def analysis(self) -> Analysis:
-        """The analysis of the graph as it is, made where an edit has made the last one untrue."""
+        """The analysis of the graph as it is now; made anew after an edit."""
         if self._analysis is None:
             self._analysis = analyse(self.graph, self._shapes, self.alone)
         return self._analysis
 
     def record(self, changes: Changes) -> None:
-        """Take note of what a pass did."""
+        """Add what a pass did to the changes so far."""
         self.done = self.done.then(changes)
         for name, shape in changes.shapes.items():
             if shape is None:

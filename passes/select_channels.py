@@ -1,8 +1,8 @@
-"""Put selections in front of consumers: each is handed only the channels decided for it.
+"""Put selections in front of consumers, so that each reads only the channels decided for it.
 
-The selection is made as early as it can be: read straight from the source of another selection, in front
-of the elementwise operators that only this consumer reads, and on the parts of a Concat that only this
-consumer reads (a part that is not read is not concatenated).
+A selection is made as early as possible: from the source of another selection, in front of the elementwise
+operators that only this consumer reads, and on the parts of a Concat that only this consumer reads (a part
+that is not read is not concatenated).
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from upscale_onnx.types import IntArray
 
 @dataclass(frozen=True)
 class SelectChannels(Pass):
-    """Inserts a Slice or Gather per demand that `decide` names (shared where value and positions are the same)."""
+    """Inserts a Slice or Gather for each demand that `decide` returns; demands for the same positions share one."""
 
     decide: Callable[[Rewrite], Sequence[Demand]]
-    purpose: ClassVar = "consumers are handed the channels that they demand"
+    purpose: ClassVar = "consumers read selections of the channels that they demand"
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""
@@ -58,7 +58,7 @@ class SelectChannels(Pass):
             step.node.inputs[item.input] = tensor
             count += 1
         graph.nodes = [new for node in graph.nodes for new in (*work.before.get(id(node), ()), node)]
-        # A selection stands in front of the first consumer that asked for it; another one may run earlier.
+        # A selection is placed in front of the consumer handled first; another consumer of it may come earlier.
         sort_nodes(graph)
         handed = {analysis.steps[item.step].outputs[0]: item.positions for item in selected}
         return Changes(count, shapes.maps[0], narrowed=work.cut, handed=handed)
@@ -78,9 +78,9 @@ class _Insertion:
         self.producers = {name: step for step in self.analysis.steps for name in step.outputs}
 
     def narrowed(self, name: str, axis: int, positions: IntArray, user: gs.Node, shared: bool = False) -> gs.Tensor:
-        """A tensor that holds `positions` of the value `name`; nodes for it go in front of `user`.
+        """A tensor that holds `positions` of the value `name`. Nodes that compute it go in front of `user`.
 
-        shared: others read the value too, by a way that the count of its readers does not show.
+        shared: whether the value has further readers that the count of its readers does not include.
         """
         step = self.producers.get(name)
         size = self._size(name, axis)
@@ -97,7 +97,7 @@ class _Insertion:
         return self._picked(name, axis, positions, user)
 
     def resize(self, step: Step, index: int, axis: int, positions: IntArray) -> Resize:
-        """How the weights of `step` narrow for an input that holds `positions` only. Raises `Refused`."""
+        """How the weights of `step` narrow for an input that holds only `positions`. Raises `Refused`."""
         maps = list(step.maps)
         found = self.analysis.maps[step.inputs[index]]
         dims = step.op.in_dims[index]
@@ -114,7 +114,7 @@ class _Insertion:
         return step.rule.resize(step.op, tuple(maps), tuple(given), outputs, Rows())
 
     def _bypassed(self, step: Step, name: str, axis: int) -> IntArray | None:
-        """The indices a selection along `axis` picks, where `step` is one."""
+        """The indices that `step` picks, if it is a selection along `axis`; else None."""
         if step.flow.picks is None or step.maps[0] is None or step.maps[0].axes != (axis,):
             return None
         return step.flow.picks[step.outputs.index(name)]
@@ -128,7 +128,7 @@ class _Insertion:
         return step.node.outputs[0]
 
     def _parts(self, step: Step, name: str, axis: int, positions: IntArray) -> gs.Tensor:
-        """Narrow the parts of a Concat; parts nobody reads are left out."""
+        """The Concat of the narrowed parts of a Concat. Parts that are not read are left out."""
         inputs, offset = [], 0
         for tensor in list(step.node.inputs):
             size = self._size(tensor.name, axis)
@@ -167,7 +167,7 @@ class _Insertion:
         self.names.tensors[name].shape = None
 
     def _size(self, name: str, axis: int) -> int:
-        """Size along the axis, 0 where it is not known."""
+        """The size along the axis, 0 where it is not known."""
         if name in self.analysis.constants:
             array = self.analysis.constants.array(name)
             return 0 if array is None else int(array.shape[axis])
@@ -179,7 +179,7 @@ class _Insertion:
 
 
 def _channels_read(step: Step, index: int, found: ChannelMap, axis: int) -> int:
-    """How many channels a node reads along an axis of unknown size: its weights say."""
+    """The number of channels that a node reads along an axis of unknown size, as its weights have it."""
     sizes = (item.sources.size for item in step.flow.reads if (item.input, item.axis) == (index, axis))
     return next(sizes, found.shape[axis])
 

@@ -1,7 +1,7 @@
-"""Compute values in pieces: producers are cut by rows, and consumers read the pieces that they want.
+"""Compute values in pieces: producers are cut by rows, and consumers read the pieces that they need.
 
-What works within each channel is done once per piece. A consumer becomes a sum of one node per piece, or reads a
-Concat of its pieces; whoever else reads such a value gets a Concat of all, put back into the original order.
+Operators that work within each channel run once per piece. A consumer becomes a sum of one node per piece, or reads a
+Concat of its pieces. All other readers of the value read a Concat of all pieces, put back into the original order.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from upscale_onnx.types import IntArray
 
 @dataclass(frozen=True)
 class SplitProducers(Pass):
-    """Splits the groups of values that `decide` names, which share no step."""
+    """Splits the groups of values that `decide` returns. These must share no step."""
 
     decide: Callable[[Rewrite], Sequence[Split]]
-    purpose: ClassVar = "values are computed in pieces, so that consumers read the pieces that they want"
+    purpose: ClassVar = "values are computed in pieces, so that consumers read the pieces that they need"
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""
@@ -45,14 +45,14 @@ class SplitProducers(Pass):
         for split in chosen:
             _Cut(rewrite.analysis, shapes, names, split, instead).apply()
         replace_nodes(graph, instead)
-        # A Concat stands where it was first asked for; another reader may run earlier.
+        # A Concat is placed in front of the reader handled first; another reader of it may come earlier.
         sort_nodes(graph)
         return Changes(len(chosen), shapes.maps[0])
 
 
 @dataclass
 class _Cut:
-    """One group. instead: nodes in place of another, by its id."""
+    """The splitting of one group. instead: by a node's id, the nodes that take its place."""
 
     analysis: Analysis
     shapes: MutableMapping[str, Shape]
@@ -63,7 +63,7 @@ class _Cut:
     joined: dict[tuple[str, tuple[int, ...]], gs.Variable] = field(default_factory=dict)
 
     def apply(self) -> None:
-        """Put steps per piece in place of the group's steps, and let their readers read those."""
+        """Replace each step of the group by one per piece, and make the readers read these."""
         steps = [self.analysis.steps[number] for number in self.split.steps]
         for step in steps:
             pieces = range(len(self.split.pieces))
@@ -77,7 +77,7 @@ class _Cut:
             self.instead[id(step.node)] += self._restored(whole)
 
     def _piece(self, step: Step, index: int) -> gs.Node:
-        """The node that computes one piece of what `step` does."""
+        """The node that computes one piece of the result of `step`."""
         positions, target = self.split.pieces[index], step.node.outputs[0]
         inputs, given = list(step.node.inputs), []
         for slot, (name, found) in enumerate(zip(step.inputs, step.maps, strict=True)):
@@ -93,7 +93,7 @@ class _Cut:
         return node
 
     def _summed(self, step: Step, read: PieceRead) -> list[gs.Node]:
-        """A node per piece that the consumer reads, and what adds them up."""
+        """One node per piece that the consumer reads, and the nodes that add up the results."""
         target, inputs = step.node.outputs[0], list(step.node.inputs)
         disconnect(step.node)
         nodes: list[gs.Node] = []
@@ -113,7 +113,7 @@ class _Cut:
         return nodes
 
     def _joined(self, step: Step, read: PieceRead) -> list[gs.Node]:
-        """The consumer, which reads a Concat of its pieces."""
+        """The Concat of the consumer's pieces, where it is new, and the consumer that reads it."""
         name = step.inputs[read.item.input]
         made, joined = self._concat(name, read.pieces)
         step.node.inputs[read.item.input] = joined
@@ -121,7 +121,7 @@ class _Cut:
         return [*made, step.node]
 
     def _restored(self, whole: gs.Variable) -> list[gs.Node]:
-        """Let those who read all channels of a value read its pieces in the original order."""
+        """Nodes that restore the whole value from its pieces, in the original order, for readers of all channels."""
         if not whole.outputs:
             return []
         made, joined = self._concat(whole.name, tuple(range(len(self.split.pieces))))
@@ -132,7 +132,7 @@ class _Cut:
         return [*made, _named("Gather", {"axis": self._axis(whole.name)}, [joined, index], restored)]
 
     def _concat(self, name: str, pieces: tuple[int, ...]) -> tuple[list[gs.Node], gs.Variable]:
-        """Pieces of a value side by side, with the node for it where there is none yet."""
+        """The Concat of some pieces of a value, and its nodes (none where the Concat already exists)."""
         found = self.joined.get((name, pieces))
         if found is not None:
             return [], found
@@ -142,8 +142,8 @@ class _Cut:
         return [_named("Concat", {"axis": self._axis(name)}, parts, out)], out
 
     def _shrink(self, step: Step, node: gs.Node, read: PieceRead, held: tuple[int, ...], first: bool) -> None:
-        """Narrow the weights of a consumer to what the pieces `held` hold. Constants that it is not handed, and its
-        bias, are added once: by the first node of a sum."""
+        """Narrow the weights of a consumer to the channels in the pieces `held`. The contribution of constant channels
+        outside the pieces, and the bias, are added once: by the first node of a sum."""
         slot, pieces = read.item.input, self.split.pieces
         found = step.maps[slot]
         assert found is not None
@@ -161,14 +161,14 @@ class _Cut:
         return self.analysis.maps[name].axes[0]
 
     def _variable(self, base: str, like: gs.Variable, size: int | None = None) -> gs.Variable:
-        """A new value like another, with `size` channels where that is given."""
+        """A new value like `like`, with `size` channels if that is given."""
         name, shape = self.names.fresh(base), self.shapes[like.name]
         self.shapes[name] = shape if size is None else shape.with_size(self._axis(like.name), size)
         return gs.Variable(name, dtype=like.dtype)
 
 
 def _along(found: ChannelMap, positions: IntArray) -> IntArray:
-    """The emission of a value with one channel axis that holds `positions`."""
+    """The emission of a value with one channel axis, along which it holds `positions`."""
     return positions.reshape([-1 if axis in found.axes else 1 for axis in range(found.rank)])
 
 

@@ -1,8 +1,8 @@
-"""Store what other passes made of weights as the model stores weights: once, under their name, in their type.
+"""Store cut weights as the model stored the whole ones: equal ones once, under the same name, in the same type.
 
-Passes put a constant of its own in front of every node whose weight they cut. Here those of one weight that are
-equal become one again. What a model stores in half precision, or transposed, and brings into form by a Cast or a
-Transpose goes on being stored so.
+Other passes give every node whose weight they cut a constant of its own. This pass merges the equal constants of one
+weight. Where the model stores a weight in half precision or transposed, with a Cast or a Transpose behind it, the
+result does so too.
 """
 
 from __future__ import annotations
@@ -30,7 +30,13 @@ _NEW = Origin("")
 
 
 def _unstored(rewrite: Rewrite) -> str:
-    return next((f"'{constant.name}' is as a pass made it" for constant in _made_constants(rewrite.graph)), "")
+    return next(
+        (
+            f"'{constant.name}' is not stored as the model stores its weights"
+            for constant in _made_constants(rewrite.graph)
+        ),
+        "",
+    )
 
 
 STORED = Property("every constant is stored as the model stores its weights", _unstored)
@@ -38,7 +44,7 @@ STORED = Property("every constant is stored as the model stores its weights", _u
 
 @dataclass(frozen=True)
 class _Form:
-    """How a constant is to be stored, and the nodes that make of it what is read."""
+    """How a constant will be stored, and the nodes that turn the stored constant into the one that is read."""
 
     constant: MadeConstant
     values: Array
@@ -47,15 +53,15 @@ class _Form:
 
 @dataclass(frozen=True)
 class StoreWeights(Pass):
-    """Makes one constant of equal ones, as the last of all passes: names that it gives may stand for other values
-    before it."""
+    """Merges equal constants. It must be the last pass, since it gives names that may belong to other values before
+    it."""
 
     purpose: ClassVar = "equal cuts of a weight become one, stored as the model stores the weight"
     requires: ClassVar = (ALL_READ,)
     ensures: ClassVar = (ALL_READ, STORED)
 
     def __call__(self, rewrite: Rewrite) -> Changes:
-        """Edit the graph; tells what became of each weight."""
+        """Edit the graph. The changes hold the size of each weight before and after."""
         graph, stored = rewrite.graph, list[StoredWeight]()
         made = _made_constants(graph)
         names = Names(graph)
@@ -80,14 +86,14 @@ class StoreWeights(Pass):
 
 @dataclass
 class _Storing:
-    """What is written so far: constants, and the nodes that bring them into the form that is read."""
+    """The constants stored so far, and the nodes that bring them into the form that is read."""
 
     names: Names
     written: list[gs.Constant] = field(default_factory=list)
     nodes: list[gs.Node] = field(default_factory=list)
 
     def store(self, forms: Sequence[_Form], name: str | None) -> list[gs.Constant]:
-        """The constants that stand for one weight: equal ones once, called `name` where there is but one."""
+        """The constants stored for one weight, equal ones once. A single one is called `name`."""
         alike: dict[object, list[_Form]] = {}
         for form in forms:
             alike.setdefault(_content(form.values) if len(forms) > 1 else None, []).append(form)
@@ -102,7 +108,7 @@ class _Storing:
         return parts
 
     def _lead(self, stored: gs.Constant, forms: Sequence[_Form]) -> None:
-        """Let the readers of `forms` read `stored`, through one node per step of the way."""
+        """Make the readers of `forms` read `stored`, through one node per step between the two."""
         made: dict[tuple[str, ...], gs.Tensor] = {(): stored}
         for form in forms:
             way: tuple[str, ...] = ()
@@ -120,13 +126,13 @@ class _Storing:
 
 
 def _made_constants(graph: gs.Graph) -> list[MadeConstant]:
-    """The constants that passes made and nodes read, in graph order."""
+    """The constants that passes made and that nodes read, in graph order."""
     found = {id(tensor): tensor for node in graph.nodes for tensor in node.inputs if isinstance(tensor, MadeConstant)}
     return list(found.values())
 
 
 def _form(constant: MadeConstant) -> _Form:
-    """The constant as its origin is stored, as far back along the way from there as nothing is lost."""
+    """The constant in the form in which its origin is stored, or in the nearest form to it that loses nothing."""
     origin = constant.origin or _NEW
     values: Array = constant.values
     way: list[gs.Node] = []
@@ -141,7 +147,7 @@ def _form(constant: MadeConstant) -> _Form:
 
 
 def _types_before(origin: Origin) -> list[np.dtype[np.generic] | None]:
-    """The type that each step of the way reads."""
+    """The type in front of each step from the origin; None where it is not known."""
     types: list[np.dtype[np.generic] | None] = []
     current = np.dtype(origin.dtype) if isinstance(origin.dtype, np.dtype | type) else None
     for step in origin.way:
@@ -152,7 +158,7 @@ def _types_before(origin: Origin) -> list[np.dtype[np.generic] | None]:
 
 
 def _uncast(values: Array, dtype: np.dtype[np.generic] | None) -> Array | None:
-    """The values in the type they were cast from; None where that is no smaller or cannot hold them."""
+    """The values in the type from which they were cast; None where that is no smaller or cannot hold them."""
     if dtype is None or dtype.itemsize >= values.dtype.itemsize:
         return None
     with np.errstate(over="ignore", invalid="ignore"):

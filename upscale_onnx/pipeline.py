@@ -1,4 +1,4 @@
-"""The stages of a compile, on one screen: load, tune, prune, analyse, contest, verify, effect."""
+"""The stages of a compile, in order: load, tune, prune, analyse, contest, verify, effect."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from upscale_onnx.options.overrides import Overrides
 
 
-# The fractions of all work at which each stage starts and ends, as a compile with a race usually takes.
+# The shares of all work (0 to 1) at which each stage starts and ends, for a usual compile with a race.
 _STAGES = {
     "load": (0.0, 0.05),
     "tune": (0.05, 0.1),
@@ -52,7 +52,7 @@ Model = str | os.PathLike[str] | onnx.ModelProto
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a model is made of: its segments, what was refused, and its size."""
+    """What the analysis finds in a model: its segments, its refusals, and its size."""
 
     segments: tuple[Segment, ...]
     refusals: tuple[Refusal, ...]
@@ -63,14 +63,17 @@ class Inspection:
 def compile(
     model: Model, options: Options | None = None, *, progress: Progress | None = None, **overrides: Unpack[Overrides]
 ) -> Result:
-    """The smaller, faster model that computes the same as `model`, with its report.
+    """Prune `model` where options ask for it, and compile it: the result holds the smaller model and its report.
 
-    `overrides` are fields of `Options`. Nothing is written to disk.
+    The compiled model computes the same as the masked one. `overrides` are fields of `Options`. No model is written to
+    disk.
 
     Raises:
-        ArgumentError: an option cannot be used. ModelError: the model cannot be read.
-        NotEquivalentError: the result could not be shown equal. ProviderError: no such device.
-        UnchangedError: nothing became smaller or faster, and that was to be an error.
+        ArgumentError: an option cannot be used.
+        ModelError: the model cannot be read.
+        NotEquivalentError: the result could not be shown equal.
+        ProviderError: there is no such device.
+        UnchangedError: nothing became smaller or faster, and options make that an error.
         LossError: pruning costs more than `max_loss`.
     """
     wanted = (options or Options()).replaced(**overrides)
@@ -117,7 +120,7 @@ def compile(
 
 @blames_the_model
 def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
-    """The segments of `model`, its demands, constants and refusals.
+    """The segments, refusals and size of `model`.
 
     Raises:
         ModelError: the model cannot be read.
@@ -137,7 +140,7 @@ def _analysed(model: onnx.ModelProto) -> Analysis:
 
 
 def _effect(original: onnx.ModelProto, compiled: onnx.ModelProto, options: Options) -> PruningEffect:
-    """How far pruning moved the outputs. Raises `LossError` where that is more than is allowed."""
+    """How far pruning moved the outputs. Raises `LossError` where that is more than `max_loss`."""
     if not options.proof.verify:
         return PruningEffect(detail="not measured: nothing is compared")
     from upscale_onnx.measures.pruning_effect import pruning_effect
@@ -149,7 +152,7 @@ def _effect(original: onnx.ModelProto, compiled: onnx.ModelProto, options: Optio
 
 
 class _Clock:
-    """Times the stages and tells of them: the fraction of all work that is done never falls."""
+    """Times the stages and reports progress. The reported share of all work never falls."""
 
     def __init__(self, progress: Progress | None) -> None:
         self.seconds: dict[str, float] = {}
@@ -166,7 +169,7 @@ class _Clock:
         self.seconds[name] = time.perf_counter() - start
 
     def inside(self, name: str, share: float) -> None:
-        """Tell that `share`, 0 to 1, of the stage is over, and what is done in it."""
+        """Report that the share `share` (0 to 1) of the stage is done; `name` says what is being done."""
         start, end = self._range
         self._done = max(self._done, start + share * (end - start))
         self._tell(name, self._done)

@@ -1,4 +1,4 @@
-"""Types of arrays by what they hold, of sizes, and of progress, for signatures all over the package."""
+"""Type names for signatures in the whole package: arrays by what they hold, sizes, progress."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ Array = NDArray[Any]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
-# Arrays by name, one for the only input of a model, or the path of an .npz with some.
+# Arrays by name; one array, for the only input of a model; or the path of an .npz file that holds arrays.
 Data = str | os.PathLike[str] | Mapping[str, Array] | Array
-# A size along an axis: a number, the name of a dynamic size (never negative), or None where nothing is known of it.
+# A size along an axis: a number, the name of a dynamic size, or None where it is unknown. Sizes are never negative.
 Dim = int | str | None
 Dims = tuple[Dim, ...]
-# What is called with the name of what is done now, and the share of it that is done, 0 to 1.
+# A function that is called with the name of the current stage and the share of all work that is done, 0 to 1.
 Progress = Callable[[str, float], None]

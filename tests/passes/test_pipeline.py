@@ -120,9 +120,9 @@ def test_properties_tell_what_speaks_against_them() -> None:
     nodes = {node.name: node for node in rewrite.graph.nodes}
     for known in (SORTED, UNAMBIGUOUS, WHOLE, ALL_READ, STORED):
         assert known.problem(rewrite) == "", known.name
-    assert NO_EXCESS.problem(rewrite) == "'t' is its input, or equal to another"
+    assert NO_EXCESS.problem(rewrite) == "selection 't' takes everything, or is equal to another"
     rewrite.graph.nodes = [nodes["b"], nodes["a"], nodes["s"], nodes["t"], nodes["y"]]
-    assert SORTED.problem(rewrite) == "node 'b' reads 's', which is made behind it"
+    assert SORTED.problem(rewrite) == "node 'b' reads 's', which a later node computes"
     nodes["t"].outputs[0].name = "s"
     assert UNAMBIGUOUS.problem(rewrite) == "two values are called 's'"
     nodes["y"].inputs[0] = nodes["a"].outputs[0]
@@ -134,7 +134,7 @@ def test_properties_tell_what_speaks_against_them() -> None:
 def test_constants_that_a_pass_made_are_not_stored_yet() -> None:
     rewrite = begun(MODEL)
     Pipeline((RemoveChannels(lambda now: settled_plan(now.analysis)),)).run(rewrite)
-    assert STORED.problem(rewrite).endswith("is as a pass made it")
+    assert STORED.problem(rewrite).endswith("is not stored as the model stores its weights")
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Channel analysis: which channel is where, which are constant, which are demanded."""
+"""Channel analysis: where each channel is, which channels are constant, and which are demanded."""

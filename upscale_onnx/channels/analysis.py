@@ -36,9 +36,10 @@ assert _rules.__all__, "importing the rules registers them"
 class Analysis:
     """What is known about the channels of a graph.
 
-    steps: the nodes computed at run time, in graph order. maps: channel map by value name, with
-    class ids resolved. live, fixed: per class id, whether it is demanded and whether its order must
-    stay. needed: per step, whether anything needs it. alone: values whose nodes are left alone.
+    steps: the nodes computed at run time, in graph order. maps: channel maps by value name, with
+    class ids resolved. live, kept, fixed: per class id, whether it is demanded, whether it is demanded or padding,
+    and whether its order must stay. needed: per step, whether a result depends on it. alone: values whose nodes are
+    left alone.
     """
 
     steps: tuple[Step, ...]
@@ -56,8 +57,12 @@ class Analysis:
 
 
 def analyse(graph: Graph, shapes: Mapping[str, Shape], alone: frozenset[str] = frozenset()) -> Analysis:
-    """Analyse the main graph. `shapes` are the inferred shapes of its values; nodes that compute one of the values in
-    `alone` are left alone."""
+    """Analyse the main graph. `shapes` are the inferred shapes of its values. Nodes that compute a value in `alone`
+    become barriers.
+
+    Raises:
+        InternalError: a rule fails on a valid node.
+    """
     opset = opset_of(graph, "")
     constants = find_constants(graph, {name: shape.dims for name, shape in shapes.items()}, opset)
     forward = _Forward(graph, shapes, constants, alone)
@@ -67,7 +72,7 @@ def analyse(graph: Graph, shapes: Mapping[str, Shape], alone: frozenset[str] = f
 
 
 class _Forward:
-    """One sweep in graph order, collecting steps; class ids are resolved when it ends."""
+    """One sweep in graph order that collects steps. Class ids are resolved at its end."""
 
     def __init__(self, graph: Graph, shapes: Mapping[str, Shape], constants: Constants, alone: frozenset[str]) -> None:
         self._graph, self._shapes, self._constants, self._alone = graph, shapes, constants, alone
@@ -90,7 +95,7 @@ class _Forward:
         return used
 
     def _open(self, name: str) -> None:
-        """A map without channel axes, for a value from outside."""
+        """Give a graph input a map without channel axes."""
         shape = self._shapes.get(name)
         if shape is None or name in self._constants:
             return
@@ -195,14 +200,16 @@ def _wild(found: ChannelMap | None) -> ChannelMap | None:
 
 
 def _check(op: Op, flow: Flow) -> None:
-    """Guard against a rule and shape inference that disagree."""
+    """Raise `Refused` where the rule and shape inference disagree."""
     for found, dims in zip(flow.outputs, op.out_dims, strict=True):
         if found is not None and 0 in found.shape:
-            raise Refused(Reason.UNSUPPORTED_FORM, "a result without elements")
+            raise Refused(Reason.UNSUPPORTED_FORM, "a result has no elements")
         if found is None or dims is None:
             continue
         fits = found.rank == len(dims) and all(
             size == 1 or not isinstance(dim, int) or dim == size for size, dim in zip(found.shape, dims, strict=True)
         )
         if not fits:
-            raise Refused(Reason.UNSUPPORTED_FORM, f"channels of shape {found.shape} do not fit {dims}")
+            raise Refused(
+                Reason.UNSUPPORTED_FORM, f"a channel map of shape {found.shape} does not fit a value of shape {dims}"
+            )

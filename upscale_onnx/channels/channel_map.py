@@ -1,4 +1,4 @@
-"""The abstract value of a tensor: what class of channel sits where, and which channels are constant.
+"""Channel maps: the class of each channel of a value, and which channels are constant.
 
 A map has one entry per index along the channel axes of a value and size 1 along every other axis, so
 that it broadcasts against the value: a Conv output `(N, C, H, W)` has a map of shape `(1, C, 1, 1)`;
@@ -14,12 +14,12 @@ import numpy as np
 
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
-# The lattice of a channel's content, in one float: a finite number is that constant, NaN is "varies
-# with the input", infinity is "may be NaN or infinite at run time", which nothing may be assumed of.
+# The content of a channel is one float: a finite number is that constant, NaN is "varies with the
+# input", infinity is "may be NaN or infinite at run time", about which nothing may be assumed.
 VARYING = float("nan")
 WILD = float("inf")
-# A kind of `WILD` that a Softmax over the last axis makes finite: minus infinity in places, but in no
-# whole row (an attention mask has been added). Whoever does not know better sees `WILD`.
+# A kind of `WILD` that a Softmax over the last axis makes finite: some entries are minus infinity, but no
+# whole row is (an attention mask has been added). All other rules take it as `WILD`.
 MASKED = float("-inf")
 
 
@@ -46,11 +46,11 @@ class ChannelMap:
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """Channel axes: those along which the map has more than one entry."""
+        """The channel axes: those along which the map has more than one entry."""
         return tuple(axis for axis, size in enumerate(self.labels.shape) if size > 1)
 
     def along(self, axis: int, size: int) -> tuple[IntArray, FloatArray]:
-        """Labels and states of the `size` indices of `axis`, as vectors; the map has no other channel axis."""
+        """Labels and states of the `size` indices of `axis`, as vectors. The map must have no other channel axis."""
         return np.broadcast_to(self.labels.ravel(), (size,)), np.broadcast_to(self.state.ravel(), (size,))
 
     def with_state(self, state: FloatArray) -> ChannelMap:
@@ -58,7 +58,7 @@ class ChannelMap:
         return ChannelMap(self.labels, state)
 
     def resolved(self, roots: IntArray) -> ChannelMap:
-        """This map with the roots of its classes."""
+        """This map with each class id replaced by its root in `roots`."""
         return ChannelMap(roots[self.labels], self.state)
 
 
@@ -85,9 +85,9 @@ def is_wild(state: FloatArray) -> BoolArray:
 
 
 def collapse(labels: IntArray, state: FloatArray, keep: Sequence[int] = ()) -> ChannelMap:
-    """The same map with size 1 along every axis (but `keep`) along which the labels do not change.
+    """The map with size 1 along every axis along which the labels do not change, except the axes `keep`.
 
-    Contents that differ along such an axis become `VARYING` (or `WILD` where one of them is).
+    Contents that differ along such an axis become `VARYING`, or `WILD` where one of them is wild.
     """
     for axis in range(labels.ndim):
         if labels.shape[axis] <= 1 or axis in keep:

@@ -8,7 +8,7 @@ from upscale_onnx.types import IntArray
 
 
 class Classes:
-    """Disjoint sets of channel classes. Ids are handed out in order; a set's root is its least id."""
+    """Disjoint sets of class ids. New ids are consecutive; the root of a set is its least id."""
 
     def __init__(self) -> None:
         self._parent: IntArray = np.arange(1024, dtype=np.int64)
@@ -18,7 +18,7 @@ class Classes:
         return self._size
 
     def fresh(self, count: int) -> IntArray:
-        """`count` new classes, each alone in its set."""
+        """The ids of `count` new classes, each in a set of its own."""
         start, self._size = self._size, self._size + count
         if self._size > self._parent.size:
             grown = np.arange(max(self._size, 2 * self._parent.size), dtype=np.int64)
@@ -37,7 +37,7 @@ class Classes:
             root = above
 
     def unite(self, left: IntArray, right: IntArray) -> None:
-        """Merge the sets of labels that stand at the same position (shapes broadcast)."""
+        """Merge the sets of labels at the same position (shapes broadcast)."""
         a, b = (x.ravel() for x in np.broadcast_arrays(left, right))
         while True:
             a, b = self.find(a), self.find(b)
@@ -45,9 +45,9 @@ class Classes:
             if not differ.any():
                 return
             low, high = np.minimum(a, b)[differ], np.maximum(a, b)[differ]
-            # Several lows may compete for one high; the least wins and the next round joins the rest.
+            # One high may meet several lows: it takes the least, and the next round merges the others.
             np.minimum.at(self._parent, high, low)
 
     def roots(self) -> IntArray:
-        """The root of every class id handed out so far."""
+        """The root of every class id, `(classes,)`."""
         return self.find(np.arange(self._size, dtype=np.int64))

@@ -16,7 +16,7 @@ from upscale_onnx.model.known import KINDS, Constants, constant_value
 from upscale_onnx.model.protos import stored_bytes
 from upscale_onnx.types import Array, Dims
 
-# Weights of more bytes stay encoded, or an analysis would need the memory of a second model.
+# Weights of more bytes stay encoded; otherwise an analysis would need the memory of a second model.
 _LARGEST_HELD = 1 << 16
 
 
@@ -47,7 +47,7 @@ def _add_weight(found: Constants, tensor: Constant) -> None:
 
 
 def _is_numeric(tensor: Constant) -> bool:
-    """Whether the values of a constant can be known: sparse ones, and those of rare types, are not looked at."""
+    """Whether the values of a constant can be read: those of sparse tensors and of rare types are not."""
     return not is_sparse(tensor) and isinstance(tensor.dtype, np.dtype | type) and np.dtype(tensor.dtype).kind in KINDS
 
 

@@ -1,7 +1,7 @@
-"""Backward demand: which classes anyone reads, and which nodes anyone needs.
+"""Backward demand: which classes are demanded, and which nodes are needed.
 
-A class lives if a live result reads it by a non-zero weight. Demands run against the graph's order, and
-ties carry them forward again (an Add makes its other operand live), so sweeps repeat until nothing
+A class is live if a live result reads it by a non-zero weight. Demand runs against the graph's order, and
+ties carry it forward again (an Add makes its other operand live). So sweeps repeat until nothing
 grows; two or three are usual.
 """
 
@@ -58,8 +58,8 @@ def _sweep(
 
 
 def _keep_one(steps: Sequence[Step], needed: Sequence[bool], kept: BoolArray) -> bool:
-    """A node cannot run on a value that is gone: one channel of every input stays. Returns whether any was
-    gone; asked last, when it is known that nobody else keeps one."""
+    """Keep one channel of every input that has lost all, since a node cannot run without it. Returns whether there
+    was such an input. This runs last, when no other demand can keep a channel."""
     grown = False
     for step, used in zip(steps, needed, strict=True):
         if not used or step.flow.droppable:
@@ -93,7 +93,7 @@ def _apply(item: Read, live: BoolArray, kept: BoolArray) -> None:
 
 
 def _read_positions(item: Read, rows: BoolArray | None) -> BoolArray | None:
-    """Positions read by the live rows and not foldable; None for all."""
+    """Which positions, `(n_in,)` bool, live rows read that are not foldable; None: all. `rows` None: all rows live."""
     hit: BoolArray | None = None
     if item.pattern is not None:
         pattern = item.pattern if rows is None or rows.all() else item.pattern[rows]
@@ -104,7 +104,7 @@ def _read_positions(item: Read, rows: BoolArray | None) -> BoolArray | None:
 
 
 def demanded_positions(item: Read, live: BoolArray) -> IntArray:
-    """Positions along the read axis that live results read, ascending."""
+    """The positions along the read axis that live results read, ascending."""
     rows = None if item.targets is None else live[item.targets]
     if rows is not None and not rows.any():
         return np.zeros(0, np.int64)

@@ -1,7 +1,7 @@
-"""What an operator computes on constants.
+"""Evaluation of an operator on constants.
 
-Contents of channels are never computed by formulas of our own: the reference evaluator knows every
-operator, its attributes and its opset's meaning.
+Contents of channels are never computed by formulas of our own: onnx's reference evaluator knows every
+operator, its attributes and its meaning at each opset.
 """
 
 from __future__ import annotations

@@ -16,32 +16,32 @@ Emissions = tuple[IntArray | None, ...]
 
 
 class Role(Enum):
-    """What a node is to the channels that pass through it. Its reads and ties say what that means for each of them."""
+    """What a node does to the channels that pass through it. Its reads and ties say this for each channel."""
 
     CONTRACTION = auto()
-    """Sums products: of channels and a weight, or of two activations."""
+    """Sums products, of channels and a weight or of two activations."""
     POINTWISE = auto()
-    """Makes each element of those at the same place, operands broadcast, and knows no other."""
+    """Computes each element from the elements of its operands at the same place, after broadcasting."""
     POOLING = auto()
-    """Makes each element of neighbours in its channel."""
+    """Computes each element from its neighbours in the same channel."""
     SELECTION = auto()
-    """Hands on what lies at some places of one axis."""
+    """Returns some indices along one axis."""
     JOIN = auto()
-    """Puts operands behind one another."""
+    """Concatenates its operands."""
     CARRIER = auto()
-    """Anything else that a rule looks through."""
+    """Any other node that a rule looks through."""
     BARRIER = auto()
-    """Nothing looks through it."""
+    """A node that no rule looks through."""
 
 
 @dataclass(frozen=True)
 class Read:
     """Channels that a node reads by weights, or as a whole.
 
-    input: index of the input read. axis: its axis along which the positions lie, None where no
-    selection can be put there. sources: `(n_in,)` classes at those positions. targets: `(n_out,)`
-    classes of what is computed from them; None is always live. pattern: `(n_out, n_in)` bool, which
-    target reads which position; None is all of them. foldable: `(n_in,)` bool, positions whose
+    input: index of the input read. axis: the input's axis along which the positions lie, None where no
+    selection can be put in front. sources: `(n_in,)`, the classes at those positions. targets: `(n_out,)`,
+    the classes computed from them; None: the result is always live. pattern: `(n_out, n_in)` bool, which
+    target reads which position; None: every target reads all. foldable: `(n_in,)` bool, the positions whose
     constant content can move into the bias.
     """
 
@@ -53,7 +53,7 @@ class Read:
     foldable: BoolArray | None = None
 
     def resolved(self, roots: IntArray) -> Read:
-        """This read with the roots of its classes."""
+        """This read with each class id replaced by its root."""
         return replace(self, sources=roots[self.sources], targets=None if self.targets is None else roots[self.targets])
 
 
@@ -61,8 +61,8 @@ class Read:
 class Even:
     """Grids of classes that must stay rectangular together.
 
-    Each part is a grid `(rows, …)`: rows still in use keep equally many entries at every axis, and a
-    row is in use in one part if and only if it is in use in all.
+    Each part is a grid `(rows, …)`. All rows in use keep the same number of entries along every axis. A
+    row is in use in one part if and only if it is in use in all parts.
     """
 
     parts: tuple[IntArray, ...]
@@ -73,11 +73,11 @@ class Flow:
     """How channels pass through a node.
 
     outputs: the map of each output, None for unknown rank. ties: pairs of label arrays whose classes
-    are one. reads: what is consumed. fixed: classes whose order must stay as it is. creates: whether
-    the node's weights create the output's channels (a producer). fragile: classes that must not be there as
-    mere padding, since this node may turn their zeros into NaN or infinity. droppable: whether the node does
-    without an input of which no channel is left. picks: per output the positions that it takes along the only
-    channel axis of the first input, where that is all the node does.
+    become one. reads: the channels that are consumed. evens: grids that must stay rectangular. fixed: classes whose
+    order must stay as it is. creates: whether the node's weights create the output's channels (a producer). fragile:
+    classes that must not be mere padding, since this node may turn their zeros into NaN or infinity. droppable:
+    whether the node can run without an input of which no channel is left. picks: per output, the positions that it
+    takes along the only channel axis of the first input; None where the node does anything else.
     """
 
     outputs: tuple[ChannelMap | None, ...]
@@ -93,11 +93,12 @@ class Flow:
 
     @property
     def dense(self) -> Read | None:
-        """What a weight makes new channels of, where each of them may read any; None for a node in groups."""
+        """The read by which a weight creates channels, where each may read every input channel; None for other nodes
+        and for several groups."""
         return self.reads[0] if self.creates and len(self.reads) == 1 else None
 
     def resolved(self, roots: IntArray) -> Flow:
-        """This flow with the roots of its classes, which ties have made one."""
+        """This flow with each class id replaced by its root, and without ties, which are done."""
         return replace(
             self,
             outputs=tuple(None if found is None else found.resolved(roots) for found in self.outputs),
@@ -113,7 +114,7 @@ class Flow:
 class NewNode:
     """A node to put in place of another, between the same values.
 
-    inputs: indices of the replaced node's inputs, or constants. output: index of its output.
+    inputs: indices of the replaced node's inputs, or constants. output: index of the replaced node's output.
     """
 
     op_type: str
@@ -127,7 +128,7 @@ class Resize:
     """How a node changes when its inputs hold other channels.
 
     outputs: the emission of each output. constants: new constant inputs by index. attrs: changed
-    attributes. drop: indices of inputs to disconnect. alias: the node is the identity of this input.
+    attributes. drop: indices of inputs to disconnect. alias: the input that the node returns unchanged.
     replace: nodes to put in its place.
     """
 
@@ -140,7 +141,7 @@ class Resize:
 
 
 class Fresh(Protocol):
-    """Hands out new channel classes."""
+    """A function that returns the ids of new channel classes."""
 
     def __call__(self, count: int) -> IntArray: ...
 
@@ -149,20 +150,20 @@ class Chooser(Protocol):
     """What the plan decided about a vector of classes."""
 
     def positions(self, labels: IntArray) -> IntArray:
-        """Positions to emit, in the order to emit them."""
+        """The positions to emit, in the order in which they are emitted."""
         ...
 
     def free(self, labels: IntArray) -> bool:
-        """Whether the order of these classes is open, so that a selection may keep its input's."""
+        """Whether the order of these classes is free, so that a selection may keep the order of its input."""
         ...
 
     def live(self, labels: IntArray) -> BoolArray:
-        """Which of the classes are demanded by anyone (others are padding)."""
+        """Which of the classes are demanded; others are padding."""
         ...
 
 
 class Misaligned(Exception):
-    """Operands of a node ask for channels in different orders; `labels` are to keep their order."""
+    """Operands of a node emit channels in different orders. The classes `labels` must keep their original order."""
 
     def __init__(self, *labels: IntArray) -> None:
         super().__init__("operands do not line up")
@@ -171,18 +172,18 @@ class Misaligned(Exception):
 
 
 class Rule(Protocol):
-    """How one operator moves channels. Pure: both methods return data and edit nothing.
+    """How one operator moves channels. Both methods return data and edit nothing.
 
-    data_inputs: how many leading inputs hold channels; what comes behind them (shapes, bounds) is
-    read whole where it is computed at run time. None: all of them.
+    data_inputs: the number of leading inputs that hold channels; None: all. Inputs behind them (shapes, bounds) are
+    read whole where they are computed at run time.
     """
 
     data_inputs: int | None
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        """How channels flow. Raises `Refused` where this form of the operator is a barrier."""
+        """How channels flow through the node. Raises `Refused` where this form of the operator is a barrier."""
         ...
 
     def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
-        """How the node changes when its inputs emit `emissions`. Raises `Misaligned`."""
+        """How the node changes when its inputs hold `emissions`. Raises `Misaligned` where their orders differ."""
         ...

@@ -1,8 +1,8 @@
 """Positions within a channel map: how a narrowed or reordered value relates to the original one.
 
-An *emission* says what a value holds after a rewrite: an integer array with the rank of the value,
-the new sizes along its channel axes and 1 elsewhere; each entry is the flat position, in the
-original map, of the channel that now sits there.
+An *emission* says what a value holds after a rewrite. It is an integer array with the rank of the value,
+the new sizes along its channel axes and 1 elsewhere. Each entry is the flat position, in the original map,
+of the channel that is there now.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def is_full(emission: IntArray, shape: Sequence[int]) -> bool:
 
 def coordinates(emission: IntArray, shape: Sequence[int]) -> tuple[IntArray, ...]:
     """The original index along each axis, per entry of the emission."""
-    # Of an array of several axes numpy's own comes out wrong from the 8192nd entry on (seen in 2.4), of a vector right.
+    # For an array of several axes, numpy's result is wrong from the 8192nd entry on (seen in 2.4); for a vector not.
     found = np.unravel_index(emission.ravel(), tuple(shape))
     return tuple(np.asarray(c, np.int64).reshape(emission.shape) for c in found)
 
 
 def axis_positions(emission: IntArray, shape: Sequence[int], axis: int) -> IntArray:
-    """Original indices along `axis`, a vector; they must be the same wherever the other axes stand.
+    """The original indices along `axis`, as a vector; they must be the same at all indices of the other axes.
 
     Raises:
         ValueError: the emission is not a product along this axis.
@@ -45,9 +45,9 @@ def axis_positions(emission: IntArray, shape: Sequence[int], axis: int) -> IntAr
 
 
 def take(array: Array, emission: IntArray, shape: Sequence[int]) -> Array:
-    """The entries of `array` (broadcastable to a value with a map of `shape`) that the emission keeps.
+    """The entries of `array` that the emission keeps. `array` must broadcast to a value with a map of `shape`.
 
-    Axes along which `array` has size 1 stay so where all channel axes have size 1 there.
+    Where `array` has size 1 along all channel axes, it is returned as it is.
     """
     rank = len(shape)
     aligned = array.reshape((1,) * (rank - array.ndim) + array.shape)
@@ -73,7 +73,7 @@ def take(array: Array, emission: IntArray, shape: Sequence[int]) -> Array:
 
 
 def _common_row(emission: IntArray, shape: Sequence[int], axis: int) -> IntArray | None:
-    """Indices along `axis` where they are the same in every row."""
+    """The indices along `axis` if they are the same in every row, else None."""
     try:
         return axis_positions(emission, shape, axis)
     except ValueError:
@@ -94,7 +94,7 @@ def rows_along(labels: IntArray, axis: int) -> IntArray:
 
 
 def locate(wanted: IntArray, emission: IntArray) -> IntArray:
-    """Where each wanted position sits in the flattened emission; -1 where it is not there."""
+    """The index of each wanted position in the flattened emission; -1 where it is not there."""
     flat = emission.ravel()
     if flat.size == 0:
         return np.full(wanted.shape, -1, np.int64)
@@ -106,7 +106,7 @@ def locate(wanted: IntArray, emission: IntArray) -> IntArray:
 
 
 def rectangle(where: Sequence[IntArray], sizes: Sequence[int]) -> tuple[int, ...] | None:
-    """The shape in which elements with these row-major coordinates are a full grid; None if in none."""
+    """The shape of the full grid that elements with these row-major coordinates form; None where they form none."""
     total = where[0].size if where else 1
     if total == 0:
         return (0,) * len(where)
@@ -123,7 +123,7 @@ def rectangle(where: Sequence[IntArray], sizes: Sequence[int]) -> tuple[int, ...
         blocks = count
     if blocks != total or int(np.prod(shape)) != total:
         return None
-    # Every block must start at the same stride, else rows have different lengths.
+    # Every block must start at the same stride; otherwise rows have different lengths.
     for axis, coordinate in enumerate(where):
         grid = coordinate.reshape(*shape[: axis + 1], -1)
         if (grid != grid[..., :1]).any():
@@ -132,8 +132,8 @@ def rectangle(where: Sequence[IntArray], sizes: Sequence[int]) -> tuple[int, ...
 
 
 def even_out(kept: BoolArray) -> BoolArray:
-    """The smallest simple superset of `kept` that is rectangular: every row still in use has as many
-    entries as any other, at every axis. Rows without an entry are left empty where that stays even.
+    """A small superset of `kept` that is rectangular: all rows in use have the same number of entries, along
+    every axis. Rows without an entry stay empty where the grid can stay even so.
     """
     kept = kept.copy()
     if kept.ndim == 0 or not kept.any():
@@ -156,7 +156,7 @@ def even_out(kept: BoolArray) -> BoolArray:
 
 
 def _revived(kept: BoolArray, axis: int, width: int, size: int) -> BoolArray:
-    """A pattern for a block brought back from nothing: that of a block in use."""
+    """The entries to keep in a block that had none: those of a block in use."""
     blocks = kept.reshape(-1, size)
     pattern: BoolArray = blocks[int(np.argmax(blocks.sum(-1) == width))]
     return pattern

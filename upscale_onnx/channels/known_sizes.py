@@ -1,4 +1,4 @@
-"""Computations of sizes that come out the same whatever becomes of the channels: nothing reads channels by them."""
+"""Computations of sizes that do not depend on the channels kept, so that they read no channel."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from upscale_onnx.model.known import Constants
 
 
 class KnownSizes:
-    """What of the sizes in a graph needs no run."""
+    """Finds which size computations of a graph need no run."""
 
     def __init__(self, graph: Graph, constants: Constants) -> None:
         self._constants = constants
@@ -22,12 +22,13 @@ class KnownSizes:
         self._known = self._known_nodes(graph)
 
     def is_run(self, node: Node) -> bool:
-        """Whether a known size is still computed in a run, as an output is: of values that must not shrink then."""
+        """Whether a known size is nevertheless computed in a run (a graph output, say). Its input must not shrink."""
         derived = any(tensor.name in self._constants.from_shape for tensor in node.outputs)
         return derived and id(node) not in self._known
 
     def reads_no_channel(self, node: Node, found: ChannelMap | None) -> bool:
-        """Whether only sizes beside the channel axes are taken from a Shape node, of a value with the map `found`."""
+        """Whether readers of a Shape node use only sizes of axes that are no channel axes. `found` is the map of the
+        node's input."""
         if found is None or node.outputs[0].name in self._outputs:
             return False
         end = node.attrs.get("end")
@@ -35,7 +36,7 @@ class KnownSizes:
         return all(self._beside(reader, axes, found.axes) for reader in node.outputs[0].outputs)
 
     def _beside(self, reader: Node, axes: range, channels: tuple[int, ...]) -> bool:
-        """Whether `reader` picks sizes of `axes`, none of which is one of `channels`, or returns what is known."""
+        """Whether `reader` needs no run, or picks sizes of `axes` that are not in `channels`."""
         if id(reader) in self._known:
             return True
         index = self._constants.array(reader.inputs[1].name) if reader.op == "Gather" else None
@@ -44,9 +45,9 @@ class KnownSizes:
         return all(axes[int(i)] not in channels for i in index.ravel())
 
     def _known_nodes(self, graph: Graph) -> set[int]:
-        """The nodes, by id, whose results nobody needs a run for: their readers read the constants that are known.
-        Readers come behind in graph order, so one sweep back finds all."""
-        # Names by which more than the inputs of nodes refer to a value: what subgraphs read from outside, too.
+        """The ids of nodes that need no run: their results are known, and so are the results of all nodes that use
+        these. Readers come later in graph order, so one backward sweep finds all."""
+        # Values that are read otherwise than as inputs of nodes: graph outputs, and values that subgraphs capture.
         exposed = self._outputs | {name for node in graph.nodes for name in node_inputs(node)[len(node.inputs) :]}
         found: set[int] = set()
         for node in reversed(graph.nodes):
@@ -60,7 +61,7 @@ class KnownSizes:
 
 
 class _ShapeOf:
-    """Shape of a value, where only sizes beside its channels are used: it reads no channel."""
+    """The rule of a Shape node of which only sizes of other axes than channel axes are used: it reads no channel."""
 
     data_inputs: int | None = 1
 

@@ -1,4 +1,4 @@
-"""Whose fault it is where a rule fails on a node: the node's, if onnx finds that it contradicts its operator."""
+"""Finding whether a rule failed because the node is malformed: onnx says whether it contradicts its operator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from upscale_onnx.model.known import Constants
 
 
 def fault_of(node: Node, graph: Graph, shapes: Mapping[str, Shape], constants: Constants) -> str | None:
-    """What is wrong with `node`, None where nothing is found."""
+    """What is wrong with `node`; None where onnx finds nothing."""
     known = {tensor.name: constants.array(tensor.name) for tensor in node.inputs}
     values = {name: value for name, value in known.items() if value is not None}
     return contradiction(node_proto(node), graph.import_domains or (), shapes, values)

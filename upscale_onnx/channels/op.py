@@ -19,12 +19,12 @@ from upscale_onnx.types import Array, Dims
 class Op:
     """One node as the rules see it.
 
-    constants: per input the constant array, None where it is computed at run time or absent.
-    present: per input whether it is connected.
+    constants: per input, the constant array; None where it is computed at run time or absent.
+    present: per input, whether it is connected.
     in_dims, out_dims: dimensions per input and output (int, symbol or None); None for unknown rank.
-    shape_values: per input the entries of an integer vector known in part (a computed shape).
-    dtypes: per input the ONNX element type, 0 where unknown.
-    used: per output whether anything reads it.
+    shape_values: per input, the entries of a short integer vector (a shape, say), None for entries that are not known.
+    dtypes: per input, the ONNX element type, 0 where unknown.
+    used: per output, whether it is read.
     """
 
     op_type: str
@@ -50,7 +50,7 @@ class Op:
 
     @property
     def weight(self) -> tuple[Array, WeightLayout] | None:
-        """The constant weight of a contraction, and how it lies; None where there is none."""
+        """The constant weight of a contraction, and the layout of its axes; None where there is none."""
         operand = 1 if self.constant(1) is not None else 0
         array = self.constant(operand)
         layout = None if array is None else weight_layout(self.op_type, self.attrs, array.ndim, operand)
@@ -71,11 +71,11 @@ class Op:
         return None if dims is None else len(dims)
 
     def axis(self, name: str, default: int, rank: int) -> int:
-        """The attribute `name` as a non-negative axis, the rank itself where it says so.
+        """The attribute `name` as a non-negative axis, from 0 to `rank` itself (the end).
 
         Raises: Refused where there is no such axis.
         """
         value = int(self.attrs.get(name, default))
         if not -rank <= value <= rank:
-            raise Refused(Reason.UNSUPPORTED_FORM, f"{name} is {value}, of {rank} axes")
+            raise Refused(Reason.UNSUPPORTED_FORM, f"attribute {name} is {value}, but there are {rank} axes")
         return value + rank if value < 0 else value

@@ -1,4 +1,4 @@
-"""The table of rules: which rule speaks for an operator at an opset."""
+"""The table of rules: which rule applies to an operator at an opset."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ _RULES: dict[tuple[str, str], list[tuple[int, int, Rule]]] = {}
 
 
 def register(rule: Rule, *op_types: str, domain: str = "", since: int = 1, until: int = _NEWEST) -> None:
-    """Let `rule` speak for these operators from opset `since` up to, but not including, `until`.
+    """Register `rule` for these operators, from opset `since` up to, but not including, `until`.
 
     Raises:
-        ValueError: a rule already speaks for one of them in that interval.
+        ValueError: a rule is already registered for one of them in that interval.
     """
     for op_type in op_types:
         entries = _RULES.setdefault((domain, op_type), [])
@@ -22,7 +22,7 @@ def register(rule: Rule, *op_types: str, domain: str = "", since: int = 1, until
 
 
 def rule_for(domain: str, op_type: str, opset: int) -> Rule | None:
-    """The rule for an operator, None where there is none."""
+    """The rule for an operator at `opset`; None where there is none."""
     for since, until, rule in _RULES.get(("" if domain == "ai.onnx" else domain, op_type), ()):
         if since <= opset < until:
             return rule

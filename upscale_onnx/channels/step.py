@@ -13,9 +13,9 @@ from upscale_onnx.types import IntArray
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A node, its view, the rule that spoke for it, and how channels flow through it.
+    """A node, its read-only view, the rule that applies to it, and how channels flow through it.
 
-    inputs, outputs: names ("" where absent); inputs include what subgraphs capture. maps: the channel
+    inputs, outputs: names ("" where absent); inputs include the values that subgraphs capture. maps: the channel
     map of each input, None for constants and unknown ranks.
     """
 
@@ -29,10 +29,10 @@ class Step:
 
     @property
     def barrier(self) -> bool:
-        """Whether no rule looks through it."""
+        """Whether no rule looks through the node."""
         return self.flow.role is Role.BARRIER
 
     def resolved(self, roots: IntArray) -> Step:
-        """This step with the roots of its classes."""
+        """This step with each class id replaced by its root."""
         maps = tuple(None if found is None else found.resolved(roots) for found in self.maps)
         return replace(self, maps=maps, flow=self.flow.resolved(roots))

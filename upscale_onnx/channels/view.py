@@ -1,4 +1,4 @@
-"""Graph nodes as the rules see them."""
+"""Making the view of a graph node that rules read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from upscale_onnx.types import Array, Dims
 
 
 def opset_of(graph: Graph, domain: str | None) -> int:
-    """The version of `domain` that the graph imports; the default domain's where it is not listed."""
+    """The version of `domain` that the graph imports; that of the default domain where `domain` is not listed."""
     wanted = "" if domain in (None, "ai.onnx") else domain
     for entry in graph.import_domains or ():
         if ("" if entry.domain == "ai.onnx" else entry.domain) == wanted:
@@ -21,7 +21,7 @@ def opset_of(graph: Graph, domain: str | None) -> int:
 
 
 def node_inputs(node: Node) -> list[str]:
-    """Names of what a node reads: its inputs ("" where absent) and what its subgraphs capture."""
+    """The names of the values that a node reads: its inputs ("" where absent), and those that its subgraphs capture."""
     names = [tensor.name for tensor in node.inputs]
     for value in node.attrs.values():
         if isinstance(value, Graph):
@@ -38,7 +38,7 @@ def _captured(graph: Graph) -> Iterator[str]:
 
 
 class _Inputs(Sequence[Array | None]):
-    """The constants among the inputs of a node, each fetched when it is looked at."""
+    """The constants among the inputs of a node, each decoded when it is read."""
 
     def __init__(self, names: Sequence[str], constants: Constants) -> None:
         self._names = tuple(name if name and name in constants else None for name in names)
@@ -60,7 +60,7 @@ def view(
     opset: int,
     used: tuple[bool, ...],
 ) -> Op:
-    """The node as data. `names` are its inputs, `used` tells which outputs anything reads."""
+    """The view of `node`. `names` are its inputs; `used` says per output whether it is read."""
     return Op(
         op_type=node.op,
         opset=opset,
@@ -84,7 +84,7 @@ def _dims(name: str, constants: Constants, shapes: Mapping[str, Shape]) -> Dims 
 
 
 def _entries(name: str, constants: Constants, shapes: Mapping[str, Shape]) -> Dims | None:
-    # Only short vectors can be shapes; a weight is not worth turning into integers.
+    # Only short vectors can be shapes; a weight is never converted to integers.
     dims = _dims(name, constants, shapes) if name else None
     if dims is None or len(dims) > 1 or (dims and (not isinstance(dims[0], int) or dims[0] > 64)):
         return None

@@ -1,7 +1,7 @@
 """What operators cost on a target: the interface that planners use, and the analytic presets.
 
-Presets are figures of one core; their ratios matter more than their size. Measured tables give the same
-interface with times of the machine at hand.
+Presets are figures of one core; their ratios matter more than their size. Measured tables offer the same
+interface with times of this machine.
 """
 
 from __future__ import annotations
@@ -36,16 +36,17 @@ class Costs(Protocol):
     def align(self) -> int: ...
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
-        """One Conv, ConvTranspose, Gemm or MatMul with these channel counts in place of its own."""
+        """The time of a Conv, ConvTranspose, Gemm or MatMul with these channel counts in place of its own."""
         ...
 
     def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool, itemsize: int = FLOAT_BYTES) -> float:
-        """A Slice (`contiguous`) or Gather of `picked` channels of a value of `dims`, with the layout
-        changes that it brings about. `itemsize`: bytes an element."""
+        """The time of a Slice (`contiguous`) or Gather of `picked` channels of a value of `dims`, with the layout
+        changes that it causes. `itemsize`: bytes per element."""
         ...
 
     def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = FLOAT_BYTES) -> float:
-        """A Concat along the channel axis into `joined` channels of a value of `dims`, in the layout that it has."""
+        """The time of a Concat along the channel axis into `joined` channels of a value of `dims`, which keeps its
+        layout."""
         ...
 
 
@@ -53,10 +54,10 @@ class Costs(Protocol):
 class PresetCosts:
     """An analytic model.
 
-    align: channels per block of the kernels. macs_per_ms: multiply-accumulates of a contraction.
-    bytes_per_ms: what one copy moves. layouts: how often a selection's bytes move in all (the copy, and
-    the way out of a blocked layout and back). launch_ms: what starting one kernel costs.
-    free_slices: whether a contiguous selection of channels is a view. batch: what a dynamic first axis counts as.
+    align: channels per block of the kernels. macs_per_ms: multiply-accumulates of a contraction per millisecond.
+    bytes_per_ms: bytes that a copy moves per millisecond. layouts: how many times a selection's bytes are moved in all
+    (the copy, and the change out of the blocked layout and back). launch_ms: the time to start one kernel.
+    free_slices: whether a contiguous selection of channels is a view. batch: the size assumed for a dynamic first axis.
     """
 
     align: int = 16
@@ -68,27 +69,27 @@ class PresetCosts:
     batch: int = 1
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
-        """Arithmetic of whole blocks, or the weight's own bytes where there are few positions."""
+        """The time to compute whole blocks, or to read the weight where that takes longer (few positions)."""
         found, out = op.weight, op.out_dims[0] if op.out_dims else None
         if found is None or out is None:
             return 0.0
         weight, layout = found
         window = math.prod(weight.shape[2:]) if op.op_type in CONVOLUTIONS else 1
-        # Groups are removed whole or thinned evenly, and seldom thinned much: they count with their own width.
+        # Groups are removed whole or thinned evenly, and seldom by much: each counts with its original width.
         read = layout.per_group(weight.shape)[0] if layout.group > 1 else self._block(channels_in)
         pairs = self._block(channels_out) * read
         positions = elements_of(out, self.batch) / size_of(out[layout.made_axis])
         return self.launch_ms + float(pairs * window * max(positions, 16.0)) / self.macs_per_ms
 
     def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool, itemsize: int = FLOAT_BYTES) -> float:
-        """Bytes picked, moved once per layout change and once for the copy."""
+        """The time to move the picked bytes once per layout change and once for the copy."""
         if contiguous and self.free_slices:
             return 0.0
         moved = float(itemsize) * picked * elements_of(dims, self.batch) / size_of(dims[axis])
         return self.launch_ms + self.layouts * moved / self.bytes_per_ms
 
     def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = FLOAT_BYTES) -> float:
-        """Bytes joined, moved once."""
+        """The time to move the joined bytes once."""
         moved = itemsize * joined * elements_of(dims, self.batch) / size_of(dims[axis])
         return self.launch_ms + moved / self.bytes_per_ms
 
@@ -97,11 +98,11 @@ class PresetCosts:
 
 
 def own_counts(op: Op) -> tuple[int, int] | None:
-    """Channels that a contraction reads and creates as it stands; None where it has no constant weight."""
+    """The channel counts (in, out) of a contraction as it is; None where it has no constant weight."""
     found = op.weight
     return None if found is None else found[1].counts(found[0].shape)
 
 
 def itemsize(dtype: int) -> int:
-    """Bytes an element of an `onnx.TensorProto` data type; those of a float32 where it is none of the usual ones."""
+    """Bytes per element of an `onnx.TensorProto` data type; those of float32 where the type is not a usual one."""
     return _BYTES.get(dtype, FLOAT_BYTES)

@@ -1,4 +1,4 @@
-"""Times between measured ones: a form that the arithmetic suggests, corrected by what was measured near by."""
+"""Interpolation of measured times: a fitted form, corrected by the measurements near the size asked for."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Form = Callable[[FloatArray], FloatArray]
 class Interpolation:
     """Times over sizes, exact at the measured ones.
 
-    sizes: `(points, axes)`, positive. ms: `(points,)`, positive. prior: the time that an analytic model gives for
-    sizes `(points, axes)`; it stands in where there are too few points to fit one.
+    sizes: `(points, axes)`, positive. ms: `(points,)`, positive. prior: the milliseconds that an analytic model gives
+    for sizes `(points, axes)`; it is used where there are too few points to fit a form.
     """
 
     def __init__(self, sizes: Sequence[Sequence[float]], ms: Sequence[float], prior: Form) -> None:
@@ -30,7 +30,7 @@ class Interpolation:
         self._ratios = np.log(times / self._form(self._sizes))
 
     def __call__(self, *sizes: float) -> float:
-        """The time at `sizes`, one per axis."""
+        """The time in milliseconds at `sizes`, one per axis."""
         at = np.asarray([sizes], np.float64)
         return float(self._form(at)[0] * np.exp(self._correction(at[0])))
 
@@ -44,7 +44,7 @@ class Interpolation:
 
 
 def _fitted(sizes: FloatArray, ms: FloatArray) -> Form | None:
-    """A form that is linear in every axis, with non-negative terms, of least relative error."""
+    """The form of least relative error that is linear in every axis, with non-negative terms."""
     columns = _terms(sizes)
     if len(ms) <= columns.shape[1]:
         return None

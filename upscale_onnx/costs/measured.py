@@ -1,4 +1,4 @@
-"""Costs from measured tables, in the form that planners ask for them."""
+"""Costs from measured tables, with the interface that planners use."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from upscale_onnx.types import Dims
 
 @dataclass(frozen=True)
 class MeasuredCosts:
-    """Times of the machine at hand; where a shape was not measured, the preset's scaled to agree with those that were.
+    """Times measured on this machine. For a shape that was not measured, the preset's time, scaled to agree with the
+    measured ones.
 
-    batch: what a dynamic first axis counts as.
+    batch: the size assumed for a dynamic first axis.
     """
 
     tables: Tables
@@ -33,7 +34,7 @@ class MeasuredCosts:
         return self.tables.target.block()
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
-        """One contraction with these channel counts, in the layout that the runtime would choose for them."""
+        """The time of one contraction with these channel counts, in the layout that the runtime would choose."""
         if channels_in <= 0 or channels_out <= 0:
             return 0.0
         workload = op_workload(op, channels_in, channels_out, self.tables, self.batch)
@@ -42,8 +43,8 @@ class MeasuredCosts:
         return self.tables.contraction_ms(workload, channels_in, channels_out) + self.tables.node_ms
 
     def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool, itemsize: int = FLOAT_BYTES) -> float:
-        """A selection of `picked` channels of a value of `dims`; in the blocked layout with the way out of it for the
-        whole value and back into it for what was picked."""
+        """The time of a selection of `picked` channels of a value of `dims`. From the blocked layout, this includes
+        reordering the whole value out of it and the picked channels back into it."""
         target = self.tables.target
         if contiguous and target.preset.free_slices:
             return 0.0
@@ -59,7 +60,7 @@ class MeasuredCosts:
         return sum(self.tables.move_ms(kernel_key(op, sizes, {}), moved) + self.tables.node_ms for op, moved in nodes)
 
     def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = FLOAT_BYTES) -> float:
-        """A Concat into `joined` channels, which reads and writes each of them."""
+        """The time of a Concat into `joined` channels, which reads and writes each of them."""
         sizes = sizes_of((*dims[:axis], joined, *dims[axis + 1 :]), self.batch)
         moved = 2 * itemsize * math.prod(sizes) if joined else 0
         return self.tables.move_ms(kernel_key("Concat", sizes, {}), moved) + self.tables.node_ms
@@ -78,12 +79,12 @@ def op_workload(op: Op, channels_in: int, channels_out: int, tables: Tables, bat
     if data >= len(op.in_dims) or op.in_dims[data] is None:
         return None
     sizes = sizes_of(op.in_dims[data] or (), batch)
-    if lies.operand == 0:  # a constant by an activation: the transposed product
+    if lies.operand == 0:  # a constant times an activation: the transposed product
         sizes = (*sizes[:-2], sizes[-1], sizes[-2]) if len(sizes) > 1 else ()
     dtype = op.dtype(data)
     layout = PLAIN
     if op.op_type == "Conv" and weight.ndim == 4 and dtype == np.float32 and tables.target.provider == "cpu":
-        # Groups keep their own width: with other counts there are fewer.
+        # Groups keep their width: with fewer channels there are fewer groups.
         group = 1 if lies.group <= 1 else max(channels_in // lies.per_group(weight.shape)[0], 1)
         layout = conv_layout(channels_in, channels_out, group, tables.target.block(dtype.name))
     return contraction_workload(op.op_type, op.attrs, sizes, weight.shape, layout, dtype.name)

@@ -1,4 +1,4 @@
-"""The predicted latency of a whole model: its executed nodes, one by one, and what runs beside them."""
+"""The predicted latency of a whole model: the times of its executed nodes, and the runtime's overhead."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from upscale_onnx.model.kernels import Kernel
 
 @dataclass(frozen=True)
 class Prediction:
-    """A latency in milliseconds. contraction_ms: the part of it in contractions; measured: how much of it rests on
-    nodes that were measured themselves, as a fraction. by_operator: times by operator, the longest first."""
+    """A latency in milliseconds. contraction_ms: the part of it in contractions. measured: the share of it (0 to 1) in
+    nodes that were measured themselves. by_operator: milliseconds by operator, the longest first."""
 
     ms: float
     contraction_ms: float

@@ -1,8 +1,8 @@
-"""Costs that go by a profile: what every contraction of this model took on this machine.
+"""Costs from a profile: the measured time of every contraction of this model on this machine.
 
-A profile of the input says how long each node ran at its own channel counts; the base costs only have to
-say how that scales. A profile of the model with a selection in front of every consumer says what
-selections and the layout changes around them take per byte.
+A profile of the input gives the time of each node at its own channel counts; the base costs only say how
+that scales. A profile of the model with a selection in front of every consumer gives the time per byte of
+selections and of the layout changes around them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from upscale_onnx.model.operators import CONTRACTIONS, ELEMENTWISE, SELECTIONS
 from upscale_onnx.model.sizes import elements_of, size_of
 from upscale_onnx.types import Dims
 
-# What onnxruntime may fuse into the convolution in front of it; the fused node bears the last output's name.
+# Operators that onnxruntime may fuse into the convolution in front; the fused node is named after the last output.
 _FUSED = ELEMENTWISE | {"BatchNormalization"}
 _LONGEST_FUSION = 5
 _BLOCKED = "_nchwc"
@@ -29,7 +29,7 @@ _BIASED = "/MatMulAddFusion"
 
 @dataclass(frozen=True)
 class NodeTime:
-    """What one node of the optimised graph took: operator, name, milliseconds."""
+    """The time of one node of the optimised graph: operator, name, milliseconds."""
 
     op_type: str
     node: str
@@ -51,11 +51,11 @@ class ProfiledCosts:
 
     @property
     def align(self) -> int:
-        """The base's block."""
+        """The block of the base costs."""
         return self.base.align
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
-        """The measured time, scaled as the base scales; the base's own where the node was not seen."""
+        """The measured time, scaled in proportion to the base costs; the base cost where the node was not measured."""
         predicted = self.base.contraction_ms(op, channels_in, channels_out)
         measured = self.contraction_times.get(op.name)
         if measured is None:
@@ -65,7 +65,7 @@ class ProfiledCosts:
         return measured * predicted / reference if reference > 0 else predicted
 
     def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool, itemsize: int = FLOAT_BYTES) -> float:
-        """Bytes picked by their measured price; the base's estimate where it was not measured."""
+        """The picked bytes times the measured time per byte; the base costs' estimate where that was not measured."""
         base = self.base.selection_ms(dims, axis, picked, contiguous, itemsize)
         if self.selection_ms_per_byte is None or base == 0.0:
             return base
@@ -73,12 +73,12 @@ class ProfiledCosts:
         return self.selection_launch_ms + self.selection_ms_per_byte * moved
 
     def join_ms(self, dims: Dims, axis: int, joined: int, itemsize: int = FLOAT_BYTES) -> float:
-        """The base's estimate."""
+        """The estimate of the base costs."""
         return self.base.join_ms(dims, axis, joined, itemsize)
 
 
 def contraction_times(model: onnx.ModelProto, profile: Sequence[NodeTime]) -> dict[str, float]:
-    """Milliseconds by name of the model's contractions, as far as the profile's nodes can be told apart.
+    """Milliseconds by name of the model's contractions, as far as they can be identified in the profile.
 
     onnxruntime names a node in the blocked layout after the value it computes, which is that of the last
     operator fused into it.
@@ -101,7 +101,7 @@ def contraction_times(model: onnx.ModelProto, profile: Sequence[NodeTime]) -> di
 
 
 def _names(node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]]) -> list[str]:
-    """Names that the runtime may give to a contraction, the likeliest first."""
+    """Names that the runtime may give a contraction, the most likely first."""
     names = [node.output[0] + _BLOCKED]
     current = node
     for _ in range(_LONGEST_FUSION):
@@ -112,7 +112,7 @@ def _names(node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]]) ->
         names.append(current.output[0] + _BLOCKED)
     if node.name:
         names.append(node.name)
-        # Outside the blocked layout a MatMul takes up the Add behind it, and a Gemm its activation.
+        # Outside the blocked layout, an Add is fused into the MatMul in front, and an activation into the Gemm.
         merged = f"{node.name}{_BIASED}"
         names += [f"{_ACTIVATED}{node.name}", merged, f"{_ACTIVATED}{merged}"]
     return names
@@ -121,9 +121,9 @@ def _names(node: onnx.NodeProto, readers: Mapping[str, list[onnx.NodeProto]]) ->
 def selection_price(
     narrowed: onnx.ModelProto, profile: Sequence[NodeTime], original: Sequence[NodeTime]
 ) -> float | None:
-    """Milliseconds per byte of the selections in `narrowed`, with the layout changes they brought about.
+    """Milliseconds per byte of the selections in `narrowed`, with the layout changes that they cause.
 
-    None where it makes too few selections to tell.
+    None where `narrowed` makes too few selections for an estimate.
     """
     shapes = infer_shapes(narrowed)
     chosen = {node.name: node for node in narrowed.graph.node if node.op_type in SELECTIONS}

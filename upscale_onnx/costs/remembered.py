@@ -1,4 +1,4 @@
-"""Costs that are worked out once: a choice of masks asks for the same ones over and over."""
+"""Costs with a cache: the choice of masks asks for the same ones again and again."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from upscale_onnx.types import Dims
 
 
 class Remembered:
-    """`costs` whose contractions are looked up once each: a cost reads the node's weight, which is decoded anew every
-    time."""
+    """`costs` that compute each contraction's time once, since that decodes the node's weight every time."""
 
     def __init__(self, costs: Costs) -> None:
         self._costs = costs

@@ -1,4 +1,4 @@
-"""Where measured tables are kept: one JSON file per device, provider, library version and thread count."""
+"""Storage of measured tables: one JSON file per device, provider, library version and thread count."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cache_folder() -> Path:
 
 
 def tables_path(machine: Machine) -> Path:
-    """The file for tables of `machine`: its device, provider, onnxruntime version and threads."""
+    """The path of the tables of `machine`, named after its device, provider, onnxruntime version and threads."""
     identity = [str(machine.get(name, "")) for name in _IDENTITY]
     readable = re.sub(r"[^a-z0-9.]+", "-", "-".join(identity).lower()).strip("-")[:80]
     digest = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:8]
@@ -49,8 +49,8 @@ def tables_path(machine: Machine) -> Path:
 
 
 def load_tables(target: Target, machine: Machine) -> Tables:
-    """The tables measured on `machine` before; empty ones where there are none. A file that cannot be used is left
-    out with a warning."""
+    """The tables measured on `machine` before; empty ones where there are none. A file that cannot be used is skipped
+    with a warning."""
     path = tables_path(machine)
     try:
         return _decode(target, machine, json.loads(read_bounded(path, _MOST_BYTES)))
@@ -96,9 +96,9 @@ def _decode(target: Target, machine: Machine, data: Any) -> Tables:
     if data["format"] != _FORMAT:
         raise ValueError(f"format {data['format']!r} is not {_FORMAT}")
     if data["machine"] != {name: machine.get(name, "") for name in _IDENTITY}:
-        raise ValueError("it is of another machine")
+        raise ValueError("they were measured on another machine")
     if data["block"] != target.block():
-        return Tables(target)  # measured for another channel block: counts between were rounded otherwise
+        return Tables(target)  # measured for another channel block, to which counts were rounded
     contractions: dict[Workload, dict[Point, float]] = {
         parse_workload(key): {(_count(n), _count(m), str(after)): _ms(ms) for n, m, after, ms in points}
         for key, points in data["contractions"].items()
@@ -112,11 +112,11 @@ def _decode(target: Target, machine: Machine, data: Any) -> Tables:
 
 def _count(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{value!r} is no count")
+        raise ValueError(f"{value!r} is not a count")
     return value
 
 
 def _ms(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ValueError(f"{value!r} is no time")
+        raise ValueError(f"{value!r} is not a time")
     return float(value)

@@ -1,4 +1,4 @@
-"""Measured times of operators, by what they depend on, with interpolation between what was measured."""
+"""Tables of measured operator times, with interpolation between the measured sizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from upscale_onnx.model.kernels import ALONE, Kernel
 from upscale_onnx.model.workloads import BLOCKED, Workload
 from upscale_onnx.types import FloatArray
 
-# A contraction's channel counts and epilogue, and the bytes that another node moves.
+# The channel counts (in, out) of a contraction, and its epilogue.
 Point = tuple[int, int, str]
 Timed = tuple[Kernel, float]
 _Where = TypeVar("_Where")
@@ -25,10 +25,11 @@ _Where = TypeVar("_Where")
 
 @dataclass(frozen=True)
 class Tables:
-    """Times in milliseconds on one target; the smallest of all that were measured counts.
+    """Times in milliseconds on one target. Of repeated measurements the smallest counts.
 
-    contractions: per workload, times by point. moves: per key of another node, times by bytes moved. node_ms: what a
-    run takes beside its kernels, per node; negative where timing a kernel takes longer than starting it.
+    contractions: per workload, times by point. moves: per key of a node that is no contraction, times by bytes moved.
+    node_ms: the time of a run outside its kernels, per node; negative where timing a kernel takes longer than starting
+    it.
     """
 
     target: Target
@@ -37,7 +38,7 @@ class Tables:
     node_ms: float = 0.0
 
     def with_times(self, timed: Iterable[Timed], node_ms: float | None = None) -> Tables:
-        """These tables with more measurements. Of nodes that are alike the median counts."""
+        """These tables with more measurements. Of equal nodes among them the median counts."""
         contractions = {workload: dict(times) for workload, times in self.contractions.items()}
         moves = {key: dict(times) for key, times in self.moves.items()}
         alike: dict[tuple[Workload | str, Point | int], list[float]] = {}
@@ -61,7 +62,7 @@ class Tables:
         )
 
     def contraction_ms(self, workload: Workload, channels_in: int, channels_out: int, epilogue: str = "") -> float:
-        """The time of one contraction; from the nearest measured workloads where this one was not measured."""
+        """The time of one contraction; estimated from the most similar workloads where this one was not measured."""
         counts = self.block_counts(workload, channels_in, channels_out)
         at = counts[1:] if workload.per_group else counts
         curve = self._curves.get(workload)
@@ -70,7 +71,7 @@ class Tables:
         return curve(*at) * self._epilogue_factor(workload, counts, epilogue)
 
     def move_ms(self, key: str, moved: int) -> float:
-        """The time of a node that is no contraction; from nodes of its operator where it was not measured."""
+        """The time of a node that is no contraction; where it was not measured, estimated from others of its kind."""
         if moved <= 0 or (moved == 1 and key not in self.moves):
             return 0.0
         curve = self._move_curves.get(key)
@@ -79,33 +80,33 @@ class Tables:
         return curve(float(moved))
 
     def kernel_ms(self, kernel: Kernel) -> float:
-        """The time of one executed node, without what a run takes beside it."""
+        """The time of one executed node, without the overhead of the run."""
         if kernel.workload is None:
             return self.move_ms(kernel.key, kernel.moved)
         return self.contraction_ms(kernel.workload, kernel.channels_in, kernel.channels_out, kernel.epilogue)
 
     def has(self, kernel: Kernel) -> bool:
-        """Whether this very node was measured."""
+        """Whether this node was measured, with its channel counts and epilogue."""
         if kernel.workload is None:
             return kernel.moved <= 1 or kernel.moved in self.moves.get(kernel.key, {})
         counts = self.block_counts(kernel.workload, kernel.channels_in, kernel.channels_out)
         return (*counts, kernel.epilogue) in self.contractions.get(kernel.workload, {})
 
     def near(self, kernel: Kernel) -> bool:
-        """Whether this node was measured, be it with something else fused behind it."""
+        """Whether this node was measured with any epilogue."""
         if kernel.workload is None:
             return self.has(kernel)
         counts = self.block_counts(kernel.workload, kernel.channels_in, kernel.channels_out)
         return any(point[:2] == counts for point in self.contractions.get(kernel.workload, {}))
 
     def block_counts(self, workload: Workload, channels_in: int, channels_out: int) -> tuple[int, int]:
-        """Channel counts as the kernel pads them."""
+        """The channel counts (in, out) after the kernel's padding to blocks."""
         if workload.layout != BLOCKED:
             return channels_in, channels_out
         block = self.target.block(workload.dtype)
         if workload.per_group:
             return (_round_up(channels_in, block), _round_up(channels_out, block))
-        # A Conv of fewer channels than a block reads them as they are.
+        # A Conv that reads fewer channels than a block does not pad them.
         return channels_in if channels_in < block else _round_up(channels_in, block), _round_up(channels_out, block)
 
     def _curve(self, workload: Workload) -> Interpolation:
@@ -118,7 +119,7 @@ class Tables:
         return Interpolation([size], [here * self._likeness(workload)], lambda at: self._prior(workload, at))
 
     def _likeness(self, workload: Workload) -> float:
-        """Measured over analytic time of the workloads most like this one, 1 where nothing was measured."""
+        """Measured divided by analytic time, for the workloads most similar to this one; 1 where none was measured."""
         for alike in _ALIKE:
             ratios = [
                 ms / float(self._prior(other, np.asarray([counts[1:2] if other.per_group else counts[:2]]))[0])
@@ -131,7 +132,7 @@ class Tables:
         return 1.0
 
     def _epilogue_factor(self, workload: Workload, counts: tuple[int, int], epilogue: str) -> float:
-        """How much longer contractions of this workload take with the epilogue than without."""
+        """The time of contractions of this workload with the epilogue, divided by that without."""
         if not epilogue:
             return 1.0
         curve = self._curves[workload]
@@ -155,11 +156,11 @@ class Tables:
         return {epilogue: median(ratios) for epilogue, ratios in found.items()}
 
     def _prior(self, workload: Workload, at: FloatArray) -> FloatArray:
-        """The preset's time at sizes `(points, axes)`."""
+        """The preset's times, `(points,)`, at sizes `(points, axes)`."""
         preset = self.target.preset
         counts = [(row[0], row[-1]) for row in at]
         macs = np.asarray([workload.macs(*pair) for pair in counts])
-        # One group of channels does less with what it loads.
+        # A grouped convolution does less arithmetic per byte that it loads.
         speed = preset.macs_per_ms * (self.target.grouped_speed if workload.per_group else 1.0)
         return preset.launch_ms + macs / speed
 
@@ -193,9 +194,9 @@ class Tables:
         return {}
 
 
-# What comes from caches being warm or not is believed up to this factor.
+# Warm and cold caches are taken to change a time by at most this factor.
 _MOST_CONTEXT = 2.0
-# From most to least alike.
+# Keys by which workloads are compared, the strictest first.
 _ALIKE = (
     lambda w: (w.op_type, w.layout, w.dtype, bool(w.per_group), w.window, w.strides),
     lambda w: (w.op_type, w.layout, w.dtype, bool(w.per_group)),
@@ -205,8 +206,8 @@ _ALIKE = (
 
 
 def _within_models(points: Mapping[Point, float]) -> dict[tuple[int, int], float]:
-    """Times by channel counts, with nothing fused behind: those measured within models, and those measured alone as
-    they would be within one, by the counts for which there are both."""
+    """Times within a model by channel counts, without an epilogue. Those measured alone are scaled by the ratio found
+    at the counts that were measured both ways."""
     inside = {point[:2]: ms for point, ms in points.items() if not point[2]}
     outside = {point[:2]: ms for point, ms in points.items() if point[2] == ALONE}
     ratios = [inside[counts] / ms for counts, ms in outside.items() if counts in inside]

@@ -1,4 +1,4 @@
-"""Targets: what a machine's kernels like, and what they cost where nothing was measured."""
+"""Targets: the channel blocks of a machine's kernels, and their costs where nothing was measured."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _ENGINES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "openvino", "any"
 class Target:
     """A device with the library that runs models on it.
 
-    engine: what runs the model; tables can be measured for onnxruntime's. align: channels that kernels work in, by
-    numpy's dtype name; "" stands for every other dtype. preset: the analytic costs. grouped_speed: multiply-accumulates
-    per time of grouped convolutions, as a fraction of others'. Selections that cost nothing are `preset.free_slices`.
+    engine: the library that runs the model; tables can be measured for onnxruntime only. align: channels per block of
+    the kernels, by numpy's dtype name; "" stands for every other dtype. preset: the analytic costs. grouped_speed: the
+    multiply-accumulates per millisecond of grouped convolutions, as a share of those of others.
     """
 
     name: str
@@ -36,11 +36,11 @@ class Target:
 
     @property
     def provider(self) -> str | None:
-        """The onnxruntime provider that this target is, None where it is another engine."""
+        """The onnxruntime provider of this target; None where the engine is another."""
         return {"onnxruntime-cpu": "cpu", "onnxruntime-cuda": "cuda"}.get(self.engine)
 
     def costs(self, batch: int = 1) -> PresetCosts:
-        """The preset, with `batch` for dynamic first axes."""
+        """The preset costs, with `batch` as the size of dynamic first axes."""
         return replace(self.preset, batch=batch)
 
 
@@ -51,7 +51,7 @@ def _preset(
 
 
 _TENSOR_CORES = {"": 8, "int8": 32, "uint8": 32}
-# One core's figures for CPUs, one middle-class card's for GPUs: orders of magnitude that calibration replaces.
+# Figures of one core for CPUs and of one mid-range card for GPUs: orders of magnitude, which calibration replaces.
 PRESETS: Mapping[str, Target] = {
     target.name: target
     for target in (
@@ -70,8 +70,8 @@ _WIDEST_BLOCK = 2**16
 def target(name: str, cpu_block: int = _WIDE_BLOCK) -> Target:
     """The target called `name`, or described by the JSON file at that path.
 
-    "cpu" is the preset for the machine at hand, whose kernels work in blocks of `cpu_block` channels. A file holds
-    the fields of `Target` with those of its preset beside them; `base` names the preset that it starts from.
+    "cpu" is the preset for this machine, whose kernels work in blocks of `cpu_block` channels. A file holds fields of
+    `Target` and of its preset in one object; `base` names the preset whose values apply to all other fields.
 
     Raises:
         ArgumentError: there is no such target, or the file cannot be used.

@@ -1,1 +1,1 @@
-"""Smaller models of one whose dead channels are known: the ways to make them, and the making."""
+"""Exports: the recipes by which a smaller model is made of one with dead channels, and their making."""

@@ -1,4 +1,4 @@
-"""From options to recipes: the exports that a compile chooses from, and what stands for it where it is predicted."""
+"""From options to recipes: those that a compile chooses from, and the one that stands for them in predictions."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def contenders(options: Options, target: Target) -> dict[str, Recipe]:
 
 
 def tightest(known: dict[str, Recipe]) -> Recipe:
-    """Of recipes to choose from, the one that leaves every layer just the channels that it reads and that are read
-    of it: the gathering one, or the only one that there is."""
+    """The recipe that leaves every layer only the channels that it reads and those that are read from it: "gather"
+    where it is known, else the first one known."""
     return known["gather"] if "gather" in known else next(iter(known.values()))
 
 
 def is_raced(options: Options, target: Target) -> bool:
-    """Whether the choice is by measured speed: what onnxruntime measures must be the target.
+    """Whether exports are chosen by measured speed. Then the target must be the machine on which onnxruntime measures.
 
     Raises: ProviderError where there is no such device.
     """

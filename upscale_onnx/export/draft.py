@@ -14,9 +14,9 @@ from upscale_onnx.passes.rewrite import Rewrite
 class Draft:
     """The graph of `model` with its analysis.
 
-    Whoever edits the graph takes both, which leaves nothing behind: the analysis knows of every weight slice
-    whether it is zero, which takes a quarter of the model's memory where kernels are 1x1.
-    alone: values; the nodes that compute them are left alone.
+    `take` hands over both and keeps neither, to save memory: the analysis stores for every weight slice whether it is
+    zero, which takes a quarter of the model's memory where kernels are 1x1.
+    alone: names of values; the nodes that compute them are left alone.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Draft:
         return self._begun.analysis
 
     def take(self) -> Rewrite:
-        """The graph, to be edited, with its analysis if that is made. The next one to ask gets new ones."""
+        """The graph, to be edited, with its analysis if there is one. The next call returns a new graph."""
         taken, self._begun = self._begun or self._begin(), None
         return taken
 

@@ -1,4 +1,4 @@
-"""The exports: ways to make a smaller model of one whose dead channels are known."""
+"""Making an export: a smaller model of one whose dead channels are known."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from upscale_onnx.plan.standing import Standing, standing
 from upscale_onnx.results import Claim
 
 _MOST_HOLDS = 3
-# Weights of which no second copy should wait for a garbage collection.
+# From this size on, a second copy of the weights must not stay in memory until the next garbage collection.
 _MANY_WEIGHTS = 1 << 22
 
 
 class Exported(NamedTuple):
-    """A candidate, what it claims of each value that it shares with the model it was made from, and how it was made:
-    None where it is that model itself."""
+    """A candidate, its claims about the values that it shares with the model from which it was made, and how it was
+    made (None where it is that model itself)."""
 
     model: onnx.ModelProto
     claims: Mapping[str, Claim]
@@ -48,9 +48,9 @@ def make(
 
 
 def export(making: Making, draft: Draft) -> Exported:
-    """The candidate that is made of the draft's model, which is not changed, as `making` says.
+    """The candidate that `making` describes, made of the draft's model. That model is not changed.
 
-    Weights that several nodes read stay whole where the parts that each of these is left with would take more bytes.
+    A weight that several nodes read stays whole where the parts cut for these nodes would take more bytes.
     """
     return _settled(making, draft)[0]
 
@@ -71,23 +71,23 @@ def _settled(making: Making, draft: Draft) -> tuple[Exported, frozenset[str]]:
 
 
 def no_larger(made: Mapping[str, Exported], model: onnx.ModelProto) -> dict[str, Exported]:
-    """The exports that take no more bytes than `model`: no other is ever written."""
+    """The exports that take no more bytes than `model`. Larger ones are never written."""
     most = file_bytes(model)
     return {name: one for name, one in made.items() if file_bytes(one.model) <= most}
 
 
 def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> tuple[Exported, frozenset[str]]:
-    """The candidate in which the weights `held` stay whole, and the weights that had better stay whole as well."""
+    """The candidate in which the weights `held` stay whole, and the further weights that should stay whole."""
     model, rewrite = draft.model, draft.take()
     pipeline_of(making, held).run(rewrite)
     done = rewrite.done
     assert done.plan is not None
     claims = plan_claims(done.plan, done.constants, done.narrowed, done.replaced)
     graph, changed, grown = rewrite.graph, done.shapes, outgrown(done.stored)
-    del rewrite, done  # it holds what is known of every weight, and the exported ones are about to come on top
+    del rewrite, done  # they hold the analysis of every weight; the exported weights are about to take memory too
     exported = export_graph(graph, model, changed)
-    # Nodes and values refer to each other: without this their weights, and the model they were decoded from,
-    # would stay until Python next looks for cycles. Looking takes longer than a small model's whole compile.
+    # Nodes and values refer to each other. Without a garbage collection their weights, and the model from which they
+    # were decoded, would stay in memory for long. A collection takes longer than the whole compile of a small model.
     del graph
     if sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _MANY_WEIGHTS:
         gc.collect()
@@ -95,7 +95,7 @@ def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> t
 
 
 def standing_channels(making: Making, draft: Draft) -> Standing:
-    """The channels that are left in the candidate that `export` returns of the same arguments."""
+    """The channels that are left in the candidate that `export` returns for the same arguments."""
     held: frozenset[str] = frozenset()
     if _shares_weights(draft.model):
         held = _settled(making, draft)[1]

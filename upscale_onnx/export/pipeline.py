@@ -24,20 +24,20 @@ from upscale_onnx.plan.planner import plan_selections, selected
 from upscale_onnx.plan.selection import Demand, partial_demands
 from upscale_onnx.plan.splitting import plan_splits
 
-# Edits that make a graph easier to see through: what one of them changes may be seen through by another.
+# Edits after which rules look through more nodes. Each may make another one possible, so they repeat.
 _PREPARATION = Pipeline(
     (AbsorbShuffles(), AbsorbPixelShuffles(), FoldConstants(), MergeSelections(), RemoveUnread()), repeats=True
 )
 
 
 def pipeline_of(making: Making, held: frozenset[str] = frozenset()) -> Pipeline:
-    """All that is done to a graph for the export that `making` asks for, in which the weights `held` stay whole."""
+    """All passes of the export that `making` describes, in which the weights `held` stay whole."""
     holding = (HoldWeights(held),) if held else ()
     return with_added(Pipeline((*holding, _PREPARATION, *_selecting(making), *_removing(making))))
 
 
 def preparation() -> Pipeline:
-    """What every export begins with; weights stay as they are."""
+    """The passes with which every export begins. They change no weights."""
     return with_added(Pipeline((_PREPARATION,)))
 
 
@@ -62,7 +62,7 @@ def _selections(making: Making, now: Rewrite) -> tuple[Demand, ...]:
 
 
 def _removing(making: Making) -> tuple[Pass, ...]:
-    """The passes after which nothing is left of what nobody demands."""
+    """The passes that remove all channels and nodes that are not demanded."""
     removal = RemoveChannels(lambda now: plan_of(making, now))
     return removal, MergeSelections(), RemoveUnread(), StoreWeights()
 

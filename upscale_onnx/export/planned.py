@@ -1,4 +1,4 @@
-"""What the planner would decide about a model, without making an export."""
+"""What the planner would decide for a model, without making an export."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from upscale_onnx.plan.splitting import Split, plan_splits
 
 
 class Planned(NamedTuple):
-    """What the planner decides for every value of a model, with the analysis, shapes and costs it goes by."""
+    """What the planner decides for the values of a model, with the analysis, shapes and costs on which that rests."""
 
     analysis: Analysis
     shapes: Mapping[str, Shape]
@@ -28,19 +28,19 @@ class Planned(NamedTuple):
     plans: tuple[ValuePlan, ...]
 
     def splits(self, without: frozenset[str] = frozenset()) -> tuple[Split, ...]:
-        """The values that would be computed in pieces, if none of `without` may be."""
+        """The groups that would be computed in pieces, except those with a value in `without`."""
         return plan_splits(self.analysis, self.shapes, self.costs, without)
 
 
 def planned_values(draft: Draft, making: Making) -> Planned:
-    """The plans of all values of the draft's model, for an export by `making`."""
+    """The selections planned for all values of the draft's model, for an export by `making`."""
     now, costs = draft.take(), making.known_costs
     pipeline_of(making).before(SplitProducers, SelectChannels).run(now)
     return Planned(now.analysis, now.shapes, costs, plan_selections(now.analysis, now.shapes, costs))
 
 
 def prepared_analysis(model: onnx.ModelProto, shapes: Mapping[str, Shape]) -> Analysis:
-    """The analysis of `model` after the edits that every export begins with; they leave weights as they are."""
+    """The analysis of `model` after the edits with which every export begins. They change no weights."""
     now = Draft(model, shapes).take()
     preparation().run(now)
     return now.analysis

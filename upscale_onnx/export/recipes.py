@@ -11,10 +11,10 @@ from upscale_onnx.costs.costs import Costs, PresetCosts
 class Recipe:
     """How one candidate is made.
 
-    selects: whether consumers are handed exactly what they demand ("all"), what the planner finds
-    cheapest ("planned"), or never a selection ("none"). reorders: whether channels are ordered for
-    contiguous selections. align: block that emitted channel counts fill. splits: whether values are computed in
-    pieces where the planner finds that faster than a selection.
+    selects: which selections are made: one for every consumer that demands a part ("all"), those that the
+    planner finds cheapest ("planned"), or no selection ("none"). reorders: whether channels are ordered for
+    contiguous selections. align: emitted channel counts are rounded up to multiples of it. splits: whether values are
+    computed in pieces where the planner finds that faster than a selection.
     """
 
     name: str
@@ -26,8 +26,8 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Making:
-    """How an export is made: by a recipe, with what the planner goes by (None: a preset), and without selections of
-    the values `without`."""
+    """How an export is made: by `recipe`, with the `costs` that the planner uses (None: a preset), and without
+    selections of the values `without`."""
 
     recipe: Recipe
     costs: Costs | None = None
@@ -35,7 +35,7 @@ class Making:
 
     @property
     def known_costs(self) -> Costs:
-        """What the planner goes by."""
+        """The costs that the planner uses."""
         return self.costs or PresetCosts(self.recipe.align)
 
 

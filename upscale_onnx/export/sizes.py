@@ -1,4 +1,4 @@
-"""How large a masked model is once compiled, and the masks that bring it down to a size."""
+"""How large a masked model is after its compile, compared with a size that options ask for."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from upscale_onnx.timing.target_costs import chosen_costs, chosen_target
 
 @dataclass(frozen=True)
 class Goal:
-    """A share of the input's parameters or multiply-accumulates to come down to; name: as the user calls it."""
+    """The share (0 to 1) of the input's parameters or multiply-accumulates that may stay. name: the option's name."""
 
     name: str
     of: Literal["parameters", "macs"]
     share: float
 
     def count(self, model: onnx.ModelProto) -> int:
-        """How many a model has of them."""
+        """The number of parameters or multiply-accumulates of `model`, whichever the goal counts."""
         stats = model_stats(model)
         return stats.parameters if self.of == "parameters" else stats.macs
 
 
 def size_goal(options: PruneOptions) -> Goal | None:
-    """The size that is asked for, if one is."""
+    """The size that `options` ask for; None where they ask for none."""
     if options.params is not None:
         return Goal("params", "parameters", options.params)
     if options.macs is not None:
@@ -42,12 +42,12 @@ def size_goal(options: PruneOptions) -> Goal | None:
 
 
 def size_share(compiled: onnx.ModelProto, model: onnx.ModelProto, goal: Goal) -> float:
-    """Which share of what `goal` counts in `model` is left in `compiled`."""
+    """The share (0 to 1) of what `goal` counts in `model` that is left in `compiled`."""
     return goal.count(compiled) / max(goal.count(model), 1)
 
 
 def smallest(made: Mapping[str, onnx.ModelProto]) -> str:
-    """The name of the model of the fewest bytes; of equals, of the fewest nodes."""
+    """The name of the model with the fewest bytes; among equals, of the one with the fewest nodes."""
     if len(made) == 1:
         return next(iter(made))
     stats = {name: model_stats(model) for name, model in made.items()}
@@ -55,11 +55,11 @@ def smallest(made: Mapping[str, onnx.ModelProto]) -> str:
 
 
 def remaining(model: onnx.ModelProto, goal: Goal, options: Options) -> Callable[[onnx.ModelProto], float]:
-    """What tells which share of `model` is left when a masked copy of it is compiled.
+    """A function that returns the share (0 to 1) of `model` that is left when a masked copy of it is compiled.
 
-    The export is the one that `options` name. Where they leave it open it is "gather", in which every layer has
-    exactly the channels that it still reads and that are still read of it: the fastest of those that are as small
-    is chosen in the end.
+    The recipe is the one that `options` name. Where they name none it is "gather", in which every layer has exactly
+    the channels that it still reads and those that are still read from it. In the end, the fastest of the exports that
+    are as small is chosen.
     """
     target = chosen_target(options.target)
     recipe = tightest(contenders(options, target))

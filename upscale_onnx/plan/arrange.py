@@ -8,8 +8,8 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.order import best_order
 from upscale_onnx.types import BoolArray, IntArray
 
-# With many overlapping demands hardly more than the heaviest few can be served; weighing them all
-# costs time and gains nothing.
+# Of many overlapping demands hardly more than the heaviest few can be made contiguous. Weighing all of
+# them costs time and gains nothing.
 _MOST_DEMANDS = 12
 
 
@@ -32,7 +32,7 @@ def arrange(analysis: Analysis) -> IntArray:
 
 
 def _picked_classes(analysis: Analysis) -> dict[int, list[IntArray]]:
-    """Selections along channels by the classes they pick: per class the sorted live sets it is in."""
+    """The live classes, sorted, that each selection along the channel axis picks, listed under every class in them."""
     found: dict[int, list[IntArray]] = {}
     for step, needed in zip(analysis.steps, analysis.needed, strict=True):
         if not needed or step.flow.picks is None:

@@ -1,4 +1,4 @@
-"""How fast a model could get: every contraction at exactly what it demands, and selections free."""
+"""A lower bound of the latency: every contraction has exactly the channels that it demands, and selections are free."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from upscale_onnx.model.sizes import elements_of
 
 @dataclass(frozen=True)
 class Bound:
-    """Latencies in milliseconds. input_ms: of the model as it is. full_ms, demanded_ms: its contractions at their own
-    counts and at those demanded. kept: share of the other operators' elements that stays. bound_ms: what remains."""
+    """Latencies in milliseconds. input_ms: the latency of the model as it is. full_ms, demanded_ms: the time of its
+    contractions with their own channel counts, and with those demanded. kept: the share (0 to 1) of the elements of
+    all other operators that stays. bound_ms: the bound."""
 
     input_ms: float
     full_ms: float
@@ -26,7 +27,7 @@ class Bound:
     def bound_ms(self) -> float:
         """The contractions as demanded, and the rest in proportion to the channels kept."""
         rest = max(self.input_ms - self.full_ms, 0.0)
-        # Where contractions alone are predicted to take longer than was measured, their ratio is what holds.
+        # Where the predicted time of the contractions alone exceeds the measured latency, only their ratio is used.
         scale = min(self.input_ms / self.full_ms, 1.0) if self.full_ms > 0 else 1.0
         return self.demanded_ms * scale + rest * self.kept
 
@@ -53,7 +54,7 @@ def latency_bound(analysis: Analysis, costs: Costs, input_ms: float) -> Bound:
 
 
 def _demanded(analysis: Analysis, step: Step, own: tuple[int, int], align: int) -> tuple[int, int]:
-    """Channel counts that are demanded, rounded to blocks but never above the node's own."""
+    """The demanded channel counts (in, out), rounded up to blocks but never above the node's own counts."""
     channels_out = _block(round(own[1] * _live_share(analysis, step)), align, own[1])
     reads = step.flow.reads
     if not reads:  # depthwise: as many in as out
@@ -68,7 +69,7 @@ def _block(count: int, align: int, most: int) -> int:
 
 
 def _live_share(analysis: Analysis, step: Step) -> float:
-    """The share of the first output's channels that anyone demands."""
+    """The share (0 to 1) of the first output's channels that is demanded."""
     out = step.flow.outputs[0] if step.flow.outputs else None
     return 1.0 if out is None else float(analysis.live[out.labels].mean())
 

@@ -1,4 +1,4 @@
-"""What an export claims of the values that it shares with the model it was made from."""
+"""What an export claims about the values that it shares with the model from which it was made."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def plan_claims(
     narrowed: Mapping[str, tuple[int, int, IntArray]],
     replaced: Collection[str],
 ) -> Mapping[str, Claim]:
-    """The claims of an export whose channels were removed as `plan` says, by value. The rest is what passes did before,
-    as `Changes` has it."""
+    """The claims, by value, of an export whose channels were removed by `plan`. The other arguments are fields of
+    `Changes`: what earlier passes did."""
     claims: dict[str, Claim] = {}
     for name, emission in plan.emissions.items():
         found = plan.analysis.maps.get(name)
-        if found is None or name in replaced or not emission.size:  # of what is gone there is nothing to claim
+        if found is None or name in replaced or not emission.size:  # nothing can be claimed about a value that is gone
             continue
         live = plan.emitted.live[found.labels.ravel()[emission]]
         sizes, held = _original(emission, found.shape, narrowed.get(name))
@@ -36,7 +36,7 @@ def plan_claims(
 def _original(
     emission: IntArray, shape: tuple[int, ...], cut: tuple[int, int, IntArray] | None
 ) -> tuple[tuple[int, ...], IntArray]:
-    """Channel counts of the original value, and the flat positions among them that `emission` means."""
+    """The map shape of the original value, and the flat positions in it to which `emission` refers."""
     if cut is None:
         return shape, emission
     axis, size, positions = cut

@@ -19,7 +19,7 @@ _MOST_ROUNDS = 100
 
 @dataclass(frozen=True, eq=False)
 class Emitted:
-    """Which classes are there (`kept`), which of them anyone reads (`live`), which steps remain."""
+    """Which classes are emitted (`kept`), which of these are demanded (`live`), and which steps remain."""
 
     kept: BoolArray
     live: BoolArray
@@ -31,7 +31,7 @@ def emitted_classes(
 ) -> Emitted:
     """The smallest set that holds what is demanded, is rectangular where it must be, and fills blocks of
     `align` channels in every value that weights create, as far as there are dead channels to fill with.
-    `whole` are classes that stay whatever is demanded; of dead ones, those of most `worth` come back first.
+    Classes in `whole` stay whatever is demanded. Dead classes with the most `worth` fill blocks first.
 
     Raises:
         InternalError: the set does not settle.

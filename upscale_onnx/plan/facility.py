@@ -1,7 +1,7 @@
-"""How several consumers of one value are best served: a facility-location problem.
+"""Which selections of one value its consumers should read: a facility-location problem.
 
-A few tensors are materialised (selections of the value); each consumer reads one that covers its demand,
-or the value itself. A materialisation costs a copy, a wider read costs multiply-accumulates on zeros.
+Some selections of the value are made. Each consumer reads one that covers its demand, or the value itself.
+A selection costs a copy; reading more than is demanded costs multiply-accumulates on zeros.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from scipy.optimize import LinearConstraint, milp
 
 from upscale_onnx.types import IntArray
 
-# Up to so many consumers every way to share selections is tried.
+# Up to this many consumers, every way to share selections is tried.
 _MOST_EXACT = 10
-# Beyond, a solver looks for the best it finds in this time. It needs a few hundredths for what networks hold.
+# With more consumers, a solver may search for this long. For usual networks it needs a few hundredths of a second.
 _SOLVER_SECONDS = 5.0
 
 
@@ -30,7 +30,7 @@ class Service:
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """The services chosen, their cost in milliseconds, and a bound that no assignment goes below."""
+    """The services chosen, their cost in milliseconds, and a lower bound of the cost of every assignment."""
 
     services: tuple[Service, ...]
     cost_ms: float
@@ -38,18 +38,18 @@ class Assignment:
 
     @property
     def gap(self) -> float:
-        """How much of the cost a better assignment could save at most, as a fraction: 0 where this is the best."""
+        """The largest share of the cost (0 to 1) that a better assignment could save: 0 where this is the best."""
         return (self.cost_ms - self.bound_ms) / self.cost_ms if self.bound_ms < self.cost_ms else 0.0
 
 
 @dataclass(frozen=True)
 class Facility:
-    """What serving costs.
+    """The demands on one value, and what it costs to serve them.
 
-    demands: positions per consumer, ascending. read_ms: a consumer reading so many channels.
-    copy_ms: a selection of so many channels. full: channels of the value. fill: grows positions to
-    what a selection would really hold (whole blocks). block: what `fill` leaves has a multiple of so many
-    channels, or all.
+    demands: positions per consumer, ascending. read_ms: the time of a consumer (by index) that reads a number of
+    channels. copy_ms: the time of a selection of so many channels. full: the channel count of the value.
+    fill: grows positions to what a selection would really hold (whole blocks). block: the number of channels that
+    `fill` returns is a multiple of this, or `full`.
     """
 
     demands: Sequence[IntArray]
@@ -60,7 +60,7 @@ class Facility:
     block: int = 1
 
     def service(self, consumers: Sequence[int]) -> tuple[Service, float]:
-        """The best single tensor for these consumers, and what it costs with their reads."""
+        """The best single tensor for these consumers, and its cost with their reads, in milliseconds."""
         direct = sum(self.read_ms(consumer, self.full) for consumer in consumers)
         union = self.fill(np.unique(np.concatenate([self.demands[consumer] for consumer in consumers])))
         if union.size >= self.full:
@@ -72,9 +72,9 @@ class Facility:
 
 
 def assign(problem: Facility) -> Assignment:
-    """The cheapest way to serve all consumers: exact up to ten of them, else the best found, with its gap.
+    """The cheapest way to serve all consumers: exact for up to ten, else the best one found.
 
-    It is the same for the same problem, unless a solver runs out of time.
+    The same problem gives the same result, unless the solver runs out of time.
     """
     count = len(problem.demands)
     if count <= _MOST_EXACT:
@@ -85,7 +85,7 @@ def assign(problem: Facility) -> Assignment:
 
 
 def _every_partition(problem: Facility, count: int) -> tuple[tuple[Service, ...], float]:
-    """Dynamic programme over sets of consumers: the one with the least index joins some others."""
+    """Exact, by dynamic programming over sets of consumers: the one with the least index shares with some others."""
     single = [
         problem.service([i for i in range(count) if group >> i & 1]) if group else None for group in range(1 << count)
     ]
@@ -128,15 +128,16 @@ def _by_milp(problem: Facility, count: int) -> tuple[tuple[Service, ...], float]
         bounds=(0, 1),
         options={"time_limit": _SOLVER_SECONDS},
     )
-    # Without an answer in time every consumer is served for itself: the first columns.
+    # Where the solver finds nothing in time, every consumer has a service of its own: the first columns.
     chosen = range(count) if solved.x is None else [int(column) for column in np.flatnonzero(solved.x > 0.5)]
     return tuple(options[column][0] for column in chosen), float(cost[chosen].sum())
 
 
 def _bound(problem: Facility, count: int) -> float:
-    """Every consumer reads as many channels as it is best at, but what it demands, and no selection costs anything.
+    """The lower bound of the cost: selections are free, and every consumer reads the number of channels that takes it
+    least time, but no fewer than it demands.
 
-    More channels may take less time: kernels have sizes that they like. So every size is asked for.
+    More channels may take less time, since kernels are faster at some sizes. So every size is tried.
     """
     total = 0.0
     for consumer in range(count):

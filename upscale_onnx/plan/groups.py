@@ -1,4 +1,4 @@
-"""Groups of values that hold the same channels in the same order, of which all may be computed in the same pieces."""
+"""Groups of values that hold the same channels in the same order, so that all may be computed in the same pieces."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ _Key = tuple[int, int, bytes]
 class Group:
     """Values that hold the same channels.
 
-    steps: those that compute them, by index into the analysis. values: in graph order. items: what consumers demand of
-    them. whole: values that others read. sound: whether it can be in pieces at all.
+    steps: the steps that compute the values, by index into the analysis. values: their names, in graph order. items:
+    the demands of consumers that could read pieces. whole: the values that other steps read, which need all channels.
+    sound: whether the group may be computed in pieces.
     """
 
     steps: list[int] = field(default_factory=list)
@@ -46,7 +47,7 @@ def find_groups(analysis: Analysis) -> list[Group]:
         split = out is not None and key is not None and _splittable(step, key, len(inside))
         for name in inside if not split or step.flow.creates else ():
             group = home[name]
-            # What merges with the group again, or reads it from inside a subgraph, wants it as it is.
+            # A step that joins the value with another of the group, or whose subgraph reads it, needs the whole value.
             same = key is not None and found.get(key) is group
             merges = same and (split or sum(given is not None for given in step.maps) > 1)
             wired = any(tensor.name == name for tensor in step.node.inputs)
@@ -64,14 +65,14 @@ def find_groups(analysis: Analysis) -> list[Group]:
 
 
 def _key(found: ChannelMap | None) -> _Key | None:
-    """What values of the same channels in the same order have in common; None where a class appears twice."""
+    """The key of a group: equal for values with the same channels in the same order; None where a class is repeated."""
     if found is None or len(found.axes) != 1 or np.unique(found.labels).size != found.labels.size:
         return None
     return found.axes[0], found.rank, found.labels.tobytes()
 
 
 def _splittable(step: Step, key: _Key, inside: int) -> bool:
-    """Whether the step can be done piece by piece: it creates channels, or works within each of them."""
+    """Whether the step can be computed piece by piece: it creates channels, or works within each channel."""
     if any(step.outputs[1:]):
         return False
     if step.flow.dense is not None:

@@ -1,4 +1,4 @@
-"""Which weights had better stay whole: those of which cut copies take more bytes than are saved by them."""
+"""Which weights should stay whole: those whose cut copies take more bytes than they save."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StoredWeight:
-    """What a rewrite made of one weight of the model.
+    """The size of one weight of the model, before and after a rewrite.
 
-    before, after: bytes it took, and bytes that all that is left of it takes. readers: the nodes that read a part.
+    before: bytes of the whole weight. after: bytes of all parts cut from it. readers: the nodes that read a part.
     """
 
     name: str
@@ -22,8 +22,8 @@ class StoredWeight:
 def outgrown(weights: Sequence[StoredWeight]) -> frozenset[str]:
     """The weights that grew by more than their readers' other weights shrank.
 
-    A bias that many layers have in common grows when it is cut for each, and yet is worth it: beside it stand the
-    layers' own weights.
+    A bias that many layers share grows when it is cut for each of them. It is cut nevertheless where the layers' own
+    weights shrink by more.
     """
     by_reader: dict[str, list[StoredWeight]] = {}
     for weight in weights:

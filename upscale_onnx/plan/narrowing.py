@@ -1,8 +1,8 @@
 """Which producers are narrowed to the channels they really compute.
 
-Where producers that feed one Add had different channels pruned, every channel lives and each producer
-computes rows of zeros. A narrowed one computes its own rows and one row of zeros, and a Gather spreads
-them over the channels that the Add wants.
+Where producers that feed one Add had different channels pruned, every channel is live and each producer
+computes rows of zeros. A narrowed producer computes its own rows and one row of zeros. A Gather spreads
+them over the channels that the Add reads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.types import IntArray
 
-# Behind the Gather an Add can no longer be fused into the convolution: it reads twice and writes once more.
+# Behind the Gather, an Add can no longer be fused into the convolution: it costs two more reads and one more write.
 _FUSION_FACTOR = 2.0
 
 
@@ -55,11 +55,11 @@ def _narrowing(analysis: Analysis, number: int, step: Step, costs: Costs) -> Nar
     live = analysis.live[labels]
     silent = live & (state == 0)
     zeros, own = np.flatnonzero(silent), int((live & ~silent).sum())
-    # One row of zeros is enough for all of them, but for those that fill the kernels' last block.
+    # One row of zeros is enough for all silent channels. More are kept only to fill the kernel's last block.
     shown = zeros[: 1 + -(own + 1) % costs.align]
     if own == 0 or shown.size == zeros.size:
         return None
-    # A dead channel keeps its own row: spread from a live one it would live, in every operand of the Add.
+    # A dead channel keeps its own row: copied from a live row it would be live, in every operand of the Add.
     rows = np.append(np.flatnonzero(~silent), shown)
     spread = np.full(labels.size, rows.size - shown.size, np.int64)
     spread[rows] = np.arange(rows.size)

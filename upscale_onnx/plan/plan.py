@@ -15,9 +15,9 @@ from upscale_onnx.errors import InternalError
 from upscale_onnx.plan.emitted import Emitted, emitted_classes
 from upscale_onnx.types import BoolArray, IntArray
 
-# How often an order may be given up for the classes of one misaligned join before all orders are.
+# How many times the order is given up for one misaligned join alone, before it is given up for all classes.
 _MOST_RETRIES = 32
-# How often classes may be kept whole where operands do not line up before all are.
+# How many times classes are kept whole only where operands do not line up, before all classes are kept.
 _MOST_WIDENINGS = 8
 
 
@@ -25,8 +25,8 @@ _MOST_WIDENINGS = 8
 class Plan:
     """All decisions of one rewrite.
 
-    resizes: per step of the analysis how the node changes, None for a node that goes. emissions:
-    per value what it holds afterwards.
+    resizes: per step of the analysis, how the node changes; None for a node that is removed. emissions:
+    per value, what it holds after the rewrite.
     """
 
     analysis: Analysis
@@ -63,8 +63,8 @@ class _Chooser:
 
 
 def make_plan(analysis: Analysis, emitted: Emitted, rank: IntArray | None = None) -> Plan:
-    """The plan that emits `emitted`, ordered by `rank` (per class id) where orders are free; by default
-    as classes were created.
+    """The plan that emits `emitted`, ordered by `rank` (per class id) where orders are free. The default
+    order is that in which classes were created.
 
     A join whose operands cannot take the order keeps the original one.
 
@@ -80,7 +80,7 @@ def make_plan(analysis: Analysis, emitted: Emitted, rank: IntArray | None = None
 def settled_plan(analysis: Analysis, align: int = 1, rank: IntArray | None = None) -> Plan:
     """The plan of the smallest emitted set under which all operands line up.
 
-    Where they do not even in the original order, the classes at that place are kept whole.
+    Where they do not line up even in the original order, the classes at that place are kept whole.
 
     Raises:
         InternalError: operands do not line up although every channel is there.
@@ -106,7 +106,7 @@ def _ordered(analysis: Analysis, emitted: Emitted, rank: IntArray | None) -> Pla
 
 
 def _around(analysis: Analysis, labels: tuple[IntArray, ...]) -> BoolArray:
-    """These classes, and whatever shares an axis with them."""
+    """Marks these classes, and all classes that share an axis with them."""
     touched = np.zeros(analysis.fixed.size, bool)
     for array in labels:
         touched[array] = True
@@ -134,7 +134,7 @@ def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser) -> Plan:
             joined.node = f"{step.op.op_type} {step.op.name}"
             raise
         except Refused as refused:
-            # The rule looked through the node, but not after what was selected in front of it: that stays whole.
+            # The rule accepts the node, but not with this selection in front of it: its channels stay whole.
             stuck = Misaligned(*(found.labels for found in (*step.maps, *step.flow.outputs) if found is not None))
             stuck.node = f"{step.op.op_type} {step.op.name}"
             raise stuck from refused

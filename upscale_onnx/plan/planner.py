@@ -13,13 +13,13 @@ from upscale_onnx.plan.facility import Assignment, Facility, assign
 from upscale_onnx.plan.selection import Demand, demands, fill_block, passes_selection
 from upscale_onnx.types import IntArray
 
-# What an elementwise operator takes, against a selection of the same channels with its layout changes.
+# The time of an elementwise operator, as a share of that of a selection of the same channels with its layout changes.
 _PASS = 0.4
 
 
 @dataclass(frozen=True, eq=False)
 class ValuePlan:
-    """How the consumers of one value are served. `items` are their demands, in the order of the services."""
+    """How the consumers of one value are served. `items` are their demands; services refer to them by index."""
 
     value: str
     items: tuple[Demand, ...]
@@ -28,14 +28,14 @@ class ValuePlan:
 
     @property
     def saved_ms(self) -> float:
-        """Predicted saving against every consumer reading the whole value."""
+        """The predicted saving in milliseconds, compared with every consumer reading the whole value."""
         return self.direct_ms - self.assignment.cost_ms
 
 
 def plan_selections(analysis: Analysis, shapes: Mapping[str, Shape], costs: Costs) -> tuple[ValuePlan, ...]:
     """A plan per value that some consumer reads in part, in graph order.
 
-    A value whose consumers all demand the same channels needs none: it emits these, and each reads it whole.
+    A value whose consumers all demand the same channels has no plan: it emits these channels alone.
     """
     carried = _Carried(analysis)
     readers: dict[tuple[str, int], list[Demand]] = defaultdict(list)
@@ -50,7 +50,7 @@ def plan_selections(analysis: Analysis, shapes: Mapping[str, Shape], costs: Cost
 
 
 def selected(analysis: Analysis, plans: tuple[ValuePlan, ...], without: frozenset[str]) -> tuple[Demand, ...]:
-    """The selections that the plans put in front of consumers, but for values in `without`."""
+    """The selections that the plans put in front of consumers, except for values in `without`."""
     found = []
     for plan in plans:
         if plan.value in without:
@@ -95,7 +95,7 @@ def _plan_value(
 
 
 class _Carried:
-    """Counts the operators in front of a value that a selection of it would be made in front of."""
+    """Counts the operators before a value in front of which its selection would be made."""
 
     def __init__(self, analysis: Analysis) -> None:
         self._producers = {name: step for step in analysis.steps for name in step.outputs}
@@ -103,7 +103,7 @@ class _Carried:
         self._outputs = analysis.outputs
 
     def count(self, name: str, axis: int) -> int:
-        """Elementwise operators between `name` and where its selection would be made."""
+        """The number of elementwise operators between `name` and the place where its selection would be made."""
         passed = 0
         while self._readers[name] == 1 and name not in self._outputs:
             step = self._producers.get(name)

@@ -1,4 +1,4 @@
-"""Which consumers are handed a selection, and where in the graph it is made."""
+"""What consumers demand of a value, and where in the graph a selection for them may be made."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from upscale_onnx.types import BoolArray, IntArray
 class Demand:
     """What one consumer reads of one value.
 
-    step: index into the analysis. input, axis: where it reads. positions: demanded indices along the
-    axis, ascending, at least one. present: indices the value emits when no selection is made.
+    step: index of the consumer in the analysis. input, axis: which input it reads, along which axis. positions:
+    demanded indices along the axis, ascending, at least one. present: the indices that the value emits when no
+    selection is made.
     """
 
     step: int
@@ -38,7 +39,7 @@ def demands(analysis: Analysis) -> tuple[Demand, ...]:
     """The demand of every needed consumer that a selection could be put in front of."""
     found = []
     analysis = _with_fragile(analysis)
-    # Grids that must stay rectangular bring dead channels back: these are present too.
+    # Dead channels that keep a grid rectangular are emitted, so they are present too.
     kept = emitted_classes(analysis).kept
     for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True)):
         read = step.flow.dense
@@ -48,8 +49,10 @@ def demands(analysis: Analysis) -> tuple[Demand, ...]:
 
 
 def _with_fragile(analysis: Analysis) -> Analysis:
-    """The analysis with all classes demanded that an operator may turn into NaN or infinity. A selection takes from a
-    dead channel what it is computed of; its zeros would then run through that operator before the channel goes."""
+    """The analysis in which classes that an operator may turn into NaN or infinity are all demanded.
+
+    A selection takes away the channels from which a dead channel is computed. The dead channel would then pass as
+    zeros through that operator before it is removed."""
     fragile = np.zeros(analysis.live.size, bool)
     for step in analysis.steps:
         for labels in step.flow.fragile:
@@ -69,7 +72,7 @@ def _demand(analysis: Analysis, kept: BoolArray, number: int, read: Read, axis: 
 
 
 def partial_demands(analysis: Analysis) -> tuple[Demand, ...]:
-    """The demands of consumers that read only some of what their value emits."""
+    """The demands of consumers that read only some of the channels that their value emits."""
     return tuple(item for item in demands(analysis) if item.partial)
 
 

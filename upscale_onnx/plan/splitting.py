@@ -1,9 +1,9 @@
 """Which values are computed in pieces, so that consumers read whole pieces and no selection is made for them.
 
-A group of values that hold the same channels (a convolution's result, what elementwise operators and poolings make
-of it, a residual stream) is cut into a piece for every set of consumers that is worth one. Convolutions are cut by
-rows; a consumer reads its pieces as a sum of convolutions, which runtimes fuse, or joined by a Concat, which unlike
-a selection stays in the blocked layout. Who reads all channels reads a Concat that was not there.
+A group holds values with the same channels: a convolution's result, what elementwise operators and poolings make of
+it, a residual stream. It is cut into one piece for every set of consumers for which that saves time. Convolutions are
+cut by rows. A consumer reads its pieces as a sum of convolutions, which runtimes fuse, or joined by a Concat, which
+unlike a selection stays in the blocked layout. Nodes that read all channels read an additional Concat of all pieces.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from upscale_onnx.plan.planner import ValuePlan, demanded_rows, plan_selections
 from upscale_onnx.plan.selection import Demand
 from upscale_onnx.types import BoolArray, IntArray
 
-# With more consumers the sets of them are many, and what each could skip is little.
+# More consumers form many sets, and each consumer could skip only little.
 _MOST_CONSUMERS = 8
-# A node that adds to a sum reads and writes what a Concat of it would move, but from a warm cache.
+# The cost of adding to a sum, as a share of a Concat of the same size: it moves as many bytes, but in a warm cache.
 _AGAIN = 0.2
 
-# Per piece: which consumers read it, and what it holds, as positions into the channels that are present.
+# Per piece: which consumers read it, and which channels it holds, as positions among those present.
 _Division = list[tuple[BoolArray, IntArray]]
 
 
@@ -43,7 +43,7 @@ class PieceRead:
 
     @property
     def lowering(self) -> str:
-        """What this is called in reports."""
+        """The name of this way to read in reports."""
         if len(self.pieces) == 1:
             return "split"
         return "split+add" if self.summed else "split+concat"
@@ -53,8 +53,8 @@ class PieceRead:
 class Split:
     """A group of values in pieces.
 
-    values: in graph order. steps: those that compute them, by index into the analysis; each is done per piece.
-    pieces: positions along the channel axis, together all of them. saved_ms: predicted saving.
+    values: their names, in graph order. steps: the steps that compute them, by index into the analysis; each runs once
+    per piece. pieces: per piece, positions along the channel axis; together they cover it. saved_ms: predicted saving.
     """
 
     values: tuple[str, ...]
@@ -65,16 +65,16 @@ class Split:
 
 
 def part_name(node: str, piece: int) -> str:
-    """What the part of a consumer is called that reads one of several pieces."""
+    """The name of the part of a consumer that reads one of several pieces."""
     return f"{node}_part{piece}"
 
 
 def plan_splits(
     analysis: Analysis, shapes: Mapping[str, Shape], costs: Costs, without: frozenset[str] = frozenset()
 ) -> tuple[Split, ...]:
-    """The groups that are faster in pieces than with the selections planned for them, those that save most first.
+    """The groups that are faster in pieces than with the selections planned for them, the largest saving first.
 
-    Of groups that share a node only one is split, and groups with a value in `without` stay whole.
+    Of groups that share a node only one is split. Groups with a value in `without` stay whole.
     """
     groups = [
         group
@@ -99,7 +99,7 @@ def plan_splits(
 
 
 class _Search:
-    """Looks for the pieces of one group: sets of readers are added as long as it gets faster."""
+    """Searches the pieces of one group: adds sets of readers as long as the group gets faster."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class _Search:
         full, own = self._present.size, [plans[name] for name in group.values if name in plans]
         planned = {item.step for plan in own for item in plan.items}
         read = [(item.step in planned, self._read_ms(number, full)) for number, item in enumerate(group.items)]
-        # Plans also count operators in front of a consumer; those are not narrowed here.
+        # Plans also count the elementwise operators in front of a consumer, which splitting does not narrow.
         self._way_ms = sum(plan.direct_ms for plan in own) - sum(ms for known, ms in read if known)
         whole = sum(ms for known, ms in read if not known) + self._made_ms([full])
         self._now_ms = sum(plan.assignment.cost_ms for plan in own) + whole
@@ -140,7 +140,7 @@ class _Search:
         if len(division) < 2:
             return None
         pieces = [self._present[positions] for _, positions in division]
-        # Dead channels go where they can fill a block; whoever removes them leaves as many as that takes.
+        # Dead channels go into the first piece. Their removal leaves as many of them as fill its last block.
         dead = np.setdiff1d(np.arange(self._analysis.maps[group.values[0]].labels.size), self._present)
         pieces[0] = np.sort(np.append(pieces[0], dead))
         reads = tuple(self._read(number, division) for number in range(count))
@@ -154,7 +154,8 @@ class _Search:
         return self._way_ms + read + joined + self._made_ms([positions.size for _, positions in division])
 
     def _made_ms(self, sizes: Sequence[int]) -> float:
-        """What computes the group, in pieces of these sizes. But poolings, operators are fused into contractions."""
+        """The time to compute the group in pieces of these sizes. Operators other than contractions and poolings
+        count as free, since they are fused into contractions."""
         total = 0.0
         for number in self._group.steps:
             step = self._analysis.steps[number]
@@ -166,7 +167,7 @@ class _Search:
         return total
 
     def _read(self, number: int, division: _Division) -> PieceRead:
-        """The faster way to read the pieces that a consumer wants."""
+        """The faster way for a consumer to read the pieces that it needs."""
         item = self._group.items[number]
         mine = tuple(index for index, (readers, _) in enumerate(division) if readers[number])
         sizes = [division[index][1].size for index in mine]
@@ -191,8 +192,8 @@ class _Search:
         return self._costs.join_ms(shape.dims, axis, channels, itemsize(shape.dtype))
 
     def _divided(self, sets: Sequence[BoolArray]) -> _Division:
-        """Pieces for these sets of readers, the first of them all. A channel goes to the smallest set with all its
-        readers; every piece but the first fills whole blocks, what is over goes to a larger set."""
+        """The pieces for these sets of readers, the first of which holds all readers. A channel goes to the smallest
+        set with all its readers. Every piece but the first fills whole blocks; the rest goes to a larger set."""
         order = sorted(range(len(sets)), key=lambda index: int(sets[index].sum()))
         home = np.full(self._present.size, -1)
         for index in order:

@@ -13,9 +13,10 @@ from upscale_onnx.types import IntArray
 
 @dataclass(frozen=True, eq=False)
 class Standing:
-    """By the first output of a layer with weights, the indices of its original channels that are still there.
+    """The original channels of each layer with weights that are left, as indices by the layer's first output.
 
-    reads: of those it reads. creates: of those it creates. Layers are missing that are gone or in pieces.
+    reads: channels that the layer reads. creates: channels that it creates. Layers that are removed or computed in
+    pieces are not listed.
     """
 
     reads: Mapping[str, IntArray] = field(default_factory=dict)
@@ -23,8 +24,8 @@ class Standing:
 
 
 def standing(plan: Plan, handed: Mapping[str, IntArray]) -> Standing:
-    """What `plan` leaves. handed: by the first output of a layer in front of which a selection was made that `plan`
-    knows, the indices that are selected."""
+    """The channels that `plan` leaves. handed: the indices selected in front of a layer, by the layer's first output,
+    where `plan` was made after the selection."""
     kept = plan.emitted.kept
     reads: dict[str, IntArray] = {}
     creates: dict[str, IntArray] = {}

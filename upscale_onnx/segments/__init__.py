@@ -1,4 +1,4 @@
-"""Segments: the parts of a graph within which channels live, die and move together."""
+"""Segments: the parts of a graph within which channels stay, go and are reordered together."""
 
 from upscale_onnx.segments.find import find_segments
 

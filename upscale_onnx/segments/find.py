@@ -49,7 +49,7 @@ def find_segments(analysis: Analysis) -> tuple[Segment, ...]:
 
 
 def _components(analysis: Analysis) -> IntArray:
-    """Per class id, the segment it belongs to (the least class id of the segment)."""
+    """Per class id, its segment, named by the least class id in it."""
     joined = Classes()
     joined.fresh(analysis.live.size)
     for found in analysis.maps.values():

@@ -1,4 +1,4 @@
-"""One module per family of operators, which registers its rules; importing this package imports all of them."""
+"""The rules, one module per operator family. Importing this package imports every module, which registers its rules."""
 
 from importlib import import_module
 from pkgutil import iter_modules

@@ -1,7 +1,7 @@
 """MatMul of two activations: the contractions of attention, over features or over tokens.
 
-With heads on the batch axes, `Q·Kᵀ` contracts features: a feature may go where both sides agree, a head
-where all its features do. `A·V` contracts tokens: it carries the features of V and the heads of both.
+With heads on the batch axes, `Q·Kᵀ` contracts features: a feature may go if it goes in both operands, a head
+if all its features go. `A·V` contracts tokens: it carries the features of V and the heads of both.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from upscale_onnx.types import BoolArray
 
 
 class Attend:
-    """A: `(…, M, K)`, B: `(…, K, N)`, both computed at run time."""
+    """The rule of a MatMul of A `(…, M, K)` and B `(…, K, N)`, both computed at run time."""
 
     data_inputs: int | None = None
 
@@ -54,7 +54,7 @@ def _operands(maps: Maps) -> tuple[ChannelMap, ChannelMap]:
     if left is None or right is None or left.rank < 2 or left.rank != right.rank:
         raise Refused(Reason.MIXED_LAYOUT, "operands of unknown or different rank")
     if left.shape[:-2] != right.shape[:-2] or left.shape[-1] != right.shape[-2]:
-        raise Refused(Reason.MIXED_LAYOUT, f"channels of {left.shape} against {right.shape}")
+        raise Refused(Reason.MIXED_LAYOUT, f"channel maps of shapes {left.shape} and {right.shape} do not match")
     if sum(size > 1 for size in (left.shape[-2], left.shape[-1], right.shape[-1])) > 1:
         raise Refused(Reason.MIXED_LAYOUT, "channels on contracted and free axes at once")
     return left, right
@@ -91,6 +91,6 @@ def _carry(weights: ChannelMap, values: ChannelMap, order: tuple[int, int]) -> F
 
 
 def _per_head(heads: int, width: int) -> BoolArray:
-    """`(heads, heads·width)`: which entries belong to a head."""
+    """`(heads, heads·width)` bool: which entries belong to which head."""
     check_pattern_room(heads, heads * width)
     return np.repeat(np.eye(heads, dtype=bool), width, axis=1)

@@ -11,7 +11,7 @@ from upscale_onnx.channels.op import Op
 
 
 class Barrier:
-    """Demands its inputs whole and in order; returns values without channel classes."""
+    """Demands its inputs whole and in order. Its outputs have no channel axes."""
 
     data_inputs: int | None = None
 

@@ -1,4 +1,4 @@
-"""How the channel maps of broadcast operands meet."""
+"""How the channel maps of broadcast operands are combined."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def operand_dims(op: Op, index: int, rank: int) -> Dims:
 
 
 def common_shape(op: Op, lifted: dict[int, ChannelMap], rank: int) -> tuple[int, ...]:
-    """The map shape of the result, for which there is room: per axis the channel count, 1 where there are none."""
+    """The map shape of the result: per axis the channel count, or 1 where there are no channels. Raises `Refused`
+    where operands differ, or the map would be too large."""
     shape = []
     for axis in range(rank):
         sizes = {found.shape[axis] for found in lifted.values()} - {1}
@@ -58,8 +59,8 @@ def common_shape(op: Op, lifted: dict[int, ChannelMap], rank: int) -> tuple[int,
 def open_axes(
     op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...], rank: int, fresh: Fresh
 ) -> tuple[dict[int, ChannelMap], dict[int, IntArray]]:
-    """Give an operand that is not broadcast along a channel axis, yet has no classes there (a graph
-    input, what a barrier returns), new classes of its own, which must stay whole and in order."""
+    """Give new classes to operands that are not broadcast along a channel axis and have no classes there (a
+    graph input, the result of a barrier). Returns all maps, and the new classes, which must stay whole and in order."""
     opened = dict(lifted)
     born: dict[int, IntArray] = {}
     for index, found in lifted.items():
@@ -79,7 +80,7 @@ def open_axes(
 def broadcast_operand(
     index: int, found: ChannelMap, labels: IntArray
 ) -> tuple[Read, list[Even], tuple[tuple[IntArray, IntArray], ...]]:
-    """What binds an operand that is broadcast along a channel axis to the classes it reaches."""
+    """The read, grids and ties that bind an operand to `labels`, along whose axes it is broadcast."""
     slots = np.broadcast_to(np.arange(found.labels.size).reshape(found.shape), labels.shape)
     order = np.argsort(slots.ravel(), kind="stable")
     rows = labels.ravel()[order].reshape(found.labels.size, -1)
@@ -92,7 +93,7 @@ def broadcast_operand(
     outer = [axis for axis in range(max(found.axes)) if found.shape[axis] == 1 and labels.shape[axis] > 1]
     if not outer:
         return read, [even], ()
-    # One row serves all rows of the grid: they must keep the same entries, not just as many.
+    # The operand has one row for all rows of the grid, so that these must keep the same entries, not only as many.
     first = labels
     for axis in outer:
         first = first.take([0], axis)

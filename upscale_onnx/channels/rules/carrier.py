@@ -24,7 +24,7 @@ def source(maps: Maps, index: int = 0) -> ChannelMap:
 
 
 def emitted(maps: Maps, emissions: Emissions) -> tuple[ChannelMap, IntArray]:
-    """The map of the first input, and which of its channels are left. Raises `Misaligned` where that is not said."""
+    """The map of the first input, and its emission. Raises `Misaligned` where there is none."""
     found, emission = source(maps), emissions[0]
     if emission is None:
         raise Misaligned(found.labels)
@@ -32,14 +32,14 @@ def emitted(maps: Maps, emissions: Emissions) -> tuple[ChannelMap, IntArray]:
 
 
 def only_first_output(op: Op) -> None:
-    """Raises `Refused` where another output than the first is used."""
+    """Raise `Refused` where another output than the first is used."""
     if any(op.used[1:]):
         raise Refused(Reason.UNSUPPORTED_FORM, "a second output is used")
 
 
 def pass_on(op: Op, maps: Maps, emissions: Emissions, vectors: Mapping[int, int] | None = None) -> Resize:
-    """The resize of a node that keeps its channels; `vectors` are per-channel constants by input, with
-    the channel axis they belong to."""
+    """The resize of a node that keeps its channels. `vectors` maps inputs with per-channel constants to the
+    channel axis to which their entries belong."""
     found, emission = emitted(maps, emissions)
     outputs = (emission, *[np.zeros(0, np.int64)] * (len(op.used) - 1))
     if is_full(emission, found.shape) or not vectors:

@@ -1,5 +1,5 @@
-"""Concat: along the channel axis parts keep their classes side by side; along another axis, operands are
-tied channel by channel."""
+"""Concat: along the channel axis, the result holds the classes of all operands side by side; along another
+axis, operands are tied channel by channel."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from upscale_onnx.types import IntArray
 
 
 class Concat:
-    """Inputs of one rank; constants and values without channel classes are given classes of their own."""
+    """The rule of operands of the same rank. Constants and values without channel axes get new classes."""
 
     data_inputs: int | None = None
 
@@ -50,7 +50,7 @@ class Concat:
         return Flow((found,), ties, tuple(reads), (), tuple(fixed), role=Role.JOIN)
 
     def _untracked(self, parts: list[ChannelMap | None], rank: int, fresh: Fresh) -> Flow:
-        """No channel axis anywhere: the result is one class, which reads the operands."""
+        """The flow where no operand has a channel axis: the result is one class, which reads the operands."""
         target = fresh(1)
         known = [part for part in parts if part is not None]
         wild = any(is_wild(part.state).any() for part in known)
@@ -129,7 +129,7 @@ class Concat:
 
 
 def _parts(op: Op, maps: Maps) -> tuple[list[ChannelMap | None], int, int]:
-    """Map per operand (None: a constant), rank and axis."""
+    """The map of each operand (None for a constant), the rank and the axis."""
     parts: list[ChannelMap | None] = []
     rank = -1
     for index in range(len(op.present)):
@@ -172,7 +172,7 @@ def _axis_size(op: Op, index: int, part: ChannelMap | None, axis: int) -> int:
 def _open(
     op: Op, index: int, part: ChannelMap | None, shape: tuple[int, ...], axis: int, along: bool, fresh: Fresh
 ) -> ChannelMap:
-    """The operand with an entry per channel of the result; what has no classes there gets new ones."""
+    """The operand's map with one entry per channel of the result. Axes without classes get new ones."""
     size = _axis_size(op, index, part, axis) if along else 1
     wanted = tuple(size if a == axis else s for a, s in enumerate(shape))
     if part is not None and part.shape == wanted:
@@ -200,7 +200,7 @@ def _open(
 
 
 def _rectangles(found: ChannelMap, parts: list[IntArray], axis: int) -> tuple[Even, ...]:
-    """With several channel axes the result must be a rectangle, and so must every operand, by the same rows."""
+    """The grids that keep the result with several channel axes, and every operand, rectangular with the same rows."""
     axes = found.axes
     if len(axes) < 2:
         return ()
@@ -211,14 +211,14 @@ def _rectangles(found: ChannelMap, parts: list[IntArray], axis: int) -> tuple[Ev
 
 
 def _merged(states: list[np.ndarray]) -> np.ndarray:
-    """Contents where several operands lie behind one another along another axis."""
+    """The contents of operands that are concatenated along another axis than the channel axis."""
     wild = np.logical_or.reduce([is_wild(state) for state in states])
     same = np.logical_and.reduce([state == states[0] for state in states])
     return np.where(wild, WILD, np.where(same, states[0], VARYING))
 
 
 def _constant_emission(labels: IntArray, choose: Chooser) -> IntArray:
-    """The channels of a constant operand that stay."""
+    """The emission of a constant operand."""
     axes = [axis for axis, size in enumerate(labels.shape) if size > 1]
     positions = choose.positions(labels.ravel())
     if len(axes) > 1:

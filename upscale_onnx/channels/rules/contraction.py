@@ -1,7 +1,7 @@
 """The rule shared by every operator that contracts channels with a constant weight.
 
-Conv, ConvTranspose, Gemm and MatMul differ in where their weight keeps its axes. Each brings it to one
-form, a `Kernel`, and takes it back; everything about channels is said once, here.
+Conv, ConvTranspose, Gemm and MatMul differ in the order of their weight's axes. Each rule converts the weight
+to one form, a `Kernel`, and back; everything about channels is done once, here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from upscale_onnx.types import Array, FloatArray, IntArray
 
 
 class Contraction(ABC):
-    """Base of the rules for operators with a constant weight."""
+    """The base of all rules for operators with a constant weight."""
 
     data_inputs: int | None = None
 
@@ -48,7 +48,7 @@ class Contraction(ABC):
 
     @abstractmethod
     def store(self, op: Op, kernel: Kernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
-        """New constant inputs and attributes that hold `kernel`."""
+        """The new constant inputs, by index, and attributes that hold `kernel`."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         kernel = self.kernel(op, maps)
@@ -56,7 +56,7 @@ class Contraction(ABC):
         dims = op.in_dims[kernel.input] if kernel.input < len(op.in_dims) else None
         size = None if dims is None else dims[kernel.in_axis]
         if isinstance(size, int) and size != kernel.channels_in:
-            # Shape inference is wrong of some operators (STFT of real signals); the weight is right where it runs.
+            # Shape inference is wrong for some operators (STFT of real signals); the weight is right if the model runs.
             raise Refused(Reason.UNSUPPORTED_FORM, f"the weight reads {kernel.channels_in} of {size} inferred channels")
         out_dims = op.out_dims[0] if op.out_dims else None
         rank = len(out_dims) if out_dims is not None else _known(maps[kernel.input]).rank
@@ -80,7 +80,7 @@ class Contraction(ABC):
             if live.all() and is_whole(index_in, kernel.channels_in) and is_whole(index_out, kernel.channels_out):
                 return Resize((full_emission(target.shape),))
             groups = group_positions(kernel, index_in, index_out, labels, out_labels)
-            # What only pads must hold its constant, which whoever folded it relies on.
+            # A padding channel must hold its constant: readers may have folded this into their bias.
             settled = np.where(live | ~is_constant(out_state), VARYING, out_state)
             small = narrow(kernel, groups, state, live, settled)
         positions = index_out if target.shape[kernel.out_axis] > 1 else np.zeros(1, np.int64)
@@ -100,7 +100,7 @@ def _known(channel_map: ChannelMap | None) -> ChannelMap:
 
 
 def _read_axis(kernel: Kernel, maps: Maps) -> tuple[IntArray, FloatArray]:
-    """Classes and contents of the channels read, `(C_in,)` each."""
+    """The classes and contents of the channels read, `(C_in,)` each."""
     source = _known(maps[kernel.input])
     if any(axis != kernel.in_axis for axis in source.axes):
         raise Refused(Reason.MIXED_LAYOUT, "channels lie on an axis that is not contracted")
@@ -151,7 +151,7 @@ def _contract(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int, fr
 
 
 def _carry(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int) -> Flow:
-    """Depthwise: every input channel becomes `multiplier` output channels of its own class."""
+    """The flow of a depthwise kernel: every input channel becomes `multiplier` output channels of its class."""
     multiplier = kernel.channels_out // kernel.group
     inner = np.repeat(state, multiplier)
     folded = folds(kernel, inner)
@@ -163,7 +163,7 @@ def _carry(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int) -> Fl
     wild = is_wild(inner) | ~np.isfinite(kernel.weight).reshape(kernel.channels_out, -1).all(1)
     content = np.where(wild, WILD, content)
     if labels.size > 1 and (labels == labels[0]).all():
-        # The activation has no channel classes (a graph input, say): neither has the result.
+        # The activation has no channel axes (a graph input, say), so the result has none.
         shape = (1,) * rank
         out = ChannelMap(labels[:1].reshape(shape), np.full(shape, WILD if wild.any() else VARYING))
     else:

@@ -18,7 +18,7 @@ from upscale_onnx.types import Array
 
 
 class Conv(Contraction):
-    """A constant weight, and a bias of one number per output channel."""
+    """The rule where the weight is constant. The bias, if there is one, is a constant of shape `(C_out,)`."""
 
     def kernel(self, op: Op, maps: Maps) -> Kernel:
         weight, bias = op.constant(1), op.constant(2)
@@ -29,7 +29,7 @@ class Conv(Contraction):
             raise Refused(Reason.UNSUPPORTED_FORM, f"{weight.shape[0]} channels in {layout.group} groups")
         auto_pad = op.attrs.get("auto_pad", "NOTSET")
         padded = any(op.attrs.get("pads", ())) or auto_pad not in ("NOTSET", "VALID")
-        # Windows of a ConvTranspose overlap unevenly, so only zeros fold.
+        # Windows of a ConvTranspose overlap unevenly, so only zero channels fold into the bias.
         folds = op.op_type == "Conv" and not padded
         return Kernel(layout.canonical(weight), bias, 0, 1, 1, layout.group, folds)
 

@@ -1,8 +1,8 @@
-"""Every operator that works element by element, with broadcasting: unary, binary, Where, Clip, Sum …
+"""All operators that work element by element, with broadcasting: unary, binary, Where, Clip, Sum …
 
-The operand with the most channel axes (the *full* one) gives the result its classes. Operands of the
-same map are tied to it; an operand that is broadcast along a channel axis is read by what it reaches;
-constants are cut to fit.
+The operand with the most channel axes (the *full* one) gives the result its classes. Operands with a map of
+the same shape are tied to it. An operand that is broadcast along a channel axis is read by the classes there.
+Constants are cut to fit.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.types import Array, FloatArray, IntArray
 
-# Beyond this a float64 does not tell integers apart.
+# Above this, float64 does not hold every integer.
 _LARGEST_INTEGER = 2.0**53
 
 
 class Elementwise:
-    """Inputs broadcast to one output; missing optional inputs are passed over."""
+    """The rule of inputs that broadcast to one output. Absent optional inputs are skipped."""
 
     def __init__(self, operands: int | None = None) -> None:
         # Inputs beyond these are parameters without channels (bounds, ratios, types).
@@ -100,7 +100,7 @@ class Elementwise:
         return indices
 
     def _emission(self, op: Op, maps: Maps, emissions: Emissions, result: ChannelMap) -> IntArray:
-        """What the operands agree on. An operand without open channel axes stands for all channels."""
+        """The emission on which the operands agree. An operand that lacks some channel axes is broadcast along them."""
         found: IntArray | None = None
         partial: list[tuple[IntArray, tuple[int, ...]]] = []
         for index in self._dynamic(op, maps):
@@ -126,7 +126,8 @@ class Elementwise:
         return found
 
     def _content(self, op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...]) -> FloatArray:
-        """Contents of the result: computed where all operands are constant, zero where a product is."""
+        """The contents of the result: evaluated where all operands are constant, zero where a product has a zero
+        factor."""
         states: list[FloatArray | None] = []
         exact = True
         for index in range(len(op.present)):
@@ -189,7 +190,7 @@ def _safe_divisor(op: Op) -> bool:
 
 
 def _is_mask(constant: Array | None) -> bool:
-    """Whether infinities are all negative and fill no row."""
+    """Whether the constant is an attention mask: its infinities are all negative and fill no row."""
     if constant is None or constant.dtype.kind != "f" or constant.ndim == 0:
         return False
     finite = np.isfinite(constant)
@@ -197,7 +198,7 @@ def _is_mask(constant: Array | None) -> bool:
 
 
 def _operand(op: Op, index: int) -> Array | None:
-    """The constant at `index`; dividing by zero is as good as multiplying by infinity."""
+    """The constant at `index`; that of a divisor with infinity in place of zero, so that it counts as wild."""
     constant = op.constant(index)
     if constant is None or op.op_type != "Div" or index != 1 or constant.dtype.kind != "f":
         return constant
@@ -205,7 +206,8 @@ def _operand(op: Op, index: int) -> Array | None:
 
 
 def _spread(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None:
-    """A constant's entries per channel; `VARYING` where they differ along other axes; None: too large."""
+    """The content of a constant per channel, `VARYING` where entries differ along other axes. None where it has more
+    axes than `shape`, or no numeric type."""
     if constant is None or constant.dtype.kind not in "fiub":
         return None
     rank = len(shape)

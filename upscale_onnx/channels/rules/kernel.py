@@ -1,4 +1,4 @@
-"""A weight that contracts channels, in one form for all operators: what it reads, and what is left of it
+"""The weight of a contraction in one form for all operators: which channels it reads, and what is left of it
 when channels go."""
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 class Kernel:
     """A contraction in one form.
 
-    weight: `(C_out, C_in/group, …)`; bias: `(C_out,)` in the weight's dtype, None where there is none.
-    input, in_axis, out_axis: the activation's index and the axes contracted and created.
-    folds: whether a non-zero constant channel acts as a bias (no zero padding beside it, and there is
-    a bias to hold it).
+    weight: `(C_out, C_in/group, …)`. bias: `(C_out,)` in the weight's dtype, None where there is none.
+    input, in_axis, out_axis: the index of the activation, its contracted axis, and the axis created.
+    folds: whether a non-zero constant channel acts as a bias (there is no zero padding, and the operator
+    has a bias).
     """
 
     weight: Array
@@ -42,12 +42,12 @@ class Kernel:
 
     @property
     def depthwise(self) -> bool:
-        """Whether each group reads one channel: a carrier, not a contraction."""
+        """Whether each group reads one channel, so that the node is a carrier and no contraction."""
         return self.group > 1 and self.weight.shape[1] == 1
 
 
 def nonzero(weight: Array) -> BoolArray:
-    """`(C_out, C_in/group)`: where a weight slice is not all zero; NaN counts as non-zero."""
+    """`(C_out, C_in/group)` bool: where the weight's window is not all zero. NaN counts as non-zero."""
     hit: BoolArray = np.any((weight != 0).reshape(*weight.shape[:2], -1), axis=-1)
     return hit
 
@@ -65,14 +65,14 @@ def bias_of(kernel: Kernel) -> FloatArray:
 
 
 def folds(kernel: Kernel, state: FloatArray) -> BoolArray:
-    """Contents that act on a result as a constant known beforehand."""
+    """Marks the contents in `state` that contribute a known constant to the result."""
     folded: BoolArray = is_constant(state) & ((state == 0) | kernel.folds)
     return folded
 
 
 def foldable(kernel: Kernel, state: FloatArray) -> BoolArray:
-    """`(C_in,)`: channels that can be dropped once their content is in the bias. Zero times an infinite
-    weight is not zero, so such weights keep their channel."""
+    """`(C_in,)` bool: the channels that can be dropped once their content is in the bias. Zero times an infinite
+    weight is not zero, so a channel that such a weight reads stays."""
     folded = folds(kernel, state)
     if not folded.any() or np.isfinite(kernel.weight.sum(dtype=np.float64)):
         return folded
@@ -89,7 +89,7 @@ def finite_or_wild(values: FloatArray) -> FloatArray:
 def group_positions(
     kernel: Kernel, index_in: IntArray, index_out: IntArray, labels: IntArray, out_labels: IntArray
 ) -> tuple[tuple[IntArray, IntArray], ...]:
-    """Per group still in use: the input and output channels it keeps."""
+    """The input and output channels that stay, for each group still in use."""
     if kernel.group == 1:
         return ((index_in, index_out),)
     per_in, per_out = kernel.channels_in // kernel.group, kernel.channels_out // kernel.group
@@ -110,8 +110,8 @@ def narrow(
     live: BoolArray,
     settled: FloatArray,
 ) -> Kernel:
-    """The kernel with the positions each group keeps. What is absent and constant moves to the bias;
-    rows that only pad are zeroed, so that they cannot overflow, and their bias is what is `settled`."""
+    """The kernel with the positions that each group keeps. The contribution of removed constant channels moves
+    into the bias. Rows of padding channels are zeroed, so that they cannot overflow; their bias is `settled`."""
     per_in = kernel.channels_in // kernel.group
     folded = foldable(kernel, state) & (state != 0)
     weights, biases = [], []
@@ -142,9 +142,9 @@ def narrow(
 
 
 def _cut(kernel: Kernel, rows: IntArray, columns: IntArray) -> Array:
-    """The weight's `rows` and `columns`; the weight itself where that is all of it."""
+    """The weight's `rows` and `columns`; the weight itself where these are all."""
     whole = kernel.group == 1 and is_whole(rows, kernel.channels_out) and is_whole(columns, kernel.channels_in)
-    # One step for both: a large weight cut by rows and then by columns would be held twice.
+    # Both are cut in one step: cutting rows and then columns would hold a large weight twice.
     return kernel.weight if whole else kernel.weight[np.ix_(rows, columns)]
 
 

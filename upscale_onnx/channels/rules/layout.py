@@ -26,7 +26,7 @@ def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[Group]
     dims_in, dims_out = op.in_dims[0], op.out_dims[0]
     if dims_in is None or dims_out is None:
         raise Refused(Reason.UNKNOWN_SHAPE, "shape before or after is not known")
-    # A dimension of which not even a name is known is still equal to itself.
+    # A dimension without a known size or name gets a name, since it is still equal to itself.
     dims_in = tuple(f"?{axis}" if dim is None else dim for axis, dim in enumerate(dims_in))
     if op.op_type == "Reshape":
         dims_out = _stated(op, dims_in, dims_out)
@@ -46,7 +46,7 @@ def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[Group]
 
 
 def _stated(op: Op, dims_in: Dims, dims_out: Dims) -> Dims:
-    """Output dimensions, with what the shape input says of dynamic ones: a 0 copies the input's."""
+    """The output dimensions, completed for dynamic sizes by the shape input: a 0 in it copies the input's size."""
     entries = op.shape_values[1] if len(op.shape_values) > 1 else None
     if entries is None:
         raise Refused(Reason.DYNAMIC_PARAMETER, "shape is computed at run time")
@@ -64,7 +64,7 @@ def _stated(op: Op, dims_in: Dims, dims_out: Dims) -> Dims:
 
 
 def _remaining(dims_in: Dims, others: list[Dim], unknown: Dim) -> Dim:
-    """What an entry of -1 stands for, where the rest of the input is one dynamic dimension or all numbers."""
+    """The dimension that an entry of -1 stands for, if what the `others` leave is a number or one dynamic size."""
     left = list(dims_in)
     for dim in others:
         if not isinstance(dim, int):
@@ -83,11 +83,11 @@ def _product(dims: list[Dim]) -> int:
 
 
 def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: list[Dim]) -> Array:
-    """The shape input with `target` sizes; other axes keep what was said of them. A 0 in it copies a size, so that
-    it holds without `allowzero` alone.
+    """The shape input with `target` sizes; axes without a target keep their entry. A 0 copies a size, so it may be
+    used without `allowzero` only.
 
     Raises:
-        Refused: two entries or more can only be known at run time, or one is a size of zero.
+        Refused: several entries are known at run time only, or a size is zero.
     """
     entries = op.shape_values[1] if len(op.shape_values) > 1 else None
     if entries is None or len(entries) != len(target):
@@ -113,7 +113,7 @@ def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: li
 
 
 def _groups(dims_in: list[Dim], dims_out: list[Dim]) -> list[Group]:
-    """Cut both shapes into groups of equal product. Equal axes at the ends are groups of their own."""
+    """Cut both shapes into groups of axes with equal products. Equal axes at the ends form groups of one axis each."""
     head = 0
     while head < min(len(dims_in), len(dims_out)) and _equal(dims_in[head], dims_out[head]):
         head += 1
@@ -163,10 +163,10 @@ def holds(found: ChannelMap, group: Group) -> bool:
 def written_out_sizes(
     found: ChannelMap, dims_in: list[Dim], dims_out: list[Dim], groups: list[Group]
 ) -> tuple[list[int], list[int]]:
-    """Sizes before and after, written out in groups with channels and 1 elsewhere.
+    """The sizes before and after: full sizes in groups with channels, 1 elsewhere.
 
     Raises:
-        Refused: they do not hold equally many elements.
+        Refused: the numbers of elements differ.
     """
     sizes_in, sizes_out = [1] * len(dims_in), [1] * len(dims_out)
     for group in groups:
@@ -179,5 +179,5 @@ def written_out_sizes(
             size = dims_out[axis]
             sizes_out[axis] = size if isinstance(size, int) else found.shape[group.inputs[0]]
     if math.prod(sizes_in) != math.prod(sizes_out):
-        raise Refused(Reason.UNSUPPORTED_FORM, f"{math.prod(sizes_in)} elements are given {math.prod(sizes_out)}")
+        raise Refused(Reason.UNSUPPORTED_FORM, f"{math.prod(sizes_in)} elements are reshaped to {math.prod(sizes_out)}")
     return sizes_in, sizes_out

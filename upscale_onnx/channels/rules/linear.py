@@ -20,7 +20,7 @@ from upscale_onnx.types import Array
 
 
 class Gemm(Contraction):
-    """A: `(M, K)`, B: `(K, N)` or `(N, K)` with transB, C: broadcast to `(M, N)`."""
+    """The rule of A `(M, K)`, B `(K, N)` (with transB `(N, K)`), and C, which broadcasts to `(M, N)`."""
 
     def kernel(self, op: Op, maps: Maps) -> Kernel:
         weight, bias = op.constant(1), op.constant(2)
@@ -40,7 +40,7 @@ class Gemm(Contraction):
 
     def store(self, op: Op, kernel: Kernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         constants = {1: _layout(op, 1).stored(kernel.weight)}
-        # A kernel holds its factors multiplied out.
+        # The kernel's weight and bias already include alpha and beta.
         factors = {} if float(op.attrs.get("alpha", 1.0)) == 1.0 else {"alpha": 1.0}
         old = op.constant(2)
         if not bias_changed or kernel.bias is None:
@@ -51,7 +51,8 @@ class Gemm(Contraction):
 
 
 class _Product(Contraction):
-    """A constant matrix at `operand` by X: `(…, M, K)` or `(…, K, N)`. There is no bias, so only zeros fold."""
+    """A MatMul whose input `operand` is a constant matrix; the other is X `(…, M, K)` or `(…, K, N)`. There is no
+    bias, so only zeros fold."""
 
     def __init__(self, operand: int) -> None:
         self._operand = operand
@@ -76,14 +77,14 @@ class _Product(Contraction):
 
 
 def _layout(op: Op, operand: int) -> WeightLayout:
-    """How a matrix lies that is this input of the node."""
+    """The layout of a constant matrix that is the node's input `operand`."""
     layout = weight_layout(op.op_type, op.attrs, 2, operand)
     assert layout is not None, op.op_type
     return layout
 
 
 class MatMul:
-    """Chooses by which side is constant; two activations are the attention contraction."""
+    """Chooses the rule by the constant operand. A MatMul of two activations has the rule of attention."""
 
     data_inputs: int | None = None
 

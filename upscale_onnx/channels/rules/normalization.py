@@ -25,7 +25,7 @@ def _constant_vectors(op: Op, count: int) -> list[np.ndarray]:
 
 
 class BatchNormalization:
-    """scale, B, mean, var: `(C,)`. A zero scale makes a channel constant, whatever it reads."""
+    """scale, B, mean, var: `(C,)`. A channel with a zero scale is constant."""
 
     data_inputs: int | None = 1
 
@@ -42,7 +42,7 @@ class BatchNormalization:
             raise Refused(Reason.MIXED_LAYOUT, "parameters and channels differ in number")
         _, state = found.along(1, channels)
         inputs = np.where(is_constant(state), state, 0.0)[None, :].astype(op.dtype(0))
-        # Older versions mean the same at inference; onnx's reference misreads them.
+        # Older versions compute the same at inference, but onnx's reference evaluator computes them wrongly.
         values = evaluate(op.op_type, max(op.opset, 15), {"epsilon": op.attrs.get("epsilon", 1e-5)}, [inputs, *vectors])
         if values is None:
             return _pointwise(op, found, np.full(found.shape, WILD))
@@ -64,7 +64,7 @@ def _pointwise(op: Op, found: ChannelMap, state: FloatArray) -> Flow:
 
 
 class InstanceNormalization:
-    """scale, B: `(C,)`. Channels behind axis 1 (a GroupNorm, reshaped) are normalised over: a group goes whole."""
+    """scale, B: `(C,)`. With channels behind axis 1 (a reshaped GroupNorm), groups are normalised and go whole."""
 
     data_inputs: int | None = 1
 
@@ -86,8 +86,8 @@ class InstanceNormalization:
             content = found.with_state(np.full(found.shape, WILD if wild else VARYING))
             fixed = (found.labels,) if behind else ()
             return Flow((content,), reads=reads, fixed=fixed, fragile=_divided(op, found))
-        # A constant channel other than zero would become B too, but for noise: its mean is rounded, and what is left
-        # of it is divided by a deviation of nearly nothing.
+        # A non-zero constant channel becomes B only approximately: its mean is rounded, and the difference is divided
+        # by a deviation of almost zero.
         state = np.where(scale == 0, bias.astype(np.float64), VARYING).reshape(1, -1, *(1,) * (found.rank - 2))
         state = np.broadcast_to(state, found.shape)
         if not behind:
@@ -104,12 +104,12 @@ class InstanceNormalization:
 
 
 def _divided(op: Op, found: ChannelMap) -> tuple[IntArray, ...]:
-    """The classes that are divided by a deviation of zero where they are constant: those without an epsilon."""
+    """The classes that would be divided by zero if they were constant, since epsilon is zero."""
     return () if op.attrs.get("epsilon", 1e-5) else (found.labels,)
 
 
 def _common_groups(found: ChannelMap, emission: IntArray) -> IntArray:
-    """Which entries of axis 1 are left. Raises `Misaligned` where they differ behind it."""
+    """The entries of axis 1 that are left. Raises `Misaligned` where they are not the same along all later axes."""
     try:
         return axis_positions(emission, found.shape, 1)
     except ValueError:
@@ -117,7 +117,7 @@ def _common_groups(found: ChannelMap, emission: IntArray) -> IntArray:
 
 
 class LayerNormalization:
-    """scale, B: broadcast to the normalised axes (from `axis` on). Any order of channels will do."""
+    """scale, B: broadcast to the normalised axes (from `axis` on). The order of channels is free."""
 
     data_inputs: int | None = 1
 
@@ -153,7 +153,7 @@ class LayerNormalization:
 
 
 class GroupNormalization:
-    """scale, B: `(C,)` (the form of opset 18 is deprecated). A group goes whole or stays whole."""
+    """scale, B: `(C,)` (the form of opset 18 is deprecated). A group stays or goes as a whole."""
 
     data_inputs: int | None = 1
 
@@ -178,7 +178,7 @@ class GroupNormalization:
         if is_full(emission, found.shape):
             return Resize((emission,))
         width = found.shape[1] // int(op.attrs["num_groups"])
-        # Of a group that nobody reads a part may be left, as padding, if every group has as many channels left.
+        # A dead group may be left in part, as padding, if all groups have the same number of channels left.
         used, counts = np.unique(emission.ravel() // width, return_counts=True)
         if (counts != counts[0]).any() or (np.diff(emission.ravel()) <= 0).any():
             raise Misaligned(found.labels)
@@ -196,6 +196,6 @@ def _nothing(op: Op) -> tuple[ChannelMap | None, ...]:
 
 register(BatchNormalization(), "BatchNormalization", since=7)
 register(InstanceNormalization(), "InstanceNormalization")
-# The last is what onnxruntime calls an RMSNormalization when it optimises a model.
+# SimplifiedLayerNormalization is onnxruntime's name for RMSNormalization in optimised models.
 register(LayerNormalization(), "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
 register(GroupNormalization(), "GroupNormalization", since=21)

@@ -16,7 +16,7 @@ from upscale_onnx.types import Array
 
 
 class Pad:
-    """Constant pads: along the channel axis they add constant channels, beside it a border."""
+    """The rule of constant pads: along the channel axis they add constant channels, along other axes a border."""
 
     data_inputs: int | None = 1
 
@@ -31,7 +31,10 @@ class Pad:
         if not hit:
             return Flow((found.with_state(state),))
         if len(hit) > 1 or len(found.axes) > 1 or mode != "constant" or min(before[hit[0]], after[hit[0]]) < 0:
-            raise Refused(Reason.UNSUPPORTED_FORM, "pads channels in another way than by constants")
+            raise Refused(
+                Reason.UNSUPPORTED_FORM,
+                "pads channels by negative amounts, along several axes or in another mode than constant",
+            )
         axis = hit[0]
         check_room(before[axis] + found.labels.size + after[axis])
         first, last = fresh(before[axis]), fresh(after[axis])
@@ -63,7 +66,7 @@ class Pad:
             return Resize(outputs)
         if op.opset < 11:
             return Resize(outputs, attrs={"pads": pads})
-        # The pads input may name axes; a full list in a node of its own says the same.
+        # The axes input may list some axes only. A new node with pads for all axes does the same.
         inputs: list[int | Array] = [0, np.asarray(pads, np.int64)]
         if op.has(2):
             inputs.append(2)

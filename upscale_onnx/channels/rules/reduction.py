@@ -1,4 +1,5 @@
-"""Softmax and its kin, Reduce*, ArgMax: carriers beside the channel axis, readers of all of it along it."""
+"""Softmax, LogSoftmax, Hardmax, Reduce*, ArgMax and ArgMin: along the channel axis they read all channels; along
+other axes they are carriers."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ _KEEP_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReducePro
 
 
 class Softmax:
-    """Softmax, LogSoftmax, Hardmax over `axis`; before opset 13 over all axes from `axis` on."""
+    """Softmax, LogSoftmax and Hardmax over `axis`; before opset 13, over all axes from `axis` on."""
 
     data_inputs: int | None = 1
 
@@ -81,8 +82,8 @@ class Reduce:
 
 
 def _fold_rows(found: ChannelMap, hit: list[int], axes: list[int], keep: bool) -> Flow:
-    """Reducing over one of two channel axes (the branches of a split attention): what is summed up lives
-    and dies together."""
+    """The flow of a reduction over one of two channel axes (the branches of a split attention): channels that
+    are summed up stay or go together."""
     labels = found.labels
     for axis in hit:
         labels = labels.take([0], axis)
@@ -108,7 +109,7 @@ def _folded_emission(found: ChannelMap, emission: IntArray, hit: list[int]) -> I
 
 
 class Arg:
-    """ArgMax and ArgMin: along channels the index has a meaning, so all stay, in order."""
+    """ArgMax and ArgMin: along the channel axis the result is an index, so all channels stay, in order."""
 
     data_inputs: int | None = 1
 

@@ -1,8 +1,8 @@
-"""Reshape, Flatten, Squeeze and Unsqueeze: the map goes the way of the value.
+"""Reshape, Flatten, Squeeze and Unsqueeze: the map is reshaped like the value.
 
-A Reshape is cut into groups of axes with equal products. Groups with channels are written out in full,
-reshaped, and folded back where the classes do not change along an axis: flattening `(C, 7, 7)` repeats
-each class 49 times; splitting `(g·c)` into `(g, c)` gives a grid that must stay rectangular.
+A Reshape is cut into groups of axes with equal products. In groups with channels the map gets the full
+sizes and is reshaped; axes along which the classes do not change then get size 1. Flattening `(C, 7, 7)`
+repeats each class 49 times; splitting `(g·c)` into `(g, c)` gives a grid that must stay rectangular.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from upscale_onnx.types import IntArray
 
 
 class Reshape:
-    """Any operator that keeps the elements in row-major order and gives the value another shape."""
+    """The rule of operators that give a value another shape and keep its elements in row-major order."""
 
     data_inputs: int | None = 1
 
@@ -55,7 +55,7 @@ class Reshape:
             raise Misaligned(found.labels)
         index = [np.asarray(c).reshape(shape) for c in where]
         for axis, size in enumerate(result.shape):
-            # An axis without channels must come out as it went in.
+            # An axis without channels must keep all its indices, in order.
             if size == 1 and not _spans(index[axis], axis, sizes_out[axis]):
                 raise Misaligned(found.labels)
             if size == 1:
@@ -73,7 +73,8 @@ class Reshape:
 
 
 def _with_axes(op: Op, given: IntArray) -> Resize:
-    """A Squeeze without axes would take a channel axis of which one channel is left for one too many."""
+    """The resize with the axes of a Squeeze made explicit. Without axes it would also remove a channel axis of which
+    one channel is left."""
     dims = op.in_dims[0]
     if op.has(1) or op.attrs.get("axes") or dims is None:
         return Resize((given,))
@@ -84,7 +85,7 @@ def _with_axes(op: Op, given: IntArray) -> Resize:
 
 
 def _written_out(found: ChannelMap, emission: IntArray, sizes: list[int]) -> IntArray:
-    """The flat original position of every element of the groups with channels, as they lie now."""
+    """The flat original position of each element of the groups with channels, for the elements that are left."""
     where = coordinates(emission, found.shape)
     index = []
     for axis, size in enumerate(sizes):
@@ -98,7 +99,7 @@ def _written_out(found: ChannelMap, emission: IntArray, sizes: list[int]) -> Int
 
 
 def _spans(coordinate: IntArray, axis: int, size: int) -> bool:
-    """Whether the coordinate runs over 0 … size-1 along its axis, the same everywhere."""
+    """Whether the coordinate runs over 0 … size-1 along its axis at all indices of the other axes."""
     if coordinate.shape[axis] != size:
         return False
     ruler = np.arange(size).reshape([-1 if a == axis else 1 for a in range(coordinate.ndim)])

@@ -1,7 +1,7 @@
-"""Selections: each output is some indices of the input along one axis, known before the graph runs.
+"""Selections: each output holds some indices of the input along one axis, known before the graph runs.
 
-Along the channel axis what they pick is free to arrive in any order, so a selection that only permutes
-vanishes: its order is taken over by the weights behind it. Beside the channel axis they are carriers.
+Along the channel axis, the picked channels may be emitted in any order. So a selection that only permutes is
+removed, and the weights behind it take over its order. Along other axes selections are carriers.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from upscale_onnx.types import IntArray
 class Picks:
     """What a node selects.
 
-    axis: along which. indices: per output, None where the axis has no channels. dropped: whether the axis is.
-    alone: whether that is all that the node does; else it selects along axes without channels, too.
+    axis: the axis of the selection. indices: per output, the indices along it; None where the axis has no channels.
+    dropped: whether the axis is removed. alone: whether the node does nothing else; if not, it also selects along axes
+    without channels.
     """
 
     axis: int
@@ -39,7 +40,7 @@ class Picks:
 
 
 class Selection(ABC):
-    """Base: each output is the input's indices `picks` along one axis."""
+    """The base of rules for selections: each output holds the indices `picks` of the input along one axis."""
 
     data_inputs: int | None = 1
 
@@ -99,7 +100,7 @@ class Selection(ABC):
         outputs: tuple[IntArray, ...],
         indices: Sequence[IntArray | None],
     ) -> Resize:
-        """Put the cheapest nodes in place: nothing, one Split, or a Slice or Gather per output."""
+        """The resize with the cheapest nodes: none, one Split, or a Slice or Gather per output."""
         size = emission.shape[axis]
         used = [index for index in indices if index is not None and index.size]
         if len(indices) == 1 and _covers(used, size):
@@ -125,7 +126,8 @@ def _split(op: Op, sizes: IntArray, axis: int) -> NewNode:
 
 
 def selection_node(index: IntArray, size: int, axis: int, output: int, opset: int) -> NewNode:
-    """A Slice where `index` is a step-1 range of an axis of `size`, else a Gather; Identity if it is all."""
+    """A node that selects `index` along an axis of `size`: an Identity for all of it, a Slice for a range of step 1,
+    else a Gather."""
     start, stop = int(index[0]), int(index[-1]) + 1
     if not is_range(index):
         return NewNode("Gather", (0, index.astype(np.int64)), output, {"axis": axis})
@@ -166,7 +168,7 @@ def _without(found: ChannelMap, axis: int, dropped: bool) -> ChannelMap:
 def _scalar(
     op: Op, found: ChannelMap, emission: IntArray, axis: int, outputs: list[IntArray], indices: list[IntArray | None]
 ) -> Resize:
-    """A scalar index: where its row lies now."""
+    """The resize of a selection by a scalar index, which is replaced by the index's present position."""
     index, old = indices[0], op.constant(1)
     if index is None or index.size == 0 or old is None:
         return Resize(tuple(outputs))
@@ -178,8 +180,8 @@ def _scalar(
 def _aligned(
     labels: IntArray, axis: int, picks: Sequence[IntArray]
 ) -> tuple[tuple[tuple[IntArray, IntArray], ...], tuple[Even, ...]]:
-    """What makes a pick lie at the same place in every row of a grid: as many entries in each run of
-    indices between the bounds of the picks, or where these are no ranges, the same entries."""
+    """The ties and grids that keep every pick at the same indices in all rows of a grid: all rows keep the same
+    number of entries between the bounds of the picks or, where picks are no ranges, the same entries."""
     outer = [a for a in range(axis) if labels.shape[a] > 1]
     if not outer:
         return (), ()
@@ -201,12 +203,12 @@ def _first(labels: IntArray, axes: Sequence[int]) -> IntArray:
 def _choose(
     found: ChannelMap, emission: IntArray, axis: int, pick: IntArray, target: ChannelMap, choose: Chooser
 ) -> tuple[IntArray, IntArray]:
-    """Positions of the output that stay, in the plan's order, and where the input holds them."""
+    """The positions of the output that stay, in the plan's order, and where the input holds them."""
     labels = target.labels.ravel()
     positions = choose.positions(labels)
     index = locate(pick[positions], emission)
     if choose.free(labels):
-        # In the order of the input: a selection that only permutes then has nothing to do.
+        # With the order of the input, a selection that only permutes needs no node.
         order = np.argsort(index, kind="stable")
         positions, index = positions[order], index[order]
     if (index < 0).any():
@@ -217,8 +219,8 @@ def _choose(
 
 
 def _rows(found: ChannelMap, emission: IntArray, axis: int, pick: IntArray) -> tuple[IntArray, IntArray]:
-    """With several channel axes: what the input still holds of the pick, and where; it must lie at the
-    same indices in every row."""
+    """With several channel axes: the picked positions that the input still holds, and their indices along the
+    axis, which must be the same in every row."""
     where = list(coordinates(emission, found.shape))
     rows = np.moveaxis(where[axis], axis, -1).reshape(-1, emission.shape[axis])
     located = np.stack([locate(pick, row) for row in rows]) if rows.size else np.zeros((1, 0), np.int64)

@@ -21,7 +21,7 @@ from upscale_onnx.types import Array, IntArray
 
 @dataclass(frozen=True)
 class _Bounds:
-    """Bounds of a Slice by axis; those computed at run time are None."""
+    """The bounds of a Slice by axis; None for bounds computed at run time."""
 
     starts: list[int] | None
     ends: list[int] | None
@@ -30,7 +30,7 @@ class _Bounds:
 
 
 class Slice(Selection):
-    """Constant starts, ends, axes and steps; at most one of the axes may hold channels."""
+    """The rule of a Slice by constant starts, ends, axes and steps. At most one of the axes may hold channels."""
 
     def picks(self, op: Op, found: ChannelMap) -> Picks:
         bounds = _bounds(op, found.rank)
@@ -103,7 +103,7 @@ def _span(start: int, end: int, step: int, size: int) -> IntArray:
 
 
 class Split(Selection):
-    """Sizes by attribute, by input, or equal."""
+    """The rule of a Split. Sizes are given by an attribute, by an input, or equal."""
 
     def picks(self, op: Op, found: ChannelMap) -> Picks:
         axis = op.axis("axis", 0, found.rank)
@@ -123,8 +123,8 @@ class Split(Selection):
 
 
 class Gather(Selection):
-    """Constant indices along channels: a vector selects, a scalar also drops the axis. Beside them the
-    indices may be computed, and of any rank."""
+    """The rule of a Gather. Along the channel axis the indices are constant: a vector selects, a scalar also drops
+    the axis. Along other axes the indices may be computed at run time and have any rank."""
 
     def picks(self, op: Op, found: ChannelMap) -> Picks:
         axis, index = op.axis("axis", 0, found.rank), op.constant(1)

@@ -1,5 +1,5 @@
-"""Operators that work within each channel: poolings, Resize, Upsample; and those that trade channels for
-space: DepthToSpace, SpaceToDepth."""
+"""Operators that work within each channel (poolings, Resize, Upsample), and those that move channels into
+spatial axes or back (DepthToSpace, SpaceToDepth)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from upscale_onnx.types import Array
 
 
 class Pooling:
-    """Max, average and Lp poolings, global or windowed: what is constant stays so where no padding shows."""
+    """Global and windowed max, average and Lp poolings. Constant channels stay constant where padding has no effect."""
 
     data_inputs: int | None = 1
 
@@ -44,7 +44,7 @@ def _shows_padding(op: Op) -> bool:
 
 
 class Resample:
-    """Resize and Upsample that leave the channel axis alone."""
+    """Resize and Upsample that do not change the channel axis."""
 
     data_inputs: int | None = 1
 
@@ -110,7 +110,7 @@ def _spread(values: Array, axes: Sequence[int], rank: int, missing: float) -> li
 
 
 class DepthToSpace:
-    """X: `(N, b²·C, H, W)` to `(N, C, b·H, b·W)`: the b² channels of one result are one class."""
+    """X `(N, b²·C, H, W)` becomes `(N, C, b·H, b·W)`. The b² channels that form one output channel are one class."""
 
     data_inputs: int | None = 1
 
@@ -145,7 +145,7 @@ class DepthToSpace:
 
 
 def _by_result(op: Op, vector: Array) -> Array:
-    """`(C, b²)`: the input channels of every output channel, in the order of the mode."""
+    """`(C, b²)`: the entries of `vector` for the input channels of each output channel, in the order of the mode."""
     area = int(op.attrs["blocksize"]) ** 2
     if not area or vector.size % area:
         raise Refused(Reason.UNSUPPORTED_FORM, f"{vector.size} channels in blocks of {area}")
@@ -155,7 +155,7 @@ def _by_result(op: Op, vector: Array) -> Array:
 
 
 class SpaceToDepth:
-    """X: `(N, C, b·H, b·W)` to `(N, b²·C, H, W)`: every channel appears b² times."""
+    """X `(N, C, b·H, b·W)` becomes `(N, b²·C, H, W)`. Every channel appears b² times."""
 
     data_inputs: int | None = 1
 
@@ -167,7 +167,7 @@ class SpaceToDepth:
             return Flow((found.with_state(np.where(is_wild(found.state), WILD, VARYING)),))
         area = int(op.attrs["blocksize"]) ** 2
         if not area:
-            raise Refused(Reason.UNSUPPORTED_FORM, "blocks of no size")
+            raise Refused(Reason.UNSUPPORTED_FORM, "a block size of zero")
         check_room(found.labels.size, area)
         labels, state = np.tile(found.labels.ravel(), area), np.tile(found.state.ravel(), area)
         return Flow((vector_map(labels, state, found.rank, 1),))

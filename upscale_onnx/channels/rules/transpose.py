@@ -1,4 +1,4 @@
-"""Transpose, Expand and Tile: the axes of a map change places, are added, or repeat."""
+"""Transpose, Expand and Tile: the axes of a map are permuted, added, or repeated."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from upscale_onnx.types import Array
 
 
 class Transpose:
-    """perm, by default the reversed axes."""
+    """The rule of a Transpose by `perm`, by default the reversed axes."""
 
     data_inputs: int | None = 1
 
@@ -37,12 +37,12 @@ class Transpose:
     def _perm(self, op: Op, found: ChannelMap) -> list[int]:
         perm = [int(p) for p in op.attrs.get("perm") or reversed(range(found.rank))]
         if sorted(perm) != list(range(found.rank)):
-            raise Refused(Reason.UNSUPPORTED_FORM, f"{perm} is no order of {found.rank} axes")
+            raise Refused(Reason.UNSUPPORTED_FORM, f"{perm} is no permutation of {found.rank} axes")
         return perm
 
 
 class Expand:
-    """A shape whose entries along channel axes are known; these keep their size."""
+    """The rule of an Expand whose shape is known along channel axes, which keep their size."""
 
     data_inputs: int | None = 1
 
@@ -66,16 +66,16 @@ class Expand:
         lifted = (1,) * (len(entries) - found.rank) + found.shape
         if given.shape == lifted or all(e == 1 for s, e in zip(lifted, entries, strict=True) if s > 1):
             return Resize((given,))
-        # An entry of 1 leaves an axis as it is, whatever its size.
+        # An entry of 1 keeps the size of its axis.
         shape = [1 if size > 1 or entry is None else entry for size, entry in zip(lifted, entries, strict=True)]
         return Resize((given,), {1: np.asarray(shape, np.int64)})
 
     def _entries(self, op: Op, found: ChannelMap) -> list[int | None]:
-        """The shape by axes of the result: 1 where the axis stays as it is, None where only a run tells how often
-        its one entry repeats.
+        """The shape entry of each axis of the result: 1 where the axis keeps its size, None where the number of
+        repetitions of an axis of size 1 is computed at run time.
 
         Raises:
-            Refused: an entry of another axis is computed at run time and not that of the input.
+            Refused: the entry of any other axis is computed at run time and is not the input's size.
         """
         entries = op.shape_values[1] if len(op.shape_values) > 1 else None
         dims = op.in_dims[0]
@@ -97,8 +97,8 @@ class Expand:
 
 
 def _expanded_map(op: Op, maps: Maps, fresh: Fresh) -> ChannelMap:
-    """The map of what is expanded. A constant with one axis of more than one entry (a class token) has a channel of
-    its own per entry."""
+    """The map of the input. A constant (a class token) with one axis of more than one entry gets a new class per
+    entry."""
     constant = op.constant(0)
     if constant is None:
         return source(maps)
@@ -118,7 +118,7 @@ def _narrow_constant(constant: Array, result: ChannelMap, choose: Chooser) -> Re
 
 
 class Tile:
-    """Constant repeats; along a channel axis the classes repeat."""
+    """The rule of a Tile by constant repeats. Along a channel axis the classes repeat."""
 
     data_inputs: int | None = 1
 
