@@ -122,7 +122,7 @@ def _wanted_target(
     size: int,
     batch: int,
 ) -> tuple[int, ...] | None:
-    """The target that the Reshape `node` needs at the new batch, or None where it is right as it is."""
+    """The target that the Reshape `node` needs at the new batch, or None where the present one is right."""
     if node.op_type != "Reshape" or node.domain not in STANDARD_DOMAINS or node.input[1] not in constants:
         return None
     old_data, new_data = _sizes(before, node.input[0]), _sizes(after, node.input[0])

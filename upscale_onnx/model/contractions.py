@@ -68,7 +68,7 @@ def weight_layout(op_type: str, attrs: Mapping[str, Any], rank: int, operand: in
 
 
 def node_layout(node: NodeProto, rank: int, operand: int = 1) -> WeightLayout | None:
-    """As `weight_layout`, of a node as a file holds it."""
+    """Return the `weight_layout` of a NodeProto."""
     return weight_layout(node.op_type, {a.name: a.i for a in node.attribute}, rank, operand)
 
 

@@ -71,18 +71,18 @@ class Constants:
         return tuple(int(x) for x in array.ravel())
 
     def entries(self, name: str) -> Dims | None:
-        """As `shape_value`, of a vector of booleans too."""
+        """Return what `shape_value` does, also for vectors of booleans."""
         array = self._arrays.get(name)
         if array is not None and array.dtype.kind == "b" and array.ndim <= 1:
             return tuple(int(x) for x in array.ravel())
         return self.shape_value(name) if name else None
 
     def add(self, name: str, array: Array) -> None:
-        """Take `array` for the value of `name`."""
+        """Record `array` as the value of `name`."""
         self._arrays[name] = array
 
     def add_encoded(self, name: str, weight: Encoded) -> None:
-        """Take `weight`, which is decoded when it is asked for, for the value of `name`."""
+        """Record `weight` as the value of `name`. It is decoded when it is asked for."""
         self._lazy[name] = weight
 
     def visit(
