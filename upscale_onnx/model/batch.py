@@ -90,7 +90,7 @@ def _has_fixed_batch(value_type: TypeProto) -> bool:
 
 
 def _forget_dims(output: ValueInfoProto) -> None:
-    """Leave the rank and the names of dynamic sizes; what the sizes are now is for inference to find."""
+    """Keep only the rank and the names of dynamic sizes. Shape inference finds the new sizes."""
     if not output.type.HasField("tensor_type"):
         return
     for dim in output.type.tensor_type.shape.dim:

@@ -115,7 +115,7 @@ def _check_windows(model: ModelProto, where: str) -> None:
 
 
 def _with_ranks(bare: ModelProto) -> ModelProto:
-    """The checker insists on a shape for inputs and outputs; a runtime takes them of unknown rank as well."""
+    """Give the checker the shapes that it requires of inputs and outputs. Runtimes accept them of unknown rank."""
     for value in (*bare.graph.input, *bare.graph.output):
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.shape.SetInParent()
