@@ -1,4 +1,4 @@
-"""The size of a model with its functions inlined: thirty functions that call the next one twice make a billion nodes."""
+"""The size of a model with its functions inlined: thirty that call the next one twice make a billion nodes."""
 
 from __future__ import annotations
 
