@@ -1,4 +1,4 @@
-"""Arrays as people hand them over, as inputs of a model."""
+"""Turning arrays and tensors of a caller into inputs of a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Inputs = dict[str, Array]
 
 
 def to_array(value: Any) -> Array:
-    """`value` as an array; tensors of torch are taken from wherever they are."""
+    """Return `value` as an array. Tensors of torch may be on any device."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()  # numpy has no bfloat16

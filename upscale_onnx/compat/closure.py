@@ -1,4 +1,4 @@
-"""Pruned channels, given one by one, as masks; and the fewest more that make all layers agree on them."""
+"""Masks from single pruned channels, and the fewest further channels that make all layers agree on them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _unknown(weight: str, known: Iterable[str]) -> str:
 
 
 def _grow(model: onnx.ModelProto, reads: Masks, creates: Masks) -> None:
-    """Add to both masks what has the class of a channel that one of them prunes."""
+    """Prune in both masks every channel whose class one of them prunes."""
     analysis = analyse(import_graph(model), infer_shapes(model))
     sides = ((reads, _labels(analysis, model, "input")), (creates, _labels(analysis, model, "output")))
     gone = np.zeros(analysis.live.size, np.bool_)

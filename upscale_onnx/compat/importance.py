@@ -15,7 +15,7 @@ _FUNCTIONS: Mapping[str, WeightCriterion] = {"l1": l1.score, "l2": l2.score, "la
 
 
 class Importance:
-    """What scores channels; the lowest are pruned. Subclasses give `forward`, or the name of a criterion."""
+    """A score for channels; the lowest are pruned. Subclasses define `forward`, or name a criterion."""
 
     def __call__(self, x: Array) -> Array:
         """`forward(x)`."""

@@ -71,7 +71,7 @@ class MaskSegment:
 
 
 def mask_segments(source: Source, side: Side, prune: Callable[[Sequence[str], float], None]) -> tuple[MaskSegment, ...]:
-    """The segments of the source's model. prune: masks the weights of these names by this amount."""
+    """The segments of the source's model. prune: a function that masks the named weights by an amount."""
     model = source.model
     targets = {target.node: target for target in mask_targets(model)}
 

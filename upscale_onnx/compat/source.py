@@ -1,4 +1,4 @@
-"""A model to mask in place: a ModelProto, one read from a path, or one that stands for a torch module."""
+"""A model to mask in place: a given ModelProto, one read from a path, or one exported from a torch module."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ IMAGE = (1, 3, 224, 224)
 class Source:
     """A model, and where its weights come from.
 
-    model: what is analysed. module: the torch module that it stands for. holders: by name of a parameter of it.
+    model: the analysed model. module: the torch module it was exported from, if any. holders: by name of a parameter of
+    the module, the initializer that holds it.
     """
 
     model: onnx.ModelProto
@@ -35,13 +36,13 @@ class Source:
     holders: Mapping[str, Holder] = field(default_factory=dict)
 
     def initializer(self, name: str) -> str:
-        """The name in `model` of what may be the name of a parameter."""
+        """The name of the initializer for `name`, which may be the name of a parameter."""
         return self.holders[name].initializer if name in self.holders else name
 
     @property
     def untouchable(self) -> tuple[str, ...]:
-        """Weights of `model` that cannot be masked, since the module holds them, or their bias, in no parameter as
-        they are: projections that are packed into one parameter, say."""
+        """Weights of `model` that cannot be masked, since no parameter of the module holds just them, or just their
+        bias: for example, projections that are packed into one parameter."""
         if self.module is None:
             return ()
         held = {holder.initializer for holder in self.holders.values()}
@@ -55,7 +56,7 @@ class Source:
         return tuple(t.weight for t in targets if t.weight not in held or not is_held(t.bias))
 
     def replace(self, masked: onnx.ModelProto) -> None:
-        """Take the weights of `masked`: into `model`, and into the parameters of the module."""
+        """Copy the weights of `masked` into `model` and into the parameters of the module."""
         if masked is not self.model:
             self.model.CopyFrom(masked)
         if self.module is None:
@@ -86,8 +87,8 @@ class Source:
 
 
 def _changed(before: Array, after: Array) -> Array:
-    """`before` with what `after` has other values for: a parameter may be held in another precision than it is used in,
-    and what no mask touched keeps its own."""
+    """Return `before` with the values that differ in `after`. The model may hold a parameter in another precision, so
+    values that no mask changed are kept from `before`."""
     same = before.astype(after.dtype) == after
     return np.where(same, before, after).astype(before.dtype)
 

@@ -1,4 +1,4 @@
-"""torch modules as ONNX models, and back: which parameter is which initializer. Only this module imports torch."""
+"""Exporting torch modules to ONNX, and finding the initializer of each parameter. Only this module imports torch."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ class Holder(NamedTuple):
 
 
 class Exported(NamedTuple):
-    """A module as ONNX; holders: by name of a parameter. Parameters that no initializer holds whole have none."""
+    """A module as ONNX. holders: the initializer of each parameter, by name; none for those that no initializer holds
+    whole."""
 
     model: onnx.ModelProto
     holders: Mapping[str, Holder]
 
 
 def is_module(value: object) -> bool:
-    """Whether `value` is a torch module. torch is not loaded for that: who has a module has loaded it."""
+    """Whether `value` is a torch module. This does not load torch: a caller with a module has loaded it."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.nn.Module)
 
@@ -133,7 +134,7 @@ def _optimizer() -> Any:
 
 
 def _transposes(model: onnx.ModelProto) -> dict[str, str]:
-    """By name of a matrix, the name of its transpose, which folding makes an initializer."""
+    """The name of the transpose of each matrix, by its name. Folding makes the transpose an initializer."""
     found: dict[str, str] = {}
     for node in model.graph.node:
         if node.op_type == "Transpose" and [a.ints for a in node.attribute] in ([[1, 0]], []):
@@ -162,7 +163,7 @@ def _inferring(module: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints progress and warns of its own deprecations; neither says anything about the module."""
+    """A context in which the exporter prints no progress and no warnings of its own deprecations."""
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level
     chatter.setLevel(logging.ERROR)

@@ -1,1 +1,1 @@
-"""Files that others made, read within bounds, and our own, written whole or not at all."""
+"""Reading files of unknown origin within bounds, and writing our own files whole or not at all."""

@@ -32,7 +32,7 @@ _SUFFIX = ".npy"
 _ARRAY_MAGIC = b"\x93NUMPY"
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _ENCRYPTED = 0x1
-# What an archive may unpack to in any case, and otherwise, as a multiple of its own size.
+# An archive may unpack to this many bytes, or to this multiple of its own size if that is more.
 _ALWAYS_BYTES = 2**30
 _MOST_TIMES = 64
 # What zipfile, the decompressors and numpy raise on damaged files; RuntimeError includes NotImplementedError.
@@ -99,7 +99,7 @@ def _announced(source: IO[bytes], info: zipfile.ZipInfo) -> int:
         raise ValueError(f"{info.filename!r} is of an unknown version")
     try:
         shape, _, dtype = _HEADERS[version](source)
-    except (MemoryError, SyntaxError, TokenError) as error:  # Python's parser has the last word, on anything
+    except (MemoryError, SyntaxError, TokenError) as error:  # numpy reads the header with Python's parser
         raise ValueError(f"{info.filename!r} has a damaged header") from error
     if dtype.hasobject:
         raise ValueError(f"{info.filename!r} holds Python objects")

@@ -1,4 +1,4 @@
-"""Locks by which one process sees that another is still alive: the system takes them back when it ends."""
+"""Locks that tell whether the process that holds one is alive: the system releases them when a process ends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ except ImportError:  # Windows, where a file that a process holds open cannot be
 
 
 def lock(file: IO[Any], path: Path) -> bool:
-    """Lock `file`, which was just made at `path`; False where another process took it for abandoned before that.
+    """Lock `file`, which was just made at `path`. Return False if another process took it for abandoned first.
 
     Where the file system has no locks, nobody takes it for abandoned.
     """
@@ -36,7 +36,8 @@ def lock(file: IO[Any], path: Path) -> bool:
 
 @contextlib.contextmanager
 def abandoned(path: Path) -> Iterator[bool]:
-    """A context with whether the file at `path` is ours, and of a process that lives no more; it stays so inside."""
+    """A context that yields whether a writer of this package left the file at `path` and has ended. It holds the lock
+    meanwhile, so that this stays true."""
     if fcntl is None:
         yield path.is_file()
         return

@@ -1,8 +1,8 @@
-"""Writing files: under its name each holds what it held before or all of the new, whatever happens in between.
+"""Writing files: under its name, a file always holds either its old content or all of the new.
 
 A file is written beside its target first, under a name of its own, and renamed when it is whole and on the disk. The
-writer holds a lock on it, which the system takes back when the process ends, however it ends: so the next one who
-writes to the target can tell what a killed process left from what another is still writing.
+writer holds a lock on it, which the system releases when the process ends, however it ends. So the next writer of the
+target can tell the remains of a killed process from a file that another process is still writing.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class NewFiles:
         self.finish(draft)
 
     def finish(self, draft: Draft) -> None:
-        """See that all of `draft` is on the disk, which may be the first time that a full one is noticed.
+        """Make sure that all of `draft` is on the disk. A full disk may be noticed only here.
 
         Raises:
             ArgumentError: it is not.
@@ -89,7 +89,7 @@ class NewFiles:
             os.fsync(draft.file.fileno())
 
     def publish(self) -> None:
-        """Give all drafts their names. Where one cannot have it, those that had no file before are gone again.
+        """Rename all drafts to their targets. If one fails, files that this call has newly made are removed again.
 
         Raises:
             ArgumentError: one cannot be renamed.
@@ -120,7 +120,7 @@ class NewFiles:
 
 @contextlib.contextmanager
 def new_files() -> Iterator[NewFiles]:
-    """Files to write; they are published when the block ends, and gone where it fails.
+    """A context with files to write. They are published when the block ends, and removed if it fails.
 
     Raises:
         ArgumentError: one cannot be written.
@@ -178,7 +178,7 @@ def data_file(target: Path, digest: str) -> Path:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove what killed processes left that were writing to `target`: never what another is still writing."""
+    """Remove drafts of `target` that killed processes left, but none that another process is still writing."""
     pattern = re.compile(rf"{re.escape(_prefix(target))}{_TOKEN}(?:-(?P<digest>{_TOKEN}))?\.tmp")
     with contextlib.suppress(OSError):  # whoever cannot list the folder leaves it as it is
         for entry in sorted(target.parent.iterdir()):
@@ -194,7 +194,7 @@ def remove_leftovers(target: Path) -> None:
 
 @contextlib.contextmanager
 def write_errors(path: Name) -> Iterator[None]:
-    """A context that turns what the system says into an ArgumentError of one line, which starts with `path`."""
+    """A context that turns an OSError into an ArgumentError of one line, which starts with `path`."""
     try:
         yield
     except OSError as error:

@@ -39,7 +39,7 @@ def read_bounded(path: Path, most: int) -> bytes:
 
 
 def read_json(path: str | os.PathLike[str], what: str) -> Any:
-    """The value in the JSON file at `path`; of objects no key stands there twice.
+    """The value in the JSON file at `path`. An object with the same key twice is refused.
 
     Raises:
         ArgumentError: there is no such file, or it is not JSON; the line says that it is to be `what`.
@@ -63,6 +63,6 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def shortened(value: object, limit: int = 60) -> str:
-    """`value` as errors show it, on one line: what a file holds may be a million characters long."""
+    """`value` shortened to one line for errors: a value from a file may have a million characters."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

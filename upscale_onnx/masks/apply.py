@@ -1,4 +1,4 @@
-"""A mask, read from an array and written into it."""
+"""Reading a mask from a weight, and writing it into one."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from upscale_onnx.types import Array, BoolArray
 
 
 def used_channels(weight: Array, axis: int | None) -> BoolArray:
-    """(weight.shape[axis],), which channels along `axis` hold anything but zeros."""
+    """Which channels along `axis` hold a value other than zero, of shape (weight.shape[axis],)."""
     others = tuple(number for number in range(weight.ndim) if number != axis)
     return np.asarray((weight != 0).any(axis=others))
 
 
 def zero_channels(weight: Array, axis: int, kept: BoolArray) -> Array:
-    """Copy of `weight` with zeros in the channels along `axis` that `kept` (True = kept) prunes.
+    """Return a copy of `weight` with zeros in the channels along `axis` that `kept` (True = kept) prunes.
 
-    kept: (weight.shape[axis],).
+    kept: of shape (weight.shape[axis],).
 
-    Raises: ArgumentError where the length of `kept` is another.
+    Raises: ArgumentError where `kept` has another shape.
     """
     channels = weight.shape[axis]
     if kept.shape != (channels,):

@@ -1,4 +1,4 @@
-"""The choice of channels by their scores: how much each layer is asked to lose, and which channels those are."""
+"""Choosing channels by their scores: how many channels each layer loses, and which."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ ONCE = Round(1, 1, "linear")
 class Chooser:
     """Chooses by `options` among `layers`, the weights that may be pruned, in graph order.
 
-    targets: all that can be named, whether or not it may be pruned. groups: of weights that must agree.
-    structures: by weight, for scope "isomorphic". is_comparable: whether scores mean the same in every layer.
+    targets: all weights that options can name, whether or not they may be pruned. groups: weights that must agree on
+    a mask. structures: the structure of each weight, for scope "isomorphic". is_comparable: whether scores mean the
+    same in every layer.
     """
 
     options: PruneOptions
@@ -38,7 +39,7 @@ class Chooser:
     is_comparable: bool = False
 
     def masks(self, scores: Scores, amount: float, part: Round = ONCE) -> Masks:
-        """Masks (True = kept) by weight, of what is pruned after `part` where `amount` is to be pruned in the end.
+        """Masks (True = kept) by weight after round `part`, when `amount` (a share, 0 to 1) is pruned after the last.
 
         Raises: ArgumentError where a pattern or the profile does not fit the layers.
         """
@@ -73,7 +74,7 @@ class Chooser:
         return by_structure(found, self.structures, amount, normalised, limits)
 
     def _own_amounts(self, amount: float) -> dict[str, float]:
-        """By weight, the amount that patterns or the profile say."""
+        """The amount by weight that patterns or the profile give."""
         profile = self.options.profile
         if profile is None:
             return own_amounts(self.targets, self.options.amounts)
@@ -90,7 +91,7 @@ def chooser(
     structures: Mapping[str, Hashable] | None = None,
     is_comparable: bool = False,
 ) -> Chooser:
-    """What chooses by `options` among the weights of `model` to which an amount applies; the rest as in `Chooser`."""
+    """The chooser for the weights of `model` that may be pruned. The other arguments are those of `Chooser`."""
     named = [target for target in mask_targets(model) if target.axis(options.side) is not None]
     layers = [target.weight for target in prunable_targets(model, options.side)]
     return Chooser(options, layers, named, groups, structures or {}, is_comparable)

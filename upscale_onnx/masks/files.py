@@ -26,7 +26,7 @@ _SIDES = ("input", "output")
 
 @dataclass(frozen=True)
 class ChannelMask:
-    """What a mask file says of one weight: either `kept`, one entry per channel, or `pruned`, indices.
+    """The entry of a mask file for one weight: either `kept`, one bool per channel, or `pruned`, channel indices.
 
     side: which channels of the weight are meant; None leaves it to the options.
     """
@@ -39,7 +39,7 @@ class ChannelMask:
     def resolve(self, channels: int) -> BoolArray:
         """Mask (True = kept) over `channels` channels.
 
-        Raises: ArgumentError where the entries are not that many or an index is outside.
+        Raises: ArgumentError where the number of entries differs or an index is out of range.
         """
         if self.kept is not None:
             if len(self.kept) != channels:
@@ -106,7 +106,7 @@ def _from_json(key: str, value: object) -> ChannelMask:
 
 
 def _entries(key: str, value: object) -> tuple[bool, ...]:
-    # JSON's 1.0 equals 1 but is no truth value: only bool and int are.
+    # 1.0 equals 1 in Python, but only bool and int are accepted as entries.
     if not isinstance(value, list) or not all(isinstance(v, int) and v in (0, 1) for v in value):
         raise ArgumentError(f"{key!r} is not a list of 0 and 1 (or false and true)")
     return tuple(bool(v) for v in value)

@@ -39,8 +39,8 @@ def mask_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[
 
 
 def decisions(layers: Sequence[str], groups: Groups) -> tuple[tuple[str, ...], ...]:
-    """`layers`, weights in graph order, by what is decided together: the members of a group that must agree, and each
-    other weight alone; in the order of the first of each. A weight in several groups follows the first."""
+    """Group `layers` (weights in graph order) into decisions: the members of one group share a decision, and every
+    other weight has its own. Decisions are sorted by their first weight. A weight in several groups joins the first."""
     known, seen = set(layers), set[str]()
     found: list[tuple[str, ...]] = []
     for group in groups:

@@ -1,4 +1,4 @@
-"""What the layers of a masked model keep, by what is decided together."""
+"""How many channels each decision of a masked model keeps."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from upscale_onnx.results import KeptChannels
 
 
 def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstrained") -> tuple[KeptChannels, ...]:
-    """How many channels of `side` the weights use that an amount applies to, in graph order: those in which they
-    hold anything but zeros. Where layers must agree (method "constrained"), those that share channels are one decision,
-    which keeps what any of them uses."""
+    """How many channels of `side` the prunable weights use, in graph order. A channel is used where the weight holds a
+    value other than zero. With method "constrained", layers that share channels are one decision, which keeps every
+    channel that one of them uses."""
     targets = {target.weight: target for target in prunable_targets(model, side)}
     constrained = method == "constrained"
     groups = mask_groups(analyse(import_graph(model), infer_shapes(model)), model, side) if constrained else []

@@ -1,4 +1,4 @@
-"""Pruning a model by writing zeros into a copy of its weights. What the zeros allow is for the compile to find."""
+"""Pruning a model by writing zeros into a copy of its weights. The compile finds out what the zeros allow."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_target
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, BoolArray
 
-# Zeros to write: into the target along its axis of the side, where the mask is False.
+# Zeros to write into a target, along its axis of the side, where the mask is False.
 _Edit: TypeAlias = tuple[MaskTarget, Side, BoolArray]
 
 
 def write_masks(model: onnx.ModelProto, masks: Masks, side: Side = "input") -> tuple[onnx.ModelProto, int]:
-    """A copy of `model` with `masks` written into it, and how many channels they prune.
+    """Return a copy of `model` with `masks` written into it, and the number of channels that they prune.
 
-    Only weights that are masked are encoded anew. A channel pruned on the output side loses its row and its bias, so
-    that the node emits a constant 0 there; a bias that other nodes use too, or that an Add or a BatchNormalization
-    brings behind the node, stays, and the channel is then a constant of another value.
+    Only masked weights are encoded anew. A channel pruned on the output side loses its row and its bias, so that the
+    node emits a constant 0 there. A bias stays where other nodes use it too, or where it comes from a later Add or
+    BatchNormalization; the channel is then another constant.
 
     Raises: ModelError where a weight's external data was not loaded.
     """
@@ -34,7 +34,7 @@ def write_masks(model: onnx.ModelProto, masks: Masks, side: Side = "input") -> t
 
 
 def masked_by_file(model: onnx.ModelProto, path: str, side: Side) -> tuple[onnx.ModelProto, int]:
-    """As `write_masks`, the masks in the file at `path`, of `side` where they do not say of which.
+    """Return what `write_masks` does, for the masks in the file at `path`. `side` holds for masks that state no side.
 
     Raises: ArgumentError where the file cannot be used. ModelError: as `write_masks`.
     """
@@ -45,7 +45,7 @@ def masked_by_file(model: onnx.ModelProto, path: str, side: Side) -> tuple[onnx.
 def weight_array(tensor: onnx.TensorProto) -> Array:
     """The values of a weight.
 
-    Raises: ModelError where they stand in another file and were not loaded.
+    Raises: ModelError where the values are in another file and were not loaded.
     """
     # onnx would look for the data in the working directory.
     if external_data_helper.uses_external_data(tensor):

@@ -1,4 +1,4 @@
-"""Masks that are constrained or unconstrained, group of layers by group, whichever loses less at the same latency.
+"""Masks that are constrained for some groups of layers and free for others, whichever loses less in the same time.
 
 Where all that read the same channels agree on an amount, the channels go altogether. A group that is free instead
 must prune more to be as fast, since what any of it reads stays: how much more is found by the predicted latency.
@@ -20,8 +20,8 @@ _SLACK = 1e-9
 def as_fast(
     free: Callable[[float], Masks], latency_ms: Callable[[Masks], float], amount: float, allowed_ms: float
 ) -> Masks | None:
-    """The masks of the least amount from `amount` up, to a certain precision, that take no longer than
-    `allowed_ms`; None where none do. free: masks of an amount."""
+    """The masks of about the least amount, from `amount` up, that take at most `allowed_ms`; None where none do.
+    free: returns the masks of an amount."""
     masks = free(amount)
     if latency_ms(masks) <= allowed_ms + _SLACK:
         return masks
@@ -47,10 +47,10 @@ def mixture(
     amount: float,
     allowed: float = 1.0,
 ) -> Masks:
-    """`constrained`, masks of an amount, with those groups free that lose less importance when they take no longer.
+    """Return the masks `constrained`, with each group freed that then loses less importance in no more time.
 
-    groups: weights that agree in `constrained`. free: masks of an amount that every layer chooses for itself.
-    allowed: what free groups may take, of what they take constrained.
+    groups: weights that agree in `constrained`. free: returns the masks of an amount that layers choose for themselves.
+    allowed: the time that a free group may take, as a share of its time when constrained.
     """
     masks = constrained
     for group in groups:
@@ -62,7 +62,7 @@ def mixture(
 
 
 def _freed(masks: Masks, group: frozenset[str], free: Callable[[float], Masks]) -> Callable[[float], Masks]:
-    """`masks` with `group` choosing for itself, by the amount that it prunes."""
+    """Return a function of an amount: `masks`, with `group` choosing for itself by this amount."""
 
     def of(amount: float) -> Masks:
         own = free(amount)

@@ -20,8 +20,8 @@ from upscale_onnx.types import BoolArray
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """classes: per class id, whether its channels reach an output. values: the names of values that do, among them
-    those without classes. makers: the nodes, by their first output, whose weights make such channels."""
+    """What reaches an output. classes: for each class id, whether its channels do. values: the names of the values
+    that do, also of those without classes. makers: the first outputs of the nodes whose weights make such channels."""
 
     classes: BoolArray
     values: frozenset[str]
@@ -29,7 +29,7 @@ class Reach:
 
 
 def reach_of_outputs(analysis: Analysis) -> Reach:
-    """What reaches the graph's outputs without a layer in between."""
+    """Return what reaches the graph's outputs without a layer in between."""
     classes = np.zeros(analysis.live.size, np.bool_)
     values = set(analysis.outputs)
     for name in analysis.outputs & analysis.maps.keys():
@@ -54,7 +54,7 @@ def _reaches(analysis: Analysis, step: Step, classes: BoolArray, values: set[str
 
 
 def _is_layer(step: Step) -> bool:
-    """Whether the node makes its channels by weights: a matrix at least, where no rule says so."""
+    """Whether the node makes its channels by weights. Where no rule tells, it does if one of them is a matrix."""
     if step.flow.creates or not step.barrier:
         return step.flow.creates
     arrays = (step.op.constant(index) for index in range(len(step.inputs)))
@@ -62,7 +62,7 @@ def _is_layer(step: Step) -> bool:
 
 
 def _is_read(read: Read, classes: BoolArray) -> BoolArray:
-    """Which of the channels read are for a result that reaches an output."""
+    """Which channels the node reads for a result that reaches an output."""
     if read.targets is None:
         return np.ones(read.sources.size, np.bool_)
     wanted = classes[read.targets]

@@ -1,4 +1,4 @@
-"""Layers by shell-style patterns of their names."""
+"""Choosing layers by shell-style patterns of their names."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from upscale_onnx.masks.targets import MaskTarget
 
 
 def matches(target: MaskTarget, pattern: str) -> bool:
-    """Whether the name of the weight or of its node is like `pattern`."""
+    """Whether the name of the weight or of its node matches `pattern`."""
     return fnmatchcase(target.weight, pattern) or fnmatchcase(target.node, pattern)
 
 
 def matching(targets: Sequence[MaskTarget], patterns: Iterable[str]) -> frozenset[str]:
-    """The weights of the targets that any of `patterns` matches.
+    """The weights of all targets that match one of `patterns`.
 
     Raises: ArgumentError where a pattern matches none.
     """
@@ -29,7 +29,7 @@ def matching(targets: Sequence[MaskTarget], patterns: Iterable[str]) -> frozense
 
 
 def own_amounts(targets: Sequence[MaskTarget], amounts: Sequence[tuple[str, float]]) -> dict[str, float]:
-    """By weight, the amount of the first pattern that matches; targets that none matches are left out.
+    """The amount of the first matching pattern, by weight. Targets that match no pattern are left out.
 
     Raises: ArgumentError where a pattern matches none.
     """

@@ -24,7 +24,7 @@ Groups: TypeAlias = Sequence[Sequence[tuple[str, Ids]]]
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Classes 0..n-1 that one choice is made of.
+    """Classes 0 to n - 1 that are ranked together.
 
     scores: (n,), the lowest go first. members: by weight, the class of each of its channels. own: by weight, its
     own score of each of its channels.
@@ -36,17 +36,17 @@ class Pool:
 
     @property
     def size(self) -> int:
-        """How many classes there are."""
+        """The number n of classes."""
         return int(self.scores.size)
 
     @property
     def channels(self) -> IntArray:
-        """(n,), how many channels of all members each class is."""
+        """How many channels of all members belong to each class, of shape (n,)."""
         return np.bincount(np.concatenate(list(self.members.values())), minlength=self.size).astype(np.int64)
 
     def kept(self, count: int, least: int = 1) -> BoolArray:
-        """Mask (True = kept) over the classes without the `count` lowest, but with the `least` best channels of
-        every member that would keep fewer."""
+        """Mask (True = kept) over the classes that prunes the `count` lowest. A member that would keep fewer than
+        `least` channels keeps its `least` best ones."""
         kept = lowest_count(self.scores, count)
         for weight, ids in self.members.items():
             missing = min(least, ids.size) - int(kept[ids].sum())
@@ -68,8 +68,8 @@ def alone(weight: str, scores: FloatArray) -> Pool:
 def pools(scores: Scores, groups: Groups = (), ignored: Collection[str] = ()) -> list[Pool]:
     """Pools of the scored weights: one for each of the `groups` that must agree, one for each weight in none.
 
-    A weight in several groups follows the first. No channels of a group with an ignored weight are in a pool:
-    what one of its layers keeps all must keep.
+    A weight in several groups follows the first. A group with an ignored weight has no pool, since all its layers
+    must keep what one of them keeps.
     """
     found: list[Pool] = []
     seen: set[str] = set()

@@ -1,4 +1,4 @@
-"""Profiles in files: what each decision keeps, by the weights it is about or by position.
+"""Profiles in files: the share that each decision keeps, by the weights of the decision or by position.
 
 What is written says of which side and method it is, and is refused on another. A file can also be an object of weight
 names or a list by position, and of earlier versions one of layers; these say neither, and are taken at their word.
@@ -22,7 +22,7 @@ from upscale_onnx.results import KeptChannels
 
 
 class Entry(NamedTuple):
-    """The share that a decision keeps, and the weights it was found on, as far as they are known."""
+    """The share that a decision keeps, and the weights of the decision, where they are known."""
 
     weights: tuple[str, ...]
     share: float
@@ -30,8 +30,8 @@ class Entry(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ProfileFile:
-    """What a file says. side, method: of what it was found on, None where it does not say. entries: by position;
-    is_partial: whether they are by name alone, and decisions without one keep everything."""
+    """The content of a file. side, method: those of the pruning it was found on; None where the file does not say.
+    entries: by position. is_partial: whether entries have only names; decisions without an entry keep everything."""
 
     entries: tuple[Entry, ...]
     side: str | None = None
@@ -40,18 +40,18 @@ class ProfileFile:
 
 
 def profile_text(kept: Iterable[KeptChannels], side: Side, method: Method) -> str:
-    """Decisions as JSON that `read_profile` reads."""
+    """Return decisions as JSON that `read_profile` reads."""
     entries = [dataclasses.asdict(decision) for decision in kept]
     return json.dumps({"side": side, "method": settled_method(method), "decisions": entries}, indent=1) + "\n"
 
 
 def settled_method(method: Method) -> Method:
-    """The method whose decisions a profile is of: hybrid ones are made layer by layer."""
+    """The method whose decisions the profile of `method` holds. Those of "hybrid" are made layer by layer."""
     return "constrained" if method == "constrained" else "unconstrained"
 
 
 def read_profile(path: str | os.PathLike[str]) -> ProfileFile:
-    """What the file at `path` says.
+    """Read the profile in the file at `path`.
 
     Raises: ArgumentError where the file is missing or holds no shares.
     """
@@ -71,7 +71,7 @@ def read_profile(path: str | os.PathLike[str]) -> ProfileFile:
 def ratios_of(
     profile: str | Mapping[str, float], decisions: Sequence[Sequence[str]], side: Side, method: Method
 ) -> dict[str, float]:
-    """By weight, what `profile`, the path of a file or shares by weight, says that each of `decisions` keeps.
+    """The share (0 to 1) by weight that each of `decisions` keeps. profile: the path of a file, or shares by weight.
 
     Raises: ArgumentError where it cannot be used, or is about other decisions.
     """

@@ -1,4 +1,4 @@
-"""Layer-wise profiles: which share of its channels each decision keeps.
+"""Layer-wise profiles: the share of its channels that each decision keeps.
 
 A *decision* is made once: by a layer that chooses for itself, or by all layers whose channels can only go together.
 By name, profiles follow from one number; others stand in a file (`profile_files`).
@@ -27,7 +27,7 @@ _HALVINGS = 60
 
 
 def is_relative(profile: str | Mapping[str, float]) -> bool:
-    """Whether the profile needs an amount that it is spread around.
+    """Whether the profile is spread around an amount, which then must be given.
 
     Raises: ArgumentError where it is neither a name nor the path of a .json file.
     """
@@ -55,8 +55,8 @@ def keep_ratios(
     side: Side = "input",
     method: Method = "unconstrained",
 ) -> dict[str, float]:
-    """By weight, the share of its channels that each of `decisions` (in graph order, each the weights it is about)
-    keeps.
+    """The share (0 to 1) of its channels that each of `decisions` keeps, by weight. A decision is a sequence of
+    weights; decisions are in graph order.
 
     "equal" is 1 - amount everywhere. "increasing:SLOPE" prunes SLOPE more of the last than of the first, at even steps
     around `amount`, "decreasing:SLOPE" less; where more than all or less than nothing would be kept, the others make up

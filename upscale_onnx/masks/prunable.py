@@ -1,4 +1,4 @@
-"""The weights that an amount applies to."""
+"""The prunable weights, those that an amount applies to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from upscale_onnx.masks.targets import MaskTarget, mask_targets, weight_uses
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Side
 
-# A consumer of fewer channels reads an image's colours or a handful of features, a producer of fewer emits
-# coordinates or scores: there is nothing to gain there and much to lose.
+# A consumer of fewer channels reads the colours of an image or a few features. A producer of fewer emits coordinates or
+# scores. Pruning them gains nothing and loses much.
 MINIMUM_CHANNELS = 8
 
 

@@ -7,18 +7,18 @@ from collections.abc import Callable
 from upscale_onnx.errors import ArgumentError
 
 _TRIALS = 16
-# Ending this little below the goal is good enough: a channel of a small network is more.
+# The search may end this much below the goal: one channel of a small network is a larger share.
 _CLOSE = 0.002
 _MOST = 1.0 - 1e-6
 
 
 def least_amount(goal: float, share: Callable[[float], float], name: str, must: bool = True) -> float:
-    """The least amount tried at which `share(amount)`, which falls as the amount grows, is at most `goal`.
+    """The least amount (0 to 1) found at which `share(amount)` is at most `goal`. The share falls as the amount grows.
 
     name: of what is shared, for the error. must: whether there is one; otherwise the largest amount will do where
     no amount reaches the goal.
 
-    Raises: ArgumentError where none does, but must.
+    Raises: ArgumentError where `must` is set and no amount reaches the goal.
     """
     if share(0.0) <= goal:
         return 0.0

@@ -1,4 +1,4 @@
-"""What a network is while it is being pruned: the weights that its compile would not keep are zero."""
+"""The network between two rounds of pruning: weights that its compile would not keep are zero."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from upscale_onnx.types import BoolArray
 
 
 def without_idle(model: onnx.ModelProto, side: Side) -> onnx.ModelProto:
-    """`model`, masked on `side`, with zeros also in the weights of the other side that have become idle: rows of
-    channels that nobody reads, or columns of channels that hold a constant.
+    """Return `model`, which is masked on `side`, with zeros also in weights of the other side that have become idle:
+    rows of channels that no node reads, or columns of channels that hold a constant.
 
-    A criterion that looks at the surviving network is not to count them. On the output side the model is for
-    scoring only: constants other than zero are dropped with their columns.
+    Criteria then do not count these weights. With side "output" the result is for scoring only, since constants other
+    than zero are dropped with their columns.
     """
     analysis = analyse(import_graph(model), infer_shapes(model))
     names = {target.node: target for target in mask_targets(model)}
@@ -37,13 +37,13 @@ def without_idle(model: onnx.ModelProto, side: Side) -> onnx.ModelProto:
 
 
 def _read(step: Step, live: BoolArray) -> BoolArray | None:
-    """Per channel that the node creates, whether anyone reads it."""
+    """For each channel that the node creates, whether a node reads it."""
     out = step.flow.outputs[0] if step.flow.outputs and step.flow.creates else None
     return None if out is None or len(out.axes) != 1 else np.asarray(live[out.labels.ravel()])
 
 
 def _varies(step: Step) -> BoolArray | None:
-    """Per channel that the node reads, whether it is no constant."""
+    """For each channel that the node reads, whether it varies."""
     if step.flow.dense is None:
         return None
     found = step.maps[step.flow.dense.input]

@@ -14,26 +14,26 @@ from upscale_onnx.types import FloatArray
 
 @dataclass(frozen=True)
 class Limits:
-    """What holds in every scope. least: channels that each pool and each of its layers keeps, where it has as
-    many. align: what a pool's kept count is rounded up to a multiple of."""
+    """Limits of every scope. least: how many channels each pool and each of its layers keeps, where it has as many.
+    align: the kept count of a pool is rounded up to a multiple of this number."""
 
     least: int = 1
     align: int = 1
 
     def pruned(self, count: int, size: int) -> int:
-        """How many of `size` may go where `count` are to."""
+        """How many of `size` classes the limits let be pruned, when `count` are asked for."""
         kept = max(size - count, min(self.least, size), 1)
         return size - min(-(-kept // self.align) * self.align, size)
 
 
 def together(pools: Sequence[Pool], amount: float, normalised: bool, limits: Limits) -> list[int]:
-    """How many classes each pool loses where those of all `pools` are ranked together.
+    """How many classes each pool loses when the classes of all `pools` are ranked together.
 
-    As many are pruned, lowest first, as make up `amount` of all channels of the pools' layers; the best of each
-    pool, which `limits` keeps, are passed over.
+    The lowest classes are pruned until they make up `amount` of all channels of the pools' layers. The best classes
+    of each pool, which `limits` keeps, are never pruned.
 
-    normalised: whether the scores of each pool are divided by their mean first; without that, they must mean the
-    same in every layer, as LAMP's do. The mean of a layer is 1 then, however wide it is. (By their L2 norm, as in
+    normalised: whether the scores of each pool are divided by their mean first, so that the mean of every layer is 1,
+    however wide it is. Other scores must mean the same in every layer, as LAMP's do. (Divided by their L2 norm, as in
     Molchanov et al., "Pruning Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017, eq. 10,
     the channels of wide layers all rank below those of narrow ones.)
     """
@@ -55,7 +55,7 @@ def by_structure(
 ) -> list[int]:
     """How many classes each pool loses where pools of the same structure are ranked together.
 
-    structures: by weight, what tells whether layers are alike. A weight that is not there is like no other.
+    structures: the structure of each weight. A weight that is not in it is like no other.
 
     Source: Fang et al., "Isomorphic Pruning for Vision Models", ECCV 2024, sec. 3.3.
     """

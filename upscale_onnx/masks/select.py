@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
-# A share of a count that should be whole may be this much below it.
+# Rounding may leave amount * channels this much below the whole number that is meant.
 _ROUNDING = 1e-9
 
 
@@ -26,7 +26,7 @@ def lowest(scores: Array, amount: float) -> BoolArray:
 
 
 def pruned_count(amount: float, channels: int) -> int:
-    """How many of `channels` an amount prunes: the whole ones."""
+    """How many of `channels` an amount (0 to 1) prunes, rounded down."""
     return int(amount * channels + _ROUNDING)
 
 
@@ -42,12 +42,12 @@ def lowest_count(scores: Array, count: int) -> BoolArray:
 
 
 def common_scores(scores: Sequence[Array], ids: Sequence[NDArray[np.integer[Any]]], classes: int) -> FloatArray:
-    """(classes,), what each class means to the layers that read it.
+    """The score of each class over the layers that read it, of shape (classes,).
 
     scores[i]: one score per channel of layer i; ids[i]: the class of each of these channels. A class scores the
     mean, over the layers that read it, of the layer's scores for it (summed where the layer reads it in several
-    channels, as after Flatten) divided by the layer's largest finite one: without that, the layer with the
-    largest weights would decide alone.
+    channels, as after Flatten) divided by the layer's largest finite score. Without this division, the layer with
+    the largest weights would decide alone.
     """
     total = np.zeros(classes)
     readers = np.zeros(classes, dtype=np.int64)

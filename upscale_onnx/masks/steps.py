@@ -1,4 +1,4 @@
-"""Pruning in rounds: how much of the way is gone after each."""
+"""Pruning in rounds: how much is pruned after each round."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class Round:
 
     @property
     def is_last(self) -> bool:
-        """Whether nothing is pruned behind it."""
+        """Whether this is the last round."""
         return self.number == self.count
 
     def share_left(self, final: float) -> float:
-        """What is left of 1 after this round where `final` is to be left in the end."""
+        """The share (0 to 1) that is left after this round, when `final` is left after the last."""
         share = self.number / self.count
         return final**share if self.schedule == "geometric" else 1.0 - (1.0 - final) * share
 
     def amount(self, final: float) -> float:
-        """What is pruned in all after this round where `final` is to be in the end."""
+        """The share (0 to 1) that is pruned in all after this round, when `final` is pruned after the last."""
         return final if self.is_last else 1.0 - self.share_left(1.0 - final)
 
 

@@ -1,4 +1,6 @@
-"""What a layer is like, apart from how wide it is: two layers of one structure do the same work in the same place."""
+"""The structure of a layer, which does not depend on its width. Layers of one structure do the same work in the same
+kind of place.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,12 @@ _Kind: TypeAlias = tuple[str, tuple[int, ...], str]
 
 
 def structures(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[str, Hashable]:
-    """By weight, its structure: what the node is, and which nodes create, carry and read the channels of `side`.
+    """The structure of each weight: the kind of its node, and of the nodes that create, carry and read the channels
+    of `side`.
+
 
     The nodes are compared as a multiset, without the edges between them: layers of isomorphic sub-graphs have
-    equal structures, and of graphs as they are found in networks only those have.
+    equal structures. In the graphs of real networks, other layers have different ones.
 
     Source: Fang et al., "Isomorphic Pruning for Vision Models", ECCV 2024, sec. 3.3.
     """
@@ -42,7 +46,7 @@ def structures(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[s
 
 def _kind(target: MaskTarget) -> _Kind:
     channels = (target.input_axis, target.output_axis)
-    # A grouped convolution has channels per group along axis 1, which is no width of its structure either.
+    # Axis 1 of a grouped convolution holds the channels per group. They are a width too, and not part of the structure.
     inner = tuple(n for axis, n in enumerate(target.shape) if axis not in (*channels, 1 if target.group > 1 else None))
     grouping = "depthwise" if target.is_depthwise else "grouped" if target.group > 1 else ""
     return target.op_type, inner, grouping

@@ -24,7 +24,7 @@ class MaskTarget:
 
     weight: name of its initializer, or of the output of its Constant node. node: the first node that uses it,
     by its name or, where it has none, its first output. input_axis, output_axis: the axes of `shape` that run
-    over the channels the node reads and creates; None where no axis does that alone, as on the input side of
+    over the channels that the node reads and creates; None where no single axis does, as on the input side of
     a grouped Conv. bias: the initializer with one value per output channel along its last axis that only this
     node uses, if there is one.
     """
@@ -97,7 +97,7 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
 
 
 def weight_uses(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
-    """By weight that `mask_targets` lists, the first outputs of all nodes that use it as theirs, in node order."""
+    """For each weight of `mask_targets`, the first outputs of all nodes that have it as their weight, in node order."""
     tensors = constant_tensors(model)
     roots = _roots(model.graph, tensors)
     uses: dict[str, tuple[str, ...]] = {}
@@ -123,7 +123,7 @@ def _layout(
         tensor = tensors[roots[node.input[operand]]]
         if tensor.data_type in FLOATS and len(tensor.dims) >= 2:
             found = node_layout(node, len(tensor.dims), operand)
-            # Of a ConvTranspose in groups a column is one channel of every group.
+            # In a grouped ConvTranspose, one index along axis 1 stands for one output channel of every group.
             return None if found is None or (found.group != 1 and found.output_axis == 1) else found
     return None
 
@@ -146,7 +146,7 @@ def _own_bias(
 
 
 def _roots(graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
-    """Every name of a constant, itself or through Identity nodes, to the constant's own name."""
+    """Map every name of a constant, also those behind Identity nodes, to the constant's own name."""
     roots = {name: name for name in tensors}
     for node in graph.node:  # in topological order, as ONNX demands
         if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS and node.input[0] in roots:
@@ -155,7 +155,7 @@ def _roots(graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]) -> d
 
 
 def _used_names(graph: onnx.GraphProto) -> Iterator[str]:
-    """Every value that a node reads, except through Identity, or that leaves a graph; subgraphs included."""
+    """Names of all values that are graph outputs or are read by nodes other than Identity, subgraphs included."""
     yield from (value.name for value in graph.output)
     for node in graph.node:
         if node.op_type != "Identity" or node.domain not in STANDARD_DOMAINS:

@@ -1,1 +1,1 @@
-"""What is measured of a model's outputs: accuracy on labelled images, and the distance from another model's."""
+"""Measures of a model's outputs: accuracy on labelled images, and the distance from the outputs of another model."""

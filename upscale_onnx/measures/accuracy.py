@@ -26,7 +26,7 @@ _BATCH = 50
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From images to what a model takes: (pixel / 255 - mean) / std, per colour.
+    """The preprocessing from images to the input of a model: (pixel / 255 - mean) / std, per colour.
 
     mean, std: one number or one per colour. size: (height, width) to resize to where an image has another, its
     shorter side first, and then cut from the middle; None takes images as they are. layout: of the model's input.
@@ -44,7 +44,7 @@ class Preprocessing:
             raise ArgumentError("a std of 0 divides by nothing: give the standard deviation of the pixels")
 
     def apply(self, images: Array) -> NDArray[np.float32]:
-        """What the model takes; images: (N, H, W, C), pixels as uint8 or floating-point numbers."""
+        """Return the input of the model. images: (N, H, W, C), pixels as uint8 or floating-point numbers."""
         given = max(len(self.mean), len(self.std))
         if given > 1 and images.shape[3] != given:
             raise ArgumentError(f"mean and std are of {given} colours, the images have {images.shape[3]}")
@@ -57,7 +57,8 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Shares of images whose label is the class of the highest score, and among the five highest; `images` of them."""
+    """Top-1 and top-5 accuracy: shares (0 to 1) of `images` images whose label has the highest score, or one of the
+    five highest."""
 
     top1: float
     top5: float
@@ -134,7 +135,7 @@ def evaluate(
 
 
 def hits(scores: Array, labels: IntArray) -> IntArray:
-    """How many labels are the best, and among the best five, of scores, (N or more, classes).
+    """How many labels have the highest score, and how many one of the five highest. Scores: (N or more, classes).
 
     Raises: ArgumentError where labels are not among the classes.
     """
@@ -148,7 +149,7 @@ def hits(scores: Array, labels: IntArray) -> IntArray:
 
 
 def _runs(places: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
-    """Consecutive places as (start, stop)."""
+    """Consecutive ranges as (start, stop)."""
     for part in np.split(places, np.flatnonzero(np.diff(places) != 1) + 1):
         yield int(part[0]), int(part[-1]) + 1
 

@@ -1,4 +1,4 @@
-"""What a scan is measured on: labelled images, inputs of a file, or random inputs."""
+"""The data that a scan measures on: labelled images, inputs from a file, or random inputs."""
 
 from __future__ import annotations
 

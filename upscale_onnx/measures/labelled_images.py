@@ -25,7 +25,7 @@ class Images(Protocol):
 
     @property
     def labels(self) -> IntArray:
-        """The class of each."""
+        """The class of each image, of shape (N,)."""
 
     def read(self, start: int, stop: int) -> Array:
         """The images from `start` up to, not including, `stop`."""

@@ -1,4 +1,4 @@
-"""What is measured of a pruned model: its accuracy, or how far its outputs are from the unpruned model's."""
+"""Measures of a pruned model: its accuracy, or the distance of its outputs from those of the unpruned model."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Measure(Protocol):
 
     @property
     def name(self) -> str:
-        """What the number is called."""
+        """The name of the measure."""
 
     @property
     def samples(self) -> int:
-        """On how many samples it is taken."""
+        """The number of samples that are measured on."""
 
     @property
     def baseline(self) -> float:
-        """What it is for the unpruned model."""
+        """The value of the unpruned model."""
 
     def value(self, model: ModelProto) -> float:
-        """What it is for `model`, a variant of that one."""
+        """The value of `model`, a variant of the unpruned one."""
 
     def loss(self, value: float) -> float:
         """How much worse than the baseline `value` is."""
@@ -83,7 +83,7 @@ class Top1:
         return best / self.samples
 
     def loss(self, value: float) -> float:
-        """By how much less than the baseline `value` is."""
+        """How far `value` is below the baseline."""
         return self.baseline - value
 
 
@@ -158,7 +158,7 @@ def _outputs(
 
 
 def _squares(found: Array, expected: Array) -> tuple[float, float]:
-    """The squared norms of the difference, and of what is expected."""
+    """The squared norms of the difference and of the expected array."""
     if found.shape != expected.shape:
         return np.inf, 1.0
     if expected.dtype.kind in "biu":

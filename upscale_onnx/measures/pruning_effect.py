@@ -1,4 +1,4 @@
-"""What pruning did to a model: how far its outputs went, and its accuracy where there are labels."""
+"""The effect of pruning on a model: the distance of its outputs, and its accuracy where there are labels."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _MOST_SAMPLES = 1024
 
 
 def pruning_effect(original: ModelProto, compiled: ModelProto, options: Options) -> PruningEffect:
-    """What distinguishes `compiled` from `original`, which it was pruned from: on the calibration data of `options`,
-    else on their inputs, else on random ones.
+    """Measure how `compiled` differs from `original`, the unpruned model. It uses the calibration data of `options`,
+    or else their inputs, or else random inputs.
 
     Raises:
         ArgumentError: the labels among the calibration data are not among the model's classes.

@@ -90,7 +90,7 @@ def _has_fixed_batch(value_type: TypeProto) -> bool:
 
 
 def _forget_dims(output: ValueInfoProto) -> None:
-    """Leave the rank and the names of dynamic sizes; what the sizes are now is for inference to find."""
+    """Keep only the rank and the names of dynamic sizes. Shape inference finds the new sizes."""
     if not output.type.HasField("tensor_type"):
         return
     for dim in output.type.tensor_type.shape.dim:
@@ -122,7 +122,7 @@ def _wanted_target(
     size: int,
     batch: int,
 ) -> tuple[int, ...] | None:
-    """The target that the Reshape `node` needs at the new batch, or None where it is right as it is."""
+    """The target that the Reshape `node` needs at the new batch, or None where the present one is right."""
     if node.op_type != "Reshape" or node.domain not in STANDARD_DOMAINS or node.input[1] not in constants:
         return None
     old_data, new_data = _sizes(before, node.input[0]), _sizes(after, node.input[0])

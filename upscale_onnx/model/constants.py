@@ -1,4 +1,4 @@
-"""Constants that passes make, and what of the model they stand for."""
+"""Constants that passes make, and the weights of the model that they replace."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _CARRIERS = ("Identity", "Cast", "Transpose")
 class Origin:
     """A weight of the model, and the way from its values as they are stored to those that a node reads.
 
-    name: of the initializer, or of what a Constant node makes; else of a value computed from constants.
-    stored_bytes: what it takes in the file; 0 where it is computed. dtype: that its values are stored in, None where
-    it is computed. way: the Casts and Transposes on the way, first the one that reads the stored values.
+    name: name of the initializer, of the output of a Constant node, or of a value computed from constants.
+    stored_bytes: its bytes in the file, 0 where it is computed. dtype: the type that its values are stored in, None
+    where it is computed. way: the Casts and Transposes on the way, first the one that reads the stored values.
     """
 
     name: str

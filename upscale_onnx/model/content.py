@@ -1,4 +1,4 @@
-"""What the constants and nodes of a graph hold, in ONNX's own form: large weights stay encoded until they are read."""
+"""Constants and nodes of a graph in ONNX's own form. Large weights stay encoded until they are read."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def encoded(tensor: gs.Constant) -> Encoded | None:
 
 
 def decoded(weight: Encoded) -> Array:
-    """The values of a weight, read-only. The graph keeps its encoded form, so that a weight that nobody changes
-    is exported as it was and held once; analyses of one graph share what any of them still holds."""
+    """The values of a weight, read-only. The graph keeps the encoded form, so that an unchanged weight is exported as
+    it was and held once. Analyses of one graph share decoded values while one of them holds these."""
     shared = getattr(weight, "decoded", None)
     array: Array | None = None if shared is None else shared()
     if array is None:

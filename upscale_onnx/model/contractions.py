@@ -15,7 +15,7 @@ from upscale_onnx.types import Array
 
 @dataclass(frozen=True)
 class WeightLayout:
-    """How the weight of a node lies, and the channels around it.
+    """The layout of a node's weight: which axes of the weight and of the values around it are channels.
 
     operand: the input that is the weight. input_axis, output_axis: of the weight, those that run over the channels that
     the node reads and creates; with several groups, axis 1 runs over those of one group. read_axis, made_axis: of the
@@ -46,12 +46,12 @@ class WeightLayout:
         return weight if self.output_axis == 0 else _swapped(weight, self.group)
 
     def stored(self, canonical: Array) -> Array:
-        """The weight as the node has it, of its canonical form."""
+        """The weight in the layout of the node, from its canonical form."""
         return np.ascontiguousarray(self.canonical(canonical))
 
 
 def weight_layout(op_type: str, attrs: Mapping[str, Any], rank: int, operand: int = 1) -> WeightLayout | None:
-    """How a weight of `rank` axes lies that is input `operand` of a node; None where that is no weight."""
+    """The layout of a weight of `rank` axes that is input `operand` of a node; None where that input is no weight."""
     kind = op_type.removeprefix("Fused")
     if kind in CONVOLUTIONS:
         # (C_out, C_in/group, k…), transposed (C_in, C_out/group, k…)
@@ -68,12 +68,12 @@ def weight_layout(op_type: str, attrs: Mapping[str, Any], rank: int, operand: in
 
 
 def node_layout(node: NodeProto, rank: int, operand: int = 1) -> WeightLayout | None:
-    """As `weight_layout`, of a node as a file holds it."""
+    """Return the `weight_layout` of a NodeProto."""
     return weight_layout(node.op_type, {a.name: a.i for a in node.attribute}, rank, operand)
 
 
 def _swapped(weight: Array, group: int) -> Array:
-    """`(g·a, b, …)` as `(g·b, a, …)`."""
+    """Return an array of shape `(g·a, b, …)` as `(g·b, a, …)`: a and b change places within each of the g groups."""
     if group == 1:
         return weight.swapaxes(0, 1)
     first, second, window = weight.shape[0] // group, weight.shape[1], weight.shape[2:]

@@ -1,4 +1,4 @@
-"""Whether a node contradicts its operator: attributes and inputs that the checker lets pass, each for itself."""
+"""Nodes that contradict their operator: the checker accepts each attribute and input alone, but not all fit."""
 
 from __future__ import annotations
 

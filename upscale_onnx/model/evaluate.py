@@ -1,4 +1,4 @@
-"""What a node computes on known inputs, by onnx's own reference implementation."""
+"""Evaluating a node on known inputs with onnx's own reference implementation."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from onnx import ModelProto, TensorProto
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.tensors import is_external, model_tensors, raw_length, tensor_problem
 
-# What the files take on the disk may be less than what they hold: file systems compress, and skip zeros. A file of
-# holes alone, or a thousand tensors of the same bytes, would fill the memory all the same.
+# Files may take less on the disk than they hold, since file systems compress and skip zeros. But a file of holes alone,
+# or a thousand tensors of the same bytes, would fill the memory.
 _MOST_TIMES_DISK = 8
 _ALWAYS_BYTES = 2**30
 _BLOCK_BYTES = 512  # the unit of st_blocks

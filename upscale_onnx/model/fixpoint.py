@@ -8,9 +8,9 @@ from upscale_onnx.errors import NotSettledError
 
 
 def fixpoint(step: Callable[[], bool], most: int, what: str) -> None:
-    """Call `step`, which says whether it changed anything, until it did not.
+    """Call `step` until it returns False, that is, until it changed nothing.
 
-    most: calls after which it must have settled. What may just as well stop before it has is no case for this.
+    most: the number of calls after which nothing may change any more. Steps that may stop earlier need another loop.
 
     Raises:
         NotSettledError: `what` goes on changing.

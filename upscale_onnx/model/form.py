@@ -9,8 +9,8 @@ import onnx
 
 
 def has_same_form(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
-    """Whether both have the same operators and constants of the same shapes, in any order, whatever these hold: then
-    neither is smaller than the other, and neither is faster."""
+    """Whether both models have the same operators and constants of the same shapes, in any order and with any values.
+    Then neither is smaller or faster than the other."""
     return Counter(_parts(one)) == Counter(_parts(other))
 
 

@@ -1,4 +1,4 @@
-"""How large a model is once its functions are written out: thirty that call each other twice are a billion nodes."""
+"""The size of a model with its functions inlined: thirty that call the next one twice make a billion nodes."""
 
 from __future__ import annotations
 

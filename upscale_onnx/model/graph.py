@@ -51,7 +51,7 @@ def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str]
 
 
 def _export_annotations(stale: frozenset[str], source: GraphProto, target: GraphProto) -> None:
-    """What was said of values, where they still exist and are not stale."""
+    """The declarations of values that still exist and are not stale."""
     values = {name for node in target.node for name in node.output}
     values.update(value.name for value in target.input)
     values.update(tensor.name for tensor in target.initializer)

@@ -52,7 +52,7 @@ class Kernel:
 
 
 def alone(kernel: Kernel) -> Kernel:
-    """This kernel as one that runs by itself; only of contractions that makes a difference."""
+    """Return this kernel as one that runs by itself. Only contractions differ from it."""
     return kernel if kernel.workload is None else replace(kernel, epilogue=ALONE)
 
 
@@ -78,7 +78,7 @@ def read_kernels(model: onnx.ModelProto, batch: int = 1) -> tuple[Kernel, ...]:
 
 
 def kernel_key(op_type: str, dims: Sequence[int], attrs: Mapping[str, Any]) -> str:
-    """What stands for a node that is no contraction: its operator, its spatial sizes, and how it walks them."""
+    """The key of a node that is no contraction: its operator, its spatial sizes, and its windows."""
     walk = [attrs[name] for name in ("kernel_shape", "strides", "perm") if name in attrs]
     parts = [op_type, "x".join(map(str, dims[2:])), *("x".join(map(str, value)) for value in walk)]
     return "/".join(parts)
@@ -114,7 +114,7 @@ def _kernel(
 
 
 def _epilogue(node: onnx.NodeProto, attrs: Mapping[str, Any]) -> str:
-    """What is fused behind a Conv, without clamps, which are free."""
+    """The operators fused behind a Conv, without clamps, which cost nothing."""
     activation = attrs.get("activation", b"")
     name = activation.decode() if isinstance(activation, bytes) else str(activation)
     summed = len(node.input) > 3 and bool(node.input[3])

@@ -1,4 +1,4 @@
-"""What is known before a run: constant tensors, and vectors of sizes that are known in part.
+"""Values known before a run: constant tensors, and vectors of sizes that are known in part.
 
 Nothing is folded into a graph here: a weight behind an Identity or a shape behind Shape-Gather-Concat is only
 *known*. Whoever reads a graph, in whatever form, shows its nodes in order.
@@ -28,7 +28,7 @@ _FOLDED = frozenset(
 )
 KINDS = "fiub"
 
-# What an operator makes of its inputs, None where one is left out; None where that cannot be computed.
+# Computes the outputs of an operator from its inputs, None for an input left out. Returns None where it cannot.
 Compute = Callable[[Sequence[Array | None]], Sequence[Array] | None]
 
 
@@ -71,18 +71,18 @@ class Constants:
         return tuple(int(x) for x in array.ravel())
 
     def entries(self, name: str) -> Dims | None:
-        """As `shape_value`, of a vector of booleans too."""
+        """Return what `shape_value` does, also for vectors of booleans."""
         array = self._arrays.get(name)
         if array is not None and array.dtype.kind == "b" and array.ndim <= 1:
             return tuple(int(x) for x in array.ravel())
         return self.shape_value(name) if name else None
 
     def add(self, name: str, array: Array) -> None:
-        """Take `array` for the value of `name`."""
+        """Record `array` as the value of `name`."""
         self._arrays[name] = array
 
     def add_encoded(self, name: str, weight: Encoded) -> None:
-        """Take `weight`, which is decoded when it is asked for, for the value of `name`."""
+        """Record `weight` as the value of `name`. It is decoded when it is asked for."""
         self._lazy[name] = weight
 
     def visit(
@@ -136,7 +136,7 @@ class Constants:
         self._shapes[name] = entries
 
     def _is_scalar(self, op_type: str, inputs: Sequence[str]) -> bool:
-        """Whether what a partly known vector goes through leaves a scalar."""
+        """Whether the operators that a partly known vector goes through make it a scalar."""
         if op_type == "Gather":
             return self.dims(inputs[1]) == ()
         if op_type in ("Squeeze", "Reshape", "Unsqueeze", "Concat", "Slice", "ConstantOfShape"):

@@ -80,7 +80,7 @@ def parse_model(path: Path) -> ModelProto:
     try:
         model.ParseFromString(data)
     except DecodeError as error:
-        # A ModelProto starts with its IR version (field 1, a small number): what does and still fails was cut.
+        # A ModelProto starts with its IR version (field 1, a small number). A file that does but fails was truncated.
         if data[:1] == b"\x08" and data[1:2] <= bytes([onnx.IR_VERSION]):
             raise ModelError(f"{path}: is truncated or damaged; copy or export it again") from error
         raise ModelError(f"{path}: is not an ONNX file (not a protobuf)") from error
@@ -115,7 +115,7 @@ def _check_windows(model: ModelProto, where: str) -> None:
 
 
 def _with_ranks(bare: ModelProto) -> ModelProto:
-    """The checker insists on a shape for inputs and outputs; a runtime takes them of unknown rank as well."""
+    """Give the checker the shapes that it requires of inputs and outputs. Runtimes accept them of unknown rank."""
     for value in (*bare.graph.input, *bare.graph.output):
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.shape.SetInParent()

@@ -16,31 +16,31 @@ def _named(names: str) -> frozenset[str]:
 CONVOLUTIONS = _named("Conv ConvTranspose")
 MATRIX_PRODUCTS = _named("Gemm MatMul")
 CONTRACTIONS = CONVOLUTIONS | MATRIX_PRODUCTS
-"""What sums products of a weight and channels."""
+"""Operators that sum products of a weight and channels."""
 
 ACTIVATIONS = _named(
     "Celu Clip Elu Gelu HardSigmoid HardSwish LeakyRelu Mish Relu Selu Shrink Sigmoid Softplus Softsign Swish Tanh "
     "ThresholdedRelu"
 )
-"""Functions of one operand that stand behind the layers of a network."""
+"""Functions of one operand that follow the layers of a network."""
 UNARY = ACTIVATIONS | _named(
     "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Cos Cosh Erf Exp Floor Identity IsInf IsNaN Log Neg Not "
     "Reciprocal Round Sign Sin Sinh Sqrt Tan"
 )
-"""What makes each element of one element, in its place; further inputs are bounds, if any."""
+"""Operators that compute each element from the one in its place. Further inputs, if any, are bounds."""
 BROADCASTING = _named(
     "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min "
     "Mod Mul Or PRelu Pow Sub Sum Where Xor"
 )
-"""What makes each element of those of all operands in its place, which are broadcast."""
+"""Operators that compute each element from those of all operands in its place. Operands are broadcast."""
 ELEMENTWISE = UNARY | BROADCASTING
 FRAGILE = _named("Acos Acosh Asin Atanh Cosh Div Exp Log Mod Pow Reciprocal Sinh Sqrt Tan")
-"""What leaves the reals for some finite arguments, zero among them or close to what padding may hold."""
+"""Operators whose result is not finite for some finite arguments: zero, or values near those that padding may hold."""
 
 VIEWS = _named("Flatten Identity Reshape Squeeze Unsqueeze")
-"""What gives the same elements another shape, or another name alone."""
+"""Operators that change only the shape or the name of a value."""
 SELECTIONS = _named("Gather Slice")
 COPIES = SELECTIONS | _named("Concat Split")
-"""What moves elements, and runtimes do by copying them."""
+"""Operators that move elements. Runtimes copy them."""
 SIZES = _named("Shape Size")
-"""What reads how large a value is, and none of its elements."""
+"""Operators that read the size of a value, and none of its elements."""

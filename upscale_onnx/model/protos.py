@@ -1,4 +1,4 @@
-"""Copies of protos without the parts that weigh."""
+"""Copies of protos without their large parts."""
 
 from __future__ import annotations
 

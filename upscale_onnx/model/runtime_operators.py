@@ -24,7 +24,7 @@ def only_runtime_knows(node: NodeProto, opset: int) -> bool:
 
 
 def set_apart(model: ModelProto) -> ModelProto:
-    """`model` with these operators in onnxruntime's own domain, of which the checker asks nothing; edits it."""
+    """Edit `model` so that these operators are in onnxruntime's own domain, which the checker skips. Return `model`."""
     opset = default_opset(model)
     nodes = [node for node in iter_nodes(model.graph) if only_runtime_knows(node, opset)]
     for node in nodes:

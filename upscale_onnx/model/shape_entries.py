@@ -1,4 +1,4 @@
-"""What operators make of shape vectors whose entries are known in part.
+"""Operators on shape vectors whose entries are known in part.
 
 An entry is a size, the name of a dynamic size (never negative), or None where nothing is known of it.
 """

@@ -54,7 +54,7 @@ def _visit(known: Constants, node: NodeProto, dims: Mapping[str, Dims], opset: i
 
 
 def fold_known(graph: GraphProto, known: Constants) -> bool:
-    """Let initializers stand for the nodes whose results are known; whether there were any."""
+    """Replace nodes whose results are known by initializers. Return whether there were any."""
     kept_names = {value.name for value in graph.output}
     folded = [
         node
@@ -92,7 +92,7 @@ def computed_shapes(
 
 
 def merged_dims(old: Dims | None, new: Dims) -> Dims | None:
-    """The old dimensions with the sizes that only the new ones tell; None where they tell nothing."""
+    """The old dimensions with sizes that only the new ones give; None where these give nothing new."""
     if old is None:
         return new
     if len(old) != len(new):

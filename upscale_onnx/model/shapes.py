@@ -15,7 +15,7 @@ from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_
 from upscale_onnx.types import Dim
 from upscale_onnx.worker.checks import infer
 
-# Operators that ONNX's inference says nothing of, although their result has the shape of their first input.
+# Operators that ONNX's inference does not know, although their result has the shape of their first input.
 _SHAPE_PRESERVING = frozenset({"GroupNormalization"})
 # Every round of inference may let more of the computed shapes be known.
 _MOST_ROUNDS = 64
@@ -80,7 +80,7 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
 
 
 def _take_declared(graph: GraphProto) -> list[ValueInfoProto]:
-    """What `graph` says of values that it computes, which is no longer said in it: declarations may be wrong."""
+    """Remove and return what `graph` declares of values that it computes: declarations may be wrong."""
     made = {name for node in graph.node for name in node.output}
     declared = [ValueInfoProto.FromString(v.SerializeToString()) for v in (*graph.output, *graph.value_info)]
     del graph.value_info[:]
@@ -92,7 +92,7 @@ def _take_declared(graph: GraphProto) -> list[ValueInfoProto]:
 
 
 def _declare(graph: GraphProto, declared: list[ValueInfoProto], shapes: dict[str, Shape]) -> bool:
-    """Say in `graph`, and in `shapes`, what of `declared` is news and contradicts nothing; whether there is any."""
+    """Add to `graph` and `shapes` what is new in `declared` and contradicts nothing. Return whether there was any."""
     told = False
     for value in declared:
         known, stated = shapes.get(value.name), tensor_shape(value.type)
@@ -116,7 +116,7 @@ def _is_complete(graph: GraphProto, shapes: dict[str, Shape]) -> bool:
 
 
 def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int) -> bool:
-    """Put into the graph what its computed shapes are, where inference did not follow; whether that is news."""
+    """Put computed shapes into the graph where inference did not find them. Return whether that added any."""
     opset = default_opset(bare)
     dims = {name: shape.dims for name, shape in shapes.items()}
     known = known_values(bare.graph, dims, opset)
@@ -142,7 +142,7 @@ def _inferred(bare: ModelProto) -> tuple[GraphProto, bool]:
 
 
 def _simplify(bare: ModelProto) -> None:
-    """Let an Identity stand for every operator that merely keeps a shape and is not known to do so."""
+    """Replace by an Identity every operator that keeps the shape, but of which inference does not know it."""
     opset = default_opset(bare)
     for node in bare.graph.node:
         preserving = node.op_type in _SHAPE_PRESERVING and node.domain in STANDARD_DOMAINS

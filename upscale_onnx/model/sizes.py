@@ -9,7 +9,7 @@ from upscale_onnx.types import Dim
 
 
 def size_of(dim: Dim, unknown: int = 1) -> int:
-    """A dimension as a number; what is no size counts as `unknown`."""
+    """A dimension as a number. A dynamic or unknown one counts as `unknown`."""
     return dim if isinstance(dim, int) and dim > 0 else unknown
 
 
@@ -19,5 +19,5 @@ def sizes_of(dims: Sequence[Dim], batch: int = 1) -> tuple[int, ...]:
 
 
 def elements_of(dims: Sequence[Dim], batch: int = 1) -> int:
-    """How many elements a value of these dimensions has, where they are taken like that."""
+    """How many elements a value of these dimensions has, with open dimensions counted as above."""
     return math.prod(sizes_of(dims, batch))

@@ -58,7 +58,7 @@ def file_bytes(model: ModelProto) -> int:
 
 
 def _sizes(graph: GraphProto) -> list[int]:
-    """The bytes of each initializer. Never of the whole model: to say how large it is, protobuf serialises it."""
+    """The bytes of each initializer. The whole model is never asked for its size, since protobuf would serialise it."""
     return [tensor.ByteSize() for tensor in graph.initializer]
 
 
@@ -76,7 +76,7 @@ def _tag(message: Any, name: str) -> bytes:
 
 
 def _varint(value: int) -> bytes:
-    """Seven bits a byte, the lowest first; all but the last byte have their top bit set."""
+    """Encode a number as a varint: seven bits a byte, the lowest first, with the top bit set in all but the last."""
     encoded = bytearray()
     while value >= 0x80:
         encoded.append(value & 0x7F | 0x80)

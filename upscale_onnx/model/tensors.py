@@ -37,7 +37,7 @@ def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def _of_attributes(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
-    # By what is there, not by the type that is declared: whoever reads the model next may go by either.
+    # All fields that are set count, not only those of the declared type: other readers may use either.
     for attribute in attributes:
         if attribute.HasField("t"):
             yield attribute.t

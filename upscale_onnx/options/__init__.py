@@ -1,4 +1,4 @@
-"""What a compile is asked to do: the options, what values they take, and the check that they do."""
+"""The options of a compile, the values that they take, and the check of given values."""
 
 from __future__ import annotations
 

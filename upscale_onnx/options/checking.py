@@ -36,7 +36,7 @@ def _hints(group: Hashable) -> dict[str, Any]:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether `value` is what the annotation `hint` says."""
+    """Whether `value` fits the annotation `hint`."""
     if hint in _PLAIN:
         kind = _PLAIN[hint][0]
         return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
@@ -60,7 +60,7 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def _described(hint: Any) -> str:
-    """What the annotation `hint` takes, in words."""
+    """The values that the annotation `hint` takes, in words."""
     if hint in _PLAIN:
         return _PLAIN[hint][1]
     origin, parts = get_origin(hint), get_args(hint)

@@ -34,7 +34,7 @@ class Options:
         return cls().replaced(**single)
 
     def replaced(self, **single: Unpack[Overrides]) -> Options:
-        """These options with those in `single`, by their names, in place of their own; paths become text.
+        """Return these options with the values in `single`, by option name, in place of their own. Paths become text.
 
         Raises: ArgumentError where there is no such option.
         """

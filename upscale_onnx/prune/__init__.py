@@ -1,1 +1,1 @@
-"""From options to a model that is pruned: masks of every kind, with the data and measurements that they need."""
+"""Pruning a model as options ask: masks of every kind, with the data and measurements that they need."""

@@ -1,4 +1,4 @@
-"""Scores from what channels hold over calibration data, gathered batch by batch."""
+"""Scores from the values that channels hold over calibration data, gathered batch by batch."""
 
 from __future__ import annotations
 
@@ -20,20 +20,23 @@ from upscale_onnx.prune.evidence import Evidence
 from upscale_onnx.runtime.activations import value_batches
 from upscale_onnx.types import Array, FloatArray
 
-# What stands between a layer and the activation whose values speak for the layer's channels.
+# Operators between a layer and the value that scores the layer's channels.
 _BEHIND = ACTIVATIONS | {"BatchNormalization", "PRelu"}
 
 
 @dataclass(frozen=True)
 class Observed:
-    """A value whose channels score a weight; axis: of its channels."""
+    """A value whose channels score a weight. axis: the axis of its channels."""
 
     value: str
     axis: int
 
 
 def activation_scores(criterion: ActivationCriterion, evidence: Evidence) -> Scores:
-    """By weight, one score per channel, of those whose channels `observed` finds in one value."""
+    """One score per channel for each weight of `observed`.
+
+    Raises: ArgumentError where the criterion does not return one number per channel.
+    """
     places = observed(evidence)
     totals: dict[Observed, FloatArray] = {}
     samples = Counter[Observed]()
@@ -54,7 +57,7 @@ def activation_scores(criterion: ActivationCriterion, evidence: Evidence) -> Sco
 
 
 def observed(evidence: Evidence) -> dict[str, Observed]:
-    """By weight, the value that holds the channels that are scored: what it reads, or what it makes, activated.
+    """For each weight, the value that holds the scored channels: the input of its node, or its activated output.
 
     Weights whose channels are no axis of one value of the main graph are left out.
     """
@@ -70,7 +73,7 @@ def observed(evidence: Evidence) -> dict[str, Observed]:
         layout = None if target is None else node_layout(node, len(target.shape))
         if target is None or layout is None or target.weight in found:
             continue
-        if layout.read_axis == layout.made_axis:  # else samples lie where channels are looked for
+        if layout.read_axis == layout.made_axis:  # otherwise the axis of the channels may be that of the samples
             name = node.input[0] if evidence.side == "input" else _activated(node.output[0], readers, outputs)
             found[target.weight] = Observed(name, layout.made_axis)
     return found

@@ -18,11 +18,11 @@ from upscale_onnx.types import BoolArray, FloatArray, IntArray
 def filled_masks(
     model: onnx.ModelProto, masks: Masks, scores: Scores, block: int, side: Side = "input"
 ) -> dict[str, BoolArray]:
-    """`masks` (by weight, True = kept, of channels of `side`) with every emitted channel count filled up to a multiple
-    of `block` by pruned channels of the highest scores.
+    """Return `masks` (by weight, True = kept, for channels of `side`) with every emitted channel count filled up to a
+    multiple of `block` by the pruned channels with the highest scores.
 
-    Such a channel would come back as padding of zeros: computed by its producer, and skipped by nobody. With its own
-    weights it costs the same. What is kept by `masks` stays kept, and no value emits more than before.
+    Without this, such a channel would be padding: its producer computes zeros, and no consumer skips them. With its
+    own weights it costs the same. Channels that `masks` keeps stay kept, and no value emits more than before.
     """
     masked, pruned = write_masks(model, masks, side)
     if not pruned:
@@ -43,7 +43,7 @@ def filled_masks(
 
 
 def _worth(analysis: Analysis, members: list[tuple[str, IntArray]], scores: Scores) -> FloatArray:
-    """Per class, the scores that the weights give it; each weight's are taken relative to its highest."""
+    """The sum of each class's scores over the weights, after the scores of a weight are divided by its highest."""
     worth = np.zeros(analysis.live.size)
     for weight, classes in members:
         if weight not in scores:

@@ -1,5 +1,6 @@
-"""Masks chosen with the target in mind: of an amount, where outputs suffer no more than from flat ones, or of a
-latency."""
+"""Masks chosen with the target in mind, for an amount or for a latency. Masks for an amount are used only where outputs
+suffer no more than from flat masks.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +16,14 @@ from upscale_onnx.prune.measuring import measured_share
 from upscale_onnx.prune.task import Task
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
 
-# Of the time that masks of an amount are to save: less, where outputs show that accuracy would go with it.
+# Shares of the time that masks of an amount can save. Smaller ones are tried where outputs suffer more than from flat
+# masks.
 _PARTS = (1.0, 0.5, 0.0)
 _EXACT = 1e-9
 
 
 def aware_masks(task: Task) -> Masks:
-    """Masks by weight (True = kept) of the amount or the latency that is asked for.
+    """Masks by weight (True = kept) for the amount or the latency that is asked for.
 
     Raises:
         ArgumentError: a latency that pruning cannot reach. ModelError: the model cannot be run.
@@ -59,7 +61,7 @@ def _for_latency(task: Task, chosen: Allocator, goal: float) -> Choice:
 
 
 def _predicted(goal: float, choice: Choice) -> Choice:
-    """`choice`, where it is predicted to reach the goal."""
+    """Return `choice`. Raises: ArgumentError where it is not predicted to reach the goal."""
     if choice.latency > goal + _EXACT:
         raise ArgumentError(
             f"latency {goal:g} cannot be reached: all that may be pruned is predicted to leave {choice.latency:.2f} "

@@ -15,10 +15,10 @@ from upscale_onnx.prune.evidence import Evidence
 
 
 def bn_scores(evidence: Evidence) -> Scores:
-    """By weight, one score per channel: the sum over the BatchNormalization nodes that scale its class.
+    """One score per channel for each weight: the sum of the scales that BatchNormalization nodes give to its class.
 
-    Weights with a channel that no BatchNormalization scales are left out: an image's colours, and everything
-    where the nodes were folded into convolutions.
+    Weights with a channel that no BatchNormalization scales are left out, as those that read the colours of an image.
+    No weight is left where the BatchNormalization nodes were folded into convolutions.
 
     Raises: ArgumentError where no weight is left.
     """

@@ -13,7 +13,7 @@ from upscale_onnx.prune.strategies import MASKS, shared_out_by
 
 
 def check_masks(options: Options) -> None:
-    """Raises: ArgumentError where an option is out of range, or those about masks do not go together."""
+    """Raises: ArgumentError where an option is out of range, or options about masks do not go together."""
     check_options(options)
     prune = options.prune
     criterion_of(prune.criterion)
@@ -28,7 +28,7 @@ def check_masks(options: Options) -> None:
 
 
 def _check_goals(options: PruneOptions) -> None:
-    """One thing says how much is pruned in all."""
+    """Only one option may say how much is pruned in all."""
     goals = ("amount", "latency", "params", "macs", "compression", "mask")
     given = [name for name in goals if getattr(options, name) is not None]
     if len(given) > 1:
@@ -39,7 +39,7 @@ def _check_goals(options: PruneOptions) -> None:
 
 
 def _check_effects(options: PruneOptions, verify: bool) -> None:
-    """What would be passed over in silence."""
+    """Options that would have no effect are refused."""
     if options.max_loss is not None and not options.prunes:
         raise ArgumentError("max_loss has no effect where nothing is pruned: give an amount")
     if options.max_loss is not None and not verify:

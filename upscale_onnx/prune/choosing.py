@@ -1,4 +1,4 @@
-"""Masks by score, in rounds: prune a part, score what is left anew, and so on to an amount or a size."""
+"""Masks by score, in rounds: each round prunes a part and the next scores the rest anew, up to an amount or a size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from upscale_onnx.prune.task import Task
 
 
 def chosen_masks(task: Task) -> Masks:
-    """Masks by weight (True = kept) of what is pruned by score.
+    """Masks by weight (True = kept), chosen by score.
 
     Raises:
         ArgumentError: an option does not fit the model, or a size cannot be reached.
@@ -48,7 +48,7 @@ def _chooser(model: onnx.ModelProto, options: PruneOptions) -> Chooser:
 
 
 def _scores(task: Task, masks: Masks) -> Scores:
-    """Scores of the model under `masks`; what they prune scores lowest, so that it stays pruned."""
+    """Scores of the model under `masks`. Channels that these prune score lowest, so that they stay pruned."""
     if not masks:
         return task.scores
     return {
@@ -58,8 +58,8 @@ def _scores(task: Task, masks: Masks) -> Scores:
 
 
 def _amount(task: Task, select: Chooser, scores: Scores, part: Round) -> float:
-    """What is to be pruned in the end: the amount of the options, or the least that `part` of the way to the size
-    they ask for needs."""
+    """The amount to prune in the end: that of the options, or the least by which round `part` comes as near as it
+    must to the size that they ask for."""
     goal = size_goal(task.options.prune)
     if goal is None:
         return task.options.prune.amount or 0.0

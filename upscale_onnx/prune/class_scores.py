@@ -1,4 +1,4 @@
-"""Scores of criteria that know classes: by the gradients of a loss, and by how channels differ between classes."""
+"""Scores that depend on classes: by the gradients of a loss, and by how channels differ between classes."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 Batches = Sequence[Mapping[str, Array]]
 
-# What a batch may hold while gradients are computed: every value of the model, and twice for gates.
+# Limit of a batch while gradients are computed, which keep every value of the model, and gated ones twice.
 _GRADIENT_BYTES = 2**29
 
 
 def taylor_scores(evidence: Evidence) -> Scores:
-    """By weight, the change of the loss without each channel, as "taylor" is told.
+    """The estimated change of the loss without each channel, by weight, for criterion "taylor".
 
     The loss is the cross-entropy of the first output with the labels, or with the classes that the model predicts where
     there are none, or the squared norm of an output without classes.
@@ -82,7 +82,7 @@ def tvs_scores(evidence: Evidence) -> Scores:
         for place in dict.fromkeys(places.values()):
             maps = np.moveaxis(found[place.value], place.axis, 1)
             if maps.shape[0] % own.size:
-                continue  # rows that belong to no one sample
+                continue  # rows are not samples
             rows = np.repeat(own, maps.shape[0] // own.size)
             more = tvs.measure(maps, rows.astype(np.int64), names.size)
             sums[place] = sums[place] + more if place in sums else more
@@ -122,7 +122,7 @@ def _places(evidence: Evidence) -> Iterator[tuple[str, Observed, int]]:
 def _pieces(
     model: onnx.ModelProto, batches: Batches, labels: IntArray | None
 ) -> Iterator[tuple[Mapping[str, Array], IntArray | None]]:
-    """Batches, cut small enough for gradients where the model leaves their size open, with their labels."""
+    """Batches with their labels, cut small enough for gradients where the model leaves the batch size open."""
     fixed = has_fixed_batch(model)
     size = int(np.clip(_GRADIENT_BYTES // (8 * elements_of_all(model)), 1, 2**16))
     own = _cut(labels, batches) if labels is not None else [None] * len(batches)
@@ -138,7 +138,7 @@ def _cut(labels: IntArray, batches: Batches) -> list[IntArray]:
 
 
 def _megaflops(model: onnx.ModelProto, side: Side, targets: Mapping[str, MaskTarget]) -> dict[str, float]:
-    """By weight, millions of floating-point operations that one channel costs for one sample."""
+    """The cost of one channel for one sample, in millions of floating-point operations, by weight."""
     shapes = infer_shapes(model)
     first = shapes.get(model.graph.input[0].name)
     batch = first.dims[0] if first is not None and first.dims else 1

@@ -1,4 +1,4 @@
-"""Criteria by name: what each needs, and what scores channels by it; the lowest are pruned.
+"""Criteria by name: what each needs, and the function that scores channels. The lowest scores are pruned first.
 
 What is computed of arrays stands in `masks/criteria/`, what has to run models beside this module. The command line asks
 for the names alone, so scorers are imported when they score.
@@ -39,7 +39,7 @@ _OF_DATA = frozenset({"activations", "labels", "gradients"})
 
 @dataclass(frozen=True)
 class Criterion:
-    """What scores channels.
+    """A way to score channels.
 
     needs: what it looks at; without labels it takes the classes that the model predicts. score: scores by weight, one
     per channel of the side that is pruned; weights that it leaves out are not pruned. is_comparable: whether scores
@@ -66,7 +66,7 @@ def of_weights(name: str, function: WeightCriterion, is_comparable: bool = False
 
 
 def of_activations(name: str, function: ActivationCriterion) -> Criterion:
-    """The criterion that scores what channels hold over calibration data by `function`."""
+    """The criterion that scores, by `function`, the values that channels hold over calibration data."""
 
     def score(evidence: Evidence) -> Scores:
         from upscale_onnx.prune.activations import activation_scores
@@ -148,7 +148,7 @@ def criterion_of(given: str | Callable[..., Any]) -> Criterion:
 
 
 def settings_of(name: str) -> dict[str, str]:
-    """The settings behind a criterion's name, by their names.
+    """The settings after a criterion's name, by their names.
 
     Raises: ArgumentError where they are not of the form KEY=VALUE.
     """

@@ -1,4 +1,4 @@
-"""What channels are scored by: a model, and what calibration data tells of it."""
+"""The evidence that channels are scored by: a model and calibration data."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Evidence:
 
     @property
     def side(self) -> Side:
-        """Whether channels are scored that layers read, or that they create."""
+        """The side whose channels are scored: "input" for those that layers read, "output" for those they create."""
         return self.options.prune.side
 
     @property
     def threads(self) -> int:
-        """How many threads a model is run with."""
+        """The number of threads that models are run with."""
         return self.options.target.threads
 
     @cached_property
     def targets(self) -> dict[str, MaskTarget]:
-        """By weight, what an amount applies to, in graph order."""
+        """The mask targets that an amount applies to, by weight, in graph order."""
         return {target.weight: target for target in prunable_targets(self.model, self.side)}
 
     def weight_scores(self, function: WeightCriterion) -> Scores:

@@ -20,15 +20,15 @@ from upscale_onnx.prune.measuring import measured_share
 from upscale_onnx.prune.task import Task
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
 
-# Latency falls in steps, so that a share that was asked for may be missed by far.
+# Latency falls in steps, so the result may be far from the share that was asked for.
 _TRIALS = 6
-# Races are not more exact than this.
+# The precision of a race.
 _ALIKE = 1.02
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What hybrid masks are chosen from, by a share of the time that constrained ones are predicted to take."""
+    """The masks to choose from, as functions of a share of the predicted time of the constrained masks."""
 
     constrained: Masks
     predictor: Predictor
@@ -36,11 +36,11 @@ class Candidates:
 
 
 def hybrid_masks(task: Task) -> Masks:
-    """Masks by weight (True = kept): the best of those that all layers of a group agree on, those that each layer
-    chooses for itself, and those of which each group has the better, at the latency of the first.
+    """Masks by weight (True = kept): the best of constrained, unconstrained and mixed masks, all at the latency of the
+    constrained ones. In mixed masks each group of layers is constrained or free, whichever loses less.
 
-    Latencies are predicted, and where onnxruntime is the target measured. Without a judge the best is what loses least
-    importance.
+    Latencies are predicted, and measured too where onnxruntime is the target. Without a judge, the best masks are
+    those that lose least importance.
 
     Raises:
         ArgumentError: an option does not fit the model. ModelError: the model cannot be run.
@@ -59,7 +59,7 @@ def hybrid_masks(task: Task) -> Masks:
 
 
 def candidates(task: Task) -> Candidates:
-    """The masks that the options allow, by their scores."""
+    """The masks to choose from, by the options and the scores."""
     model, options, scores = task.model, task.options, task.scores
     amount = options.prune.amount or 0.0
     targets = mask_targets(model)
@@ -86,9 +86,9 @@ def candidates(task: Task) -> Candidates:
 
 
 def _settled(task: Task, constrained: Masks, choose: Callable[[float], Masks | None]) -> Masks | None:
-    """The masks that `choose` offers at the latency of the constrained ones; None where it has no others.
+    """The masks of `choose` at the latency of the constrained ones; None where it finds none but these.
 
-    Of masks that are as fast, those that prune least.
+    Of equally fast masks, those that prune least are returned.
     """
     target = chosen_target(task.options.target)
     if not is_at_hand(target, task.options.target):

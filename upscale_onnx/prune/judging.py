@@ -1,4 +1,4 @@
-"""Which of several masks is best, by what the masked model still computes."""
+"""Rating masks by the outputs of the masked model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from upscale_onnx.prune.class_scores import predicted_labels
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.types import Array
 
-# Share of the batches that judges where the others are fitted to.
+# Share of the batches that is held out to judge by, where repair is fitted to the others.
 _HELD = 0.25
 
 
@@ -22,11 +22,12 @@ def outputs_judge(
     repaired: Callable[[onnx.ModelProto, Sequence[Inputs]], onnx.ModelProto] | None = None,
     threads: int = 1,
 ) -> Callable[[onnx.ModelProto], float]:
-    """What tells how far the outputs of a masked `model` are from its own: their distance, and where its only output
-    is (samples, classes) the share of samples whose class changes besides, as neither alone tells accuracy.
+    """Return a function that tells how far the outputs of a masked copy of `model` are from those of `model`. It is
+    their distance, plus the share of samples whose class changes where the only output has shape (samples, classes),
+    since neither alone tells accuracy.
 
-    repaired: the masked model after what makes up for its masks on some batches, where that is asked for; the others
-    judge, or the same where there is but one.
+    repaired: repairs a masked model on some batches; None where no repair is asked for. The other batches judge, or
+    the same batch where there is only one.
     """
     every = [dict(batch) for batch in batches]
     held = max(int(_HELD * len(every)), 1)
@@ -43,14 +44,14 @@ def outputs_judge(
 
 
 def harm_on(model: onnx.ModelProto, batches: Sequence[Inputs], threads: int = 1) -> Callable[[onnx.ModelProto], float]:
-    """What tells how much worse than `model` a variant is on these batches, in numbers that add up: the squared
-    distance of its outputs."""
+    """Return a function of a variant of `model`: the squared distance of its outputs from those of `model` on these
+    batches. Squared distances of several variants may be added."""
     distance = Distance.of(model, batches, Place(threads=threads))
     return lambda variant: distance.value(variant) ** 2
 
 
 def _classes(model: onnx.ModelProto, batches: Sequence[Inputs], where: Place) -> Top1 | None:
-    """How many samples keep the class that `model` predicts; None where it predicts none."""
+    """The share of samples that keep the class which `model` predicts; None where its outputs are no classes."""
     if len(model.graph.output) != 1:
         return None
     try:

@@ -1,4 +1,4 @@
-"""The latency that masks bring, measured."""
+"""Measured latency of a compile with given masks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ _RACE_ROUNDS = 15
 
 
 def measured_share(model: onnx.ModelProto, masks: Masks, target: Target, options: Options) -> float:
-    """Latency of the model compiled with `masks` of what its layers read, of the model's own; 1 where the choice
-    of the export is free and none is faster, since a compile then gives its input back.
+    """Latency of the model compiled with `masks` of the input side, as a share of the latency of `model`. It is 1 where
+    the choice of the export is free and none is faster, since a compile then gives its input back.
 
     Raises:
         ModelError: onnxruntime cannot run the model. ProviderError: no such device.

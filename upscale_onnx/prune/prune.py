@@ -1,4 +1,4 @@
-"""The way into pruning: from a model and options to the pruned model, with what calibration data tells."""
+"""The entry to pruning: from a model, options and calibration data to the pruned model."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.samples import load_calibration
 from upscale_onnx.types import Progress
 
-# What a share of channels to do without is taken to be, where a goal says it only later.
+# The amount that is assumed where the goal is not an amount, as for a latency.
 _USUAL_AMOUNT = 0.3
 
 
 def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = None) -> Pruned:
-    """`model` with the channels zeroed that `options`, which `check_masks` lets pass, ask for.
+    """Zero the channels of `model` that `options` ask for. The options have passed `check_masks`.
 
-    It is repaired only where just these channels are to go, or where repair chooses anew which; otherwise `finished`
-    repairs it.
+    The result is repaired at once where the masks are exact, or where repair chooses channels anew. Otherwise its
+    `finished` repairs it later.
 
     Raises:
         ArgumentError: options that do not fit the model, a goal that pruning cannot reach, or no calibration data where

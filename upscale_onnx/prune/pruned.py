@@ -1,4 +1,4 @@
-"""A pruned model, and what of it can be taken back."""
+"""A pruned model, and which of its channels can come back."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Pruned:
     """A model with channels zeroed.
 
     model: the masked model. count: how many channels masks prune. dense: the model before it was masked, whose weights
-    can come back. scores: by weight, what tells which had better. finished: what makes up for the pruned channels in a
-    masked copy of `dense`, where `model` is masked alone.
+    can come back. scores: scores of channels by weight, which tell which channels come back first. finished: a function
+    that repairs a masked copy of `dense`; None where no repair is left to do.
     """
 
     model: onnx.ModelProto
@@ -34,7 +34,7 @@ class Pruned:
 
 
 def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> Masks:
-    """By weight, which channels of `side` (True = kept) are not zero in `masked`, or were zero in `dense` as well."""
+    """Masks by weight (True = kept): channels of `side` that are not zero in `masked`, or are zero in `dense` too."""
     before, after = constant_tensors(dense), constant_tensors(masked)
     kept: dict[str, BoolArray] = {}
     for target in mask_targets(dense):
@@ -46,7 +46,7 @@ def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> M
 
 
 def with_standing(kept: Masks, model: onnx.ModelProto, left: Standing, side: Side) -> Masks:
-    """`kept`, and those channels besides that an export of `model` leaves in every layer that uses the weight."""
+    """Add to `kept` the channels that an export of `model` leaves in every layer that uses the weight."""
     uses, there = weight_uses(model), left.reads if side == "input" else left.creates
     grown: dict[str, BoolArray] = {}
     for weight, mask in kept.items():

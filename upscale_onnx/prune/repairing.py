@@ -1,4 +1,4 @@
-"""Repair of a pruned model, as options ask for it: at once, or when it is settled which channels go."""
+"""Repair of a pruned model, as options ask for it: at once, or later, when the pruned channels are settled."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from upscale_onnx.types import Progress
 def with_repair(
     pruned: Pruned, options: Options, batches: Sequence[Inputs], progress: Progress | None = None
 ) -> Pruned:
-    """`pruned` repaired where what is pruned is settled, or is chosen anew by the repair; else with what repairs it."""
+    """Repair `pruned` where its masks are settled or repair chooses them anew. Where they are not settled, set
+    `finished`, which repairs later."""
     if options.prune.is_exact:
         return replace(pruned, model=repaired(pruned.dense, pruned.model, options, batches, progress))
     if _chooses_anew(options):
@@ -43,8 +44,8 @@ def repaired(
     progress: Progress | None = None,
     anew: bool = True,
 ) -> onnx.ModelProto:
-    """`masked`, of `model`, repaired. anew: whether, where every layer chooses for itself by "obs", the choice is made
-    anew, of as many channels, on what the layers before it, pruned and repaired, hand on."""
+    """Repair `masked`, a masked copy of `model`. anew: whether layers that choose for themselves by "obs" choose as
+    many channels anew, on the outputs of the pruned and repaired layers before them."""
     again, threads = anew and _chooses_anew(options), options.target.threads
     choose = obs_choice(analyse(import_graph(model), infer_shapes(model)), model, masked) if again else None
     start = model if again else masked
@@ -57,12 +58,12 @@ def repaired(
 
 
 def quick(options: Options) -> Options:
-    """A repair without the long part: what is best after least squares is so after the longer repair too."""
+    """Options for a repair without its long part. The best masks after least squares are the best after it, too."""
     return options.replaced(repair="lsq") if options.prune.repair == "joint" else options
 
 
 def refits(options: Options) -> bool:
-    """Whether repair gives layers other weights than those that are left."""
+    """Whether repair gives other values to the weights that are left."""
     return options.prune.repair in ("lsq", "joint")
 
 

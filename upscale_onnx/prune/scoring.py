@@ -17,7 +17,7 @@ from upscale_onnx.runtime.samples import load_labels
 
 
 def scores_of(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> Scores:
-    """By weight, a score for each channel of the side that `options` prune, by their criterion.
+    """One score by the criterion of `options` for each channel of the side that is pruned, by weight.
 
     Raises: ArgumentError where the criterion lacks what it needs.
     """

@@ -1,4 +1,4 @@
-"""Ways to choose which channels go, and which of them options ask for."""
+"""Strategies, which choose the channels to prune, and the choice of one by options."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from upscale_onnx.prune.task import Masked, Task
 class Strategy:
     """A way to choose channels.
 
-    applies: whether options ask for it. mask: the masked model, and how many channels are pruned. masks: the values
-    of the option of that name that may ask for it. is_judged: whether it has several masks, of which outputs on
-    calibration data can tell the best.
+    applies: whether options ask for it. mask: returns the masked model and the number of pruned channels. masks: the
+    values of option `masks` that may ask for it. is_judged: whether it makes several masks and takes the best of them
+    by outputs on calibration data.
     """
 
     applies: Callable[[Options], bool]
@@ -30,8 +30,8 @@ class Strategy:
 
 
 def knows_target(options: Options) -> bool:
-    """Whether masks are chosen with the target in mind: where that is not said, where the export is to be fast,
-    each layer may choose what it reads, and nothing else says how much each layer loses."""
+    """Whether masks are chosen with the target in mind. By default they are if an amount is given, the export is to be
+    fast, each layer may choose what it reads, and no other option says how much each layer loses."""
     export, prune = options.export, options.prune
     if prune.latency is not None:
         return True

@@ -1,4 +1,4 @@
-"""What every strategy is asked: which channels of a model go."""
+"""The task of every strategy: to choose the channels of a model to prune."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.options import Options
 
 Judge: TypeAlias = Callable[[onnx.ModelProto], float]
-"""How far a masked model, repaired where that is asked for, is from what it was; the least is the best."""
+"""Returns how far the outputs of a masked model, repaired if asked for, are from the unpruned ones. Lower is better."""
 
 Masked: TypeAlias = tuple[onnx.ModelProto, int]
 """A model with channels zeroed, and how many."""
@@ -22,8 +22,8 @@ Masked: TypeAlias = tuple[onnx.ModelProto, int]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What `options` are to prune of `model`. score: scores channels by weight, of a model that may be pruned already.
-    judge: tells which of several masks is best, where there is calibration data."""
+    """A model, and the options by which to prune it. score: returns scores of channels by weight, also for a model that
+    is partly pruned. judge: rates masked models; None without calibration data."""
 
     model: onnx.ModelProto
     options: Options

@@ -1,1 +1,1 @@
-"""What each layer's channels mean to a model: what it loses when some of one layer alone are pruned."""
+"""Sensitivity of a model to pruning: its loss when channels of one layer alone are pruned."""

@@ -1,4 +1,4 @@
-"""The scan: prune one layer at a time, measure, and say how much of each may go.
+"""The scan: prune one layer at a time, measure the loss, and tell how much of each layer may be pruned.
 
 Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3.2.
 """
@@ -26,7 +26,7 @@ from upscale_onnx.types import Progress
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """What a model loses when channels of one layer are pruned.
+    """The loss of a model when channels of one layer are pruned.
 
     Of each amount: how many of the `channels` are kept, what is measured then, and by how much that is worse than
     the unpruned model. largest_amount: the largest amount up to which every loss is tolerated, 0 where none is;
@@ -46,9 +46,9 @@ class LayerSensitivity:
 
 @dataclass(frozen=True)
 class Together:
-    """What layers keep where they are pruned together, each by `factor` times the largest amount of it alone.
+    """The shares that layers keep when they are pruned together, each by `factor` times its own largest amount.
 
-    unscaled_loss: what all lose together at these amounts themselves; loss: at the scaled ones.
+    unscaled_loss: the loss when all are pruned by their largest amounts. loss: the loss at the scaled amounts.
     """
 
     factor: float
@@ -59,8 +59,8 @@ class Together:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """A scan. measure: what `values` and `baseline` are, "top1" or "distance"; tolerated: the loss that is; together:
-    what layers may lose at once, where that was measured."""
+    """A scan. measure: the kind of `values` and `baseline`, "top1" or "distance". tolerated: the largest loss allowed.
+    together: what layers keep when pruned together, where that was measured."""
 
     measure: str
     samples: int
@@ -83,7 +83,7 @@ def scan(
     layers: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Sensitivity:
-    """What `measure` loses when one layer of `model` alone is pruned by each of `amounts`.
+    """Measure the loss when one layer of `model` alone is pruned by each of `amounts` (0 to 1).
 
     options: the criterion and what it needs, the side and the seed. layers: glob patterns of names of weights or of
     nodes; without them, every layer that an amount is taken of.
@@ -131,7 +131,7 @@ def scan(
 
 
 def tolerated_steps(losses: Sequence[float], tolerated: float) -> int:
-    """How many of `losses`, from the first on, are tolerated without one that is not; NaN is not."""
+    """How many of `losses` are tolerated before the first that is not. NaN is not tolerated."""
     return next((i for i, loss in enumerate(losses) if not loss <= tolerated), len(losses))
 
 
@@ -171,7 +171,7 @@ def _chosen(model: ModelProto, options: PruneOptions, layers: Sequence[str]) -> 
 
 @contextmanager
 def _exchanged(variant: ModelProto, masked: ModelProto, target: MaskTarget) -> Iterator[bool]:
-    """While it lasts, `variant` has the target's weight and bias of `masked`; whether that is a change."""
+    """A context in which `variant` has the target's weight and bias from `masked`. It yields whether they differ."""
     own, other = constant_tensors(variant), constant_tensors(masked)
     names = [name for name in (target.weight, target.bias) if name is not None]
     names = [name for name in names if own[name] != other[name]]

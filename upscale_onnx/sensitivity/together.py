@@ -1,7 +1,7 @@
 """A profile of what layers may lose together.
 
-What a scan finds is of one layer alone. Losses of several layers add up, and more than that: so each layer's amount is
-scaled by one factor, the largest that is found by halving under which the loss of all together is tolerated.
+A scan prunes one layer alone. The loss of several layers together can be more than the sum of their losses. So the
+amounts of all layers are scaled by one factor: the largest found by bisection at which their common loss is tolerated.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def pruned_together(
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> Together:
-    """What the layers of `found`, a scan of `model`, keep where the loss of pruning all of them is tolerated.
+    """The shares that the layers of `found`, a scan of `model`, keep when the loss of pruning them all is tolerated.
 
     Raises: ArgumentError where the criterion lacks its data.
     """
