@@ -24,7 +24,7 @@ from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, Rows, constant, disconnect, replace_nodes, replace_uses
 from upscale_onnx.passes.remove_channels import apply_resize
 from upscale_onnx.passes.rewrite import Rewrite
-from upscale_onnx.plan.splitting import PieceRead, Split, part_name
+from upscale_onnx.plan.splitting import PieceRead, ValueSplit, part_name
 from upscale_onnx.types import IntArray
 
 
@@ -32,7 +32,7 @@ from upscale_onnx.types import IntArray
 class SplitProducers(Pass):
     """Splits the groups of values that `decide` returns. These must share no step."""
 
-    decide: Callable[[Rewrite], Sequence[Split]]
+    decide: Callable[[Rewrite], Sequence[ValueSplit]]
     purpose: ClassVar = "values are computed in pieces, so that consumers read the pieces that they need"
 
     def __call__(self, rewrite: Rewrite) -> Changes:
@@ -57,7 +57,7 @@ class _Cut:
     analysis: Analysis
     shapes: MutableMapping[str, Shape]
     names: Names
-    split: Split
+    split: ValueSplit
     instead: dict[int, list[gs.Node]]
     made: dict[tuple[str, int], gs.Variable] = field(default_factory=dict)
     joined: dict[tuple[str, tuple[int, ...]], gs.Variable] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from upscale_onnx.options.options import option_name
 from upscale_onnx.options.overrides import Overrides
 
 ROOT = Path(__file__).resolve().parents[1]
-LONGEST = 300
+LONGEST = 250
 
 # What each part of the package imports of the others: no more, and no less. Above them all stand the package itself
 # and __main__.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.measures.labelled_images import open_images
-from upscale_onnx.runtime.draws import Draw
+from upscale_onnx.runtime.draws import Drawing
 from upscale_onnx.runtime.inputs import Inputs, InputSource
 from upscale_onnx.runtime.sizes import Sizes
 
@@ -35,8 +35,8 @@ def natural_inputs(model: Any, usual: Inputs, images: Sequence[Path], count: int
             yield usual | {name: sound.astype(array.dtype)}
     source = InputSource(model, _SEED)
     shapes = {key: value.shape for key, value in usual.items()}
-    for trial in range(2 * len(Draw)):
-        drawn = source.draw(_SEED + trial, Sizes(integers_below=None), tuple(Draw)[trial % len(Draw)])
+    for trial in range(2 * len(Drawing)):
+        drawn = source.draw(_SEED + trial, Sizes(integers_below=None), tuple(Drawing)[trial % len(Drawing)])
         if {key: value.shape for key, value in drawn.items()} == shapes:
             yield drawn
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from upscale_onnx.runtime.draws import Draw
+from upscale_onnx.runtime.draws import Drawing
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "models" / "digits_cnet_masked.onnx"
@@ -75,5 +75,5 @@ def test_networks_get_what_their_inputs_look_like() -> None:
         return [feed["x"] for feed in natural_inputs(onnx.parser.parse_model(text), usual, images, 2)]
 
     sounds = inputs("1, 512", (1, 512))
-    assert len(sounds) == 2 + 2 * len(Draw)
+    assert len(sounds) == 2 + 2 * len(Drawing)
     assert {sound.shape for sound in sounds} == {(1, 512)}

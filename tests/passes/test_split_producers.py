@@ -12,7 +12,7 @@ from tests.passes.apply import applied, edited, remove
 from tests.plan.prices import Prices
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.passes.split_producers import SplitProducers
-from upscale_onnx.plan.splitting import Split, plan_splits
+from upscale_onnx.plan.splitting import ValueSplit, plan_splits
 from upscale_onnx.types import Array
 
 NORM = {"scale": bias(1, 2, 1, 2), "shift": bias(1, 2, 3, 4), "mean": bias(0, 1, 0, 1), "var": bias(1, 4, 1, 4)}
@@ -40,7 +40,7 @@ PIECES = """a_piece0 = Conv(x, w1_1{3x3x1x1}, b1_1{3})
 def split(model: onnx.ModelProto, summed: bool = True, count: int = 1) -> onnx.ModelProto:
     """`SplitProducers` where selections cost too much, each consumer of several pieces reading a sum or a Concat."""
 
-    def chosen(now: Rewrite) -> list[Split]:
+    def chosen(now: Rewrite) -> list[ValueSplit]:
         return [_read_as(item, summed) for item in plan_splits(now.analysis, now.shapes, Prices(copy=1e9))]
 
     edit = SplitProducers(chosen)
@@ -48,7 +48,7 @@ def split(model: onnx.ModelProto, summed: bool = True, count: int = 1) -> onnx.M
     return applied(model, edit)
 
 
-def _read_as(item: Split, summed: bool) -> Split:
+def _read_as(item: ValueSplit, summed: bool) -> ValueSplit:
     reads = tuple(replace(read, summed=summed or len(read.pieces) == 1) for read in item.reads)
     return replace(item, reads=reads)
 

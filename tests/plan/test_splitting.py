@@ -19,9 +19,10 @@ from upscale_onnx.export.export import export, make
 from upscale_onnx.export.planned import planned_values
 from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.model import import_graph, infer_shapes
-from upscale_onnx.plan.splitting import Split, plan_splits
+from upscale_onnx.plan.splitting import ValueSplit, plan_splits
 from upscale_onnx.race.decisions import decisions
-from upscale_onnx.race.refinement import Place, in_pieces
+from upscale_onnx.race.refinement import in_pieces
+from upscale_onnx.runtime.place import Place
 
 C = 16
 DEAR = Prices(copy=1e9)
@@ -45,7 +46,9 @@ def finished(net: Net, *more: str) -> onnx.ModelProto:
     return net.model([*outs, *more], x=(1, 3, 4, 4))
 
 
-def planned(model: onnx.ModelProto, costs: Prices = DEAR, without: frozenset[str] = frozenset()) -> tuple[Split, ...]:
+def planned(
+    model: onnx.ModelProto, costs: Prices = DEAR, without: frozenset[str] = frozenset()
+) -> tuple[ValueSplit, ...]:
     shapes = infer_shapes(model)
     return plan_splits(analyse(import_graph(model), shapes), shapes, costs, without)
 

@@ -14,8 +14,9 @@ from upscale_onnx.export.export import export
 from upscale_onnx.export.planned import planned_values
 from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.model import infer_shapes
-from upscale_onnx.race.refinement import Place, revert
+from upscale_onnx.race.refinement import revert
 from upscale_onnx.runtime.bench import race
+from upscale_onnx.runtime.place import Place
 
 PLANNED = Making(recipes(16)["planned"], FREE)
 

@@ -13,7 +13,7 @@ from upscale_onnx.report.bench_rows import bench_tables, profile_table, short_na
 from upscale_onnx.report.csv import races_csv, write_csv
 from upscale_onnx.report.plot import write_plot
 from upscale_onnx.report.rows import race_table
-from upscale_onnx.results import Bench, OperatorTotal, Profile, Race, Timing
+from upscale_onnx.results import Bench, OperatorTotal, Race, TimeProfile, Timing
 
 NAMES = ("in/a.onnx", 'b, "small".onnx')
 
@@ -23,10 +23,10 @@ def _race(batch: int | None, threads: int = 1) -> Race:
     return Race(timings, NAMES[1], "cpu", threads, 12, batch)
 
 
-def _profiles(batch: int | None) -> tuple[Profile, ...]:
+def _profiles(batch: int | None) -> tuple[TimeProfile, ...]:
     first = (OperatorTotal("Conv", 3, 1.5), OperatorTotal("Relu", 2, 0.25))
     second = (OperatorTotal("Slice", 4, 0.75), OperatorTotal("Conv", 3, 0.5))
-    return Profile(NAMES[0], first, "cpu", 1, batch), Profile(NAMES[1], second, "cpu", 1, batch)
+    return TimeProfile(NAMES[0], first, "cpu", 1, batch), TimeProfile(NAMES[1], second, "cpu", 1, batch)
 
 
 def test_a_race_shows_its_intervals_and_its_batch() -> None:
@@ -89,7 +89,7 @@ def test_a_picture_names_models_and_operators(tmp_path: Path) -> None:
     names = ("_first$x$.onnx", "second.onnx")
     timings = tuple(Timing(name, 2.0 - i, 1.9 - i, 2.5 - i, 1.0 - i / 2) for i, name in enumerate(names))
     race = Race(timings, names[1], "cpu", 1, 9)
-    profile = Profile(names[0], tuple(OperatorTotal(f"Op{i}", 1, 20.0 - i) for i in range(12)), "cpu", 1)
+    profile = TimeProfile(names[0], tuple(OperatorTotal(f"Op{i}", 1, 20.0 - i) for i in range(12)), "cpu", 1)
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         write_plot(Bench({"device": "a $5 chip"}, (race,), (profile,)), tmp_path / "p.svg")
     text = (tmp_path / "p.svg").read_text()

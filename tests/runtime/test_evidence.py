@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from upscale_onnx.results import OutputError
-from upscale_onnx.runtime.evidence import Trial, is_plain, verdict
+from upscale_onnx.runtime.evidence import DrawnTrial, is_plain, verdict
 from upscale_onnx.runtime.tolerance import Tolerance
 
 LIMITS = Tolerance(1e-6, 1e-3)
 
 
-def trial(relative: float, channels: dict[str, list[float]] | None = None, speaks: bool = True) -> Trial:
+def trial(relative: float, channels: dict[str, list[float]] | None = None, speaks: bool = True) -> DrawnTrial:
     """An error; `channels`: errors and scales along axis 1, over the scale of the whole."""
     slices = {1: (np.array(channels["errors"]), np.array(channels["scales"]))} if channels else {}
-    return Trial(OutputError("y", relative, relative, 1.0, None), slices, speaks)
+    return DrawnTrial(OutputError("y", relative, relative, 1.0, None), slices, speaks)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from upscale_onnx.errors import ModelError
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.runtime import verify
 from upscale_onnx.runtime.inputs import random_inputs
-from upscale_onnx.runtime.roles import Role, input_roles
+from upscale_onnx.runtime.roles import InputRole, input_roles
 
 
 def parse(text: str) -> onnx.ModelProto:
@@ -67,7 +67,7 @@ def test_open_dimensions_of_many_axes_are_made_small_enough() -> None:
     assert all(np.prod(shapes["x"]) < 2**24 for shapes in found.shapes)
 
 
-def roles(text: str) -> dict[str, Role]:
+def roles(text: str) -> dict[str, InputRole]:
     model = parse(text)
     return input_roles(model, frozenset(value.name for value in model.graph.input), infer_shapes(model))
 

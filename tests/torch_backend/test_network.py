@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 from upscale_onnx.errors import ArgumentError  # noqa: E402
 from upscale_onnx.model import load_model  # noqa: E402
 from upscale_onnx.runtime.inputs import random_inputs  # noqa: E402
-from upscale_onnx.torch_backend.network import RULES, Network  # noqa: E402
+from upscale_onnx.torch_backend.network import RULES, TorchNetwork  # noqa: E402
 
 FOLDER = Path(os.environ.get("UPSCALE_CORPUS", Path(__file__).resolve().parents[3] / "shared" / "corpus"))
 FEW = (
@@ -148,7 +148,7 @@ def test_an_operator_computes_what_onnxruntime_does(
     options.log_severity_level = 4
     expected = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(None, x)
     leaf = torch.tensor(x["x"], requires_grad=True)
-    found = Network(model).run(x, lambda name, value, position: leaf if name == "x" and position < 0 else value)
+    found = TorchNetwork(model).run(x, lambda name, value, position: leaf if name == "x" and position < 0 else value)
     for array, value in zip(expected, found.values(), strict=True):
         assert value.requires_grad
         assert value.shape == array.shape
@@ -170,7 +170,7 @@ def test_what_no_gradient_flows_through_is_computed_all_the_same() -> None:
     )
     x = {"x": np.abs(_random(4, 6)) + 0.5}
     expected = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(None, x)[0]
-    found = Network(model).run(x)["y"]
+    found = TorchNetwork(model).run(x)["y"]
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6)
 
 
@@ -182,8 +182,8 @@ def test_an_operator_without_gradient_is_said() -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.array(1, np.int64), "one"))
     leaf = torch.ones((2, 3), requires_grad=True)
     with pytest.raises(ArgumentError, match="CumSum 'y' has no gradient here"):
-        Network(model).run({"x": _random(2, 3)}, lambda name, value, position: leaf if name == "x" else value)
-    np.testing.assert_allclose(Network(model).run({"x": leaf.detach().numpy()})["y"], [[1, 2, 3]] * 2)
+        TorchNetwork(model).run({"x": _random(2, 3)}, lambda name, value, position: leaf if name == "x" else value)
+    np.testing.assert_allclose(TorchNetwork(model).run({"x": leaf.detach().numpy()})["y"], [[1, 2, 3]] * 2)
 
 
 @pytest.mark.parametrize("name", FEW)
@@ -194,6 +194,6 @@ def test_a_network_computes_what_onnxruntime_does(name: str) -> None:
     model = load_model(path)
     inputs = random_inputs(model)
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    found = Network(model).run(inputs)
+    found = TorchNetwork(model).run(inputs)
     for array, value in zip(session.run(None, dict(inputs)), found.values(), strict=True):
         np.testing.assert_allclose(value.numpy(), array, atol=1e-5 * max(float(np.abs(array).max()), 1e-3))

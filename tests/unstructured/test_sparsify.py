@@ -18,7 +18,7 @@ from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.unstructured.parameters import choose, parameters
-from upscale_onnx.unstructured.sparsify import Pruning, apply_masks, sparsify
+from upscale_onnx.unstructured.sparsify import Sparsifying, apply_masks, sparsify
 from upscale_onnx.unstructured.sparsity import sparsity
 
 NETWORK = """(float[N,4,6,6] x) => (float[N,5] y) {
@@ -83,7 +83,7 @@ def test_globs_choose_by_tensor_and_by_node(model: onnx.ModelProto) -> None:
 
 def test_only_chosen_tensors_change_and_only_to_zero(model: onnx.ModelProto) -> None:
     original = model.SerializeToString()
-    pruned = sparsify(model, Pruning(amount=0.3, layers=("c*",), ignore=("c2",))).model
+    pruned = sparsify(model, Sparsifying(amount=0.3, layers=("c*",), ignore=("c2",))).model
     assert model.SerializeToString() == original
     for name, before in _values(model).items():
         after = _values(pruned)[name]
@@ -101,44 +101,44 @@ def test_global_ranks_all_entries_together(model: onnx.ModelProto) -> None:
     values["first"] = values["first"] * np.float32(1e-3)
     for tensor in model.graph.initializer:
         tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
-    masks = sparsify(model, Pruning(amount=500, is_global=True)).masks
+    masks = sparsify(model, Sparsifying(amount=500, is_global=True)).masks
     assert not masks["first"][np.abs(values["first"]) < 1e-3].any()
     assert sum(int((~mask).sum()) for mask in masks.values()) == 500
-    drawn = sparsify(model, Pruning("random", 0.5, is_global=True)).masks
+    drawn = sparsify(model, Sparsifying("random", 0.5, is_global=True)).masks
     assert sum(int((~mask).sum()) for mask in drawn.values()) == round(0.5 * sum(m.size for m in drawn.values()))
 
 
 def test_zeros_that_are_there_count_or_do_not(model: onnx.ModelProto) -> None:
-    once = sparsify(model, Pruning(amount=0.5)).model
-    again = sparsify(once, Pruning(amount=0.5)).model
+    once = sparsify(model, Sparsifying(amount=0.5)).model
+    again = sparsify(once, Sparsifying(amount=0.5)).model
     assert again == once
-    further = sparsify(once, Pruning(amount=0.5, keep_zeros=True)).model
+    further = sparsify(once, Sparsifying(amount=0.5, keep_zeros=True)).model
     assert sparsity(further, choose(parameters(further))).share == pytest.approx(0.75, abs=0.01)
 
 
 def test_scores_stand_in_for_values(model: onnx.ModelProto) -> None:
     scores = {"head": np.arange(60).reshape(12, 5)}
-    mask = sparsify(model, Pruning(amount=6, layers=("head",)), scores).masks["head"]
+    mask = sparsify(model, Sparsifying(amount=6, layers=("head",)), scores).masks["head"]
     assert np.flatnonzero(~mask).tolist() == list(range(6))
     with pytest.raises(ArgumentError, match="did you mean 'head'"):
-        sparsify(model, Pruning(amount=6, layers=("head",)), {"heat": scores["head"]})
+        sparsify(model, Sparsifying(amount=6, layers=("head",)), {"heat": scores["head"]})
     with pytest.raises(ArgumentError, match="the tensor differs"):
-        sparsify(model, Pruning(amount=6), {"head": scores["head"][:2]})
+        sparsify(model, Sparsifying(amount=6), {"head": scores["head"][:2]})
 
 
 def test_a_pattern_of_ones_own(model: onnx.ModelProto) -> None:
     def checkers(array: NDArray[Any], before: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[Any]:
         return np.arange(array.size).reshape(array.shape) % 2
 
-    found = sparsify(model, Pruning(checkers, layers=("head",)))
+    found = sparsify(model, Sparsifying(checkers, layers=("head",)))
     assert not _values(found.model)["head"].ravel()[::2].any()
     assert _values(found.model)["head"].ravel()[1::2].all()
     with pytest.raises(ArgumentError, match="'head': the mask has shape"):
-        sparsify(model, Pruning(lambda array, before, rng: array[0] != 0, layers=("head",)))
+        sparsify(model, Sparsifying(lambda array, before, rng: array[0] != 0, layers=("head",)))
 
 
 def test_structured_patterns_follow_the_side(model: onnx.ModelProto) -> None:
-    found = sparsify(model, Pruning("ln-structured", 0.25, n=2, side="input"))
+    found = sparsify(model, Sparsifying("ln-structured", 0.25, n=2, side="input"))
     assert found.skipped == ("depthwise",)
     rows = {row.name: row for row in sparsity(found.model).tensors}
     assert (rows["first"].zero_inputs, rows["first"].inputs) == (1, 4)
@@ -148,9 +148,9 @@ def test_structured_patterns_follow_the_side(model: onnx.ModelProto) -> None:
     gone = ~_values(found.model)["head"].any(axis=1)
     assert set(np.flatnonzero(gone)) == set(np.argsort(values)[:3])
     with pytest.raises(ArgumentError, match="has input channels"):
-        sparsify(model, Pruning("ln-structured", 0.25, side="input", layers=("depthwise",)))
+        sparsify(model, Sparsifying("ln-structured", 0.25, side="input", layers=("depthwise",)))
     with pytest.raises(ArgumentError, match="'head': axis 3 does not exist"):
-        sparsify(model, Pruning("ln-structured", 0.25, dim=3))
+        sparsify(model, Sparsifying("ln-structured", 0.25, dim=3))
 
 
 @pytest.mark.parametrize("dtype", [TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE])
@@ -170,7 +170,7 @@ def test_every_encoding_keeps_what_is_not_pruned(dtype: int, raw: bool) -> None:
         [value("y", dtype, ["N", 2])],
         [tensor],
     )
-    found = sparsify(helper.make_model(graph), Pruning(amount=3)).model.graph.initializer[0]
+    found = sparsify(helper.make_model(graph), Sparsifying(amount=3)).model.graph.initializer[0]
     after = numpy_helper.to_array(found).ravel().astype(np.float64)
     np.testing.assert_array_equal(after, [3.0, 0, 0, float("nan"), 0, float("inf"), 1.0, -2.0])
     assert found.HasField("raw_data") is raw
@@ -194,7 +194,7 @@ def test_shared_tensors_are_pruned_once_and_constant_nodes_as_well() -> None:
     model.graph.node.insert(0, constant)
     onnx.checker.check_model(model)
     assert [(p.name, p.nodes) for p in parameters(model)] == [("w", ("a", "b")), ("k", ("y",))]
-    found = sparsify(model, Pruning(amount=0.5))
+    found = sparsify(model, Sparsifying(amount=0.5))
     assert [(int((array == 0).sum())) for array in _values(found.model).values()] == [32, 32]
     x = _weight(3, 8)
     w, k = _values(found.model)["w"], _values(found.model)["k"]
@@ -218,7 +218,7 @@ def test_data_in_another_file_is_not_looked_for(model: onnx.ModelProto) -> None:
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="elsewhere")
-    for use in (sparsity, lambda m: sparsify(m, Pruning(amount=0.1))):
+    for use in (sparsity, lambda m: sparsify(m, Sparsifying(amount=0.1))):
         with pytest.raises(ModelError, match="was not loaded"):
             use(model)
 
@@ -235,7 +235,7 @@ def test_data_in_another_file_is_not_looked_for(model: onnx.ModelProto) -> None:
 )
 def test_prunings_that_make_no_sense(options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ArgumentError, match=complaint):
-        Pruning(**options)
+        Sparsifying(**options)
 
 
 @pytest.mark.parametrize("side", ["input", "output"])
@@ -251,14 +251,14 @@ def test_the_compile_removes_what_became_whole_channels(side: str) -> None:
         b3=weight(5),
     )
     layers, kinds = (("second",), ("weight",)) if side == "input" else (("c1",), ("weight",))
-    pruned = sparsify(model, Pruning("ln-structured", 0.5, side=side, layers=layers, kinds=kinds)).model  # type: ignore[arg-type]
+    pruned = sparsify(model, Sparsifying("ln-structured", 0.5, side=side, layers=layers, kinds=kinds)).model  # type: ignore[arg-type]
     result = compile(pruned, race=False, align=1)
     shapes = {name: array.shape for name, array in _values(result.model).items()}
     assert (8, 4, 3, 3) in shapes.values()
     assert (12, 8, 1, 1) in shapes.values()
     assert result.report.after.parameters < result.report.before.parameters
     check(pruned, result.model)
-    scattered = sparsify(model, Pruning(amount=0.5, layers=layers)).model
+    scattered = sparsify(model, Sparsifying(amount=0.5, layers=layers)).model
     unshrunk = compile(scattered, race=False, align=1).report
     assert unshrunk.after.parameters == unshrunk.before.parameters
 
@@ -267,7 +267,7 @@ def test_the_commands(model: onnx.ModelProto, tmp_path: Path, capsys: pytest.Cap
     source, target, report = (str(tmp_path / name) for name in ("in.onnx", "out.onnx", "r.json"))
     onnx.save(model, source)
     assert main(["sparsify", source, target, "--amount", "0.5", "--kind", "all", "--json", report]) == 0
-    assert onnx.load(target) == sparsify(model, Pruning(amount=0.5, kinds=("weight", "bias"))).model
+    assert onnx.load(target) == sparsify(model, Sparsifying(amount=0.5, kinds=("weight", "bias"))).model
     content = json.loads(Path(report).read_text())
     assert (content["kind"], content["share"]) == ("sparsity", pytest.approx(0.5, abs=0.01))
     assert [tensor["name"] for tensor in content["tensors"]][:2] == ["first", "b1"]

@@ -146,7 +146,7 @@ class Fresh(Protocol):
     def __call__(self, count: int) -> IntArray: ...
 
 
-class Chooser(Protocol):
+class EmissionChooser(Protocol):
     """What the plan decided about a vector of classes."""
 
     def positions(self, labels: IntArray) -> IntArray:
@@ -184,6 +184,6 @@ class Rule(Protocol):
         """How channels flow through the node. Raises `Refused` where this form of the operator is a barrier."""
         ...
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         """How the node changes when its inputs hold `emissions`. Raises `Misaligned` where their orders differ."""
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Resize, Role
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.barrier import BARRIER
 from upscale_onnx.channels.view import node_inputs
@@ -68,7 +68,7 @@ class _ShapeOf:
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         return replace(BARRIER.flow(op, (None,) * len(maps), fresh), role=Role.CARRIER)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         return BARRIER.resize(op, (), (), (), choose)
 
 

@@ -11,7 +11,7 @@ from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ModelError
 from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.options import TargetOptions
-from upscale_onnx.results import Bench, Profile, Race
+from upscale_onnx.results import Bench, Race, TimeProfile
 
 if TYPE_CHECKING:
     import onnx
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     provider = resolve_provider(args.provider)
     models = {name: load_model(path) for name, path in zip(_names(args.models), args.models, strict=True)}
     races: list[Race] = []
-    profiles: list[Profile] = []
+    profiles: list[TimeProfile] = []
     skipped: list[str] = []
     settings = [(batch, threads) for batch in args.batch or (None,) for threads in args.threads]
     with output.progress() as progress:
@@ -152,14 +152,14 @@ def _race(
         return None
 
 
-def _profiles(models: Mapping[str, onnx.ModelProto], race: Race, seed: int, provider: Device) -> Iterator[Profile]:
+def _profiles(models: Mapping[str, onnx.ModelProto], race: Race, seed: int, provider: Device) -> Iterator[TimeProfile]:
     """The profile of each model in `race`, with the batch size and threads of the race."""
     from upscale_onnx.runtime import operator_totals, profile_operators
 
     for timing in race.timings:
         model, threads, batch = models[timing.name], race.threads, race.batch
         times = profile_operators(model, provider=provider, threads=threads, seed=seed, batch=batch)
-        yield Profile(timing.name, operator_totals(times), race.provider, threads, batch)
+        yield TimeProfile(timing.name, operator_totals(times), race.provider, threads, batch)
 
 
 def _write(bench: Bench, args: argparse.Namespace, files: NewFiles) -> None:

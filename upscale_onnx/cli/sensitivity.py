@@ -133,7 +133,7 @@ def _check(args: argparse.Namespace) -> None:
 
 def _measure(model: onnx.ModelProto, args: argparse.Namespace) -> Measure:
     from upscale_onnx.measures.data import labelled, unlabelled
-    from upscale_onnx.measures.measure import Place
+    from upscale_onnx.runtime.place import Place
     from upscale_onnx.runtime.providers import resolve_provider
 
     place = Place(resolve_provider(args.provider), args.threads)

@@ -17,7 +17,7 @@ from upscale_onnx.unstructured.patterns import STRUCTURED, Pattern
 if TYPE_CHECKING:
     import onnx
 
-    from upscale_onnx.unstructured.sparsify import Pruned
+    from upscale_onnx.unstructured.sparsify import Sparsified
 
 SUMMARY = "prune single weights, or channels of single tensors: only write zeros"
 
@@ -100,13 +100,13 @@ def amount(text: str) -> float:
 norm = within(Range("the n of a norm, such as 1, 2 or inf", lambda value: not math.isnan(value)), float)
 
 
-def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Pruned:
+def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Sparsified:
     from upscale_onnx.files.arrays import read_arrays
-    from upscale_onnx.unstructured.sparsify import Pruning, apply_masks, sparsify
+    from upscale_onnx.unstructured.sparsify import Sparsifying, apply_masks, sparsify
 
     if args.mask is not None:
         return apply_masks(model, read_arrays(args.mask))
-    pruning = Pruning(
+    pruning = Sparsifying(
         amount=args.amount,
         is_global=args.is_global,
         layers=tuple(args.layers),

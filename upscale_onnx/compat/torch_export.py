@@ -32,7 +32,7 @@ class Holder(NamedTuple):
         return array.T if self.transposed else array
 
 
-class Exported(NamedTuple):
+class ExportedModule(NamedTuple):
     """A module as ONNX. holders: the initializer of each parameter, by name; none for those that no initializer holds
     whole."""
 
@@ -46,7 +46,7 @@ def is_module(value: object) -> bool:
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
-def export_module(module: Any, inputs: Sequence[Any], *, dynamic_batch: bool = False) -> Exported:
+def export_module(module: Any, inputs: Sequence[Any], *, dynamic_batch: bool = False) -> ExportedModule:
     """`module` as it infers, on inputs of the shapes of `inputs`; it is left in the mode it was in. One of float64 or
     bfloat16, for which onnxruntime has no convolutions, is exported in float32; inputs take the module's precision.
 
@@ -84,7 +84,7 @@ def export_module(module: Any, inputs: Sequence[Any], *, dynamic_batch: bool = F
         for holder in (Holder(name, False), Holder(transposed.get(name, ""), True)):
             if holder.initializer in initializers:
                 holders.setdefault(name, holder)
-    return Exported(model, holders)
+    return ExportedModule(model, holders)
 
 
 def _precision(module: Any) -> Any:

@@ -16,7 +16,7 @@ from upscale_onnx.model import Shape
 from upscale_onnx.passes.select_channels import SelectChannels
 from upscale_onnx.passes.split_producers import SplitProducers
 from upscale_onnx.plan.planner import ValuePlan, plan_selections
-from upscale_onnx.plan.splitting import Split, plan_splits
+from upscale_onnx.plan.splitting import ValueSplit, plan_splits
 
 
 class Planned(NamedTuple):
@@ -27,7 +27,7 @@ class Planned(NamedTuple):
     costs: Costs
     plans: tuple[ValuePlan, ...]
 
-    def splits(self, without: frozenset[str] = frozenset()) -> tuple[Split, ...]:
+    def splits(self, without: frozenset[str] = frozenset()) -> tuple[ValueSplit, ...]:
         """The groups that would be computed in pieces, except those with a value in `without`."""
         return plan_splits(self.analysis, self.shapes, self.costs, without)
 

@@ -17,7 +17,7 @@ from upscale_onnx.timing.target_costs import chosen_costs, chosen_target
 
 
 @dataclass(frozen=True)
-class Goal:
+class SizeGoal:
     """The share (0 to 1) of the input's parameters or multiply-accumulates that may stay. name: the option's name."""
 
     name: str
@@ -30,18 +30,20 @@ class Goal:
         return stats.parameters if self.of == "parameters" else stats.macs
 
 
-def size_goal(options: PruneOptions) -> Goal | None:
+def size_goal(options: PruneOptions) -> SizeGoal | None:
     """The size that `options` ask for; None where they ask for none."""
     if options.params is not None:
-        return Goal("params", "parameters", options.params)
+        return SizeGoal("params", "parameters", options.params)
     if options.macs is not None:
-        return Goal("macs", "macs", options.macs)
+        return SizeGoal("macs", "macs", options.macs)
     if options.compression is not None:
-        return Goal(f"compression {options.compression:g}, which is params", "parameters", 1.0 / options.compression)
+        return SizeGoal(
+            f"compression {options.compression:g}, which is params", "parameters", 1.0 / options.compression
+        )
     return None
 
 
-def size_share(compiled: onnx.ModelProto, model: onnx.ModelProto, goal: Goal) -> float:
+def size_share(compiled: onnx.ModelProto, model: onnx.ModelProto, goal: SizeGoal) -> float:
     """The share (0 to 1) of what `goal` counts in `model` that is left in `compiled`."""
     return goal.count(compiled) / max(goal.count(model), 1)
 
@@ -54,7 +56,7 @@ def smallest(made: Mapping[str, onnx.ModelProto]) -> str:
     return min(stats, key=lambda name: (stats[name].bytes, stats[name].nodes))
 
 
-def remaining(model: onnx.ModelProto, goal: Goal, options: Options) -> Callable[[onnx.ModelProto], float]:
+def remaining(model: onnx.ModelProto, goal: SizeGoal, options: Options) -> Callable[[onnx.ModelProto], float]:
     """A function that returns the share (0 to 1) of `model` that is left when a masked copy of it is compiled.
 
     The recipe is the one that `options` name. Where they name none it is "gather", in which every layer has exactly

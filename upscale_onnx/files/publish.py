@@ -26,7 +26,7 @@ Name = str | os.PathLike[str]
 
 
 @dataclass(eq=False)
-class Draft:
+class DraftFile:
     """A file that is being written beside its target.
 
     name: the target, as errors call it. target: where it goes, links resolved; it may be changed until then.
@@ -42,14 +42,14 @@ class NewFiles:
     """Files that appear together, in the order in which they were opened."""
 
     def __init__(self) -> None:
-        self._drafts: list[Draft] = []
+        self._drafts: list[DraftFile] = []
 
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to publish."""
         return not self._drafts
 
-    def open(self, path: Name, *, digest: str | None = None) -> Draft:
+    def open(self, path: Name, *, digest: str | None = None) -> DraftFile:
         """A draft of the file at `path`. What killed processes left beside it is removed.
 
         digest: of the data file that is published before this one, where that is new and of no use without it.
@@ -78,7 +78,7 @@ class NewFiles:
             draft.file.writelines(data)
         self.finish(draft)
 
-    def finish(self, draft: Draft) -> None:
+    def finish(self, draft: DraftFile) -> None:
         """Make sure that all of `draft` is on the disk. A full disk may be noticed only here.
 
         Raises:
@@ -205,19 +205,19 @@ def _prefix(target: Path) -> str:
     return f".{target.name[:_LONGEST_STEM]}."
 
 
-def _opened(name: str, target: Path, digest: str | None) -> Draft:
+def _opened(name: str, target: Path, digest: str | None) -> DraftFile:
     suffix = ".tmp" if digest is None else f"-{digest}.tmp"
     while True:
         temporary = target.parent / f"{_prefix(target)}{secrets.token_hex(8)}{suffix}"
         flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
         file = os.fdopen(os.open(temporary, flags, 0o666), "w+b")
         if lock(file, temporary):
-            return Draft(name, file, temporary, target)
+            return DraftFile(name, file, temporary, target)
         file.close()  # another took it for abandoned before it was locked
         _unlink(temporary)
 
 
-def _rename(draft: Draft) -> None:
+def _rename(draft: DraftFile) -> None:
     if os.name == "nt":
         draft.file.close()  # Windows renames no open file
     with contextlib.suppress(FileNotFoundError):

@@ -7,8 +7,9 @@ import os
 from onnx import ModelProto
 
 from upscale_onnx.measures.accuracy import Preprocessing, labelled_batches
-from upscale_onnx.measures.measure import Distance, Place, Top1
+from upscale_onnx.measures.measure import Distance, Top1
 from upscale_onnx.runtime.inputs import feasible_inputs
+from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.samples import load_calibration
 from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.types import Data

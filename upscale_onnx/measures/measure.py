@@ -12,7 +12,7 @@ from onnx import ModelProto
 from upscale_onnx.errors import ModelError
 from upscale_onnx.measures.accuracy import hits
 from upscale_onnx.runtime.inputs import Inputs
-from upscale_onnx.runtime.providers import Device
+from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.types import Array, IntArray
 
@@ -39,14 +39,6 @@ class Measure(Protocol):
 
     def loss(self, value: float) -> float:
         """How much worse than the baseline `value` is."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where and with how many threads models are run."""
-
-    provider: Device = "cpu"
-    threads: int = 1
 
 
 @dataclass(frozen=True, eq=False)

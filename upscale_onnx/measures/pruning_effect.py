@@ -9,11 +9,12 @@ from onnx import ModelProto
 
 from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.measures.data import unlabelled
-from upscale_onnx.measures.measure import Distance, Place, Top1
+from upscale_onnx.measures.measure import Distance, Top1
 from upscale_onnx.options import Options
 from upscale_onnx.results import PruningEffect
 from upscale_onnx.runtime.activations import sample_count, value_batches
 from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.providers import resolve_provider
 from upscale_onnx.runtime.samples import load_calibration, load_labels
 from upscale_onnx.runtime.user_inputs import load_inputs

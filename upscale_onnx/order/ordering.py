@@ -36,11 +36,6 @@ class Ordering:
     value: float
     bound: float
 
-    @property
-    def gap(self) -> float:
-        """The most value that another order could gain; 0 if this order is proven best."""
-        return self.bound - self.value
-
 
 def best_order(n: int, demands: Sequence[Array] | Array, weights: Sequence[float]) -> Ordering:
     """Return the order of n channels that maximises the total weight of the contiguous demands.

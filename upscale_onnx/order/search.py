@@ -14,7 +14,7 @@ _MAX_EXCHANGES = 4
 
 
 @dataclass(frozen=True)
-class Choice:
+class Subset:
     """The chosen subset (bits), its weight, and an upper bound on the weight of any subset that one order can serve."""
 
     chosen: int
@@ -22,7 +22,7 @@ class Choice:
     bound: float
 
 
-def best_subset(family: DemandFamily, weights: Sequence[float], work_limit: float) -> Choice:
+def best_subset(family: DemandFamily, weights: Sequence[float], work_limit: float) -> Subset:
     """Return the heaviest subset found, with `bound == value` if it is proven best.
 
     weights: non-negative and descending, one for each demand of the family.
@@ -59,7 +59,7 @@ def best_subset(family: DemandFamily, weights: Sequence[float], work_limit: floa
                 age += 1
                 heapq.heappush(heap, (-bound, age, weight, chosen, candidates))
     best = family.greedy(range(family.size), best)  # adds demands of weight 0
-    return Choice(best, value, value)
+    return Subset(best, value, value)
 
 
 def _weight(bits: int, weights: Sequence[float]) -> float:
@@ -87,7 +87,7 @@ def _bound(family: DemandFamily, weights: Sequence[float], chosen: int, candidat
     return bound
 
 
-def _exchange(family: DemandFamily, weights: Sequence[float], best: int, bound: float, limit: float) -> Choice:
+def _exchange(family: DemandFamily, weights: Sequence[float], best: int, bound: float, limit: float) -> Subset:
     """Improve `best`: start from one other demand, and fill up greedily, the old choice first or the heaviest first."""
     best = family.greedy(range(family.size), best)
     for _ in range(_MAX_EXCHANGES):
@@ -104,4 +104,4 @@ def _exchange(family: DemandFamily, weights: Sequence[float], best: int, bound: 
         if best == start:
             break
     value = _weight(best, weights)
-    return Choice(best, value, max(value, bound))
+    return Subset(best, value, max(value, bound))

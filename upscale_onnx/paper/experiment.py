@@ -13,7 +13,7 @@ from upscale_onnx import pipeline
 from upscale_onnx.errors import UpscaleError
 from upscale_onnx.measures.accuracy import Accuracy, Preprocessing, evaluate
 from upscale_onnx.measures.data import unlabelled
-from upscale_onnx.measures.measure import Distance, Place
+from upscale_onnx.measures.measure import Distance
 from upscale_onnx.options import Export, Options, Repair
 from upscale_onnx.paper.rows import Key, Row, Setting
 from upscale_onnx.paper.trial import Trial
@@ -21,6 +21,7 @@ from upscale_onnx.prune.checks import check_masks
 from upscale_onnx.prune.prune import prune
 from upscale_onnx.results import Race, Result
 from upscale_onnx.runtime import race
+from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.types import Progress
 

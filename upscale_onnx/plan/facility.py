@@ -36,11 +36,6 @@ class Assignment:
     cost_ms: float
     bound_ms: float
 
-    @property
-    def gap(self) -> float:
-        """The largest share of the cost (0 to 1) that a better assignment could save: 0 where this is the best."""
-        return (self.cost_ms - self.bound_ms) / self.cost_ms if self.bound_ms < self.cost_ms else 0.0
-
 
 @dataclass(frozen=True)
 class Facility:

@@ -18,7 +18,7 @@ _Key = tuple[int, int, bytes]
 
 
 @dataclass
-class Group:
+class ProducerGroup:
     """Values that hold the same channels.
 
     steps: the steps that compute the values, by index into the analysis. values: their names, in graph order. items:
@@ -33,10 +33,10 @@ class Group:
     sound: bool = True
 
 
-def find_groups(analysis: Analysis) -> list[Group]:
+def find_groups(analysis: Analysis) -> list[ProducerGroup]:
     """The groups of the analysed graph, in the order of their first values."""
-    found: dict[_Key, Group] = defaultdict(Group)
-    home: dict[str, Group] = {}
+    found: dict[_Key, ProducerGroup] = defaultdict(ProducerGroup)
+    home: dict[str, ProducerGroup] = {}
     consumers = {item.step: item for item in demands(analysis)}
     for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True)):
         if not needed:

@@ -18,7 +18,7 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.flow import Role
 from upscale_onnx.costs.costs import Costs, itemsize
 from upscale_onnx.model import Shape
-from upscale_onnx.plan.groups import Group, find_groups
+from upscale_onnx.plan.groups import ProducerGroup, find_groups
 from upscale_onnx.plan.planner import ValuePlan, demanded_rows, plan_selections
 from upscale_onnx.plan.selection import Demand
 from upscale_onnx.types import BoolArray, IntArray
@@ -50,7 +50,7 @@ class PieceRead:
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class ValueSplit:
     """A group of values in pieces.
 
     values: their names, in graph order. steps: the steps that compute them, by index into the analysis; each runs once
@@ -71,7 +71,7 @@ def part_name(node: str, piece: int) -> str:
 
 def plan_splits(
     analysis: Analysis, shapes: Mapping[str, Shape], costs: Costs, without: frozenset[str] = frozenset()
-) -> tuple[Split, ...]:
+) -> tuple[ValueSplit, ...]:
     """The groups that are faster in pieces than with the selections planned for them, the largest saving first.
 
     Of groups that share a node only one is split. Groups with a value in `without` stay whole.
@@ -88,7 +88,7 @@ def plan_splits(
         return ()
     plans = {plan.value: plan for plan in plan_selections(analysis, shapes, costs)}
     found = [_Search(analysis, shapes, costs, group, plans).best() for group in groups]
-    chosen: list[Split] = []
+    chosen: list[ValueSplit] = []
     taken: set[int] = set()
     for split in sorted((split for split in found if split is not None), key=lambda split: -split.saved_ms):
         touched = {*split.steps, *(read.item.step for read in split.reads)}
@@ -106,7 +106,7 @@ class _Search:
         analysis: Analysis,
         shapes: Mapping[str, Shape],
         costs: Costs,
-        group: Group,
+        group: ProducerGroup,
         plans: Mapping[str, ValuePlan],
     ) -> None:
         self._analysis, self._shapes, self._costs, self._group = analysis, shapes, costs, group
@@ -122,7 +122,7 @@ class _Search:
         whole = sum(ms for known, ms in read if not known) + self._made_ms([full])
         self._now_ms = sum(plan.assignment.cost_ms for plan in own) + whole
 
-    def best(self) -> Split | None:
+    def best(self) -> ValueSplit | None:
         """The fastest way to cut the group; None where it is faster whole."""
         count, group = len(self._group.items), self._group
         sizes = {size for size in (0, 1, 2, count - 2, count - 1) if 0 <= size < count}
@@ -144,7 +144,7 @@ class _Search:
         dead = np.setdiff1d(np.arange(self._analysis.maps[group.values[0]].labels.size), self._present)
         pieces[0] = np.sort(np.append(pieces[0], dead))
         reads = tuple(self._read(number, division) for number in range(count))
-        return Split(tuple(group.values), tuple(group.steps), tuple(pieces), reads, self._now_ms - best)
+        return ValueSplit(tuple(group.values), tuple(group.steps), tuple(pieces), reads, self._now_ms - best)
 
     def _ms(self, division: _Division) -> float:
         if len(division) < 2:

@@ -8,7 +8,7 @@ from typing import Any
 from onnx import ModelProto
 
 from upscale_onnx.proof.local import Proof
-from upscale_onnx.proof.outcome import Outcome
+from upscale_onnx.proof.outcome import RegionOutcome
 from upscale_onnx.proof.regions import Network
 from upscale_onnx.proof.reproducer import save_reproducers
 from upscale_onnx.results import Claim, LocalProof
@@ -30,9 +30,9 @@ def prove(
     feed: a value for each graph input. It gives the shapes, and the integers whose legal range is unknown.
     reproducers: a folder. Regions that differ are written to it, with the inputs that show the difference.
     """
-    wrong: dict[str, Outcome] = {}
+    wrong: dict[str, RegionOutcome] = {}
 
-    def watch(outcome: Outcome) -> None:
+    def watch(outcome: RegionOutcome) -> None:
         wrong.setdefault(outcome.region.target, outcome)
 
     proof = Proof(Network(original), Network(compiled), claims, feed, seed, watch)

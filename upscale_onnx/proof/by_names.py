@@ -12,7 +12,7 @@ from onnx import ModelProto
 
 from upscale_onnx.proof.compare import has_few_entries, is_float, tolerance, wrong
 from upscale_onnx.proof.local import Proof
-from upscale_onnx.proof.outcome import Outcome
+from upscale_onnx.proof.outcome import RegionOutcome
 from upscale_onnx.proof.regions import Network, Region
 from upscale_onnx.proof.values import fed_shapes, floating_values
 from upscale_onnx.results import Claim, LocalProof
@@ -42,7 +42,7 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
     """
     kinds = floating_values(fed_shapes(a, feed))
     claims = {name: Claim((1,) * kind.rank) for name, kind in kinds.items()}
-    wrong_ones: list[Outcome] = []
+    wrong_ones: list[RegionOutcome] = []
     proof = Proof(Network(a), Network(b), claims, feed, seed, wrong_ones.append)
     done: set[str] = set()
     guesses: set[str] = set()
@@ -76,7 +76,7 @@ def prove_by_names(a: ModelProto, b: ModelProto, feed: Mapping[str, Any], *, see
     return proof.outcome()
 
 
-def _channels(proof: Proof, region: Region, outcomes: Sequence[Outcome]) -> _Recognised | None:
+def _channels(proof: Proof, region: Region, outcomes: Sequence[RegionOutcome]) -> _Recognised | None:
     """The channels that are recognised in the target of a region. More draws, if needed, are added to `outcomes`."""
     found = None if has_few_entries(np.shape(outcomes[0].expected)) else _recognised(outcomes)
     if found is not None and found.sure:
@@ -92,7 +92,7 @@ class _Recognised(NamedTuple):
     sure: bool
 
 
-def _recognised(outcomes: Sequence[Outcome]) -> _Recognised | None:
+def _recognised(outcomes: Sequence[RegionOutcome]) -> _Recognised | None:
     """For each channel of the compiled value, the channel of the original that it is; None if none is recognised.
 
     outcomes: the outcomes of one value, from several draws.
@@ -127,7 +127,7 @@ def _missing(claim: Claim) -> float:
     return 1.0 if claim.held is None or not claim.held.size else float((claim.held < 0).mean())
 
 
-def _along(outcomes: Sequence[Outcome], axes: tuple[int, ...]) -> _Recognised:
+def _along(outcomes: Sequence[RegionOutcome], axes: tuple[int, ...]) -> _Recognised:
     """What is recognised if the channels lie along `axes`."""
     alike = [outcome for outcome in outcomes if outcome.expected.shape == outcomes[0].expected.shape]
     before, after = outcomes[0].expected.shape, outcomes[0].actual.shape
@@ -186,7 +186,7 @@ def _places(expected: Array, actual: Array, allowed: Array, settled: BoolArray, 
     return found
 
 
-def _allowed(outcome: Outcome, sizes: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+def _allowed(outcome: RegionOutcome, sizes: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     per_channel = tolerance(outcome.expected, outcome.moved, Claim(sizes)).ravel()
     rows = _rows(outcome.expected, axes)
     return np.broadcast_to(per_channel[:, None] if per_channel.size == len(rows) else per_channel.min(), rows.shape)

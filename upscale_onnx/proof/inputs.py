@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.proof.draws import Draw
-from upscale_onnx.runtime.roles import Role
+from upscale_onnx.runtime.roles import InputRole
 
 
-def graph_input(name: str, known: Any, shape: tuple[int, ...], role: Role, draw: Draw) -> Any:
+def graph_input(name: str, known: Any, shape: tuple[int, ...], role: InputRole, draw: Draw) -> Any:
     """A value for the graph input `name`, with the type of its value `known`. Floats have the given `shape`.
 
     `known` itself is returned if the graph reads it as a size, or if its legal range is unknown.

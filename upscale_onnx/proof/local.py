@@ -20,13 +20,13 @@ from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, has_few_entr
 from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_on_a_corner
 from upscale_onnx.proof.draws import Draw
 from upscale_onnx.proof.inputs import graph_input
-from upscale_onnx.proof.outcome import Outcome, Watch
+from upscale_onnx.proof.outcome import RegionOutcome, Watch
 from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
 from upscale_onnx.proof.run import Regions
 from upscale_onnx.proof.values import fed_shapes, floating_values, open_type
 from upscale_onnx.results import Claim, LocalProof, Unproven
 from upscale_onnx.runtime.groups import groups
-from upscale_onnx.runtime.roles import Role, input_roles
+from upscale_onnx.runtime.roles import InputRole, input_roles
 from upscale_onnx.worker import beat
 
 # A target with few entries per channel is drawn several times, at other scales; one with many entries holds all scales
@@ -179,7 +179,9 @@ class Proof:
         for name in sorted(frozenset[str]().union(*(region.sources for region in chunk))):
             shape = self._shape(name, on_corner)
             if name in self.original.inputs:
-                fed[name] = held[name] = graph_input(name, self.feed[name], shape, self.roles.get(name, Role()), draw)
+                fed[name] = held[name] = graph_input(
+                    name, self.feed[name], shape, self.roles.get(name, InputRole()), draw
+                )
                 continue
             claim, dtype = self.claims[name], self.dtypes[name]
             if not fits(self.shapes[name], claim):  # the region that makes this value fails for it
@@ -206,7 +208,7 @@ class Proof:
         actual = self._compiled_outputs(chunk, held)
         for number, region in enumerate(chunk):
             shifted = [outputs[number] for outputs in moved]
-            self._judge(Outcome(region, draw, expected[number], shifted, actual[number]))
+            self._judge(RegionOutcome(region, draw, expected[number], shifted, actual[number]))
 
     def _outputs(self, network: Network, chunk: Sequence[Region], feeds: Sequence[Values]) -> list[list[Any]]:
         key = (network is self.original, tuple(region.target for region in chunk))
@@ -224,7 +226,7 @@ class Proof:
                 return [error]
             return [output for region in chunk for output in self._compiled_outputs([region], held)]
 
-    def _judge(self, outcome: Outcome) -> None:
+    def _judge(self, outcome: RegionOutcome) -> None:
         target, expected = outcome.region.target, outcome.expected
         if isinstance(outcome.actual, ModelError):
             fault = f"the compiled region fails: {outcome.actual}"

@@ -11,7 +11,7 @@ from upscale_onnx.proof.regions import Region
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RegionOutcome:
     """The target of one region in both models, computed from `draw`.
 
     expected: the value in the original.
@@ -26,4 +26,4 @@ class Outcome:
     actual: Any
 
 
-Watch = Callable[[Outcome], object]
+Watch = Callable[[RegionOutcome], object]

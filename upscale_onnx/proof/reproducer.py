@@ -12,13 +12,13 @@ import numpy as np
 from upscale_onnx.files.arrays import archive_bytes
 from upscale_onnx.files.publish import new_files
 from upscale_onnx.proof.local import Proof
-from upscale_onnx.proof.outcome import Outcome
+from upscale_onnx.proof.outcome import RegionOutcome
 from upscale_onnx.proof.regions import cut_model
 
 _MOST = 16
 
 
-def save_reproducers(proof: Proof, outcomes: Mapping[str, Outcome], folder: str | os.PathLike[str]) -> None:
+def save_reproducers(proof: Proof, outcomes: Mapping[str, RegionOutcome], folder: str | os.PathLike[str]) -> None:
     """Write the regions of up to 16 values that differ, from both models, with inputs that show the difference.
 
     Each value has a folder of its own in `folder`, with original.onnx, compiled.onnx, and the inputs of both as .npz.

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import onnx
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.measures.measure import Distance, Place, Top1
+from upscale_onnx.measures.measure import Distance, Top1
 from upscale_onnx.prune.class_scores import predicted_labels
 from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.runtime.place import Place
 from upscale_onnx.types import Array
 
 # Share of the batches that is held out to judge by, where repair is fitted to the others.

@@ -122,8 +122,9 @@ class _Field:
 
 
 def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
-    from upscale_onnx.race.refinement import Place, decided, in_pieces, profiled_costs, revert
+    from upscale_onnx.race.refinement import decided, in_pieces, profiled_costs, revert
     from upscale_onnx.runtime.bench import race
+    from upscale_onnx.runtime.place import Place
     from upscale_onnx.runtime.providers import resolve_provider
 
     options, draft, original = field.options, field.draft, field.original

@@ -12,7 +12,7 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.costs.profiled import NodeTime, contraction_times
 from upscale_onnx.model.operators import SELECTIONS, UNARY
 from upscale_onnx.plan.planner import ValuePlan
-from upscale_onnx.plan.splitting import PieceRead, Split, part_name
+from upscale_onnx.plan.splitting import PieceRead, ValueSplit, part_name
 from upscale_onnx.results import Decision, Segment
 
 # The nodes that may stand between a selection and its consumer, the Concat of selected parts among them, and the most.
@@ -27,7 +27,7 @@ def decisions(
     segments: Sequence[Segment],
     compiled: onnx.ModelProto,
     profile: Sequence[NodeTime],
-    splits: Sequence[Split] = (),
+    splits: Sequence[ValueSplit] = (),
 ) -> tuple[Decision, ...]:
     """One decision per planned value, in graph order.
 
@@ -79,7 +79,7 @@ def _selected(plan: ValuePlan, reverted: bool) -> _Served:
     return _Served(tuple(sizes), tuple(lowerings), plan.direct_ms if reverted else plan.assignment.cost_ms)
 
 
-def _in_pieces(reads: Sequence[tuple[Split, PieceRead]]) -> _Served:
+def _in_pieces(reads: Sequence[tuple[ValueSplit, PieceRead]]) -> _Served:
     handed = tuple(
         int(np.isin(np.concatenate([split.pieces[index] for index in read.pieces]), read.item.present).sum())
         for split, read in reads

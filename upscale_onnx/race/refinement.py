@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import onnx
 
@@ -17,21 +17,12 @@ from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.race.decisions import decisions
 from upscale_onnx.results import Decision, Race, Segment
 from upscale_onnx.runtime.bench import race
+from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.profile import profile_operators
-from upscale_onnx.runtime.providers import Device
 
 _PROFILE_RUNS = 8
 # A change must win by more than the noise of a short race.
 _WORTHWHILE = 0.995
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where models are timed: the device, the number of intra-op threads, and the size of a dynamic first axis."""
-
-    provider: Device
-    threads: int = 1
-    batch: int | None = None
 
 
 def profiled_costs(draft: Draft, align: int, base: Costs | None, place: Place) -> Costs:

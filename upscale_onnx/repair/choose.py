@@ -13,7 +13,7 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.masks.criteria import obs
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.repair.fit import Sample, Solver, Tail
-from upscale_onnx.repair.layers import Layer, linear_layers
+from upscale_onnx.repair.layers import LinearLayer, linear_layers
 from upscale_onnx.repair.sampling import sample_moments
 from upscale_onnx.runtime.activations import sample_count
 from upscale_onnx.runtime.walk import Walk
@@ -54,7 +54,7 @@ class ObsChoice:
     counts: Mapping[str, int]
     importance: Mapping[str, FloatArray]
 
-    def __call__(self, layer: Layer, fit: Sample, held: Sample, tail: Tail, start: Array) -> BoolArray | None:
+    def __call__(self, layer: LinearLayer, fit: Sample, held: Sample, tail: Tail, start: Array) -> BoolArray | None:
         """The rows of the layer's matrix to keep, (group, K); None if the layer loses none.
 
         A choice is made for each damping of the moments. The one with the least error on `held` after the other rows

@@ -13,7 +13,7 @@ from upscale_onnx.masks.criteria import obs
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.goals import Goals
-from upscale_onnx.repair.layers import Layer, linear_layers
+from upscale_onnx.repair.layers import LinearLayer, linear_layers
 from upscale_onnx.repair.repair import read_matrix, write_matrix
 from upscale_onnx.repair.sampling import sample_layer
 from upscale_onnx.runtime.activations import batches_of, has_fixed_batch, sample_count
@@ -91,7 +91,7 @@ def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequenc
     return fit, judging or fit
 
 
-def _order(layer: Layer, fit: Sample, tail: Tail, start: Array) -> NDArray[np.intp]:
+def _order(layer: LinearLayer, fit: Sample, tail: Tail, start: Array) -> NDArray[np.intp]:
     """The layer's channels in the order in which they are pruned."""
     damping = _DAMPING * np.trace(fit.moments[0]) / start.shape[1] * np.eye(start.shape[1])
     weighed = start[0] * np.abs(tail.scale[0])
@@ -99,7 +99,7 @@ def _order(layer: Layer, fit: Sample, tail: Tail, start: Array) -> NDArray[np.in
 
 
 def _without(
-    gone: NDArray[np.intp], layer: Layer, fit: Sample, cross: Array, held: Sample, tail: Tail, start: Array
+    gone: NDArray[np.intp], layer: LinearLayer, fit: Sample, cross: Array, held: Sample, tail: Tail, start: Array
 ) -> Array:
     """The re-fitted matrix without the channels in `gone`."""
     alive = np.ones(start.shape[:2], np.bool_)

@@ -11,7 +11,7 @@ from onnx import NodeProto, helper, numpy_helper
 
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Tail
-from upscale_onnx.repair.layers import Layer
+from upscale_onnx.repair.layers import LinearLayer
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _NO_BOUNDS = (-np.inf, np.inf)
@@ -20,7 +20,7 @@ _LEAST_SCALE = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Goal:
+class FitGoal:
     """The value at which the outputs of a layer are compared.
 
     value: the output of the layer, or of a BatchNormalization, or of an Add behind it.
@@ -61,7 +61,7 @@ class Goals:
             for name in node.input:
                 self._readers.setdefault(name, []).append(node)
 
-    def goal(self, layer: Layer) -> Goal:
+    def goal(self, layer: LinearLayer) -> FitGoal:
         """The goal of `layer`."""
         name = layer.output
         channels = layer.shape[layer.output_axis]
@@ -76,7 +76,7 @@ class Goals:
         if skip is not None:
             name = self._readers[name][0].output[0]
         low, high = self._bounds(name)
-        return Goal(name, self._made[name], skip, scale, shift, low, high)
+        return FitGoal(name, self._made[name], skip, scale, shift, low, high)
 
     def _only_reader(self, name: str) -> NodeProto | None:
         found = self._readers.get(name, [])

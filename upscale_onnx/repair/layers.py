@@ -65,7 +65,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LinearLayer:
     """A Conv, Gemm or MatMul whose weight is a constant that nothing else uses.
 
     position: the position of its node in the graph.
@@ -138,7 +138,7 @@ class Layer:
         return int(np.prod(self.window.kernel)) if self.window is not None else 1
 
 
-def linear_layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
+def linear_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
     """The layers of `model` that can be re-fitted, in node order."""
     tensors = constant_tensors(model)
     uses = Counter(name for node in model.graph.node for name in node.input)
@@ -162,7 +162,9 @@ def linear_layers(model: onnx.ModelProto) -> tuple[Layer, ...]:
 _READERS = ("Conv", "Gemm", "MatMul")
 
 
-def _layer(position: int, node: NodeProto, target: MaskTarget, tensors: Mapping[str, onnx.TensorProto]) -> Layer | None:
+def _layer(
+    position: int, node: NodeProto, target: MaskTarget, tensors: Mapping[str, onnx.TensorProto]
+) -> LinearLayer | None:
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     has_bias = len(node.input) > 2 and bool(node.input[2])
     if target.output_axis is None or node.input[0] in tensors or (has_bias and target.bias is None):
@@ -176,7 +178,7 @@ def _layer(position: int, node: NodeProto, target: MaskTarget, tensors: Mapping[
     channels = target.shape[target.output_axis]
     if has_bias and target.bias is not None and math.prod(tensors[target.bias].dims) != channels:
         return None
-    return Layer(
+    return LinearLayer(
         position=position,
         op_type=node.op_type,
         weight=target.weight,
@@ -204,12 +206,12 @@ def _window(target: MaskTarget, attributes: Mapping[str, Any]) -> Window:
 
 
 def _with_added_bias(
-    layer: Layer,
+    layer: LinearLayer,
     model: onnx.ModelProto,
     readers: Mapping[str, list[int]],
     tensors: Mapping[str, onnx.TensorProto],
     uses: Mapping[str, int],
-) -> Layer:
+) -> LinearLayer:
     """`layer` with the constant vector of an Add behind its MatMul as its bias, if there is such an Add."""
     if layer.op_type != "MatMul" or uses[layer.output] != 1 or not readers.get(layer.output):
         return layer
@@ -220,4 +222,4 @@ def _with_added_bias(
     channels = layer.shape[layer.output_axis]
     if other not in tensors or uses[other] != 1 or list(tensors[other].dims) != [channels]:
         return layer
-    return Layer(**{**vars(layer), "bias": other, "can_bias": True, "output": node.output[0]})
+    return LinearLayer(**{**vars(layer), "bias": other, "can_bias": True, "output": node.output[0]})

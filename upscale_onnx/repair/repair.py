@@ -14,8 +14,8 @@ from onnx import numpy_helper
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Sample, Tail, refit
-from upscale_onnx.repair.goals import Goal, Goals
-from upscale_onnx.repair.layers import Layer, linear_layers
+from upscale_onnx.repair.goals import FitGoal, Goals
+from upscale_onnx.repair.layers import LinearLayer, linear_layers
 from upscale_onnx.repair.moments import rescale
 from upscale_onnx.repair.sampling import sample_layer
 from upscale_onnx.runtime.activations import sample_count
@@ -23,7 +23,7 @@ from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array, BoolArray, Progress
 
 How = Literal["stats", "lsq"]
-Choose = Callable[[Layer, Sample, Sample, Tail, Array], BoolArray | None]
+Choose = Callable[[LinearLayer, Sample, Sample, Tail, Array], BoolArray | None]
 
 # A layer with a smaller error counts as unchanged.
 _ROUNDING = 1e-5
@@ -98,8 +98,8 @@ def repair(
 
 def _repair_layer(
     model: onnx.ModelProto,
-    layer: Layer,
-    goal: Goal,
+    layer: LinearLayer,
+    goal: FitGoal,
     support: tuple[Array, Array],
     fit: Sample,
     held: Sample,
@@ -126,13 +126,13 @@ def _repair_layer(
     return LayerRepair(layer.weight, before, _error(held, goal, tail, matrix))
 
 
-def _error(held: Sample, goal: Goal, tail: Tail, matrix: Array) -> float:
+def _error(held: Sample, goal: FitGoal, tail: Tail, matrix: Array) -> float:
     """The root of the squared error with `matrix`, relative to the variation of the goal."""
     variation = float(np.clip(held.goal, goal.low, goal.high).var(axis=1, dtype=np.float64).sum()) or 1.0
     return float(np.sqrt(float(held.error(matrix, tail).sum()) / variation))
 
 
-def _support(layer: Layer, old: Array, new: Array) -> tuple[Array, Array] | None:
+def _support(layer: LinearLayer, old: Array, new: Array) -> tuple[Array, Array] | None:
     """Masks of the rows (group, K) and outputs (group, M) that may change.
 
     None if `new` has zeros, not in `old`, that are neither whole rows nor whole outputs.
@@ -146,13 +146,13 @@ def _support(layer: Layer, old: Array, new: Array) -> tuple[Array, Array] | None
     return ~rows, ~outputs
 
 
-def read_matrix(layer: Layer, tensors: Mapping[str, onnx.TensorProto]) -> Array:
+def read_matrix(layer: LinearLayer, tensors: Mapping[str, onnx.TensorProto]) -> Array:
     """The weight and bias of `layer`, as `write_matrix` takes them."""
     bias = None if layer.bias is None else numpy_helper.to_array(tensors[layer.bias])
     return layer.matrix(numpy_helper.to_array(tensors[layer.weight]), bias)
 
 
-def write_matrix(model: onnx.ModelProto, layer: Layer, matrix: Array) -> None:
+def write_matrix(model: onnx.ModelProto, layer: LinearLayer, matrix: Array) -> None:
     """Replace the weight and bias of `layer` in `model` by `matrix`, (group, K, M), whose last row is the bias."""
     weight, bias = layer.tensors(matrix)
     tensors = constant_tensors(model)
@@ -171,7 +171,7 @@ def store(tensor: onnx.TensorProto, values: Array) -> None:
     tensor.CopyFrom(stored)
 
 
-def _add_bias(model: onnx.ModelProto, layer: Layer, bias: Array) -> None:
+def _add_bias(model: onnx.ModelProto, layer: LinearLayer, bias: Array) -> None:
     node = model.graph.node[layer.position]
     stem, taken = f"{layer.weight}_bias", _taken(model)
     name = next(name for name in chain([stem], (f"{stem}_{number}" for number in count(1))) if name not in taken)

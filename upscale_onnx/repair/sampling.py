@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.repair.fit import Sample
-from upscale_onnx.repair.goals import Goal
-from upscale_onnx.repair.layers import Layer
+from upscale_onnx.repair.goals import FitGoal
+from upscale_onnx.repair.layers import LinearLayer
 from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array
 
@@ -22,7 +22,7 @@ _HELD_EVERY = 8
 
 
 def sample_layer(
-    layer: Layer, goal: Goal, unpruned: Walk, pruned: Walk, samples: int, seed: int
+    layer: LinearLayer, goal: FitGoal, unpruned: Walk, pruned: Walk, samples: int, seed: int
 ) -> tuple[Sample, Sample]:
     """The positions to fit on, and those of every eighth input, which are held out; in float32.
 
@@ -50,7 +50,7 @@ def sample_layer(
     return fit, judge
 
 
-def sample_moments(layer: Layer, walk: Walk, samples: int, seed: int) -> Array:
+def sample_moments(layer: LinearLayer, walk: Walk, samples: int, seed: int) -> Array:
     """The sum of x x^T over drawn positions, (group, K, K); x is what a position reads in the network of `walk`."""
     rng = np.random.default_rng(seed)
     each = _positions_each(layer, samples)
@@ -62,7 +62,7 @@ def sample_moments(layer: Layer, walk: Walk, samples: int, seed: int) -> Array:
     return total
 
 
-def _positions_each(layer: Layer, samples: int) -> int:
+def _positions_each(layer: LinearLayer, samples: int) -> int:
     """How many positions of each sample to draw."""
     rows = int(np.prod(layer.shape)) // layer.shape[layer.output_axis] + 1
     most = _MOST_BYTES // (4 * layer.group * rows)
@@ -77,7 +77,7 @@ def _draw(rng: np.random.Generator, samples: int, positions: int, each: int) -> 
     return (first + rng.integers(0, positions, (samples, each))).ravel(), np.repeat(np.arange(samples), each)
 
 
-def _offset(layer: Layer, made: Array, skip: Any, chosen: Array) -> Array:
+def _offset(layer: LinearLayer, made: Array, skip: Any, chosen: Array) -> Array:
     if skip is None:
         return np.zeros((layer.group, chosen.size, 1), np.float32)
     # An Add may broadcast a smaller value to the layer's output.

@@ -9,7 +9,7 @@ import onnx
 from onnx import NodeProto
 
 from upscale_onnx.masks.targets import constant_tensors
-from upscale_onnx.repair.layers import Layer, linear_layers
+from upscale_onnx.repair.layers import LinearLayer, linear_layers
 from upscale_onnx.runtime.activations import reads
 
 
@@ -22,8 +22,8 @@ class Stream:
     """
 
     channels: int
-    makers: tuple[Layer, ...]
-    readers: tuple[Layer, ...]
+    makers: tuple[LinearLayer, ...]
+    readers: tuple[LinearLayer, ...]
 
 
 def linear_streams(model: onnx.ModelProto) -> tuple[Stream, ...]:
@@ -49,16 +49,16 @@ def linear_streams(model: onnx.ModelProto) -> tuple[Stream, ...]:
 
 def _stream(
     names: list[str],
-    made_by: Mapping[str, Layer],
+    made_by: Mapping[str, LinearLayer],
     sums: Mapping[str, NodeProto],
     seen: Mapping[str, list[tuple[int, NodeProto | None]]],
-    by_position: Mapping[int, Layer],
+    by_position: Mapping[int, LinearLayer],
 ) -> Stream | None:
     """The stream of the values `names`; None if another node makes or reads one of them."""
     if any(name not in names for value in names if value in sums for name in sums[value].input):
         return None
     makers = [made_by[name] for name in names if name in made_by]
-    readers: dict[int, Layer] = {}
+    readers: dict[int, LinearLayer] = {}
     for name in names:
         for position, node in seen.get(name, []):
             if node is not None and node.op_type == "Add" and node.output[0] in names:
@@ -77,7 +77,7 @@ def _stream(
     return Stream(widths.pop(), *ordered)
 
 
-def _owns_bias(layer: Layer, node: NodeProto) -> bool:
+def _owns_bias(layer: LinearLayer, node: NodeProto) -> bool:
     return layer.bias is not None or len(node.input) < 3 or not node.input[2]
 
 

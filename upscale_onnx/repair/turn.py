@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.axes import cheap_axes
-from upscale_onnx.repair.layers import Layer
+from upscale_onnx.repair.layers import LinearLayer
 from upscale_onnx.repair.repair import store
 from upscale_onnx.repair.streams import Stream, linear_streams
 from upscale_onnx.runtime.activations import value_batches
@@ -57,7 +57,7 @@ def _axes(
 
 
 def _covariances(
-    model: onnx.ModelProto, readers: Sequence[Layer], batches: Sequence[Mapping[str, Array]], threads: int
+    model: onnx.ModelProto, readers: Sequence[LinearLayer], batches: Sequence[Mapping[str, Array]], threads: int
 ) -> dict[str, Array]:
     """For each value that one of `readers` reads, by name, the covariance of its channels, (C, C)."""
     places = {layer.source: layer for layer in readers}
@@ -75,7 +75,7 @@ def _covariances(
     return found
 
 
-def _input_axis(layer: Layer) -> int:
+def _input_axis(layer: LinearLayer) -> int:
     return 1 if layer.window is not None else 1 - layer.output_axis
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from upscale_onnx.report.rows import Table, race_table
-from upscale_onnx.results import Bench, OperatorTotal, Profile
+from upscale_onnx.results import Bench, OperatorTotal, TimeProfile
 
 
-def profile_table(profiles: Sequence[Profile]) -> Table:
+def profile_table(profiles: Sequence[TimeProfile]) -> Table:
     """One row per operator type: its time in each profile, and its number of nodes in the optimised graph."""
     found = [{operator.op_type: operator for operator in profile.operators} for profile in profiles]
     op_types = list(dict.fromkeys(op_type for operators in found for op_type in operators))

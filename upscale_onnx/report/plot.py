@@ -13,7 +13,7 @@ import numpy as np
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles, write_whole
 from upscale_onnx.report.bench_rows import setting, short_names
-from upscale_onnx.results import Bench, Profile, Race
+from upscale_onnx.results import Bench, Race, TimeProfile
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +79,7 @@ def _draw_races(axes: Axes, races: Sequence[Race]) -> None:
     axes.legend(fontsize="x-small")
 
 
-def _draw_profiles(axes: Axes, profiles: Sequence[Profile]) -> None:
+def _draw_profiles(axes: Axes, profiles: Sequence[TimeProfile]) -> None:
     """Draw a stacked bar per profile: the operator types that take most time, and all others together."""
     totals: dict[str, float] = {}
     for profile in profiles:
@@ -99,7 +99,7 @@ def _draw_profiles(axes: Axes, profiles: Sequence[Profile]) -> None:
     axes.legend(fontsize="x-small")
 
 
-def _milliseconds(profile: Profile, op_type: str | None, shown: Sequence[str]) -> float:
+def _milliseconds(profile: TimeProfile, op_type: str | None, shown: Sequence[str]) -> float:
     """The time in ms of one operator type; with None, of all types that are not `shown`."""
     return sum(o.ms for o in profile.operators if (o.op_type == op_type if op_type else o.op_type not in shown))
 

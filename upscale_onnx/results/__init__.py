@@ -6,7 +6,7 @@ from upscale_onnx.results.claims import Certificate, Claim
 from upscale_onnx.results.effect import PruningEffect
 from upscale_onnx.results.models import Consumer, ModelStats, Producer, Refusal, Segment
 from upscale_onnx.results.proofs import LocalProof, OutputError, Unproven, Verification
-from upscale_onnx.results.races import Bench, OperatorTotal, Profile, Race, Timing
+from upscale_onnx.results.races import Bench, OperatorTotal, Race, TimeProfile, Timing
 from upscale_onnx.results.report import Decision, KeptChannels, Report, Result
 
 __all__ = [
@@ -21,13 +21,13 @@ __all__ = [
     "OperatorTotal",
     "OutputError",
     "Producer",
-    "Profile",
     "PruningEffect",
     "Race",
     "Refusal",
     "Report",
     "Result",
     "Segment",
+    "TimeProfile",
     "Timing",
     "Unproven",
     "Verification",

@@ -48,7 +48,7 @@ class OperatorTotal:
 
 
 @dataclass(frozen=True)
-class Profile:
+class TimeProfile:
     """The time of one runner by operator type, the slowest type first."""
 
     name: str
@@ -64,5 +64,5 @@ class Bench:
 
     machine: Mapping[str, str | int]
     races: tuple[Race, ...]
-    profiles: tuple[Profile, ...] = ()
+    profiles: tuple[TimeProfile, ...] = ()
     skipped: tuple[str, ...] = ()

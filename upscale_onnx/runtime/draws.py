@@ -14,7 +14,7 @@ _HARMONICS, _PERIODIC = 12, 512  # of waves: the number of harmonics, and the wi
 _SHORTEST_BLOCKED = 16  # axes below this length are channels more often than space or time
 
 
-class Draw(Enum):
+class Drawing(Enum):
     """A way to draw values. The first ways differ most, so that a few trials already see much."""
 
     NORMAL = "normal"
@@ -28,35 +28,35 @@ class Draw(Enum):
     SMALL = "small"  # all close to 0.1
 
 
-def floats(rng: np.random.Generator, draw: Draw, shape: tuple[int, ...]) -> Array:
+def floats(rng: np.random.Generator, draw: Drawing, shape: tuple[int, ...]) -> Array:
     """Random floating-point values of `shape`, in float64."""
-    if draw is Draw.PIXELS:
+    if draw is Drawing.PIXELS:
         return np.asarray(np.floor(256 * _alike(rng, rng.random, shape)))
-    if draw is Draw.UNIT:
+    if draw is Drawing.UNIT:
         return np.asarray(rng.random(shape))
-    if draw is Draw.WAVES:
+    if draw is Drawing.WAVES:
         return _waves(rng, shape)
-    if draw is Draw.CHANNELS:
+    if draw is Drawing.CHANNELS:
         scales = _per_channel(shape)
         values = rng.standard_normal(shape) + rng.standard_normal(scales)
         return np.asarray(values * 10.0 ** rng.uniform(-1, 1, scales))
-    if draw is Draw.BLOCKS:
+    if draw is Drawing.BLOCKS:
         return 4 * _alike(rng, rng.random, shape) - 2
     normal = np.asarray(rng.standard_normal(shape))
-    if draw is Draw.WIDE:
+    if draw is Drawing.WIDE:
         return 30 * normal
-    if draw is Draw.NEGATIVE:
+    if draw is Drawing.NEGATIVE:
         return 2 * np.minimum(normal, 0.0)
-    if draw is Draw.SMALL:
+    if draw is Drawing.SMALL:
         return 0.02 * normal + 0.1
     return normal
 
 
-def integers(rng: np.random.Generator, draw: Draw, shape: tuple[int, ...], low: int, high: int) -> Array:
+def integers(rng: np.random.Generator, draw: Drawing, shape: tuple[int, ...], low: int, high: int) -> Array:
     """Random integers of `shape` from `low` to `high`, both included; for UNIT only these two numbers."""
-    if draw in (Draw.PIXELS, Draw.BLOCKS):
+    if draw in (Drawing.PIXELS, Drawing.BLOCKS):
         return np.floor(low + _alike(rng, rng.random, shape) * (float(high) - low + 1)).astype(np.int64)
-    if draw is Draw.UNIT:
+    if draw is Drawing.UNIT:
         return np.where(rng.random(shape) < 0.5, low, high)
     return np.asarray(rng.integers(low, high, shape, endpoint=True))
 

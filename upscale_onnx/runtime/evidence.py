@@ -22,7 +22,7 @@ _LUCK_FACTOR = 16.0
 
 
 @dataclass(frozen=True)
-class Trial:
+class DrawnTrial:
     """The error of one output in one trial; `speaks` is False if the original returned nothing but NaN."""
 
     error: OutputError
@@ -43,21 +43,21 @@ class Verdict:
     silent: bool = False
 
 
-def trials_of(name: str, expected: Iterable[Any], actual: Iterable[Any]) -> tuple[Trial, ...]:
+def trials_of(name: str, expected: Iterable[Any], actual: Iterable[Any]) -> tuple[DrawnTrial, ...]:
     """The trials of output `name`, from its values in both models, trial by trial."""
     return tuple(
-        Trial(compare_outputs(name, a, b), slice_errors(a, b), says_something(a))
+        DrawnTrial(compare_outputs(name, a, b), slice_errors(a, b), says_something(a))
         for a, b in zip(expected, actual, strict=True)
     )
 
 
-def is_plain(trials: Sequence[Trial], tolerance: Tolerance) -> bool:
+def is_plain(trials: Sequence[DrawnTrial], tolerance: Tolerance) -> bool:
     """Whether rounding alone explains all differences, so that noise need not be measured."""
     small = all(trial.error.relative <= tolerance.limit for trial in trials)
     return small and _odd_slice(trials, (), tolerance, tolerance.limit) is None
 
 
-def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance) -> Verdict:
+def verdict(trials: Sequence[DrawnTrial], noise: Sequence[Sequence[DrawnTrial]], tolerance: Tolerance) -> Verdict:
     """What `trials` show about one output. `noise` holds trials of the original against itself, run by run.
 
     A trial shows nothing if its noise, times `_NOISE_FACTOR`, exceeds `tolerance.most`; it still counts if the two
@@ -102,11 +102,11 @@ def verdict(trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance
     return Verdict(replace(worst(name, [trials[i].error for i in used]), tolerance=allowed), "")
 
 
-def _relative(trial: Trial) -> float:
+def _relative(trial: DrawnTrial) -> float:
     return trial.error.relative
 
 
-def _no(trials: Sequence[Trial], allowed: float, detail: str, silent: bool = False) -> Verdict:
+def _no(trials: Sequence[DrawnTrial], allowed: float, detail: str, silent: bool = False) -> Verdict:
     error = worst(trials[0].error.output, [trial.error for trial in trials])
     return Verdict(replace(error, tolerance=allowed), detail, silent)
 
@@ -117,7 +117,7 @@ def _differs(name: str, error: float, allowed: float, noise: float | None) -> st
 
 
 def _odd_slice(
-    trials: Sequence[Trial], noise: Sequence[Sequence[Trial]], tolerance: Tolerance, limit: float
+    trials: Sequence[DrawnTrial], noise: Sequence[Sequence[DrawnTrial]], tolerance: Tolerance, limit: float
 ) -> tuple[int, int, float, float] | None:
     """The axis, index, error and scale of the slice that exceeds its limit by most; None if no slice does.
 
@@ -145,5 +145,5 @@ def _odd_slice(
     return odd
 
 
-def _largest(trials: Sequence[Trial], axis: int, which: int) -> Array:
+def _largest(trials: Sequence[DrawnTrial], axis: int, which: int) -> Array:
     return np.asarray(np.maximum.reduce([trial.slices[axis][which] for trial in trials]))

@@ -14,15 +14,15 @@ from onnx import ModelProto, TensorProto
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import Shape, infer_shapes, tensor_shape
 from upscale_onnx.runtime.budget import check_input_bytes, check_result_bytes
-from upscale_onnx.runtime.draws import Draw, booleans, floats, integers
-from upscale_onnx.runtime.roles import Role, input_roles
+from upscale_onnx.runtime.draws import Drawing, booleans, floats, integers
+from upscale_onnx.runtime.roles import InputRole, input_roles
 from upscale_onnx.runtime.sizes import Sizes, TensorSpec, candidate_sizes, default_sizes, shape_of
 from upscale_onnx.types import Array, Dim
 
 Inputs = dict[str, Array]
 
 # The ranges of integers that are neither indices nor sizes, both ends included.
-_RANGES = {Draw.UNIT: (0, 1), Draw.CHANNELS: (-128, 127), Draw.WIDE: (0, 65535), Draw.NEGATIVE: (-32768, 0)}
+_RANGES = {Drawing.UNIT: (0, 1), Drawing.CHANNELS: (-128, 127), Drawing.WIDE: (0, 65535), Drawing.NEGATIVE: (-32768, 0)}
 _USUAL_RANGE = (0, 255)
 
 
@@ -66,7 +66,7 @@ class InputSource:
         self._roles = _roles(model, self._specs, shapes)
         self._good: Sizes | None = None
 
-    def draw(self, trial: int, sizes: Sizes, draw: Draw = Draw.NORMAL) -> Inputs:
+    def draw(self, trial: int, sizes: Sizes, draw: Drawing = Drawing.NORMAL) -> Inputs:
         """Random values for every input.
 
         Raises:
@@ -79,19 +79,19 @@ class InputSource:
         inputs: Inputs = {}
         way = draw
         for spec, shape in zip(self._specs, shapes, strict=True):
-            role = self._roles.get(spec.name, Role())
+            role = self._roles.get(spec.name, InputRole())
             if role.size is not None:
                 inputs[spec.name] = _sizes(spec, shape, role, sizes, named, trial)
                 continue
             inputs[spec.name] = _values(rng, way, spec, shape, role, sizes, trial)
             if trial % 2 == 0:  # inputs after the first are states and conditions more often than data
-                way = Draw.NORMAL
+                way = Drawing.NORMAL
         given = {name: inputs[name] for name, role in self._roles.items() if role.size is not None}
         check_result_bytes(self._model, inputs, given)
         return inputs
 
     def feasible(
-        self, run: Callable[[Inputs], object], trial: int = 0, batch: int | None = None, draw: Draw = Draw.NORMAL
+        self, run: Callable[[Inputs], object], trial: int = 0, batch: int | None = None, draw: Drawing = Drawing.NORMAL
     ) -> Inputs:
         """Random inputs on which `run`, a function that runs the model, raises no ModelError.
 
@@ -162,7 +162,9 @@ def _tensor_spec(spec: InputSpec) -> TensorSpec:
     return TensorSpec(spec.name, spec.dtype, spec.dims)
 
 
-def _roles(model: ModelProto, specs: tuple[TensorSpec, ...], shapes: Mapping[str, Shape] | None) -> dict[str, Role]:
+def _roles(
+    model: ModelProto, specs: tuple[TensorSpec, ...], shapes: Mapping[str, Shape] | None
+) -> dict[str, InputRole]:
     """The roles of inputs that may be indices or sizes: integers, and floats of rank 0 or 1."""
     names = frozenset(s.name for s in specs if s.is_integer or (s.dtype.kind == "f" and len(s.dims) < 2))
     if not names:
@@ -172,10 +174,10 @@ def _roles(model: ModelProto, specs: tuple[TensorSpec, ...], shapes: Mapping[str
 
 def _values(
     rng: np.random.Generator,
-    draw: Draw,
+    draw: Drawing,
     spec: TensorSpec,
     shape: tuple[int, ...],
-    role: Role,
+    role: InputRole,
     sizes: Sizes,
     trial: int,
 ) -> Array:
@@ -192,7 +194,7 @@ def _values(
     return integers(rng, draw, shape, low, high).astype(spec.dtype)
 
 
-def _range(draw: Draw, spec: TensorSpec, role: Role, sizes: Sizes) -> tuple[int, int]:
+def _range(draw: Drawing, spec: TensorSpec, role: InputRole, sizes: Sizes) -> tuple[int, int]:
     """The smallest and the largest integer that an input may hold."""
     legal = np.iinfo(spec.dtype)
     if role.below is not None:
@@ -206,7 +208,7 @@ def _range(draw: Draw, spec: TensorSpec, role: Role, sizes: Sizes) -> tuple[int,
 
 
 def _sizes(
-    spec: TensorSpec, shape: tuple[int, ...], role: Role, sizes: Sizes, named: dict[str, int], trial: int
+    spec: TensorSpec, shape: tuple[int, ...], role: InputRole, sizes: Sizes, named: dict[str, int], trial: int
 ) -> Array:
     """Values for an input that holds sizes: near the sizes of the value that it resizes, or small."""
     count = math.prod(shape)

@@ -47,7 +47,7 @@ _MOVES = VIEWS | COPIES | {"Cast", "Expand", "Tile", "Transpose"}
 
 
 @dataclass(frozen=True)
-class Role:
+class InputRole:
     """The role of the values of one input.
 
     below: if they are indices, one more than the largest legal index.
@@ -60,12 +60,12 @@ class Role:
     like: tuple[Dim, ...] | None = None
 
 
-def input_roles(model: ModelProto, names: frozenset[str], shapes: Mapping[str, Shape]) -> dict[str, Role]:
+def input_roles(model: ModelProto, names: frozenset[str], shapes: Mapping[str, Shape]) -> dict[str, InputRole]:
     """The roles of those inputs among `names` that are indices or sizes."""
     # Per value, the inputs that it depends on: it holds their numbers as they are (True) or is computed from them.
     carried: dict[str, dict[str, bool]] = {name: {name: True} for name in names}
     below: defaultdict[str, list[int]] = defaultdict(list)
-    sizes: dict[str, Role] = {}
+    sizes: dict[str, InputRole] = {}
     for node in iter_nodes(model.graph):
         found: dict[str, bool] = {}
         for position, value in enumerate(node.input):
@@ -76,12 +76,14 @@ def input_roles(model: ModelProto, names: frozenset[str], shapes: Mapping[str, S
                     below[name].append(bound)
                 if size is not None:
                     like = shapes.get(node.input[0])
-                    sizes[name] = Role(size=size if as_is else "number", like=like.dims if like and as_is else None)
+                    sizes[name] = InputRole(
+                        size=size if as_is else "number", like=like.dims if like and as_is else None
+                    )
                 if position not in _INDICES.get(node.op_type, {}) and node.op_type not in SIZES:
                     found[name] = found.get(name, True) and as_is and node.op_type in _MOVES
         for value in node.output:
             carried[value] = found
-    return sizes | {name: Role(below=min(bounds)) for name, bounds in below.items() if name not in sizes}
+    return sizes | {name: InputRole(below=min(bounds)) for name, bounds in below.items() if name not in sizes}
 
 
 def _vocabulary(node: NodeProto, position: int, shapes: Mapping[str, Shape]) -> int | None:

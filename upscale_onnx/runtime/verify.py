@@ -13,8 +13,8 @@ from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.results import Verification
 from upscale_onnx.runtime.activity import Activity, activity
-from upscale_onnx.runtime.draws import Draw
-from upscale_onnx.runtime.evidence import Trial, Verdict, is_plain, trials_of, verdict
+from upscale_onnx.runtime.draws import Drawing
+from upscale_onnx.runtime.evidence import DrawnTrial, Verdict, is_plain, trials_of, verdict
 from upscale_onnx.runtime.inputs import Inputs, InputSource
 from upscale_onnx.runtime.interface import interface_difference
 from upscale_onnx.runtime.noise import noisy_runs
@@ -139,7 +139,7 @@ class Reference:
     def _collect(self, given: Sequence[Inputs], dims: Mapping[str, int] | None, trials: int) -> None:
         for feed in given:
             self._attempt(feed)
-        draws = tuple(Draw)
+        draws = tuple(Drawing)
         try:
             source = InputSource(self._model, self._seed, dims, self._shapes)
             for trial in range(trials):
@@ -161,7 +161,7 @@ class Reference:
         noise = [[self._trials(name, i, outputs) for outputs in again] for i, name in enumerate(names)]
         return tuple(verdict(found, noise[i], limit) for i, (found, limit) in enumerate(pairs))
 
-    def _trials(self, name: str, index: int, outputs: Sequence[list[Any]]) -> tuple[Trial, ...]:
+    def _trials(self, name: str, index: int, outputs: Sequence[list[Any]]) -> tuple[DrawnTrial, ...]:
         return trials_of(name, [kept.outputs[index] for kept in self._kept], [found[index] for found in outputs])
 
     def _attempt(self, feed: Inputs) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.torch_backend.loss import loss
-from upscale_onnx.torch_backend.network import Network
+from upscale_onnx.torch_backend.network import TorchNetwork
 from upscale_onnx.torch_backend.values import Tensor, Value, tensor
 from upscale_onnx.types import Array
 
@@ -32,7 +32,7 @@ class Gates:
     """A model with gates."""
 
     def __init__(self, model: onnx.ModelProto, gates: Sequence[Gate]) -> None:
-        self._network = Network(model)
+        self._network = TorchNetwork(model)
         self._last = {name: node.op_type for node in model.graph.node for name in node.output}
         self._places: dict[tuple[str, int], list[Gate]] = {}
         for gate in gates:

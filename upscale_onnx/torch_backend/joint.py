@@ -11,7 +11,7 @@ import onnx
 import torch
 
 from upscale_onnx.torch_backend.images import moved
-from upscale_onnx.torch_backend.network import Network
+from upscale_onnx.torch_backend.network import TorchNetwork
 from upscale_onnx.torch_backend.values import Tensor, Value, from_array
 from upscale_onnx.types import Array
 
@@ -38,7 +38,7 @@ class JointFit:
     """
 
     def __init__(self, unpruned: onnx.ModelProto, pruned: onnx.ModelProto, compared: Sequence[Compared]) -> None:
-        self._old, self._new = Network(unpruned), Network(pruned)
+        self._old, self._new = TorchNetwork(unpruned), TorchNetwork(pruned)
         self._compared = {each.value: each for each in compared}
 
     def distance(self, pieces: Sequence[Mapping[str, Array]], weights: Mapping[str, Array]) -> float:
@@ -103,7 +103,7 @@ class JointFit:
         return torch.stack(errors).mean()
 
     def _values(
-        self, network: Network, inputs: Mapping[str, Array], weights: Mapping[str, Tensor]
+        self, network: TorchNetwork, inputs: Mapping[str, Array], weights: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
         found: dict[str, Tensor] = {}
 

@@ -38,7 +38,7 @@ class _Step:
     rule: Rule | None
 
 
-class Network:
+class TorchNetwork:
     """`model` in PyTorch. Floating-point values are tensors of the same precision; half precision becomes single."""
 
     def __init__(self, model: onnx.ModelProto) -> None:

@@ -29,7 +29,7 @@ Custom = Callable[[Array, BoolArray, np.random.Generator], Array]
 
 
 @dataclass(frozen=True)
-class Pruning:
+class Sparsifying:
     """What to prune, and how.
 
     pattern: a name, or a function of (values, mask of what an earlier pruning kept, generator) that returns a mask
@@ -72,7 +72,7 @@ class Pruning:
 
 
 @dataclass(frozen=True, eq=False)
-class Pruned:
+class Sparsified:
     """A pruned model.
 
     masks: by name, the masks of the pruned tensors, with their shapes, True = kept.
@@ -84,7 +84,7 @@ class Pruned:
     skipped: tuple[str, ...] = ()
 
 
-def sparsify(model: onnx.ModelProto, pruning: Pruning, scores: Mapping[str, Array] | None = None) -> Pruned:
+def sparsify(model: onnx.ModelProto, pruning: Sparsifying, scores: Mapping[str, Array] | None = None) -> Sparsified:
     """`model` with the zeros that `pruning` asks for. Each tensor is pruned once, even if several nodes use it.
 
     scores: by tensor name, arrays with the shapes of the tensors, to rank by in place of the tensors.
@@ -107,10 +107,10 @@ def sparsify(model: onnx.ModelProto, pruning: Pruning, scores: Mapping[str, Arra
         masks = _global_masks(ranked, before, pruning, rng)
     else:
         masks = {p.name: _named(p.name, _mask, ranked[p.name], before.get(p.name), p, pruning, rng) for p in chosen}
-    return Pruned(write_zeros(model, masks), masks, skipped)
+    return Sparsified(write_zeros(model, masks), masks, skipped)
 
 
-def apply_masks(model: onnx.ModelProto, masks: Mapping[str, Array]) -> Pruned:
+def apply_masks(model: onnx.ModelProto, masks: Mapping[str, Array]) -> Sparsified:
     """`model` with zeros where `masks` (tensor name -> array of its shape, 0 = pruned) are 0.
 
     Raises:
@@ -123,11 +123,11 @@ def apply_masks(model: onnx.ModelProto, masks: Mapping[str, Array]) -> Pruned:
         if name not in known:
             raise ArgumentError(f"the model has no weight or bias {name!r}{did_you_mean(name, known)}")
     chosen = {name: _named(name, custom_from_mask, read(tensors[name], name), masks[name]) for name in masks}
-    return Pruned(write_zeros(model, chosen), chosen)
+    return Sparsified(write_zeros(model, chosen), chosen)
 
 
 def _mask(
-    array: Array, before: BoolArray | None, parameter: Parameter, pruning: Pruning, rng: np.random.Generator
+    array: Array, before: BoolArray | None, parameter: Parameter, pruning: Sparsifying, rng: np.random.Generator
 ) -> BoolArray:
     if callable(pruning.pattern):
         kept = np.ones(array.shape, np.bool_) if before is None else before
@@ -145,7 +145,7 @@ def _mask(
 
 
 def _global_masks(
-    ranked: Mapping[str, Array], before: Mapping[str, BoolArray], pruning: Pruning, rng: np.random.Generator
+    ranked: Mapping[str, Array], before: Mapping[str, BoolArray], pruning: Sparsifying, rng: np.random.Generator
 ) -> dict[str, BoolArray]:
     amount = pruning.amount or 0
     flat = np.concatenate([_ranks(array) for array in ranked.values()])
@@ -161,7 +161,7 @@ def _ranks(array: Array) -> Array:
     return array.ravel().astype(np.float64 if array.dtype == np.float64 else np.float32)
 
 
-def _has_no_channels(parameter: Parameter, pruning: Pruning) -> bool:
+def _has_no_channels(parameter: Parameter, pruning: Sparsifying) -> bool:
     return pruning.pattern in STRUCTURED and pruning.dim is None and parameter.axis(pruning.side) is None
 
 

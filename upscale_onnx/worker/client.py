@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.worker.messages import Callback, CallerError, Table
+from upscale_onnx.worker.messages import Callback, CallerError, ObjectTable
 from upscale_onnx.worker.process import Process
 
 _VARIABLES = "UPSCALE_"
@@ -27,8 +27,8 @@ class Worker:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._process: Process | None = None
-        self._functions = Table()
-        self._raised = Table()
+        self._functions = ObjectTable()
+        self._raised = ObjectTable()
         atexit.register(self.stop)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forget)

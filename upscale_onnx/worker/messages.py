@@ -46,7 +46,7 @@ class CallerError(Exception):
         self.number = number
 
 
-class Table:
+class ObjectTable:
     """Objects that the other side refers to by number."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Channel:
         self._reader, self._writer = reader, writer
         self._stays, self._handle = stays, handle
         self._files: list[str] = []
-        self.kept = Table()
+        self.kept = ObjectTable()
 
     def send(self, message: object) -> None:
         """Write one message.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.op import Op
-from upscale_onnx.masks.aware.network import Layer, Network
+from upscale_onnx.masks.aware.network import CostedLayer, CostedNetwork
 from upscale_onnx.types import Dims, FloatArray
 
 BLOCK = 4
@@ -31,7 +31,7 @@ class BlockPrices:
         return 0.0
 
 
-def chain(energies: Sequence[FloatArray], costs: Sequence[float], weighs: Sequence[float] = ()) -> Network:
+def chain(energies: Sequence[FloatArray], costs: Sequence[float], weighs: Sequence[float] = ()) -> CostedNetwork:
     """Layers one behind the other: the first reads what must stay, layer i reads one atom per entry of
     energies[i - 1]; the last creates what must stay. `costs` has one entry more than `energies`;
     weighs: what the losses of layers 1, 2, … count, 1 where left out."""
@@ -43,7 +43,7 @@ def chain(energies: Sequence[FloatArray], costs: Sequence[float], weighs: Sequen
         created = np.arange(starts[number + 1], starts[number + 2])
         share = energies[number - 1] / energies[number - 1].sum() if number else np.zeros(atoms.size)
         layers.append(
-            Layer(
+            CostedLayer(
                 op=Op("Conv", name=f"conv{number}", attrs={"cost": cost}),
                 weight=f"w{number}" if number else None,
                 atoms=atoms,
@@ -60,4 +60,4 @@ def chain(energies: Sequence[FloatArray], costs: Sequence[float], weighs: Sequen
     locked = np.zeros(starts[-1], np.bool_)
     locked[: sizes[0]] = locked[starts[-2] :] = True
     bundles = tuple(np.arange(starts[i + 1], starts[i + 2]) for i in range(len(energies)))
-    return Network(tuple(layers), locked, bundles)
+    return CostedNetwork(tuple(layers), locked, bundles)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.masks.aware.networks import BLOCK, BlockPrices, chain
 from upscale_onnx.masks.aware.allocator import Allocator
 from upscale_onnx.masks.aware.greedy import greedy_moves
-from upscale_onnx.masks.aware.network import Network
+from upscale_onnx.masks.aware.network import CostedNetwork
 from upscale_onnx.masks.aware.spread import spread
-from upscale_onnx.masks.aware.state import Move, Pruning
+from upscale_onnx.masks.aware.state import Move, PruningState
 from upscale_onnx.masks.aware.trim import after, trimmed
 from upscale_onnx.masks.select import lowest
 from upscale_onnx.types import BoolArray, FloatArray
@@ -23,15 +23,15 @@ from upscale_onnx.types import BoolArray, FloatArray
 LEAST = 1 / 3
 
 
-def scores_of(network: Network) -> dict[str, tuple[str, FloatArray]]:
+def scores_of(network: CostedNetwork) -> dict[str, tuple[str, FloatArray]]:
     return {layer.op.name: (layer.weight, np.sqrt(layer.channel_energy)) for layer in network.layers if layer.weight}
 
 
-def allocator(network: Network, prices: BlockPrices) -> Allocator:
+def allocator(network: CostedNetwork, prices: BlockPrices) -> Allocator:
     return Allocator(network, prices, scores_of(network), greedy_moves(network, prices, LEAST))
 
 
-def loss(network: Network, masks: dict[str, BoolArray]) -> float:
+def loss(network: CostedNetwork, masks: dict[str, BoolArray]) -> float:
     """Importance lost, from its definition."""
     layers = [layer for layer in network.layers if layer.weight]
     return sum(layer.weighs * lost(layer.channel_energy[masks[layer.weight or ""]].sum()) for layer in layers)
@@ -42,7 +42,7 @@ def lost(kept: float) -> float:
     return float(max(-np.log(kept), 0.0) ** 1.5)
 
 
-def every_choice(network: Network) -> Iterator[tuple[float, float]]:
+def every_choice(network: CostedNetwork) -> Iterator[tuple[float, float]]:
     """Latency and importance of every way to keep whole blocks of the best channels of each layer."""
     layers = [layer for layer in network.layers if layer.weight]
     costs = [layer.op.attrs["cost"] for layer in network.layers]
@@ -58,7 +58,7 @@ def every_choice(network: Network) -> Iterator[tuple[float, float]]:
 
 
 @st.composite
-def chains(draw: st.DrawFn) -> Network:
+def chains(draw: st.DrawFn) -> CostedNetwork:
     layers = draw(st.integers(1, 3))
     seed = draw(st.integers(0, 2**16))
     rng = np.random.default_rng(seed)
@@ -72,11 +72,11 @@ def chains(draw: st.DrawFn) -> Network:
 @settings(max_examples=150, deadline=None)
 @given(network=chains(), goal=st.floats(0.3, 0.95))
 def test_a_latency_is_met_where_any_choice_meets_it_and_costs_at_most_one_move_more(
-    network: Network, goal: float
+    network: CostedNetwork, goal: float
 ) -> None:
     prices = BlockPrices()
     choices = list(every_choice(network))
-    full = Pruning(network, prices).full_ms
+    full = PruningState(network, prices).full_ms
     assert full == max(latency for latency, _ in choices)
     feasible = [importance for latency, importance in choices if latency <= goal * full]
     choice = allocator(network, prices).for_latency(goal)
@@ -95,7 +95,7 @@ def test_the_best_choice_is_found_on_most_chains() -> None:
         rng = np.random.default_rng(seed)
         energies = [rng.gamma(0.5, size=BLOCK * int(n)) for n in rng.integers(2, 7, 3)]
         network = chain(energies, rng.integers(1, 9, 4).astype(float).tolist())
-        full = Pruning(network, prices).full_ms
+        full = PruningState(network, prices).full_ms
         best = min(importance for latency, importance in every_choice(network) if latency <= 0.7 * full)
         found = allocator(network, prices).for_latency(0.7).importance
         exact += found <= best + 1e-9
@@ -106,7 +106,7 @@ def test_the_best_choice_is_found_on_most_chains() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(network=chains(), amount=st.floats(0.0, 0.9))
-def test_an_amount_is_kept_in_all_and_loses_no_more_than_flat_masks(network: Network, amount: float) -> None:
+def test_an_amount_is_kept_in_all_and_loses_no_more_than_flat_masks(network: CostedNetwork, amount: float) -> None:
     flat = {weight: lowest(scores, amount) for weight, scores in scores_of(network).values()}
     choice = allocator(network, BlockPrices()).for_amount(amount)
     pruned = sum(int((~mask).sum()) for mask in choice.masks.values())
@@ -132,7 +132,7 @@ def test_pruning_is_deterministic() -> None:
 def test_moves_leave_whole_blocks_and_the_least_share() -> None:
     rng = np.random.default_rng(4)
     network = chain([rng.gamma(1.0, size=30), rng.gamma(1.0, size=16)], [1.0, 1.0, 1.0])
-    state = Pruning(network, BlockPrices())
+    state = PruningState(network, BlockPrices())
     for move in greedy_moves(network, BlockPrices(), LEAST):
         before = state.latency_ms, state.importance
         state.apply(move)
@@ -148,7 +148,7 @@ def test_a_selection_is_paid_where_the_value_cannot_shrink() -> None:
     network = chain([np.array([1.0] * 4 + [9.0] * 12)], [1.0, 50.0])
     locked = network.locked.copy()
     locked[network.bundles[0]] = True
-    fixed = Network(network.layers, locked, ())
+    fixed = CostedNetwork(network.layers, locked, ())
     assert list(greedy_moves(fixed, BlockPrices(), LEAST)) == []
     moves = list(greedy_moves(fixed, BlockPrices(selection=1.0), LEAST))
     assert moves[0].layer == 1
@@ -162,15 +162,15 @@ def test_what_the_goal_does_not_need_is_taken_back() -> None:
     network = chain([np.ones(8), np.ones(8)], [1.0, 1.0, 1.0])
     moves = list(greedy_moves(network, BlockPrices(), LEAST))
     assert len(moves) == 2
-    state = Pruning(network, BlockPrices())
+    state = PruningState(network, BlockPrices())
     assert len(trimmed(network, BlockPrices(), moves, state.full_ms)) == 0
     assert trimmed(network, BlockPrices(), moves, after(network, BlockPrices(), moves).latency_ms) == moves
 
 
 @settings(max_examples=60, deadline=None)
 @given(network=chains(), missing=st.integers(0, 12))
-def test_spreading_loses_least(network: Network, missing: int) -> None:
-    state = Pruning(network, BlockPrices())
+def test_spreading_loses_least(network: CostedNetwork, missing: int) -> None:
+    state = PruningState(network, BlockPrices())
     dropped, importance = spread(state, missing)
     layers = [layer for layer in network.layers if layer.weight]
     counts = [range(layer.channels) for layer in layers]
@@ -188,7 +188,7 @@ def test_spreading_loses_least(network: Network, missing: int) -> None:
 
 def test_a_move_of_one_layer_alone_buries_what_nobody_else_reads() -> None:
     network = chain([np.arange(1.0, 9.0)], [1.0, 1.0])
-    state = Pruning(network, BlockPrices(selection=0.0))
+    state = PruningState(network, BlockPrices(selection=0.0))
     touched = state.apply(Move(network.layers[1].atoms[:4], 1, 0.0, 1.0))
     assert touched == {0, 1}
     assert (state.inputs[1], state.outputs[0]) == (4, 4)

@@ -14,7 +14,7 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.export import make
 from upscale_onnx.export.planned import prepared_analysis
 from upscale_onnx.export.recipes import recipes
-from upscale_onnx.masks.aware.network import Network, build_network
+from upscale_onnx.masks.aware.network import CostedNetwork, build_network
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.prune.checks import check_masks
@@ -43,7 +43,7 @@ def residual(channels: int = 32) -> onnx.ModelProto:
     )
 
 
-def network_of(model: onnx.ModelProto, **scores: FloatArray) -> Network:
+def network_of(model: onnx.ModelProto, **scores: FloatArray) -> CostedNetwork:
     return build_network(
         prepared_analysis(model, infer_shapes(model)),
         {node: (f"{node}_weight", score) for node, score in scores.items()},

@@ -9,7 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
+from upscale_onnx.channels.flow import (
+    EmissionChooser,
+    Emissions,
+    Even,
+    Flow,
+    Fresh,
+    Maps,
+    Misaligned,
+    Read,
+    Resize,
+    Role,
+)
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room
@@ -30,7 +41,7 @@ class Attend:
             return _carry(right, left, (1, 0))
         return _carry(left, right, (0, 1))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         left, right = _operands(maps)
         first, second = emissions[0], emissions[1]
         if first is None or second is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.op import Op
 
@@ -29,7 +29,7 @@ class Barrier:
         fixed = tuple(found.labels for _, found in known)
         return Flow(tuple(outputs), reads=reads, fixed=fixed, role=Role.BARRIER)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         for found, emission in zip(maps, emissions, strict=True):
             if found is not None and emission is not None and not is_full(emission, found.shape):
                 raise Misaligned(found.labels)

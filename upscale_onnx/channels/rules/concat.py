@@ -6,7 +6,18 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
+from upscale_onnx.channels.flow import (
+    EmissionChooser,
+    Emissions,
+    Even,
+    Flow,
+    Fresh,
+    Maps,
+    Misaligned,
+    Read,
+    Resize,
+    Role,
+)
 from upscale_onnx.channels.grid import coordinates, full_emission, is_full, rectangle, rows_along, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -59,7 +70,7 @@ class Concat:
         reads = tuple(Read(index, part.labels.ravel(), target) for index, part in enumerate(parts) if part is not None)
         return Flow((ChannelMap(target.reshape((1,) * rank), state),), (), reads, role=Role.JOIN)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         parts, _, axis = _parts(op, maps)
         result = out[0]
         if result is None:
@@ -72,7 +83,7 @@ class Concat:
         return self._resize_across(op, maps, emissions, result)
 
     def _resize_along(
-        self, op: Op, maps: Maps, emissions: Emissions, result: ChannelMap, axis: int, choose: Chooser
+        self, op: Op, maps: Maps, emissions: Emissions, result: ChannelMap, axis: int, choose: EmissionChooser
     ) -> Resize:
         offset, pieces, constants, drop = 0, [], {}, []
         for index in range(len(op.present)):
@@ -217,7 +228,7 @@ def _merged(states: list[np.ndarray]) -> np.ndarray:
     return np.where(wild, WILD, np.where(same, states[0], VARYING))
 
 
-def _constant_emission(labels: IntArray, choose: Chooser) -> IntArray:
+def _constant_emission(labels: IntArray, choose: EmissionChooser) -> IntArray:
     """The emission of a constant operand."""
     axes = [axis for axis, size in enumerate(labels.shape) if size > 1]
     positions = choose.positions(labels.ravel())

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, vector_map
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Read, Resize, Role
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Even, Flow, Fresh, Maps, Read, Resize, Role
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.kernel import (
-    Kernel,
+    DenseKernel,
     bias_of,
     equal,
     finite_or_wild,
@@ -43,11 +43,11 @@ class Contraction(ABC):
     data_inputs: int | None = None
 
     @abstractmethod
-    def kernel(self, op: Op, maps: Maps) -> Kernel:
+    def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         """The node's weight in the common form. Raises `Refused`."""
 
     @abstractmethod
-    def store(self, op: Op, kernel: Kernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
+    def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         """The new constant inputs, by index, and attributes that hold `kernel`."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
@@ -64,7 +64,7 @@ class Contraction(ABC):
             return _carry(kernel, labels, state, rank)
         return _contract(kernel, labels, state, rank, fresh)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         kernel = self.kernel(op, maps)
         labels, state = _read_axis(kernel, maps)
         source = emissions[kernel.input]
@@ -99,7 +99,7 @@ def _known(channel_map: ChannelMap | None) -> ChannelMap:
     return channel_map
 
 
-def _read_axis(kernel: Kernel, maps: Maps) -> tuple[IntArray, FloatArray]:
+def _read_axis(kernel: DenseKernel, maps: Maps) -> tuple[IntArray, FloatArray]:
     """The classes and contents of the channels read, `(C_in,)` each."""
     source = _known(maps[kernel.input])
     if any(axis != kernel.in_axis for axis in source.axes):
@@ -109,7 +109,7 @@ def _read_axis(kernel: Kernel, maps: Maps) -> tuple[IntArray, FloatArray]:
     return source.along(kernel.in_axis, kernel.channels_in)
 
 
-def _contract(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int, fresh: Fresh) -> Flow:
+def _contract(kernel: DenseKernel, labels: IntArray, state: FloatArray, rank: int, fresh: Fresh) -> Flow:
     targets = fresh(kernel.channels_out)
     per_out, per_in = kernel.channels_out // kernel.group, kernel.channels_in // kernel.group
     pattern = nonzero(kernel.weight)
@@ -150,7 +150,7 @@ def _contract(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int, fr
     return replace(made, evens=(even,), fixed=(labels, targets))
 
 
-def _carry(kernel: Kernel, labels: IntArray, state: FloatArray, rank: int) -> Flow:
+def _carry(kernel: DenseKernel, labels: IntArray, state: FloatArray, rank: int) -> Flow:
     """The flow of a depthwise kernel: every input channel becomes `multiplier` output channels of its class."""
     multiplier = kernel.channels_out // kernel.group
     inner = np.repeat(state, multiplier)

@@ -11,7 +11,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.contraction import Contraction
-from upscale_onnx.channels.rules.kernel import Kernel
+from upscale_onnx.channels.rules.kernel import DenseKernel
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.contractions import WeightLayout, weight_layout
 from upscale_onnx.types import Array
@@ -20,7 +20,7 @@ from upscale_onnx.types import Array
 class Conv(Contraction):
     """The rule where the weight is constant. The bias, if there is one, is a constant of shape `(C_out,)`."""
 
-    def kernel(self, op: Op, maps: Maps) -> Kernel:
+    def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         weight, bias = op.constant(1), op.constant(2)
         if weight is None or op.is_dynamic(2):
             raise Refused(Reason.DYNAMIC_PARAMETER, "weight or bias is computed at run time")
@@ -31,9 +31,9 @@ class Conv(Contraction):
         padded = any(op.attrs.get("pads", ())) or auto_pad not in ("NOTSET", "VALID")
         # Windows of a ConvTranspose overlap unevenly, so only zero channels fold into the bias.
         folds = op.op_type == "Conv" and not padded
-        return Kernel(layout.canonical(weight), bias, 0, 1, 1, layout.group, folds)
+        return DenseKernel(layout.canonical(weight), bias, 0, 1, 1, layout.group, folds)
 
-    def store(self, op: Op, kernel: Kernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
+    def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         layout = replace(_layout(op, kernel.weight.ndim), group=kernel.group)
         constants = {1: layout.stored(kernel.weight)}
         if bias_changed and kernel.bias is not None:

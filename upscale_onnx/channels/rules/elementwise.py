@@ -11,7 +11,18 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, varying
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
+from upscale_onnx.channels.flow import (
+    EmissionChooser,
+    Emissions,
+    Even,
+    Flow,
+    Fresh,
+    Maps,
+    Misaligned,
+    Read,
+    Resize,
+    Role,
+)
 from upscale_onnx.channels.grid import is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -71,7 +82,7 @@ class Elementwise:
         fixed = tuple(born.values())
         return Flow(outputs, ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         result = out[0]
         if result is None:
             raise Refused(Reason.UNKNOWN_SHAPE)

@@ -13,7 +13,7 @@ from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
-class Kernel:
+class DenseKernel:
     """A contraction in one form.
 
     weight: `(C_out, C_in/group, …)`. bias: `(C_out,)` in the weight's dtype, None where there is none.
@@ -58,19 +58,19 @@ def window_sums(weight: Array) -> FloatArray:
     return sums
 
 
-def bias_of(kernel: Kernel) -> FloatArray:
+def bias_of(kernel: DenseKernel) -> FloatArray:
     if kernel.bias is None:
         return np.zeros(kernel.channels_out)
     return kernel.bias.astype(np.float64)
 
 
-def folds(kernel: Kernel, state: FloatArray) -> BoolArray:
+def folds(kernel: DenseKernel, state: FloatArray) -> BoolArray:
     """Marks the contents in `state` that contribute a known constant to the result."""
     folded: BoolArray = is_constant(state) & ((state == 0) | kernel.folds)
     return folded
 
 
-def foldable(kernel: Kernel, state: FloatArray) -> BoolArray:
+def foldable(kernel: DenseKernel, state: FloatArray) -> BoolArray:
     """`(C_in,)` bool: the channels that can be dropped once their content is in the bias. Zero times an infinite
     weight is not zero, so a channel that such a weight reads stays."""
     folded = folds(kernel, state)
@@ -87,7 +87,7 @@ def finite_or_wild(values: FloatArray) -> FloatArray:
 
 
 def group_positions(
-    kernel: Kernel, index_in: IntArray, index_out: IntArray, labels: IntArray, out_labels: IntArray
+    kernel: DenseKernel, index_in: IntArray, index_out: IntArray, labels: IntArray, out_labels: IntArray
 ) -> tuple[tuple[IntArray, IntArray], ...]:
     """The input and output channels that stay, for each group still in use."""
     if kernel.group == 1:
@@ -104,12 +104,12 @@ def group_positions(
 
 
 def narrow(
-    kernel: Kernel,
+    kernel: DenseKernel,
     groups: tuple[tuple[IntArray, IntArray], ...],
     state: FloatArray,
     live: BoolArray,
     settled: FloatArray,
-) -> Kernel:
+) -> DenseKernel:
     """The kernel with the positions that each group keeps. The contribution of removed constant channels moves
     into the bias. Rows of padding channels are zeroed, so that they cannot overflow; their bias is `settled`."""
     per_in = kernel.channels_in // kernel.group
@@ -141,14 +141,14 @@ def narrow(
     )
 
 
-def _cut(kernel: Kernel, rows: IntArray, columns: IntArray) -> Array:
+def _cut(kernel: DenseKernel, rows: IntArray, columns: IntArray) -> Array:
     """The weight's `rows` and `columns`; the weight itself where these are all."""
     whole = kernel.group == 1 and is_whole(rows, kernel.channels_out) and is_whole(columns, kernel.channels_in)
     # Both are cut in one step: cutting rows and then columns would hold a large weight twice.
     return kernel.weight if whole else kernel.weight[np.ix_(rows, columns)]
 
 
-def narrow_depthwise(kernel: Kernel, index_in: IntArray) -> tuple[Kernel, IntArray]:
+def narrow_depthwise(kernel: DenseKernel, index_in: IntArray) -> tuple[DenseKernel, IntArray]:
     if is_whole(index_in, kernel.channels_in):
         return kernel, np.arange(kernel.channels_out)
     multiplier = kernel.channels_out // kernel.group
@@ -167,6 +167,6 @@ def equal(left: Array | None, right: Array | None) -> bool:
     return left is right or (left.shape == right.shape and np.array_equal(left, right, equal_nan=True))
 
 
-def same_kernel(left: Kernel, right: Kernel) -> bool:
+def same_kernel(left: DenseKernel, right: DenseKernel) -> bool:
     same_weight = left.weight is right.weight
     return same_weight and left.group == right.group and equal(left.bias, right.bias)

@@ -15,14 +15,14 @@ from upscale_onnx.types import Array, Dim, Dims
 
 
 @dataclass(frozen=True)
-class Group:
+class AxisGroup:
     """Axes `[a, b)` of the input that become axes `[c, d)` of the output."""
 
     inputs: range
     outputs: range
 
 
-def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[Group]]:
+def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[AxisGroup]]:
     dims_in, dims_out = op.in_dims[0], op.out_dims[0]
     if dims_in is None or dims_out is None:
         raise Refused(Reason.UNKNOWN_SHAPE, "shape before or after is not known")
@@ -112,7 +112,7 @@ def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: li
     return np.asarray(shape, np.int64)
 
 
-def _groups(dims_in: list[Dim], dims_out: list[Dim]) -> list[Group]:
+def _groups(dims_in: list[Dim], dims_out: list[Dim]) -> list[AxisGroup]:
     """Cut both shapes into groups of axes with equal products. Equal axes at the ends form groups of one axis each."""
     head = 0
     while head < min(len(dims_in), len(dims_out)) and _equal(dims_in[head], dims_out[head]):
@@ -121,20 +121,20 @@ def _groups(dims_in: list[Dim], dims_out: list[Dim]) -> list[Group]:
     most = min(len(dims_in), len(dims_out)) - head
     while tail < most and _equal(dims_in[-1 - tail], dims_out[-1 - tail]):
         tail += 1
-    groups = [Group(range(a, a + 1), range(a, a + 1)) for a in range(head)]
+    groups = [AxisGroup(range(a, a + 1), range(a, a + 1)) for a in range(head)]
     groups += _middle(dims_in, dims_out, head, len(dims_in) - tail, len(dims_out) - tail)
     for behind in range(tail, 0, -1):
         a, b = len(dims_in) - behind, len(dims_out) - behind
-        groups.append(Group(range(a, a + 1), range(b, b + 1)))
+        groups.append(AxisGroup(range(a, a + 1), range(b, b + 1)))
     return groups
 
 
-def _middle(dims_in: list[Dim], dims_out: list[Dim], start: int, stop_in: int, stop_out: int) -> list[Group]:
+def _middle(dims_in: list[Dim], dims_out: list[Dim], start: int, stop_in: int, stop_out: int) -> list[AxisGroup]:
     numbers = [*dims_in[start:stop_in], *dims_out[start:stop_out]]
     if start == stop_in and start == stop_out:
         return []
     if not all(isinstance(d, int) and d > 0 for d in numbers):
-        return [Group(range(start, stop_in), range(start, stop_out))]
+        return [AxisGroup(range(start, stop_in), range(start, stop_out))]
     groups, i, j = [], start, start
     while i < stop_in or j < stop_out:
         a, b = i, j
@@ -148,7 +148,7 @@ def _middle(dims_in: list[Dim], dims_out: list[Dim], start: int, stop_in: int, s
                 break
             if left == right and i > a and j > b:
                 break
-        groups.append(Group(range(a, i), range(b, j)))
+        groups.append(AxisGroup(range(a, i), range(b, j)))
     return groups
 
 
@@ -156,12 +156,12 @@ def _equal(left: Dim, right: Dim) -> bool:
     return left is not None and left == right
 
 
-def holds(found: ChannelMap, group: Group) -> bool:
+def holds(found: ChannelMap, group: AxisGroup) -> bool:
     return any(found.shape[axis] > 1 for axis in group.inputs)
 
 
 def written_out_sizes(
-    found: ChannelMap, dims_in: list[Dim], dims_out: list[Dim], groups: list[Group]
+    found: ChannelMap, dims_in: list[Dim], dims_out: list[Dim], groups: list[AxisGroup]
 ) -> tuple[list[int], list[int]]:
     """The sizes before and after: full sizes in groups with channels, 1 elsewhere.
 

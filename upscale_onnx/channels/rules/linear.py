@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Resize
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.attention import Attend
 from upscale_onnx.channels.rules.contraction import Contraction
-from upscale_onnx.channels.rules.kernel import Kernel
+from upscale_onnx.channels.rules.kernel import DenseKernel
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.contractions import WeightLayout, weight_layout
 from upscale_onnx.types import Array
@@ -22,7 +22,7 @@ from upscale_onnx.types import Array
 class Gemm(Contraction):
     """The rule of A `(M, K)`, B `(K, N)` (with transB `(N, K)`), and C, which broadcasts to `(M, N)`."""
 
-    def kernel(self, op: Op, maps: Maps) -> Kernel:
+    def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         weight, bias = op.constant(1), op.constant(2)
         if weight is None or op.is_dynamic(2):
             raise Refused(Reason.DYNAMIC_PARAMETER, "weight or bias is computed at run time")
@@ -36,9 +36,9 @@ class Gemm(Contraction):
         if alpha != 1.0:
             canonical = canonical * np.asarray(alpha, weight.dtype)
         vector = None if bias is None else np.broadcast_to(bias.ravel(), (rows,)) * np.asarray(beta, weight.dtype)
-        return Kernel(canonical, vector, 0, 1, 1)
+        return DenseKernel(canonical, vector, 0, 1, 1)
 
-    def store(self, op: Op, kernel: Kernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
+    def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         constants = {1: _layout(op, 1).stored(kernel.weight)}
         # The kernel's weight and bias already include alpha and beta.
         factors = {} if float(op.attrs.get("alpha", 1.0)) == 1.0 else {"alpha": 1.0}
@@ -57,7 +57,7 @@ class _Product(Contraction):
     def __init__(self, operand: int) -> None:
         self._operand = operand
 
-    def kernel(self, op: Op, maps: Maps) -> Kernel:
+    def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         weight, rank = op.constant(self._operand), op.in_rank(1 - self._operand)
         if weight is None or rank is None:
             raise Refused(Reason.UNKNOWN_SHAPE, "rank of the activation is not known")
@@ -68,9 +68,9 @@ class _Product(Contraction):
         layout = _layout(op, self._operand)
         matrix = layout.canonical(weight.reshape(weight.shape[-2:]))
         axis = rank + layout.made_axis
-        return Kernel(matrix, None, 1 - self._operand, axis, axis, folds=False)
+        return DenseKernel(matrix, None, 1 - self._operand, axis, axis, folds=False)
 
-    def store(self, op: Op, kernel: Kernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
+    def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         old, matrix = op.constant(self._operand), _layout(op, self._operand).stored(kernel.weight)
         leading = () if old is None else old.shape[:-2]
         return {self._operand: matrix.reshape(*leading, *matrix.shape)}, {}
@@ -99,7 +99,7 @@ class MatMul:
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         return self._side(op).flow(op, maps, fresh)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         return self._side(op).resize(op, maps, emissions, out, choose)
 
 

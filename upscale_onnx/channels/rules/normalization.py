@@ -7,7 +7,18 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
+from upscale_onnx.channels.flow import (
+    EmissionChooser,
+    Emissions,
+    Even,
+    Flow,
+    Fresh,
+    Maps,
+    Misaligned,
+    Read,
+    Resize,
+    Role,
+)
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -55,7 +66,7 @@ class BatchNormalization:
             return _pointwise(op, found, np.full(found.shape, WILD if wild else VARYING))
         return _pointwise(op, found, content.reshape(found.shape))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         return pass_on(op, maps, emissions, {1: 1, 2: 1, 3: 1, 4: 1})
 
 
@@ -95,7 +106,7 @@ class InstanceNormalization:
         out = found.with_state(np.where(wild, WILD, state))
         return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=_divided(op, found))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission = emitted(maps, emissions)
         if found.shape[1] == 1 or is_full(emission, found.shape):
             return Resize((emission,))
@@ -139,7 +150,7 @@ class LayerNormalization:
             raise Refused(Reason.MIXED_LAYOUT, "channels on normalised and other axes at once")
         return Flow((content, *_nothing(op)), reads=(Read(0, labels, labels),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission = emitted(maps, emissions)
         outputs = (emission, *[np.zeros(0, np.int64)] * (len(op.used) - 1))
         if is_full(emission, found.shape):
@@ -173,7 +184,7 @@ class GroupNormalization:
         out = found.with_state(state)
         return Flow((out,), reads=reads, evens=(Even((grid,)),), fixed=(grid,), fragile=_divided(op, found))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission = emitted(maps, emissions)
         if is_full(emission, found.shape):
             return Resize((emission,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, NewNode, Resize
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, NewNode, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -43,7 +43,7 @@ class Pad:
         shape = [labels.size if a == axis else 1 for a in range(found.rank)]
         return Flow((ChannelMap(labels.reshape(shape), content.reshape(shape)),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission, result = source(maps), emissions[0], out[0]
         if emission is None or result is None:
             raise Misaligned(found.labels)

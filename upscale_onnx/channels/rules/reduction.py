@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Resize
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Resize
 from upscale_onnx.channels.grid import coordinates
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -40,7 +40,7 @@ class Softmax:
         fixed = (labels,) if op.op_type == "Hardmax" and hit else ()
         return Flow((out,), reads=(Read(0, labels, labels),) if hit else (), fixed=fixed)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         return pass_on(op, maps, emissions)
 
 
@@ -66,7 +66,7 @@ class Reduce:
         out = ChannelMap(target.reshape(shape), np.full(shape, WILD if wild else VARYING))
         return Flow((out,), reads=(Read(0, found.labels.ravel(), target),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission, result = source(maps), emissions[0], out[0]
         if emission is None or result is None:
             raise Misaligned(found.labels)
@@ -121,7 +121,7 @@ class Arg:
         out = found.with_state(np.where(is_wild(found.state), WILD, VARYING))
         return Flow((_drop_axes(out, [axis], bool(op.attrs.get("keepdims", 1))),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission = emitted(maps, emissions)
         if op.attrs.get("keepdims", 1):
             return Resize((emission,))

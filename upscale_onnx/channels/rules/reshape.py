@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, collapse
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Resize
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Resize
 from upscale_onnx.channels.grid import coordinates, rectangle
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
@@ -40,7 +40,7 @@ class Reshape:
         grid = out.labels.reshape([out.shape[axis] for axis in axes])
         return Flow((out,), evens=(Even((grid,)),), fixed=(grid,))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission, result = source(maps), emissions[0], out[0]
         if emission is None or result is None:
             raise Misaligned(found.labels)

@@ -14,7 +14,18 @@ from itertools import pairwise
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Chooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, NewNode, Resize, Role
+from upscale_onnx.channels.flow import (
+    EmissionChooser,
+    Emissions,
+    Even,
+    Flow,
+    Fresh,
+    Maps,
+    Misaligned,
+    NewNode,
+    Resize,
+    Role,
+)
 from upscale_onnx.channels.grid import coordinates, locate, rows_along, without_axis
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -65,7 +76,7 @@ class Selection(ABC):
         ties, evens = _aligned(found.labels, axis, picks)
         return Flow(tuple(outputs), ties, evens=evens, fixed=(found.labels,), role=Role.SELECTION)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission = emitted(maps, emissions)
         picked = self.picks(op, found)
         axis, picks, dropped = picked.axis, picked.indices, picked.dropped
@@ -201,7 +212,7 @@ def _first(labels: IntArray, axes: Sequence[int]) -> IntArray:
 
 
 def _choose(
-    found: ChannelMap, emission: IntArray, axis: int, pick: IntArray, target: ChannelMap, choose: Chooser
+    found: ChannelMap, emission: IntArray, axis: int, pick: IntArray, target: ChannelMap, choose: EmissionChooser
 ) -> tuple[IntArray, IntArray]:
     """The positions of the output that stay, in the plan's order, and where the input holds them."""
     labels = target.labels.ravel()

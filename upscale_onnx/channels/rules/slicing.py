@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -150,7 +150,7 @@ class Gather(Selection):
         out = ChannelMap(found.labels.reshape(shape), found.state.reshape(shape))
         return Flow((out,), role=Role.SELECTION)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         emission, extra = emissions[0], self._index_rank(op) - 1
         if emission is None or extra < 1:
             return super().resize(op, maps, emissions, out, choose)

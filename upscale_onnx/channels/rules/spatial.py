@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, is_constant, is_wild, vector_map
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -34,7 +34,7 @@ class Pooling:
         state = np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))
         return Flow((found.with_state(state), *(None,) * (len(op.used) - 1)), role=Role.POOLING)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         return pass_on(op, maps, emissions)
 
 
@@ -60,7 +60,7 @@ class Resample:
         kept = is_constant(found.state) & (not outside)
         return Flow((found.with_state(np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission = emitted(maps, emissions)
         sizes = self._sizes(op, found.rank)
         if sizes is None or emission.shape == found.shape:
@@ -126,7 +126,7 @@ class DepthToSpace:
         out = vector_map(np.ascontiguousarray(grid[:, 0]), content, found.rank, 1)
         return Flow((out,), ties=((grid, grid[:, :1]),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission = emitted(maps, emissions)
         if found.shape[1] == 1:
             return Resize((emission,))
@@ -172,7 +172,7 @@ class SpaceToDepth:
         labels, state = np.tile(found.labels.ravel(), area), np.tile(found.state.ravel(), area)
         return Flow((vector_map(labels, state, found.rank, 1),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission = emitted(maps, emissions)
         if found.shape[1] == 1:
             return Resize((emission,))

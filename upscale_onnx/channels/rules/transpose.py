@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import WILD, ChannelMap
-from upscale_onnx.channels.flow import Chooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
+from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
 from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -26,7 +26,7 @@ class Transpose:
         perm = self._perm(op, found)
         return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm)),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission = emitted(maps, emissions)
         perm = self._perm(op, found)
         where = coordinates(emission.transpose(perm), found.shape)
@@ -56,7 +56,7 @@ class Expand:
             raise Refused(Reason.DYNAMIC_PARAMETER, "shape is computed at run time")
         return Flow((ChannelMap(found.labels.reshape(lifted), found.state.reshape(lifted)),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         constant, result = op.constant(0), out[0]
         if constant is not None and result is not None:
             return _narrow_constant(constant, result, choose)
@@ -108,7 +108,7 @@ def _expanded_map(op: Op, maps: Maps, fresh: Fresh) -> ChannelMap:
     return ChannelMap(fresh(constant.size).reshape(constant.shape), state)
 
 
-def _narrow_constant(constant: Array, result: ChannelMap, choose: Chooser) -> Resize:
+def _narrow_constant(constant: Array, result: ChannelMap, choose: EmissionChooser) -> Resize:
     positions = choose.positions(result.labels.ravel()) if result.labels.size > 1 else np.zeros(1, np.int64)
     emission = positions.reshape([-1 if size > 1 else 1 for size in result.shape])
     if is_full(emission, result.shape):
@@ -128,7 +128,7 @@ class Tile:
         check_room(found.labels.size, *reps)
         return Flow((ChannelMap(np.tile(found.labels, reps), np.tile(found.state, reps)),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: Chooser) -> Resize:
+    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
         found, emission, result = source(maps), emissions[0], out[0]
         if emission is None or result is None:
             raise Misaligned(found.labels)

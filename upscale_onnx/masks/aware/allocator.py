@@ -16,10 +16,10 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.remembered import Remembered
 from upscale_onnx.masks.aware.greedy import greedy_moves
-from upscale_onnx.masks.aware.network import Network, build_network
+from upscale_onnx.masks.aware.network import CostedNetwork, build_network
 from upscale_onnx.masks.aware.predicted import importance
 from upscale_onnx.masks.aware.spread import spread
-from upscale_onnx.masks.aware.state import Move, Pruning
+from upscale_onnx.masks.aware.state import Move, PruningState
 from upscale_onnx.masks.aware.trim import after, trimmed
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.masks.select import lowest
@@ -56,7 +56,7 @@ class Allocator:
     """Chooses masks along one sequence of moves, made as far as it is asked for."""
 
     def __init__(
-        self, network: Network, costs: Costs, scores: Mapping[str, tuple[str, FloatArray]], moves: Iterator[Move]
+        self, network: CostedNetwork, costs: Costs, scores: Mapping[str, tuple[str, FloatArray]], moves: Iterator[Move]
     ) -> None:
         self._network, self._costs, self._scores = network, costs, scores
         self._pending, self._made = moves, list[Move]()
@@ -101,7 +101,7 @@ class Allocator:
 
     def _moves_to(self, goal: float, channels: int | None, budget: float) -> int:
         """After how many moves the goal is reached, or the channels or the importance are spent."""
-        state = Pruning(self._network, self._costs)
+        state = PruningState(self._network, self._costs)
         for count, move in enumerate(self._moves()):
             spent = state.importance > budget or (channels is not None and state.pruned >= channels)
             if spent or state.latency_ms <= goal * state.full_ms:
@@ -110,15 +110,15 @@ class Allocator:
         return len(self._made)
 
     def _trimmed(self, count: int, goal: float) -> Sequence[Move]:
-        allowed_ms = goal * Pruning(self._network, self._costs).full_ms
+        allowed_ms = goal * PruningState(self._network, self._costs).full_ms
         return trimmed(self._network, self._costs, self._made[:count], allowed_ms)
 
-    def _rounded_out(self, moves: Sequence[Move], channels: int) -> tuple[Pruning, Sequence[BoolArray], float]:
+    def _rounded_out(self, moves: Sequence[Move], channels: int) -> tuple[PruningState, Sequence[BoolArray], float]:
         """The state after `moves`, and what is dropped and lost when what is missing of `channels` goes too."""
         state = after(self._network, self._costs, moves)
         return state, *spread(state, channels - state.pruned)
 
-    def _choice(self, state: Pruning, dropped: Sequence[BoolArray], importance: float, amount: float) -> Choice:
+    def _choice(self, state: PruningState, dropped: Sequence[BoolArray], importance: float, amount: float) -> Choice:
         masks = self.flat(amount)
         for layer, gone in zip(self._network.layers, dropped, strict=True):
             if layer.weight is not None:

@@ -9,11 +9,11 @@ import numpy as np
 
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.masks.aware.moves import Moves
-from upscale_onnx.masks.aware.network import Network
-from upscale_onnx.masks.aware.state import Move, Pruning
+from upscale_onnx.masks.aware.network import CostedNetwork
+from upscale_onnx.masks.aware.state import Move, PruningState
 
 
-def greedy_moves(network: Network, costs: Costs, least_share: float) -> Iterator[Move]:
+def greedy_moves(network: CostedNetwork, costs: Costs, least_share: float) -> Iterator[Move]:
     """Moves until no layer can give more; each is the cheapest in importance per millisecond at its time.
 
     least_share: of its channels that every layer keeps at least.
@@ -21,7 +21,7 @@ def greedy_moves(network: Network, costs: Costs, least_share: float) -> Iterator
     Source: Shen et al., "Structural Pruning via Latency-Saliency Knapsack", NeurIPS 2022, on importance per
     latency; here the latencies of both sides are re-evaluated after every move.
     """
-    state = Pruning(network, costs)
+    state = PruningState(network, costs)
     least = np.asarray([int(np.ceil(least_share * layer.channels)) for layer in network.layers], np.int64)
     moves = Moves(state, least, costs.align)
     watchers: list[list[tuple[int, int]]] = [[] for _ in network.layers]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.masks.aware.network import NEARLY_NOTHING
-from upscale_onnx.masks.aware.state import Move, Pruning
+from upscale_onnx.masks.aware.state import Move, PruningState
 from upscale_onnx.types import FloatArray, IntArray
 
 _LEAST_MS = 1e-7
@@ -30,7 +30,7 @@ class Moves:
     least: per layer, the fewest channels it keeps. align: channels per block.
     """
 
-    def __init__(self, pruning: Pruning, least: IntArray, align: int) -> None:
+    def __init__(self, pruning: PruningState, least: IntArray, align: int) -> None:
         self._pruning, self._least, self._align = pruning, least, align
         self._ties = [self._tie(atoms) for atoms in pruning.network.bundles]
 

@@ -35,7 +35,7 @@ _BY_SIGNAL = 0.5
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class CostedLayer:
     """A node whose time depends on how many channels it reads and creates.
 
     weight: what a mask of it is written into, None where it cannot be masked (it then needs all it reads).
@@ -86,10 +86,10 @@ class Layer:
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class CostedNetwork:
     """Layers, and per atom whether it must stay (`locked`); `bundles` are sets of the other atoms."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[CostedLayer, ...]
     locked: BoolArray
     bundles: tuple[IntArray, ...]
 
@@ -107,7 +107,7 @@ class Network:
         return touches
 
 
-def build_network(analysis: Analysis, scores: Mapping[str, tuple[str, FloatArray]]) -> Network:
+def build_network(analysis: Analysis, scores: Mapping[str, tuple[str, FloatArray]]) -> CostedNetwork:
     """The layers of an analysed graph.
 
     scores: by node name, the weight that can be masked and one score per channel that the node reads. A
@@ -126,7 +126,7 @@ def build_network(analysis: Analysis, scores: Mapping[str, tuple[str, FloatArray
         if layer is not None:
             layers.append(layer)
         _lock(step, layer, atom, locked)
-    return Network(tuple(layers), locked, _bundles(layers, locked))
+    return CostedNetwork(tuple(layers), locked, _bundles(layers, locked))
 
 
 def _atoms(analysis: Analysis) -> IntArray:
@@ -143,7 +143,9 @@ def _atoms(analysis: Analysis) -> IntArray:
     return joined.roots()
 
 
-def _layer(step: Step, atom: IntArray, scores: Mapping[str, tuple[str, FloatArray]], signal: float) -> Layer | None:
+def _layer(
+    step: Step, atom: IntArray, scores: Mapping[str, tuple[str, FloatArray]], signal: float
+) -> CostedLayer | None:
     out = step.flow.outputs[0] if step.flow.outputs else None
     if step.flow.role is not Role.CONTRACTION or out is None or len(out.axes) > 1:
         return None
@@ -161,7 +163,7 @@ def _layer(step: Step, atom: IntArray, scores: Mapping[str, tuple[str, FloatArra
     else:
         share = _shares(score)
     energy = np.asarray(np.bincount(channel_atom, weights=share, minlength=atoms.size), np.float64)
-    return Layer(
+    return CostedLayer(
         step.op, weight, atoms, sizes, energy, channel_atom, share, created, dims or (), axis or 0, signal**_BY_SIGNAL
     )
 
@@ -174,15 +176,15 @@ def _shares(score: FloatArray) -> FloatArray:
     return np.asarray(np.where(np.isfinite(score), squares / squares.sum(), np.inf))
 
 
-def _carrier(step: Step, created: IntArray) -> Layer:
+def _carrier(step: Step, created: IntArray) -> CostedLayer:
     """A depthwise convolution: it reads what it creates, and asks for nothing."""
     source = step.maps[0]
     none, nothing = np.zeros(0, np.int64), np.zeros(0)
     axis = source.axes[0] if source is not None and source.axes else 1
-    return Layer(step.op, None, none, none, nothing, none, nothing, created, step.op.in_dims[0] or (), axis)
+    return CostedLayer(step.op, None, none, none, nothing, none, nothing, created, step.op.in_dims[0] or (), axis)
 
 
-def _lock(step: Step, layer: Layer | None, atom: IntArray, locked: BoolArray) -> None:
+def _lock(step: Step, layer: CostedLayer | None, atom: IntArray, locked: BoolArray) -> None:
     """What anything but a layer's own mask decides about stays as it is."""
     grouped = step.flow.creates and step.flow.dense is None
     if grouped:
@@ -197,7 +199,7 @@ def _lock(step: Step, layer: Layer | None, atom: IntArray, locked: BoolArray) ->
         locked[atom[read.sources]] = True
 
 
-def _bundles(layers: list[Layer], locked: BoolArray) -> tuple[IntArray, ...]:
+def _bundles(layers: list[CostedLayer], locked: BoolArray) -> tuple[IntArray, ...]:
     creators: dict[int, list[int]] = defaultdict(list)
     for number, layer in enumerate(layers):
         for one in np.unique(layer.created).tolist():

@@ -6,12 +6,12 @@ import numpy as np
 
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.remembered import Remembered
-from upscale_onnx.masks.aware.network import Layer, Network
+from upscale_onnx.masks.aware.network import CostedLayer, CostedNetwork
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.types import BoolArray
 
 
-def importance(network: Network, masks: Masks) -> float:
+def importance(network: CostedNetwork, masks: Masks) -> float:
     """What `masks` lose: the sum over layers of what each loses."""
     total = 0.0
     for layer in network.layers:
@@ -27,7 +27,7 @@ class Predictor:
     masks: by weight, True = kept; layers that are not there read everything.
     """
 
-    def __init__(self, network: Network, costs: Costs) -> None:
+    def __init__(self, network: CostedNetwork, costs: Costs) -> None:
         self._network, self._costs = network, Remembered(costs)
 
     def importance(self, masks: Masks) -> float:
@@ -53,7 +53,7 @@ class Predictor:
         return total
 
 
-def _read(layer: Layer, masks: Masks) -> BoolArray:
+def _read(layer: CostedLayer, masks: Masks) -> BoolArray:
     """Per atom, whether the layer reads any of its channels."""
     if layer.weight is None or layer.weight not in masks:
         return np.ones(layer.atoms.size, np.bool_)

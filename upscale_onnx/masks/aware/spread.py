@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.masks.aware.network import NEARLY_NOTHING
-from upscale_onnx.masks.aware.state import Pruning
+from upscale_onnx.masks.aware.state import PruningState
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 
-def spread(state: Pruning, channels: int) -> tuple[list[BoolArray], float]:
+def spread(state: PruningState, channels: int) -> tuple[list[BoolArray], float]:
     """The channels that layers drop when `channels` more go, each from the layer where least is lost, and the
     importance then lost in all.
 
@@ -24,7 +24,7 @@ def spread(state: Pruning, channels: int) -> tuple[list[BoolArray], float]:
     return dropped, state.importance + float(losses[least].sum())
 
 
-def _candidates(state: Pruning, dropped: list[BoolArray]) -> tuple[IntArray, IntArray, FloatArray]:
+def _candidates(state: PruningState, dropped: list[BoolArray]) -> tuple[IntArray, IntArray, FloatArray]:
     """Every channel that a layer may still drop: the layer, the channel, and what is lost where it goes in turn."""
     numbers, places, losses = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], [np.zeros(0)]
     for number, layer in enumerate(state.network.layers):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.costs.costs import Costs
-from upscale_onnx.masks.aware.network import NEARLY_NOTHING, Layer, Network
+from upscale_onnx.masks.aware.network import NEARLY_NOTHING, CostedLayer, CostedNetwork
 from upscale_onnx.types import BoolArray, IntArray
 
 
@@ -30,13 +30,13 @@ class Move:
         return self.importance / self.saved_ms
 
 
-class Pruning:
+class PruningState:
     """Which atoms every layer has dropped; changed by `apply` only.
 
     The importance lost is the sum over layers of what each loses, as `Layer.loss` says.
     """
 
-    def __init__(self, network: Network, costs: Costs) -> None:
+    def __init__(self, network: CostedNetwork, costs: Costs) -> None:
         self.network, self._costs = network, costs
         self.dropped = [_dropped_already(layer) for layer in network.layers]
         self.kept_energy = [1.0] * len(network.layers)
@@ -125,7 +125,7 @@ class Pruning:
         self.dropped[number] = self.dropped[number] | gone
 
 
-def _dropped_already(layer: Layer) -> BoolArray:
+def _dropped_already(layer: CostedLayer) -> BoolArray:
     if layer.weight is None:
         return np.zeros(layer.atoms.size, np.bool_)
     gone: BoolArray = layer.energy == 0

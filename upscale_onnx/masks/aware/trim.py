@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from upscale_onnx.costs.costs import Costs
-from upscale_onnx.masks.aware.network import Network
-from upscale_onnx.masks.aware.state import Move, Pruning
+from upscale_onnx.masks.aware.network import CostedNetwork
+from upscale_onnx.masks.aware.state import Move, PruningState
 
 _MOST_TRIALS = 32
 # Savings were predicted when the move was made; both sides of a layer having shrunk since, less of it is left.
 _LEAST_LEFT = 0.5
 
 
-def trimmed(network: Network, costs: Costs, moves: Sequence[Move], allowed_ms: float) -> list[Move]:
+def trimmed(network: CostedNetwork, costs: Costs, moves: Sequence[Move], allowed_ms: float) -> list[Move]:
     """`moves` without those, the costliest in importance first, that are not needed to stay within `allowed_ms`."""
     kept = list(moves)
     slack = allowed_ms - after(network, costs, kept).latency_ms
@@ -34,9 +34,9 @@ def trimmed(network: Network, costs: Costs, moves: Sequence[Move], allowed_ms: f
     return kept
 
 
-def after(network: Network, costs: Costs, moves: Sequence[Move]) -> Pruning:
+def after(network: CostedNetwork, costs: Costs, moves: Sequence[Move]) -> PruningState:
     """The state after `moves`."""
-    state = Pruning(network, costs)
+    state = PruningState(network, costs)
     for move in moves:
         state.apply(move)
     return state

@@ -1,0 +1,16 @@
+"""Where models are run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from upscale_onnx.runtime.providers import Device
+
+
+@dataclass(frozen=True)
+class Place:
+    """The device, the number of intra-op threads, and the size of a first axis that a model leaves open (None: 1)."""
+
+    provider: Device = "cpu"
+    threads: int = 1
+    batch: int | None = None
