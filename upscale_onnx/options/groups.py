@@ -27,10 +27,11 @@ OPTION = "option"
 class ExportOptions:
     """Which export is written.
 
-    recipe (option "export"): how selections are made real; "auto" races the exports and takes the fastest.
-    prefer: what "auto" looks for; "size" takes the smallest file and runs no race.
-    align: what emitted channel counts are rounded up to; None is the block of the machine for
-        "keep" and 1 (no rounding) for "upscale" and "gather".
+    recipe (option "export"): how layers get the channels that they read: see `export.recipes`. "auto" races all
+        recipes and takes the fastest export.
+    prefer: what "auto" looks for. "size" takes the smallest file and runs no race.
+    align: emitted channel counts are rounded up to a multiple of this. None is the block of the target for "keep" and
+        "planned", and 1 (no rounding) for "upscale" and "gather".
     fail_if_unchanged: whether a compile that would write the model as it was is an error.
     """
 
@@ -48,9 +49,9 @@ class TargetOptions:
         describes one; None is what the provider is.
     provider: what onnxruntime runs models on.
     threads: intra-op threads of the sessions that are timed.
-    batch: what a first axis that the model leaves open is taken to be where latency counts, 1 where it is
-        None; the result takes any.
-    race: whether anything is timed: races of exports, and what masks and plans are chosen by.
+    batch: the batch size at which models are timed, if the model leaves its first axis open (None: 1). The result takes
+        any batch size.
+    race: whether anything is timed: exports in races, and the times by which masks and plans are chosen.
     tune: seconds to calibrate the target on this model's operators first.
     seed: of the inputs on which models are timed.
     """
@@ -84,17 +85,17 @@ class PruneOptions:
         ("constrained"), or whichever of both loses less at the same latency, group by group ("hybrid").
     scope: which channels are ranked together: those of one layer ("local"), of all layers ("global"), or of layers
         of the same structure ("isomorphic").
-    masks: whether an amount is taken of every layer ("flat") or of all together, where it saves most time for the
-        importance lost ("aware"); "filled" is flat, but channels that would be emitted anyway keep their weights, as
-        they do in all masks but flat ones; "auto" is aware where speed is wanted and each layer may choose for itself,
-        else filled.
+    masks: "flat" takes the amount of every layer. "filled" does the same, but channels that would be emitted anyway
+        keep their weights. "aware" takes the amount of all layers together, first where it saves the most time for the
+        importance that is lost. "auto" is "aware" if speed is preferred and each layer may choose for itself, else
+        "filled".
     ignore: shell-style patterns of node or weight names; the layers they match are not pruned.
     min_channels: the fewest channels that a layer keeps, where it has as many.
     mask_align: what kept channel counts are rounded up to a multiple of.
     steps: in how many rounds to prune; the channels that are left are scored anew in each.
     schedule: whether every round prunes the same share of what is left ("geometric") or of all ("linear").
-    criterion: name of what scores channels, or a function of (weight, axis, generator) that returns one score per
-        channel along `axis`; the lowest are pruned.
+    criterion: the name of a criterion, or a function of (weight, axis, generator) that returns one score per channel
+        along `axis`. The channels of the lowest scores are pruned.
     calibration: unlabelled inputs (name -> array, samples along the first axis) or the path of an .npz with them, for
         criteria and repairs that need them; one array for a model of one input.
     repair: how the weights that survive make up for those that are pruned, without labels: "stats" matches each
