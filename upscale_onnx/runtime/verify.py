@@ -66,7 +66,7 @@ def verify(
     check_dims(dims or {}, original)
     if difference := interface_difference(original, compiled):
         return Verification(False, tolerance or 0.0, (), 0, (), provider, difference)
-    reference = Reference(original, given, dims, provider, seed, trials, tolerance)
+    reference = Reference(original, given, dims=dims, provider=provider, seed=seed, trials=trials, tolerance=tolerance)
     if feeds is not None:
         feeds.extend(reference.feeds)
     found = reference.compare(compiled)
@@ -81,17 +81,18 @@ class _Kept:
 
 
 class Reference:
-    """A model with inputs and its outputs on them, with which another model is compared."""
+    """A model with inputs and its outputs on them. Any number of other models can be compared with it."""
 
     def __init__(
         self,
         model: ModelProto,
-        given: Sequence[Inputs],
-        dims: Mapping[str, int] | None,
-        provider: Device,
-        seed: int,
-        trials: int | None,
-        tolerance: float | None,
+        given: Sequence[Inputs] = (),
+        *,
+        dims: Mapping[str, int] | None = None,
+        provider: Device = "cpu",
+        seed: int = 0,
+        trials: int | None = None,
+        tolerance: float | None = None,
     ) -> None:
         """Run `model` on the inputs in `given`, then on random ones.
 
@@ -105,6 +106,7 @@ class Reference:
             self._limits = (Tolerance(tolerance, tolerance, whole=True),) * len(self._limits)
         self._session = make_session(model, provider=provider, exact=True)
         self._kept: list[_Kept] = []
+        self._noise: list[list[list[Any]]] | None = None
         usual, self._watched = _effort(model, self._shapes, self._limits)
         self._collect(given, dims, usual if trials is None else trials)
 
@@ -157,8 +159,10 @@ class Reference:
         pairs = list(zip(trials, self._limits, strict=True))
         if all(limit.whole or is_plain(found, limit) for found, limit in pairs):
             return tuple(verdict(found, (), limit) for found, limit in pairs)
-        again = list(noisy_runs(self._model, self._session, self.feeds, self._provider, self._seed))
-        noise = [[self._trials(name, i, outputs) for outputs in again] for i, name in enumerate(names)]
+        if self._noise is None:
+            again = noisy_runs(self._model, self._session, self.feeds, self._provider, self._seed)
+            self._noise = list(again)
+        noise = [[self._trials(name, i, outputs) for outputs in self._noise] for i, name in enumerate(names)]
         return tuple(verdict(found, noise[i], limit) for i, (found, limit) in enumerate(pairs))
 
     def _trials(self, name: str, index: int, outputs: Sequence[list[Any]]) -> tuple[DrawnTrial, ...]:
