@@ -84,7 +84,8 @@ def compile(
         if wanted.target.batch is not None:
             check_batch(original, wanted.target.batch)
         if wanted.proof.verify and wanted.proof.inputs is not None:
-            load_inputs(wanted.proof.inputs, original)  # what cannot be used is said before any work
+            # What cannot be used is said before any work, and a file is read once.
+            wanted = wanted.replaced(inputs=load_inputs(wanted.proof.inputs, original))
     with clock.stage("tune"):
         tune(original, wanted.target)
     with clock.stage("prune"):

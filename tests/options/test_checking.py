@@ -13,6 +13,7 @@ import pytest
 
 import upscale_onnx
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.options import Options
 from upscale_onnx.options.checking import check_options
 
@@ -92,6 +93,21 @@ def test_a_misspelt_argument_fails_under_mypy(tmp_path: Path) -> None:
     lines = [line for line in run.stdout.splitlines() if line.startswith("user.py")]
     assert [line.partition(": ")[0] for line in lines if ": error:" in line] == ["user.py:3", "user.py:4"], run.stdout
     assert '"amout"' in lines[0]
+
+
+def test_inputs_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "inputs.npz"
+    np.savez(path, image=np.zeros((2, 1, 8, 8), np.float32))
+    opened: list[Path] = []
+
+    def read(path: str | Path) -> dict[str, Any]:
+        opened.append(Path(path))
+        return read_arrays(path)
+
+    monkeypatch.setattr("upscale_onnx.runtime.naming.read_arrays", read)
+    options = Options.of(inputs=path, race=False, provider="cpu", amount=0.3)  # type: ignore[arg-type, unused-ignore]
+    assert upscale_onnx.compile(MODEL, options).report.verification
+    assert opened == [path]
 
 
 def test_inputs_that_cannot_be_read_are_refused_before_any_work() -> None:

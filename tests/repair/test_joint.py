@@ -102,16 +102,14 @@ def test_progress_reaches_the_end() -> None:
     assert told[-1] == 1.0
 
 
-def test_an_option_of_a_compile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fitted_jointly.__kwdefaults__ is not None
-    monkeypatch.setitem(fitted_jointly.__kwdefaults__, "passes", 8)
+def test_an_option_of_a_compile(tmp_path: Path) -> None:
     model, path = _network(), tmp_path / "data.npz"
     np.savez(path, x=_data(128))
     options = Options.of(amount=0.5, masks="flat", criterion="obs", calibration=str(path), repair="lsq")
     alone, count = pruned(model, options)
     together, same = pruned(model, options.replaced(repair="joint"))
     assert count == same
-    assert _error(model, together) < _error(model, alone)
+    assert _error(model, together) < 0.97 * _error(model, alone)
     weights = [{t.name: numpy_helper.to_array(t) == 0 for t in m.graph.initializer} for m in (alone, together)]
     assert all((weights[0][name] == weights[1][name]).all() for name in ("a1_w", "c1_w", "a2_w", "c2_w"))
 
