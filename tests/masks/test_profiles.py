@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.groups import decisions
+from upscale_onnx.masks.decisions import Decision, decisions
 from upscale_onnx.masks.profile_files import profile_text
 from upscale_onnx.masks.profiles import is_relative, keep_ratios
+from upscale_onnx.masks.targets import MaskTarget
 from upscale_onnx.results import KeptChannels
 
 LAYERS = [f"w{number}" for number in range(5)]
-SINGLE = [(layer,) for layer in LAYERS]
+SINGLE = [Decision((layer,)) for layer in LAYERS]
 
 
 def ratios(profile: str | Path, amount: float = 0.0, seed: int = 0) -> list[float]:
@@ -44,7 +45,7 @@ def test_where_a_slope_leads_above_all_the_other_layers_keep_less() -> None:
 
 
 def test_random_is_within_its_bounds_and_follows_the_seed() -> None:
-    kept = keep_ratios("random", [(str(n),) for n in range(2000)], 0.0, 1)
+    kept = keep_ratios("random", [Decision((str(n),)) for n in range(2000)], 0.0, 1)
     values = np.array(list(kept.values()))
     assert values.min() >= 0.3
     assert values.max() <= 0.9
@@ -62,30 +63,52 @@ def test_files_by_weight_and_by_position(tmp_path: Path) -> None:
 
 def test_what_is_written_fits_by_weight_and_elsewhere_by_position(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
-    found = [KeptChannels(name, "n", 7, kept, kept / 7, (name,)) for kept, name in enumerate(reversed(LAYERS), 1)]
+    found = [KeptChannels(w, "n", 7, n, n / 7, (w,), ("Conv 3x3",)) for n, w in enumerate(reversed(LAYERS), 1)]
     file.write_text(profile_text(found, "input", "hybrid"))
-    assert ratios(file) == [5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7]
-    other = keep_ratios(str(file), [(name,) for name in "abcde"], 0.0)
+    ours, others = ([Decision((name,), 7, ("Conv 3x3",)) for name in names] for names in (LAYERS, "abcde"))
+    assert list(keep_ratios(str(file), ours, 0.0).values()) == [5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7]
+    other = keep_ratios(str(file), others, 0.0)
     assert list(other.values()) == [1 / 7, 2 / 7, 3 / 7, 4 / 7, 5 / 7]
 
 
 @pytest.mark.parametrize(("side", "method"), [("output", "constrained"), ("input", "unconstrained")])
 def test_what_is_written_is_refused_on_another_side_or_method(tmp_path: Path, side: Any, method: Any) -> None:
     file = tmp_path / "p.json"
-    file.write_text(profile_text([KeptChannels("w0", "n", 8, 4, 0.5, ("w0", "w1"))], "input", "constrained"))
-    assert keep_ratios(str(file), [("w0", "w1")], 0.0, 0, "input", "constrained") == {"w0": 0.5, "w1": 0.5}
+    tied, layers = ("w0", "w1"), ("Conv 1x1", "Gemm")
+    file.write_text(profile_text([KeptChannels("w0", "n", 8, 4, 0.5, tied, layers)], "input", "constrained"))
+    ours = [Decision(tied, 8, layers)]
+    assert keep_ratios(str(file), ours, 0.0, 0, "input", "constrained") == {"w0": 0.5, "w1": 0.5}
     with pytest.raises(ArgumentError, match=r"p\.json: the profile is of (side|method) .* and does not hold for"):
-        keep_ratios(str(file), [("w0", "w1")], 0.0, 0, side, method)
+        keep_ratios(str(file), ours, 0.0, 0, side, method)
 
 
-TIED = [("w0", "w2"), ("w1",), ("w3", "w4")]
+@pytest.mark.parametrize(
+    ("ours", "misfit"),
+    [
+        ([(8, "Conv 3x3"), (8, "Conv 1x1")], r"decision 2 is of 8 channels of Conv 3x3, the model's of 8 .* Conv 1x1"),
+        ([(8, "Conv 3x3"), (16, "Conv 3x3")], r"decision 2 is of 8 channels .*, the model's of 16 .* \('w1'\)"),
+        ([(8, "Conv 3x3")], "the profile has 2 decisions, the model 1"),
+    ],
+)
+def test_a_profile_of_another_architecture_is_refused(tmp_path: Path, ours: list[tuple[int, str]], misfit: str) -> None:
+    file = tmp_path / "p.json"
+    kept = [KeptChannels(w, "n", 8, 4, 0.5, (w,), ("Conv 3x3",)) for w in ("w0", "w1")]
+    file.write_text(profile_text(kept, "input", "unconstrained"))
+    decisions = [Decision((f"w{n}",), channels, (kind,)) for n, (channels, kind) in enumerate(ours)]
+    with pytest.raises(ArgumentError, match=r"p\.json: the profile is of another architecture: .*" + misfit):
+        keep_ratios(str(file), decisions, 0.0)
+
+
+TIED = [Decision(("w0", "w2")), Decision(("w1",)), Decision(("w3", "w4"))]
 
 
 def test_a_decision_is_drawn_once_for_all_it_is_about() -> None:
     kept = keep_ratios("random", TIED, 0.0, 1)
     assert kept["w0"] == kept["w2"] != kept["w1"]
     assert kept["w3"] == kept["w4"]
-    assert [kept["w0"], kept["w1"], kept["w3"]] == list(keep_ratios("random", ["a", "b", "c"], 0.0, 1).values())
+    assert [kept["w0"], kept["w1"], kept["w3"]] == list(
+        keep_ratios("random", [Decision((name,)) for name in "abc"], 0.0, 1).values()
+    )
     kept = keep_ratios("increasing:0.2", TIED, 0.5)
     np.testing.assert_allclose([kept[name] for name in LAYERS], [0.6, 0.5, 0.6, 0.4, 0.4])
 
@@ -116,10 +139,15 @@ def test_a_file_whose_names_disagree_about_a_decision_is_refused(tmp_path: Path)
 
 
 def test_decisions_are_in_graph_order() -> None:
-    ids = np.arange(3)
-    groups = [[("w3", ids), ("w4", ids), ("no layer", ids)], [("w0", ids), ("w3", ids), ("w2", ids)]]
-    assert decisions(LAYERS, groups) == (("w0", "w2"), ("w1",), ("w3", "w4"))
-    assert decisions(LAYERS, ()) == tuple(SINGLE)
+    targets = [MaskTarget(name, name, "Conv", (6, 4, 3, 3), 1, 0, 1, None) for name in LAYERS]
+    ids = np.arange(4)
+    groups = [[("w4", ids), ("w3", ids), ("no layer", ids)], [("w0", ids), ("w3", ids), ("w2", ids + 2)]]
+    found = decisions(targets, "input", groups)
+    assert [one.weights for one in found] == [("w0", "w2"), ("w1",), ("w3", "w4")]
+    assert [one.channels for one in found] == [6, 4, 4]
+    assert found[0].layers == ("Conv 3x3", "Conv 3x3")
+    assert [one.weights for one in decisions(targets, "output")] == [(name,) for name in LAYERS]
+    assert {one.channels for one in decisions(targets, "output")} == {6}
 
 
 @pytest.mark.parametrize(

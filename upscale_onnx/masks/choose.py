@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from upscale_onnx.masks.groups import decisions
+from upscale_onnx.masks.decisions import decisions
 from upscale_onnx.masks.patterns import matching, own_amounts
 from upscale_onnx.masks.pools import Groups, Masks, Pool, Scores, pools
 from upscale_onnx.masks.profiles import is_relative, keep_ratios
@@ -24,7 +24,7 @@ ONCE = Round(1, 1, "linear")
 
 @dataclass(frozen=True, eq=False)
 class Chooser:
-    """Chooses by `options` among `layers`, the weights that may be pruned, in graph order.
+    """Chooses by `options` among `layers`, the targets that may be pruned, in graph order.
 
     targets: all weights that options can name, whether or not they may be pruned. groups: weights that must agree on
     a mask. structures: the structure of each weight, for scope "isomorphic". is_comparable: whether scores mean the
@@ -32,7 +32,7 @@ class Chooser:
     """
 
     options: PruneOptions
-    layers: Sequence[str]
+    layers: Sequence[MaskTarget]
     targets: Sequence[MaskTarget]
     groups: Groups = ()
     structures: Mapping[str, Hashable] = field(default_factory=dict)
@@ -78,8 +78,8 @@ class Chooser:
         profile = self.options.profile
         if profile is None:
             return own_amounts(self.targets, self.options.amounts)
-        tied = decisions(self.layers, self.groups)
         wanted, options = amount if is_relative(profile) else 0.0, self.options
+        tied = decisions(self.layers, options.side, self.groups)
         ratios = keep_ratios(profile, tied, wanted, options.seed, options.side, options.method)
         return {weight: 1.0 - ratio for weight, ratio in ratios.items()}
 
@@ -93,5 +93,4 @@ def chooser(
 ) -> Chooser:
     """The chooser for the weights of `model` that may be pruned. The other arguments are those of `Chooser`."""
     named = [target for target in mask_targets(model) if target.axis(options.side) is not None]
-    layers = [target.weight for target in prunable_targets(model, options.side)]
-    return Chooser(options, layers, named, groups, structures or {}, is_comparable)
+    return Chooser(options, prunable_targets(model, options.side), named, groups, structures or {}, is_comparable)

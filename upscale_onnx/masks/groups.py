@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -11,7 +10,6 @@ import onnx
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.step import Step
-from upscale_onnx.masks.pools import Groups
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.options import Side
 from upscale_onnx.types import IntArray
@@ -36,20 +34,6 @@ def mask_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[
     for weight, labels in members:
         groups[int(joined.find(labels[:1])[0])].append((weight, labels))
     return list(groups.values())
-
-
-def decisions(layers: Sequence[str], groups: Groups) -> tuple[tuple[str, ...], ...]:
-    """Group `layers` (weights in graph order) into decisions: the members of one group share a decision, and every
-    other weight has its own. Decisions are sorted by their first weight. A weight in several groups joins the first."""
-    known, seen = set(layers), set[str]()
-    found: list[tuple[str, ...]] = []
-    for group in groups:
-        tied = tuple(dict.fromkeys(weight for weight, _ in group if weight in known and weight not in seen))
-        seen.update(tied)
-        found += [tied] if tied else []
-    found += [(weight,) for weight in layers if weight not in seen]
-    place = {weight: number for number, weight in enumerate(layers)}
-    return tuple(sorted(found, key=lambda tied: min(place[weight] for weight in tied)))
 
 
 def _labels(step: Step, side: Side) -> IntArray | None:

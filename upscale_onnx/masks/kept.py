@@ -8,7 +8,8 @@ from onnx import numpy_helper
 
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.masks.apply import used_channels
-from upscale_onnx.masks.groups import decisions, mask_groups
+from upscale_onnx.masks.decisions import decisions
+from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.model import import_graph, infer_shapes
@@ -30,9 +31,10 @@ def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstr
         for weight, target in targets.items()
     }
     found = []
-    for tied in decisions(tuple(targets), groups):
-        ids = [classes.get(weight, np.arange(used[weight].size)) for weight in tied]
-        channels = np.unique(np.concatenate(ids)).size
-        kept = np.unique(np.concatenate([one[used[weight]] for one, weight in zip(ids, tied, strict=True)])).size
-        found.append(KeptChannels(tied[0], targets[tied[0]].node, channels, kept, kept / channels, tied))
+    for one in decisions(tuple(targets.values()), side, groups):
+        ids = [classes.get(weight, np.arange(used[weight].size))[used[weight]] for weight in one.weights]
+        kept, first = np.unique(np.concatenate(ids)).size, targets[one.weights[0]]
+        found.append(
+            KeptChannels(first.weight, first.node, one.channels, kept, kept / one.channels, one.weights, one.layers)
+        )
     return tuple(found)

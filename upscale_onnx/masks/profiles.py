@@ -1,6 +1,5 @@
 """Layer-wise profiles: the share of its channels that each decision keeps.
 
-A *decision* is made once: by a layer that chooses for itself, or by all layers whose channels can only go together.
 By name, profiles follow from one number; others stand in a file (`profile_files`).
 
 Source: Venkatesan et al., "Out-of-the-box Channel Pruned Networks", 2020, sec. 3, for equal, increasing, decreasing and
@@ -15,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
+from upscale_onnx.masks.decisions import Decision
 from upscale_onnx.masks.profile_files import ratios_of
 from upscale_onnx.options import Method, Side
 from upscale_onnx.types import FloatArray
@@ -49,14 +49,13 @@ def is_relative(profile: str | Mapping[str, float]) -> bool:
 
 def keep_ratios(
     profile: str | Mapping[str, float],
-    decisions: Sequence[Sequence[str]],
+    decisions: Sequence[Decision],
     amount: float,
     seed: int = 0,
     side: Side = "input",
     method: Method = "unconstrained",
 ) -> dict[str, float]:
-    """The share (0 to 1) of its channels that each of `decisions` keeps, by weight. A decision is a sequence of
-    weights; decisions are in graph order.
+    """The share (0 to 1) of its channels that each of `decisions`, in graph order, keeps, by weight.
 
     "equal" is 1 - amount everywhere. "increasing:SLOPE" prunes SLOPE more of the last than of the first, at even steps
     around `amount`, "decreasing:SLOPE" less; where more than all or less than nothing would be kept, the others make up
@@ -74,7 +73,7 @@ def keep_ratios(
         values = np.full(len(decisions), 1.0 - amount)
     else:
         values = _sloped(1.0 - amount, _SLOPES[name] * _slope(profile, slope or str(_DEFAULT_SLOPE)), len(decisions))
-    return {weight: share for tied, share in zip(decisions, values.tolist(), strict=True) for weight in tied}
+    return {weight: share for one, share in zip(decisions, values.tolist(), strict=True) for weight in one.weights}
 
 
 def _sloped(mean: float, slope: float, count: int) -> FloatArray:

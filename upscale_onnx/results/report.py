@@ -43,7 +43,7 @@ class Decision:
 class KeptChannels:
     """How many channels of a layer, or of layers that lose their channels together, pruning keeps.
 
-    weights: the weights of these layers; weight, node: the first of them.
+    weights: the weights of these layers; weight, node: the first of them. layers: the kind of each, as "Conv 3x3".
     channels: how many channels there are on the side that is pruned.
     kept: how many of them are kept; keep_ratio: their share, 0 to 1.
     """
@@ -54,6 +54,7 @@ class KeptChannels:
     kept: int
     keep_ratio: float
     weights: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
