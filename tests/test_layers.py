@@ -58,6 +58,18 @@ LAYERS = {
         "timing",
         "torch_backend",
     },
+    "candidates": {
+        "channels",
+        "errors",
+        "export",
+        "masks",
+        "model",
+        "options",
+        "prune",
+        "results",
+        "runtime",
+        "timing",
+    },
     "proof": {"errors", "files", "model", "options", "results", "runtime", "worker"},
     "race": {
         "channels",

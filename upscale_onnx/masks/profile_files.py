@@ -70,7 +70,7 @@ def read_profile(path: str | os.PathLike[str]) -> ProfileFile:
     for key in ("decisions", "layers"):
         if isinstance(content.get(key), list):
             entries = tuple(_entry(file, f"{key}[{n}]", value) for n, value in enumerate(content[key]))
-            return ProfileFile(entries, *(content.get(name) for name in ("side", "method", "structure")))
+            return ProfileFile(entries, content.get("side"), content.get("method"), structure=content.get("structure"))
     return _by_weight({name: _share(file, repr(name), value) for name, value in content.items()})
 
 

@@ -1,0 +1,1 @@
+"""Candidates: the networks that profiles make of one model."""

@@ -1,0 +1,182 @@
+"""The space of profiles of a model: one share for each of its decisions. A point in it is a candidate, a smaller model.
+
+The model is analysed and its channels are scored once, for all candidates. A candidate is compiled, not only masked:
+its size is then exact, and what it saves in the first hundreds of images is more than its compile takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+import onnx
+
+from upscale_onnx.channels.analysis import analyse
+from upscale_onnx.errors import ArgumentError, did_you_mean
+from upscale_onnx.export.contenders import contenders, tightest
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import Recipe
+from upscale_onnx.masks.decisions import Decision, decisions, structure_of
+from upscale_onnx.masks.groups import mask_groups
+from upscale_onnx.masks.mask_model import write_masks
+from upscale_onnx.masks.patterns import matching
+from upscale_onnx.masks.pools import Masks, Pool, pools
+from upscale_onnx.masks.prunable import prunable_targets
+from upscale_onnx.masks.select import pruned_count
+from upscale_onnx.masks.targets import MaskTarget, mask_targets
+from upscale_onnx.model import Shape, import_graph, infer_shapes
+from upscale_onnx.model.stats import model_stats
+from upscale_onnx.options import Options
+from upscale_onnx.prune.repairing import repaired
+from upscale_onnx.prune.scoring import scores_of
+from upscale_onnx.results import KeptChannels, ModelStats
+from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.runtime.samples import load_calibration
+from upscale_onnx.timing.target_costs import chosen_target
+from upscale_onnx.types import BoolArray, Progress
+
+Choice = Literal["scores", "exact", "bernoulli"]
+"""How a decision's kept channels are chosen: those of the highest scores; as many, at random; or each by itself, with
+the share as its probability, which keeps as many in the mean."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A model under one profile.
+
+    shares: what each decision really keeps, 0 to 1. masked: the model with channels zeroed (and repaired, where options
+    ask for it). model: the smaller one, which computes the same. stats: its size. params, macs: its share (0 to 1) of
+    the unpruned model's parameters and multiply-accumulates.
+    """
+
+    shares: tuple[float, ...]
+    masks: Masks
+    masked: onnx.ModelProto
+    model: onnx.ModelProto
+    stats: ModelStats
+    params: float
+    macs: float
+
+    @property
+    def compression(self) -> float:
+        """Parameters of the unpruned model over those that are left, "CF" in the source.
+
+        Source: Venkatesan et al., "Out-of-the-box Channel Pruned Networks", 2020, section 2.
+        """
+        return 1.0 / self.params
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """All profiles of `model`, pruned as `options` say. decisions: in graph order; profiles have one share for each."""
+
+    model: onnx.ModelProto
+    options: Options
+    decisions: tuple[Decision, ...]
+    batches: tuple[Inputs, ...]
+    _pools: tuple[Pool, ...]
+    _targets: Mapping[str, MaskTarget]
+    _shapes: Mapping[str, Shape]
+    _recipe: Recipe
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto, options: Options) -> Space:
+        """The space of `model`. Only side, method, criterion, calibration, repair, ignore and min_channels of the
+        options' pruning count, and their export and target.
+
+        Raises: ArgumentError where the options do not fit the model, or nothing of it can be pruned.
+        """
+        asked, shapes = options.prune, infer_shapes(model)
+        if asked.method == "hybrid":
+            raise ArgumentError("method 'hybrid' has no decisions of its own: use unconstrained or constrained")
+        batches = () if asked.calibration is None else load_calibration(asked.calibration, model)
+        if asked.repair is not None and not batches:
+            raise ArgumentError(f"repair {asked.repair!r} needs calibration data")
+        analysis = analyse(import_graph(model), shapes)
+        groups = mask_groups(analysis, model, asked.side) if asked.method == "constrained" else ()
+        targets = {target.weight: target for target in prunable_targets(model, asked.side)}
+        ignored = matching([t for t in mask_targets(model) if t.axis(asked.side) is not None], asked.ignore)
+        found = {frozenset(pool.members): pool for pool in pools(scores_of(model, options, batches), groups, ignored)}
+        kept = [
+            one for one in decisions(tuple(targets.values()), asked.side, groups) if frozenset(one.weights) in found
+        ]
+        if not kept:
+            raise ArgumentError("the model has no layer whose channels can be pruned: there is nothing to decide")
+        own = tuple(found[frozenset(one.weights)] for one in kept)
+        recipe = tightest(contenders(options, chosen_target(options.target)))
+        return cls(model, options, tuple(kept), batches, own, targets, shapes, recipe)
+
+    @cached_property
+    def stats(self) -> ModelStats:
+        """The size of the unpruned model."""
+        return model_stats(self.model, self._shapes)
+
+    @property
+    def structure(self) -> str:
+        """A hash that networks of one architecture share, whatever they were trained on."""
+        return structure_of((one.channels, one.layers) for one in self.decisions)
+
+    def masks(self, shares: Sequence[float], choice: Choice = "scores", seed: int = 0) -> Masks:
+        """Masks by weight (True = kept) in which each decision keeps its share (0 to 1) of its channels.
+
+        seed: of random choices.
+
+        Raises: ArgumentError where there is not one share for each decision.
+        """
+        if choice not in get_args(Choice):
+            raise ArgumentError(f"no choice called {choice!r}{did_you_mean(choice, get_args(Choice))}")
+        if len(shares) != len(self.decisions) or not all(0 <= share <= 1 for share in shares):
+            raise ArgumentError(f"a profile of this model has {len(self.decisions)} shares from 0 to 1")
+        rng, least = np.random.default_rng(seed), self.options.prune.min_channels
+        masks: dict[str, BoolArray] = {}
+        for pool, share in zip(self._pools, shares, strict=True):
+            masks.update(pool.masks(_kept(pool, share, choice, rng, least)))
+        return masks
+
+    def candidate(
+        self, shares: Sequence[float], choice: Choice = "scores", seed: int = 0, progress: Progress | None = None
+    ) -> Candidate:
+        """The candidate under a profile. The arguments are those of `masks`.
+
+        Raises: as `masks`.
+        """
+        return self.candidate_of(self.masks(shares, choice, seed), progress)
+
+    def candidate_of(self, masks: Masks, progress: Progress | None = None) -> Candidate:
+        """The candidate with these masks, which `masks` has made."""
+        masked = write_masks(self.model, masks, self.options.prune.side)[0]
+        if self.options.prune.repair is not None:
+            masked = repaired(self.model, masked, self.options, self.batches, progress, anew=False)
+        made = make(self._recipe, masked, self._shapes)
+        after = model_stats(made)
+        params, macs = after.parameters / max(self.stats.parameters, 1), after.macs / max(self.stats.macs, 1)
+        kept = tuple(one.keep_ratio for one in self.kept(masks))
+        return Candidate(kept, masks, masked, made, after, params, macs)
+
+    def kept(self, masks: Masks) -> tuple[KeptChannels, ...]:
+        """What each decision keeps under `masks`, as reports and profile files have it."""
+        found = []
+        for one, pool in zip(self.decisions, self._pools, strict=True):
+            classes = {int(i) for weight in one.weights for i in pool.members[weight][masks[weight]]}
+            first, share = self._targets[one.weights[0]], len(classes) / one.channels
+            found.append(
+                KeptChannels(first.weight, first.node, one.channels, len(classes), share, one.weights, one.layers)
+            )
+        return tuple(found)
+
+
+def _kept(pool: Pool, share: float, choice: Choice, rng: np.random.Generator, least: int) -> BoolArray:
+    count = pruned_count(1.0 - share, pool.size)
+    if choice == "scores":
+        return pool.kept(count, least)
+    order = rng.permutation(pool.size)
+    lost = order[:count] if choice == "exact" else np.flatnonzero(rng.random(pool.size) >= share)
+    scores = np.ones(pool.size)
+    scores[order] += np.arange(pool.size) / pool.size
+    scores[lost] -= 2.0
+    return Pool(scores, pool.members, {weight: scores[ids] for weight, ids in pool.members.items()}).kept(
+        lost.size, least
+    )
