@@ -75,7 +75,7 @@ class PruningManager:
         return self._masked
 
     def prune(self, baseline: bool = False, **options: Any) -> Result:
-        """The pruned model, shown to equal `get_mock_model()`, and its report. Call `compute` again before each `prune`.
+        """The pruned model, shown to equal `get_mock_model()`, and its report. Call `compute` before each `prune`.
 
         baseline: whether each layer gathers its channels in their original order, as without UPSCALE.
         options: options of `upscale_onnx.compile`. By default, the exports are raced and the fastest is taken.
