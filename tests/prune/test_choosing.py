@@ -237,7 +237,7 @@ def test_a_profile_found_on_one_network_prunes_another(tmp_path: Path) -> None:
         (Options.of(amount=0.3, profile="random"), "leave amounts and sizes out"),
         (Options.of(amount=0.3, profile="equal", scope="global"), "a profile says what each layer keeps"),
         (Options.of(amount=0.3, profile="equal", amounts=(("x", 0.5),)), "give one of them"),
-        (Options.of(latency=0.5, scope="global"), "choose by themselves what each layer loses: leave scope out"),
+        (Options.of(latency=0.5, scope="global"), "decide how much each layer loses: leave scope out"),
         (Options.of(amount=0.3, masks="aware", steps=2), "leave steps out"),
         (Options.of(params=0.3, masks="aware"), "need an amount or a latency"),
         (Options.of(params=0.3, method="hybrid"), "give an amount"),

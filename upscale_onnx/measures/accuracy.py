@@ -29,8 +29,8 @@ class Preprocessing:
     """How an image becomes the input of a model: (pixel / 255 - mean) / std, per colour.
 
     mean, std: one number, or one per colour.
-    size: (height, width) in pixels. Images of another size are resized until the shorter side fits, then cropped at
-        the centre. None takes images as they are.
+    size: (height, width) in pixels. Images of another size are resized until they cover it, then cropped at the
+        centre. None takes images as they are.
     layout: the layout of the model's input.
     scale: whether pixels are divided by 255. Floating-point pixels never are.
     """
@@ -43,7 +43,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if not all(self.std):
-            raise ArgumentError("a std of 0 would divide by 0: give the standard deviation of the pixels")
+            raise ArgumentError("a std of 0 cannot be divided by: give the standard deviation of the pixels")
 
     def apply(self, images: Array) -> NDArray[np.float32]:
         """Return the input of the model for `images`, an array (N, H, W, C) of uint8 or floating-point pixels."""
