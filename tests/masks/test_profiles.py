@@ -74,7 +74,7 @@ def test_what_is_written_is_refused_on_another_side_or_method(tmp_path: Path, si
     file = tmp_path / "p.json"
     file.write_text(profile_text([KeptChannels("w0", "n", 8, 4, 0.5, ("w0", "w1"))], "input", "constrained"))
     assert keep_ratios(str(file), [("w0", "w1")], 0.0, 0, "input", "constrained") == {"w0": 0.5, "w1": 0.5}
-    with pytest.raises(ArgumentError, match=r"p\.json: the profile is of (side|method) .* and does not hold for"):
+    with pytest.raises(ArgumentError, match=r"p\.json: the profile is for (side|method) .*, not for"):
         keep_ratios(str(file), [("w0", "w1")], 0.0, 0, side, method)
 
 
@@ -130,7 +130,7 @@ def test_decisions_are_in_graph_order() -> None:
         ('{"w9": 0.5}', "no layer that can be pruned has a weight 'w9'"),
         ('{"w1": 1.5}', "'w1' keeps 1.5"),
         ('{"w1": true}', "'w1' keeps True"),
-        ("[0.5, 0.5]", "has 2 decisions, the model 5"),
+        ("[0.5, 0.5]", "has 2 entries, the model 5"),
         ('{"layers": [{"weight": 3, "keep_ratio": 1}]}', "layers[0] is no object"),
         ('{"layers": [{"weight": "w1"}]}', "layers[0] keeps None"),
     ],

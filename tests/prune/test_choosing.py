@@ -157,7 +157,7 @@ def test_an_export_that_is_too_large_is_not_chosen(race: bool) -> None:
 
 
 def test_a_size_that_ignored_layers_exclude() -> None:
-    with pytest.raises(ArgumentError, match=r"params 0\.1 cannot be reached: all that may be pruned leaves 0"):
+    with pytest.raises(ArgumentError, match=r"params 0\.1 cannot be reached: pruning all that may go leaves 0"):
         kept(Options.of(params=0.1, ignore=("second", "fourth"), race=False))
 
 

@@ -79,7 +79,7 @@ def ratios_of(
     found = read_profile(profile) if isinstance(profile, str) else _by_weight(profile)
     for name, said, wanted in (("side", found.side, side), ("method", found.method, settled_method(method))):
         if said is not None and said != wanted:
-            raise ArgumentError(f"{path}: the profile is of {name} {shortened(said)} and does not hold for {wanted!r}")
+            raise ArgumentError(f"{path}: the profile is for {name} {shortened(said)}, not for {wanted!r}")
     owner = {weight: number for number, tied in enumerate(decisions) for weight in tied}
     names = [weight for entry in found.entries for weight in entry.weights]
     unknown = next((name for name in names if name not in owner), None)
@@ -90,8 +90,8 @@ def ratios_of(
     elif len(found.entries) == len(decisions):
         shares = {number: entry.share for number, entry in enumerate(found.entries)}
     else:
-        there = f"the model {len(decisions)} that can be pruned"
-        raise ArgumentError(f"{path}: the profile has {len(found.entries)} decisions, {there}")
+        there = f"the model {len(decisions)} layers, or groups of layers, that can be pruned"
+        raise ArgumentError(f"{path}: the profile has {len(found.entries)} entries, {there}")
     return {weight: shares.get(number, 1.0) for weight, number in owner.items()}
 
 

@@ -88,6 +88,6 @@ def _check_hybrid(options: PruneOptions) -> None:
     if options.amount is None:
         raise ArgumentError("method 'hybrid' compares two choices of one amount: give an amount")
     if options.side != "input":
-        raise ArgumentError("method 'hybrid' is about what layers read: use side 'input'")
+        raise ArgumentError("method 'hybrid' prunes only what layers read: use side 'input'")
     if options.scope != "local" or options.profile is not None or options.steps > 1:
         raise ArgumentError("method 'hybrid' weighs groups of layers one by one: leave scope, profile and steps out")
