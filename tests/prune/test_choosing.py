@@ -208,7 +208,7 @@ def test_layers_that_lose_channels_together_are_one_entry_of_a_profile(
     file = tmp_path / "p.json"
     file.write_text(profile_text(done, side, "constrained"))
     assert compile(network(3), wanted.replaced(profile=str(file))).report.profile == done
-    with pytest.raises(ArgumentError, match="the profile is of method 'constrained'"):
+    with pytest.raises(ArgumentError, match="the profile is for method 'constrained', not for"):
         compile(network(), wanted.replaced(profile=str(file), method="unconstrained"))
 
 
