@@ -47,7 +47,7 @@ def test_a_pipe_is_read_up_to_the_bound(tmp_path: Path, length: int) -> None:
         (b"\xff\xfe", "is not JSON"),
         (b"{", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        (b'{"a": 1, "a": 2}', "'a' stands there twice"),
+        (b'{"a": 1, "a": 2}', "'a' occurs twice"),
         (b"1" * 5000, "is not JSON"),
     ],
 )

@@ -84,7 +84,7 @@ def test_resolve() -> None:
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ([1, 0], "not a JSON object"),
-        ('{"w": [1], "w": [0]}', "'w' stands there twice"),
+        ('{"w": [1], "w": [0]}', "'w' occurs twice"),
         ({"w": "101"}, "'w' is neither a list"),
         ({"w": 1}, "'w' is neither a list"),
         ({"w": [0, 2]}, "'w' is not a list of 0 and 1"),

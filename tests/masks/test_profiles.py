@@ -78,16 +78,16 @@ def test_what_is_written_is_refused_on_another_side_or_method(tmp_path: Path, si
     file.write_text(profile_text([KeptChannels("w0", "n", 8, 4, 0.5, tied, layers)], "input", "constrained"))
     ours = [Decision(tied, 8, layers)]
     assert keep_ratios(str(file), ours, 0.0, 0, "input", "constrained") == {"w0": 0.5, "w1": 0.5}
-    with pytest.raises(ArgumentError, match=r"p\.json: the profile is of (side|method) .* and does not hold for"):
+    with pytest.raises(ArgumentError, match=r"p\.json: the profile is for (side|method) .*, not for"):
         keep_ratios(str(file), ours, 0.0, 0, side, method)
 
 
 @pytest.mark.parametrize(
     ("ours", "misfit"),
     [
-        ([(8, "Conv 3x3"), (8, "Conv 1x1")], r"decision 2 is of 8 channels of Conv 3x3, the model's of 8 .* Conv 1x1"),
-        ([(8, "Conv 3x3"), (16, "Conv 3x3")], r"decision 2 is of 8 channels .*, the model's of 16 .* \('w1'\)"),
-        ([(8, "Conv 3x3")], "the profile has 2 decisions, the model 1"),
+        ([(8, "Conv 3x3"), (8, "Conv 1x1")], r"entry 2 is of 8 channels of Conv 3x3, the model's of 8 .* Conv 1x1"),
+        ([(8, "Conv 3x3"), (16, "Conv 3x3")], r"entry 2 is of 8 channels .*, the model's of 16 .* \('w1'\)"),
+        ([(8, "Conv 3x3")], "the profile has 2 entries, the model 1"),
     ],
 )
 def test_a_profile_of_another_architecture_is_refused(tmp_path: Path, ours: list[tuple[int, str]], misfit: str) -> None:
@@ -158,7 +158,7 @@ def test_decisions_are_in_graph_order() -> None:
         ('{"w9": 0.5}', "no layer that can be pruned has a weight 'w9'"),
         ('{"w1": 1.5}', "'w1' keeps 1.5"),
         ('{"w1": true}', "'w1' keeps True"),
-        ("[0.5, 0.5]", "has 2 decisions, the model 5"),
+        ("[0.5, 0.5]", "has 2 entries, the model 5"),
         ('{"layers": [{"weight": 3, "keep_ratio": 1}]}', "layers[0] is no object"),
         ('{"layers": [{"weight": "w1"}]}', "layers[0] keeps None"),
     ],

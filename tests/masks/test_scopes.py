@@ -111,6 +111,6 @@ def test_a_size_out_of_reach_is_refused_unless_it_is_on_the_way() -> None:
     def share(amount: float) -> float:
         return max(1 - amount, 0.5)
 
-    with pytest.raises(ArgumentError, match=r"macs 0.4 cannot be reached: all that may be pruned leaves 0\.500"):
+    with pytest.raises(ArgumentError, match=r"macs 0.4 cannot be reached: pruning all that may go leaves 0\.500"):
         least_amount(0.4, share, "macs")
     assert least_amount(0.4, share, "macs", must=False) > 0.99

@@ -86,7 +86,7 @@ def test_batches_that_a_model_can_be_given(batch: int) -> None:
     check_batch(model(f"g (float[{batch},8] x) => (float[{batch},8] y) {{ y = Relu(x) }}"), batch)
 
 
-@pytest.mark.parametrize(("batch", "said"), [(8, "batch is 8: the model takes batches of 1 alone"), (0, "at least 1")])
+@pytest.mark.parametrize(("batch", "said"), [(8, "batch is 8: the model takes batches of 1 only"), (0, "at least 1")])
 def test_batches_that_it_cannot_be_given(batch: int, said: str) -> None:
     with pytest.raises(ArgumentError, match=said):
         check_batch(model("g (float[1,8] x) => (float[1,8] y) { y = Relu(x) }"), batch)

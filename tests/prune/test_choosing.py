@@ -157,7 +157,7 @@ def test_an_export_that_is_too_large_is_not_chosen(race: bool) -> None:
 
 
 def test_a_size_that_ignored_layers_exclude() -> None:
-    with pytest.raises(ArgumentError, match=r"params 0\.1 cannot be reached: all that may be pruned leaves 0"):
+    with pytest.raises(ArgumentError, match=r"params 0\.1 cannot be reached: pruning all that may go leaves 0"):
         kept(Options.of(params=0.1, ignore=("second", "fourth"), race=False))
 
 
@@ -208,7 +208,7 @@ def test_layers_that_lose_channels_together_are_one_entry_of_a_profile(
     file = tmp_path / "p.json"
     file.write_text(profile_text(done, side, "constrained"))
     assert compile(network(3), wanted.replaced(profile=str(file))).report.profile == done
-    with pytest.raises(ArgumentError, match="the profile is of method 'constrained'"):
+    with pytest.raises(ArgumentError, match="the profile is for method 'constrained', not for"):
         compile(network(), wanted.replaced(profile=str(file), method="unconstrained"))
 
 
@@ -237,7 +237,7 @@ def test_a_profile_found_on_one_network_prunes_another(tmp_path: Path) -> None:
         (Options.of(amount=0.3, profile="random"), "leave amounts and sizes out"),
         (Options.of(amount=0.3, profile="equal", scope="global"), "a profile says what each layer keeps"),
         (Options.of(amount=0.3, profile="equal", amounts=(("x", 0.5),)), "give one of them"),
-        (Options.of(latency=0.5, scope="global"), "choose by themselves what each layer loses: leave scope out"),
+        (Options.of(latency=0.5, scope="global"), "decide how much each layer loses: leave scope out"),
         (Options.of(amount=0.3, masks="aware", steps=2), "leave steps out"),
         (Options.of(params=0.3, masks="aware"), "need an amount or a latency"),
         (Options.of(params=0.3, method="hybrid"), "give an amount"),

@@ -46,7 +46,7 @@ def test_a_race_is_at_the_batch_that_is_asked_for() -> None:
 
 
 def test_models_that_fix_another_batch_are_refused() -> None:
-    with pytest.raises(ArgumentError, match="takes batches of 1 alone"):
+    with pytest.raises(ArgumentError, match="takes batches of 1 only"):
         compile_model(network(16), OPTIONS, batch=2)
 
 

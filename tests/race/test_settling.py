@@ -139,7 +139,9 @@ def test_keep_takes_part_where_it_is_small_enough() -> None:
 
 @pytest.mark.parametrize("export", ["auto", "keep"])
 def test_a_size_out_of_reach_is_an_error_that_says_what_is_in_reach(export: str) -> None:
-    with pytest.raises(ArgumentError, match=r"params 0\.05 cannot be reached: all that may be pruned leaves [01]\.\d+"):
+    with pytest.raises(
+        ArgumentError, match=r"params 0\.05 cannot be reached: pruning all that may go leaves [01]\.\d+"
+    ):
         compile_model(blocked(), QUICK, params=0.05, export=export)  # type: ignore[arg-type]
 
 

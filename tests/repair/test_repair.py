@@ -167,7 +167,7 @@ def test_too_little_data_and_other_graphs_are_refused() -> None:
     model = _network()
     with pytest.raises(ArgumentError, match="at least 16 samples, there are 8"):
         repair(model, model, batches_of({"x": _data(8)}, 4))
-    with pytest.raises(ArgumentError, match="another graph than the unpruned one"):
+    with pytest.raises(ArgumentError, match="the graphs of the pruned and the unpruned model differ"):
         repair(model, _network(normalised=True), batches_of({"x": _data(32)}, 4))
 
 

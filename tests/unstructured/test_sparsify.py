@@ -288,7 +288,7 @@ def test_the_commands(model: onnx.ModelProto, tmp_path: Path, capsys: pytest.Cap
     [
         ([], "one of the arguments --amount --mask is required"),
         (["--amount", "1.5"], "neither a share"),
-        (["--amount", "999999"], "there are 576 to prune from"),
+        (["--amount", "999999"], "there are only 576 to prune"),
         (["--amount", "0.1", "--pattern", "l7"], "invalid choice"),
         (["--amount", "0.1", "--n", "2"], "--n has no effect"),
         (["--amount", "0.1", "--dim", "1"], "--dim has no effect"),

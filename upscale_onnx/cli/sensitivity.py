@@ -126,7 +126,7 @@ def _check(args: argparse.Namespace) -> None:
 
         check_plot(args.plot)
     if args.profile is not None and not args.profile.lower().endswith(".json"):
-        raise ArgumentError(f"--profile {args.profile}: a profile is a .json file; choose a name that ends so")
+        raise ArgumentError(f"--profile {args.profile}: a profile is a .json file; choose a name that ends in .json")
     if args.data is None and any(getattr(args, name) != value for name, value in _PREPROCESSING.items()):
         raise ArgumentError("only labelled images are preprocessed: give --data, or leave out the options for images")
 

@@ -3,13 +3,13 @@
     MaskingManager(model).importance(LAMP()).mask(amount=0.25)
     result = PruningManager(model).compute([x]).prune()
 
-It is the same work as `upscale_onnx.compile` under other names. What differs from the reference:
+It does what `upscale_onnx.compile` does, under other names. What differs from the reference:
 
-- `prune` returns a `Result`, with the pruned ONNX model in `.model` and its report, and leaves its own model alone;
-  a torch module stays a torch module with zeros in its weights.
+- `prune` returns a `Result`: the pruned ONNX model in `.model`, and a report. The model given to the manager does not
+  get smaller: a torch module stays a torch module with zeros in its weights.
 - Weights are addressed by the names of ONNX initializers, or of the parameters of a torch module.
-- What is pruned can be any Conv, ConvTranspose, Gemm or MatMul. Left alone are sides of fewer than eight channels
-  and what leaves the network, found in the graph, not layers of 3 inputs or 1000 outputs or of certain classes.
+- Any Conv, ConvTranspose, Gemm or MatMul can be pruned, except on a side with fewer than eight channels, or where the
+  channels are outputs of the network. The reference excludes layers of 3 inputs or 1000 outputs and certain classes.
 - Nothing is written to disk, and no state is kept on modules.
 """
 

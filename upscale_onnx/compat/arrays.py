@@ -15,7 +15,7 @@ Inputs = dict[str, Array]
 
 
 def to_array(value: Any) -> Array:
-    """Return `value` as an array. Tensors of torch may be on any device."""
+    """Return an array, or a torch tensor on any device, as a numpy array."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = (value.float() if str(value.dtype) == "torch.bfloat16" else value).numpy()  # numpy has no bfloat16
@@ -23,9 +23,11 @@ def to_array(value: Any) -> Array:
 
 
 def named_inputs(model: onnx.ModelProto, inputs: Sequence[Any] | Mapping[str, Any]) -> Inputs:
-    """`inputs`, in the order of the model's inputs or by name, as arrays that it takes. Floats take its precision.
+    """`inputs` as arrays by the names of the model's inputs. Floats are converted to the precision of the model.
 
-    Raises: ArgumentError where their number, a name, a type or a shape does not fit.
+    inputs: in the order of the model's inputs, or by name.
+
+    Raises: ArgumentError where the number of inputs, a name, a type or a shape does not fit.
     """
     from upscale_onnx.runtime.inputs import input_specs
     from upscale_onnx.runtime.user_inputs import check_inputs

@@ -25,12 +25,12 @@ Labels = dict[str, IntArray]
 def with_pruned(
     model: onnx.ModelProto, pruned_inputs: Pairs, pruned_outputs: Pairs, constrained: bool
 ) -> onnx.ModelProto:
-    """A copy of `model` with zeros where (weight, channel) pairs prune what layers read and create.
+    """A copy of `model` with zeros for the input and output channels that (weight, channel) pairs name.
 
-    constrained: whether every other layer that reads or creates one of these channels loses it as well. What
-    leaves the network is then left alone.
+    constrained: whether all other layers that read or create one of these channels lose it as well. They keep
+        channels that leave the network.
 
-    Raises: ArgumentError where a weight or a channel is not there.
+    Raises: ArgumentError where there is no such weight or channel.
     """
     targets = {target.weight: target for target in mask_targets(model)}
     reads, creates = _masks(pruned_inputs, targets, "input"), _masks(pruned_outputs, targets, "output")
@@ -59,7 +59,7 @@ def _unknown(weight: str, known: Iterable[str]) -> str:
 
 
 def _grow(model: onnx.ModelProto, reads: Masks, creates: Masks) -> None:
-    """Prune in both masks every channel whose class one of them prunes."""
+    """Extend both masks: all channels of a class are pruned if one of them is."""
     analysis = analyse(import_graph(model), infer_shapes(model))
     sides = ((reads, _labels(analysis, model, "input")), (creates, _labels(analysis, model, "output")))
     gone = np.zeros(analysis.live.size, np.bool_)
@@ -75,5 +75,5 @@ def _grow(model: onnx.ModelProto, reads: Masks, creates: Masks) -> None:
 
 
 def _labels(analysis: Analysis, model: onnx.ModelProto, side: Side) -> Labels:
-    """Class of each channel, by weight."""
+    """The class of each channel, by the name of the weight."""
     return {weight: classes for group in mask_groups(analysis, model, side) for weight, classes in group}

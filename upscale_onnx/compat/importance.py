@@ -15,18 +15,20 @@ _FUNCTIONS: Mapping[str, WeightCriterion] = {"l1": l1.score, "l2": l2.score, "la
 
 
 class Importance:
-    """A score for channels; the lowest are pruned. Subclasses define `forward`, or name a criterion."""
+    """A score for channels: those with the lowest are pruned. Subclasses define `forward`, or name a criterion."""
 
     def __call__(self, x: Array) -> Array:
         """`forward(x)`."""
         return self.forward(x)
 
     def forward(self, x: Array) -> Array:
-        """One score per row. x: (channels, values), a weight with its channels first; returns (channels,).
+        """One score per row of `x`, of shape (channels,).
 
-        Raises: NotImplementedError where a subclass does not say how.
+        x: a weight as an array (channels, values).
+
+        Raises: NotImplementedError where a subclass does not define it.
         """
-        raise NotImplementedError(f"{type(self).__name__} says in no `forward` how channels are scored")
+        raise NotImplementedError(f"{type(self).__name__} does not define `forward`, which scores channels")
 
     def settings(self) -> Mapping[str, Any]:
         """The fields of `Options` that stand for it."""
@@ -44,7 +46,7 @@ class Importance:
 
 
 class _Named(Importance):
-    """A criterion of weights that has a name."""
+    """A criterion that scores weights and has a name."""
 
     name: ClassVar[str]
 
@@ -58,34 +60,34 @@ class _Named(Importance):
 
 
 class L1(_Named):
-    """Sum of magnitudes."""
+    """The sum of the magnitudes of a channel's weights."""
 
     name = "l1"
 
 
 class L2(_Named):
-    """Euclidean norm."""
+    """The Euclidean norm of a channel's weights."""
 
     name = "l2"
 
 
 class LAMP(_Named):
-    """A channel's norm over the norms of all that are at least as large: 1/6, 1 and 2/5 for norms 1, 3 and 2.
+    """A channel's norm divided by the sum of all norms that are at least as large: 1/6, 1 and 2/5 for norms 1, 3 and 2.
 
-    Scores stand where their channels do; the reference puts them into another order.
+    Scores are in the order of the channels; in the reference they are not.
     """
 
     name = "lamp"
 
 
 class FPGM(_Named):
-    """Sum of the distances to all other channels."""
+    """The sum of the distances between a channel's weights and those of all other channels."""
 
     name = "fpgm"
 
 
 class Random(Importance):
-    """Scores drawn anew for each layer, always the same for the same `seed`."""
+    """Random scores, drawn anew for each layer. The same `seed` gives the same scores."""
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -100,7 +102,7 @@ class Random(Importance):
 
 
 class Magnitude(Importance):
-    """The norm of order `p` of a channel; "fro" is 2."""
+    """The norm of order `p` of a channel's weights; "fro" is 2."""
 
     def __init__(self, p: float | str = "fro") -> None:
         if p != "fro" and (isinstance(p, str) or p <= 0):
@@ -113,17 +115,18 @@ class Magnitude(Importance):
 
 
 class HRank(Importance):
-    """Mean rank of a channel's feature maps over `calibration`, or else over the manager's own inputs.
+    """The mean rank of a channel's feature maps on `calibration`, or else on the manager's own inputs.
 
-    calibration: the path of an .npz, or arrays by input name, samples along the first axis. The side is the
-    manager's. Ranks are of the model as it is when `mask` is called, and are kept nowhere.
+    The ranks are measured when `mask` is called, on the side that the manager prunes. They are not kept.
+
+    calibration: the path of an .npz, or arrays by input name, samples along the first axis.
     """
 
     def __init__(self, calibration: str | Mapping[str, Array] | None = None) -> None:
         self.calibration = calibration
 
     def forward(self, x: Array) -> Array:
-        """Raises: ArgumentError, always: ranks are of feature maps, not of weights."""
+        """Always raises an ArgumentError: ranks are those of feature maps, not of weights."""
         raise ArgumentError("hrank scores feature maps: give it to a MaskingManager, with calibration data")
 
     def settings(self) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Masks, chained: importance, then an amount."""
+"""Masking a model by chained calls: first the importance, then the amount."""
 
 from __future__ import annotations
 
@@ -23,22 +23,29 @@ from upscale_onnx.prune.prune import prune
 class MaskingManager:
     """Prunes a model by zeros in its weights: `MaskingManager(model).importance(LAMP()).mask(amount=0.25)`.
 
-    A ModelProto and a torch module are changed in place; a file is not, the masked model is in `model`.
+    A ModelProto or a torch module is changed in place. A file is not changed; the masked model is in `model`.
 
-    side: whether what layers read ("input") or what they create ("output") is pruned. method: "unconstrained" lets
-    each layer choose for itself, "constrained" has all that share channels agree. is_global: whether the channels
-    of all layers are ranked together instead of an equal share of each. inputs: what a torch module is called
-    with, one image of 1x3x224x224 by default.
+    side: whether the channels that layers read ("input") or create ("output") are pruned.
+    method: "unconstrained" lets each layer choose its channels, "constrained" has all layers that share channels agree.
+    is_global: whether the channels of all layers are ranked together. If not, each layer loses an equal share.
+    inputs: the inputs to export a torch module with; one image of shape (1, 3, 224, 224) by default.
 
-    Ranked together, scores are divided by their layer's mean first, where the criterion does not make them
-    comparable by itself, as LAMP does; the reference ranks them as they are, from the second segment on in a ResNet.
-    Exactly int(amount * n) of n channels go, the first of equal ones first; the reference keeps all that are equal
-    to the lowest that stays. Layers that must agree score a channel by the mean of their normalised scores, where
-    the reference scores their weights side by side. An output channel loses its bias as well, which the reference
-    leaves where it is, and the scale of a normalisation behind it stays. Weights that a module packs into one
-    parameter with others, such as two projections, are left alone in it; they can be masked in an ONNX model of it.
+    Differences from the reference:
+    - If all layers are ranked together, scores are divided by the mean of their layer first, except for criteria whose
+      scores are comparable between layers, such as LAMP. The reference ranks scores as they are, and in a ResNet only
+      from the second segment on.
+    - Exactly int(amount * n) of n channels are pruned, of equal scores the first. The reference keeps all channels
+      whose score equals the lowest one that is kept.
+    - Layers that must agree score a channel by the mean of their normalised scores. The reference concatenates their
+      weights and scores these.
+    - A pruned output channel loses its bias too; in the reference it does not. The scale of a normalisation behind it
+      stays.
+    - A weight that shares a parameter of the module with others, such as two packed projections, is not pruned. It can
+      be pruned in an ONNX model of the module.
 
-    Raises: ArgumentError where an argument cannot be used; ModelError where the model cannot be read or exported.
+    Raises:
+        ArgumentError: an argument cannot be used.
+        ModelError: the model cannot be read or exported.
     """
 
     def __init__(
@@ -61,7 +68,7 @@ class MaskingManager:
 
     @property
     def model(self) -> onnx.ModelProto:
-        """The model with the masks so far: the ModelProto that was given, or what was read or exported."""
+        """The model with the masks so far: the given ModelProto, or the one that was read or exported."""
         return self._source.model
 
     def segments(self) -> tuple[MaskSegment, ...]:
@@ -73,11 +80,12 @@ class MaskingManager:
         heuristic: Importance | str | WeightCriterion | None = None,
         calibration: str | Mapping[str, Any] | None = None,
     ) -> MaskingManager:
-        """Score channels by `heuristic` from now on, by their L2 norm where it is left out; itself.
+        """Score channels by `heuristic` from now on. Return the manager.
 
-        heuristic: an importance, the name of a criterion, or a function of (weight, axis, generator). calibration:
-        the path of an .npz or arrays by input name, samples along the first axis, for those that need
-        activations; the manager's own inputs where it is left out.
+        heuristic: an importance, the name of a criterion, or a function of (weight, axis, generator). By default, the
+            L2 norm.
+        calibration: the path of an .npz, or arrays by input name, samples along the first axis, for criteria that need
+            activations. By default, the manager's own inputs.
         """
         chosen = Magnitude() if heuristic is None else heuristic
         self._settings = dict(chosen.settings() if isinstance(chosen, Importance) else {"criterion": chosen})
@@ -86,15 +94,15 @@ class MaskingManager:
         return self
 
     def mask(self, amount: float = 0.5) -> MaskingManager:
-        """Write zeros into the `amount` of channels that score lowest; itself.
+        """Write zeros into the weights of the share `amount` of channels with the lowest scores. Return the manager.
 
-        Raises: ArgumentError where `amount` is not in [0, 1), or the criterion needs data that is not there.
+        Raises: ArgumentError where `amount` is not in [0, 1), or data that the criterion needs is missing.
         """
         self._prune(amount=amount, scope="global" if self.is_global else "local")
         return self
 
     def _prune_weights(self, weights: Sequence[str], amount: float) -> None:
-        """Prune these weights only, each by `amount`."""
+        """Prune the share `amount` of the channels of each of these weights, and no others."""
         self._prune(amounts=tuple((glob.escape(weight), amount) for weight in weights))
 
     def _prune(self, **how: Any) -> None:

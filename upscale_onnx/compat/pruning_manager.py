@@ -1,4 +1,4 @@
-"""The export, chained: compute what is pruned, look at it, prune."""
+"""Pruning a model by chained calls: compute what is pruned, inspect it, prune."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Pairs = Iterable[tuple[str, int]]
 
 
 class PruningManager:
-    """Makes a smaller, faster model of one whose channels are masked: `PruningManager(model).compute([x]).prune()`.
+    """Makes a smaller, faster model of a masked one: `PruningManager(model).compute([x]).prune()`.
 
-    The model, a path, a ModelProto or a torch module, is never changed.
+    model: a path, a ModelProto or a torch module. It is never changed.
     """
 
     def __init__(self, model: Model) -> None:
@@ -36,18 +36,21 @@ class PruningManager:
         pruned_outputs: Pairs | None = None,
         constrained: bool = False,
     ) -> PruningManager:
-        """Settle what is pruned; itself. Once settled, it stays so until `prune`, or until `force` is given.
+        """Compute which channels are pruned. Return the manager.
 
-        inputs: what the model is called with, in order or by name: a torch module is exported with them, and the
-        pruned model is compared on them, beside random ones. pruned_inputs, pruned_outputs: (weight, channel)
-        pairs that are zeroed on top of the zeros in the weights, in what a layer reads, or in what it creates,
-        before any normalisation behind it. constrained: whether all layers that share these channels lose them.
+        Further calls do nothing until `prune` was called, unless `force` is True.
 
-        Which order channels take is for the export to choose: the reference's `reorder_producer` and
-        `reorder_consumer` are not there, nor its numbers of tensors in place of names of weights.
+        inputs: inputs of the model, in order or by name. A torch module is exported with them, and the pruned model is
+            compared on them, besides random ones.
+        pruned_inputs, pruned_outputs: (weight, channel) pairs to zero in addition to the zeros in the weights: channels
+            that the layer reads, or channels that it creates, before any normalisation behind it.
+        constrained: whether all layers that share these channels lose them.
+
+        The export chooses the order of channels. So `reorder_producer` and `reorder_consumer` of the reference do not
+        exist here. Weights have names, while in the reference they can be numbers of tensors.
 
         Raises:
-            ArgumentError: a weight or a channel is not there, or inputs do not fit.
+            ArgumentError: there is no such weight or channel, or inputs do not fit.
             ModelError: the model cannot be read or exported.
         """
         if self._masked is not None and not force:
@@ -63,23 +66,25 @@ class PruningManager:
         return self
 
     def get_mock_model(self) -> onnx.ModelProto:
-        """The masked model, with zeros in place, that the pruned one must equal.
+        """The masked model, which has zeros for pruned channels. The pruned model must equal it.
 
-        Raises: ArgumentError where nothing was computed.
+        Raises: ArgumentError where `compute` was not called.
         """
         if self._masked is None:
             raise ArgumentError("nothing is computed: call compute([x]) first")
         return self._masked
 
     def prune(self, baseline: bool = False, **options: Any) -> Result:
-        """The pruned model and its report, shown to equal `get_mock_model()`; compute again before the next.
+        """The pruned model, shown to equal `get_mock_model()`, and its report. Call `compute` before each `prune`.
 
-        baseline: whether channels are gathered where the mask leaves them, as without UPSCALE. options: fields of
-        `Options`; by default the exports are raced and the fastest is taken.
+        baseline: whether each layer gathers its channels in their original order, as without UPSCALE.
+        options: options of `upscale_onnx.compile`. By default, the exports are raced and the fastest is taken.
 
         Raises:
-            ArgumentError: nothing was computed, or an option cannot be used. ModelError: the model cannot be run.
-            NotEquivalentError: the result could not be shown equal. ProviderError: no such device.
+            ArgumentError: `compute` was not called, or an option cannot be used.
+            ModelError: the model cannot be run.
+            NotEquivalentError: the result could not be shown equal.
+            ProviderError: there is no such device.
         """
         from upscale_onnx.pipeline import compile
 
@@ -94,9 +99,9 @@ class PruningManager:
 
 
 def _pairs(given: Pairs | None, source: Source) -> list[tuple[str, int]]:
-    """The pairs, by name of the initializer.
+    """The pairs, with names of initializers.
 
-    Raises: ArgumentError where one is no pair of a name and a number.
+    Raises: ArgumentError where an entry is not a pair of a name and a number.
     """
     pairs = []
     for entry in given or ():

@@ -1,4 +1,4 @@
-"""Segments as objects with layers, whose weights can be read, written and masked."""
+"""Segments as objects. The weights of their layers can be read, written and masked."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from upscale_onnx.types import Array
 class Layer:
     """A node of a segment.
 
-    name, op_type: of the node. parameter: name of the weight that can be masked, None where it has none.
+    name, op_type: those of the node.
+    parameter: the name of the weight that can be masked, None if there is none.
     """
 
     def __init__(self, name: str, op_type: str, parameter: str | None, source: Source) -> None:
@@ -31,7 +32,7 @@ class Layer:
 
     @property
     def weight(self) -> Array:
-        """The weight, read-only: edit a copy of it. Assigning an array of the same shape changes the model.
+        """The weight as a read-only array. To change the model, assign a new array of the same shape.
 
         Raises: ArgumentError where the node has no constant weight.
         """
@@ -51,8 +52,10 @@ class Layer:
 class MaskSegment:
     """A closed set of layers that create and read the same channels.
 
-    producers, consumers: the layers that create and that read them. layers: those of them that `side` masks. The
-    closed sets are the same for every method: "unconstrained" makes no smaller ones of them, as in the reference.
+    producers, consumers: the layers that create these channels, and those that read them.
+    layers: the producers or the consumers, whichever the side masks.
+
+    The sets are the same for every method: "unconstrained" does not split them.
     """
 
     segment: Segment
@@ -62,7 +65,7 @@ class MaskSegment:
     prune: Callable[[Sequence[str], float], None]
 
     def mask(self, amount: float = 0.5) -> MaskSegment:
-        """Mask the layers of this segment alone, by the manager's importance; itself.
+        """Mask the layers of this segment only, by the manager's importance. Return the segment.
 
         Raises: ArgumentError where `amount` is not in [0, 1).
         """
@@ -71,7 +74,7 @@ class MaskSegment:
 
 
 def mask_segments(source: Source, side: Side, prune: Callable[[Sequence[str], float], None]) -> tuple[MaskSegment, ...]:
-    """The segments of the source's model. prune: a function that masks the named weights by an amount."""
+    """The segments of the source's model. prune: masks weights, given by names, by an amount."""
     model = source.model
     targets = {target.node: target for target in mask_targets(model)}
 

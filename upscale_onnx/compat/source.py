@@ -17,18 +17,19 @@ from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.model import load_model
 from upscale_onnx.types import Array
 
-Model: TypeAlias = Any  # a path, a ModelProto or a torch module, which is not named here: torch need not be there
+Model: TypeAlias = Any  # a path, a ModelProto or a torch module. The last is Any, since torch need not be installed
 
 IMAGE = (1, 3, 224, 224)
-"""The shape of the image that a torch module is exported with where no inputs are given."""
+"""The shape (N, C, H, W) of the image that a torch module is exported with if no inputs are given."""
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A model, and where its weights come from.
+    """A model, and the torch module that its weights come from.
 
-    model: the analysed model. module: the torch module it was exported from, if any. holders: by name of a parameter of
-    the module, the initializer that holds it.
+    model: the analysed model.
+    module: the torch module that it was exported from, None if there is none.
+    holders: the initializer that holds each parameter of the module, by the parameter's name.
     """
 
     model: onnx.ModelProto
@@ -36,20 +37,22 @@ class Source:
     holders: Mapping[str, Holder] = field(default_factory=dict)
 
     def initializer(self, name: str) -> str:
-        """The name of the initializer for `name`, which may be the name of a parameter."""
+        """The name of the initializer called `name`, or of the one that holds the parameter called `name`."""
         return self.holders[name].initializer if name in self.holders else name
 
     @property
     def untouchable(self) -> tuple[str, ...]:
-        """Weights of `model` that cannot be masked, since no parameter of the module holds just them, or just their
-        bias: for example, projections that are packed into one parameter."""
+        """The weights of `model` that cannot be masked, since they or their biases are only parts of a parameter.
+
+        For example, several projections may be packed into one parameter.
+        """
         if self.module is None:
             return ()
         held = {holder.initializer for holder in self.holders.values()}
         tensors = constant_tensors(self.model)
 
         def is_held(name: str | None) -> bool:
-            # The exporter makes up a bias of zeros where a layer has none.
+            # The exporter adds a bias of zeros to a layer that has none.
             return name is None or name in held or not numpy_helper.to_array(tensors[name]).any()
 
         targets = mask_targets(self.model)
@@ -66,15 +69,15 @@ class Source:
         write_parameters(self.module, {name: _changed(before[name], array) for name, array in fresh.items()})
 
     def read(self, weight: str) -> Array:
-        """A copy of the initializer called `weight`; it is read-only, so that no edit of it is lost in silence."""
+        """A copy of the initializer called `weight`. It is read-only, since edits of a copy would have no effect."""
         array = np.array(numpy_helper.to_array(constant_tensors(self.model)[weight]))
         array.setflags(write=False)
         return array
 
     def write(self, weight: str, array: Array) -> None:
-        """Put `array` in place of the initializer called `weight`.
+        """Replace the values of the initializer called `weight` with `array`.
 
-        Raises: ArgumentError where its shape is another.
+        Raises: ArgumentError where the shapes differ.
         """
         tensor = constant_tensors(self.model)[weight]
         if tuple(array.shape) != tuple(tensor.dims):
@@ -87,8 +90,10 @@ class Source:
 
 
 def _changed(before: Array, after: Array) -> Array:
-    """Return `before` with the values that differ in `after`. The model may hold a parameter in another precision, so
-    values that no mask changed are kept from `before`."""
+    """Return a copy of `before` with the values of `after` that differ from it.
+
+    The model may hold a parameter in another precision. So values that no mask changed are taken from `before`.
+    """
     same = before.astype(after.dtype) == after
     return np.where(same, before, after).astype(before.dtype)
 
@@ -96,9 +101,11 @@ def _changed(before: Array, after: Array) -> Array:
 def open_source(model: Model, inputs: Sequence[Any] | None = None) -> Source:
     """The source of `model`: a ModelProto is used itself, a path is read, a torch module is exported.
 
-    inputs: what a torch module is called with, one image of shape `IMAGE` by default.
+    inputs: the inputs to export a torch module with; one image of shape `IMAGE` by default.
 
-    Raises: ModelError where it cannot be read or exported; ArgumentError where it is nothing of the kind.
+    Raises:
+        ModelError: it cannot be read or exported.
+        ArgumentError: it is none of the three.
     """
     if is_module(model):
         exported = export_module(model, (zeros(model, IMAGE),) if inputs is None else inputs)

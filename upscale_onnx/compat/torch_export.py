@@ -22,38 +22,44 @@ OPSET = 18
 
 
 class Holder(NamedTuple):
-    """The initializer that holds a parameter, and whether it holds it transposed."""
+    """The initializer that holds a parameter, and whether the parameter is transposed in it."""
 
     initializer: str
     transposed: bool
 
     def turned(self, array: Array) -> Array:
-        """A parameter as the initializer holds it, or the other way round."""
+        """`array`, transposed if the initializer holds the parameter transposed. It converts both ways."""
         return array.T if self.transposed else array
 
 
 class ExportedModule(NamedTuple):
-    """A module as ONNX. holders: the initializer of each parameter, by name; none for those that no initializer holds
-    whole."""
+    """A module as ONNX.
+
+    holders: the initializer of each parameter, by name. Parameters that no initializer holds as a whole are left out.
+    """
 
     model: onnx.ModelProto
     holders: Mapping[str, Holder]
 
 
 def is_module(value: object) -> bool:
-    """Whether `value` is a torch module. This does not load torch: a caller with a module has loaded it."""
+    """Whether `value` is a torch module. This does not load torch: whoever has a module has loaded it."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.nn.Module)
 
 
 def export_module(module: Any, inputs: Sequence[Any], *, dynamic_batch: bool = False) -> ExportedModule:
-    """`module` as it infers, on inputs of the shapes of `inputs`; it is left in the mode it was in. One of float64 or
-    bfloat16, for which onnxruntime has no convolutions, is exported in float32; inputs take the module's precision.
+    """`module` in evaluation mode as ONNX. Its own mode is restored afterwards.
 
-    inputs: tensors or arrays, as the module is called with. dynamic_batch: whether the first axis of each may have
-    any size.
+    onnxruntime has no convolutions of float64 and bfloat16, so modules of these types are exported in float32. Inputs
+    are converted to the precision of the module.
 
-    Raises: ArgumentError where onnxscript, which torch exports with, is missing. ModelError where it fails.
+    inputs: the tensors or arrays to call the module with. The exported model takes inputs of their shapes.
+    dynamic_batch: whether the first axis of each input may have any size.
+
+    Raises:
+        ArgumentError: onnxscript, which torch needs for the export, is not installed.
+        ModelError: the export fails.
     """
     torch, optimizer = _torch(), _optimizer()
     module = _runnable(module)
@@ -62,7 +68,7 @@ def export_module(module: Any, inputs: Sequence[Any], *, dynamic_batch: bool = F
     tensors = tuple(torch.as_tensor(value).to(device) for value in inputs)
     tensors = tuple(t.to(dtype) if dtype is not None and t.is_floating_point() else t for t in tensors)
     shapes = None
-    if dynamic_batch:  # an axis of size 1 is taken for a constant
+    if dynamic_batch:  # torch takes an axis of size 1 for a constant
         tensors = tuple(t.repeat(2, *(1,) * (t.dim() - 1)) if t.shape[0] == 1 else t for t in tensors)
         shapes = tuple({0: torch.export.Dim("batch")} for _ in tensors)
     with _inferring(module), _quiet():
@@ -88,13 +94,13 @@ def export_module(module: Any, inputs: Sequence[Any], *, dynamic_batch: bool = F
 
 
 def _precision(module: Any) -> Any:
-    """The type of all floating-point parameters of `module`; None where it has several or none."""
+    """The type of all floating-point parameters of `module`; None if there are several types, or no such parameters."""
     dtypes = {parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()}
     return dtypes.pop() if len(dtypes) == 1 else None
 
 
 def _runnable(module: Any) -> Any:
-    """`module`, or a copy of it in float32 where onnxruntime lacks operators of its precision."""
+    """`module`, or a copy of it in float32 if onnxruntime lacks operators of its precision."""
     torch = _torch()
     return copy.deepcopy(module).float() if _precision(module) in (torch.float64, torch.bfloat16) else module
 
@@ -114,7 +120,7 @@ def parameter_arrays(module: Any) -> dict[str, Array]:
 
 
 def zeros(module: Any, shape: tuple[int, ...]) -> Any:
-    """A tensor of zeros of that shape, on the device of `module`."""
+    """A tensor of zeros of this shape, on the device of `module`."""
     parameter = next(iter(module.parameters()), None)
     return _torch().zeros(shape, device=None if parameter is None else parameter.device)
 
@@ -134,7 +140,7 @@ def _optimizer() -> Any:
 
 
 def _transposes(model: onnx.ModelProto) -> dict[str, str]:
-    """The name of the transpose of each matrix, by its name. Folding makes the transpose an initializer."""
+    """For each matrix, the name of its transpose, which constant folding makes an initializer."""
     found: dict[str, str] = {}
     for node in model.graph.node:
         if node.op_type == "Transpose" and [a.ints for a in node.attribute] in ([[1, 0]], []):
@@ -143,7 +149,7 @@ def _transposes(model: onnx.ModelProto) -> dict[str, str]:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Remove what the exporter tells of this machine, such as stack traces with local paths."""
+    """Remove what the exporter writes about this machine, such as stack traces with local paths."""
     del model.metadata_props[:], model.graph.metadata_props[:]
     for entry in (*model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
         del entry.metadata_props[:]
@@ -151,7 +157,7 @@ def _strip(model: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _inferring(module: Any) -> Iterator[None]:
-    """The module in evaluation mode, and afterwards each of its parts in the mode it was in."""
+    """A context in which the module is in evaluation mode. Afterwards each of its parts is in its former mode."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -163,7 +169,7 @@ def _inferring(module: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """A context in which the exporter prints no progress and no warnings of its own deprecations."""
+    """A context in which the exporter prints no progress, and no warnings that its own code is deprecated."""
     chatter = logging.getLogger("torch.onnx")
     level = chatter.level
     chatter.setLevel(logging.ERROR)

@@ -13,10 +13,11 @@ _SIDE = 224
 
 
 def torchvision_model(name: str) -> onnx.ModelProto:
-    """The network that torchvision calls `name`, with its best weights, as ONNX with a dynamic batch.
+    """The network that torchvision calls `name`, with its best weights, as ONNX with a dynamic batch size.
 
-    Raises: ArgumentError where torchvision is not there, has no such network, or cannot fetch its weights.
-    ModelError where it cannot be exported.
+    Raises:
+        ArgumentError: torchvision is not installed, has no such network, or cannot download its weights.
+        ModelError: the network cannot be exported.
     """
     models = _models(name)
     known = models.list_models()
@@ -25,7 +26,7 @@ def torchvision_model(name: str) -> onnx.ModelProto:
     weights = models.get_model_weights(name)
     try:
         network = models.get_model(name, weights="DEFAULT")
-    except Exception as error:  # of the network, of the disk, of a broken download
+    except Exception as error:  # errors of the network or the disk, or a broken download
         raise ArgumentError(f"{name}: torchvision cannot fetch its weights: {' '.join(str(error).split())}") from error
     side = _side(next(iter(weights)))
     return export_module(network, (zeros(network, (1, 3, side, side)),), dynamic_batch=True).model
@@ -34,7 +35,7 @@ def torchvision_model(name: str) -> onnx.ModelProto:
 def _models(name: str) -> Any:
     try:
         from torchvision import models
-    except (ImportError, RuntimeError) as error:  # the second where it was built for another torch
+    except (ImportError, RuntimeError) as error:  # RuntimeError: torchvision was built for another torch
         raise ArgumentError(
             f"{name}: no such file; and the networks of torchvision cannot be used: {' '.join(str(error).split())}"
         ) from error
@@ -42,6 +43,6 @@ def _models(name: str) -> Any:
 
 
 def _side(weights: Any) -> int:
-    """Height and width of the images that a network was trained for."""
+    """The height, and width, of the images that a network was trained on, in pixels."""
     crop = getattr(weights.value.transforms(), "crop_size", None)
     return int(crop[0]) if crop else _SIDE

@@ -1,6 +1,6 @@
-"""The one reader and writer of .npz files. Reading: headers before data, budgets from the headers, and no pickles.
+"""The only reader and writer of .npz files. Headers are read and their sizes checked before any data; no pickles.
 
-An .npz is a zip of .npy files; a few kilobytes of it can unpack to terabytes, and its parts can lie about their sizes.
+An .npz is a zip of .npy files. A few kilobytes of it can unpack to terabytes, and its parts can declare wrong sizes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from upscale_onnx.types import Array
 
 try:
     from lzma import LZMAError
-except ImportError:  # a Python without it knows no such archives either
+except ImportError:  # a Python without lzma cannot read such archives either
     LZMAError = zlib.error  # type: ignore[assignment, misc]
 
 
@@ -61,8 +61,8 @@ def read_arrays(path: str | os.PathLike[str]) -> dict[str, Array]:
     """The arrays of the .npz file at `path`, by name.
 
     Raises:
-        ArgumentError: there is no such file, it is damaged, holds something else than plain arrays, or unpacks to far
-            more than its size.
+        ArgumentError: the file does not exist, is damaged, holds anything but plain arrays, or unpacks to far more
+            than its size.
     """
     try:
         with Path(path).open("rb") as file, warnings.catch_warnings():
@@ -87,13 +87,16 @@ def _members(archive: zipfile.ZipFile) -> Iterator[_Member]:
         if info.flag_bits & _ENCRYPTED:
             raise ValueError(f"{info.filename!r} is encrypted")
         if not info.filename.endswith(_SUFFIX):
-            raise ValueError(f"{info.filename!r} is no array")
+            raise ValueError(f"{info.filename!r} is not an array")
         with archive.open(info) as source:
             yield _Member(info.filename[: -len(_SUFFIX)], info, _announced(source, info))
 
 
 def _announced(source: IO[bytes], info: zipfile.ZipInfo) -> int:
-    """The bytes of the array whose header `source` begins with; as many follow it."""
+    """The bytes of the array in `source`, by its header.
+
+    Raises: ValueError where the header is damaged, or another number of bytes follows.
+    """
     version = np.lib.format.read_magic(source)
     if version not in _HEADERS:
         raise ValueError(f"{info.filename!r} is of an unknown version")
@@ -110,7 +113,7 @@ def _announced(source: IO[bytes], info: zipfile.ZipInfo) -> int:
         count *= size
     nbytes = count * dtype.itemsize
     if source.tell() + nbytes != info.file_size:
-        raise ValueError(f"{info.filename!r} of shape {shape} takes {nbytes} bytes, and holds another number")
+        raise ValueError(f"{info.filename!r} of shape {shape} takes {nbytes} bytes, but holds another number")
     return nbytes
 
 
@@ -118,7 +121,7 @@ def _check(members: list[_Member], size: int) -> None:
     names: set[str] = set()
     for member in members:
         if member.name in names:
-            raise ValueError(f"{member.name!r} stands there twice")
+            raise ValueError(f"{member.name!r} occurs twice")
         names.add(member.name)
     wanted = sum(member.nbytes for member in members)
     if wanted > max(_ALWAYS_BYTES, _MOST_TIMES * size):
@@ -128,12 +131,12 @@ def _check(members: list[_Member], size: int) -> None:
 def _array(archive: zipfile.ZipFile, member: _Member) -> Array:
     with archive.open(member.info) as source:
         array: Array = np.lib.format.read_array(source, allow_pickle=False)
-        source.read(1)  # at the end of a part, zipfile compares its checksum
+        source.read(1)  # zipfile checks the checksum of a part at its end
         return array
 
 
 def archive_bytes(arrays: Mapping[str, Array]) -> bytes:
-    """An .npz file of `arrays`, the same bytes for the same arrays."""
+    """The bytes of an .npz file of `arrays`; the same for the same arrays."""
     file = io.BytesIO()
     write_arrays(arrays, file, zipfile.ZIP_DEFLATED)
     return file.getvalue()
@@ -143,7 +146,7 @@ def write_arrays(arrays: Mapping[str, Array], file: IO[bytes], compression: int 
     """Write an .npz file of `arrays` to `file`."""
     with zipfile.ZipFile(file, "w", compression) as archive:
         for name, array in arrays.items():
-            # numpy.savez would write the time of day, and trips over an array that is called "file".
+            # numpy.savez would write the time of day, and fails on an array with the name "file".
             info = zipfile.ZipInfo(f"{name}{_SUFFIX}")
             info.compress_type, info.file_size = compression, array.nbytes
             with archive.open(info, "w") as member:

@@ -1,4 +1,4 @@
-"""Locks that tell whether the process that holds one is alive: the system releases them when a process ends."""
+"""File locks that tell whether a writer is alive: the system releases the locks of a process when it ends."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import IO, Any
 
 try:
     import fcntl
-except ImportError:  # Windows, where a file that a process holds open cannot be removed: that is lock enough
+except ImportError:  # Windows, where a file that a process holds open cannot be removed, so no lock is needed
     fcntl = None  # type: ignore[assignment]
 
 
 def lock(file: IO[Any], path: Path) -> bool:
-    """Lock `file`, which was just made at `path`. Return False if another process took it for abandoned first.
+    """Lock `file`, which was just made at `path`. Return False if another process took it for abandoned before.
 
-    Where the file system has no locks, nobody takes it for abandoned.
+    On a file system without locks, no file is taken for abandoned.
     """
     if fcntl is None:
         return True
@@ -36,8 +36,10 @@ def lock(file: IO[Any], path: Path) -> bool:
 
 @contextlib.contextmanager
 def abandoned(path: Path) -> Iterator[bool]:
-    """A context that yields whether a writer of this package left the file at `path` and has ended. It holds the lock
-    meanwhile, so that this stays true."""
+    """A context that yields whether the file at `path` was left by a writer of this package that has ended.
+
+    The context holds the lock of the file, so that the answer stays true.
+    """
     if fcntl is None:
         yield path.is_file()
         return

@@ -29,7 +29,8 @@ Name = str | os.PathLike[str]
 class DraftFile:
     """A file that is being written beside its target.
 
-    name: the target, as errors call it. target: where it goes, links resolved; it may be changed until then.
+    name: the target, as error messages name it.
+    target: the path to publish it at, links resolved. It may be changed until then.
     """
 
     name: str
@@ -52,7 +53,8 @@ class NewFiles:
     def open(self, path: Name, *, digest: str | None = None) -> DraftFile:
         """A draft of the file at `path`. What killed processes left beside it is removed.
 
-        digest: of the data file that is published before this one, where that is new and of no use without it.
+        digest: the digest in the name of this model's data file, if that file is new. It is published before the model.
+            If the process is killed in between, a later writer removes it with the draft.
 
         Raises:
             ArgumentError: a file cannot be written there.
@@ -79,17 +81,17 @@ class NewFiles:
         self.finish(draft)
 
     def finish(self, draft: DraftFile) -> None:
-        """Make sure that all of `draft` is on the disk. A full disk may be noticed only here.
+        """Bring all of `draft` to the disk. Whether the disk is full may be known only here.
 
         Raises:
-            ArgumentError: it is not.
+            ArgumentError: it cannot be written.
         """
         with write_errors(draft.name):
             draft.file.flush()
             os.fsync(draft.file.fileno())
 
     def publish(self) -> None:
-        """Rename all drafts to their targets. If one fails, files that this call has newly made are removed again.
+        """Rename all drafts to their targets. If one fails, targets that did not exist before are removed again.
 
         Raises:
             ArgumentError: one cannot be renamed.
@@ -113,7 +115,7 @@ class NewFiles:
         """Remove the drafts that are not published."""
         while self._drafts:
             draft = self._drafts.pop()
-            with contextlib.suppress(OSError):  # what is in a buffer may still not fit on the disk
+            with contextlib.suppress(OSError):  # what is still in a buffer may not fit on the disk
                 draft.file.close()
             _unlink(draft.temporary)
 
@@ -134,7 +136,7 @@ def new_files() -> Iterator[NewFiles]:
 
 
 def write_whole(data: bytes, path: Name, files: NewFiles | None = None) -> None:
-    """Write `data` to `path`, of which a link is followed: at once, or with `files`.
+    """Write `data` to the file at `path`: at once, or when `files` are published. Links are followed.
 
     Raises:
         ArgumentError: the file cannot be written.
@@ -147,17 +149,17 @@ def write_whole(data: bytes, path: Name, files: NewFiles | None = None) -> None:
 
 
 def resolved(path: Name) -> Path:
-    """Where a file called `path` goes, links resolved.
+    """`path` as an absolute path, links resolved.
 
     Raises:
-        ArgumentError: the working directory is gone, so that no relative path leads anywhere.
+        ArgumentError: `path` is relative, and the working directory no longer exists.
     """
     with write_errors(path):
         return Path(os.path.realpath(path))
 
 
 def unwritable(target: Path) -> str:
-    """Why no file can be written at `target`, whose links are resolved; nothing where it can."""
+    """Why no file can be written at `target`, whose links are resolved; empty if it can be."""
     if target.is_dir():
         return "is a directory; give a file name"
     if target.exists() and not target.is_file():
@@ -178,9 +180,9 @@ def data_file(target: Path, digest: str) -> Path:
 
 
 def remove_leftovers(target: Path) -> None:
-    """Remove drafts of `target` that killed processes left, but none that another process is still writing."""
+    """Remove the drafts of `target` that killed processes left. Drafts that a living process is writing stay."""
     pattern = re.compile(rf"{re.escape(_prefix(target))}{_TOKEN}(?:-(?P<digest>{_TOKEN}))?\.tmp")
-    with contextlib.suppress(OSError):  # whoever cannot list the folder leaves it as it is
+    with contextlib.suppress(OSError):  # without the right to list the folder, nothing is removed
         for entry in sorted(target.parent.iterdir()):
             found = pattern.fullmatch(entry.name)
             if found is None:
@@ -213,13 +215,13 @@ def _opened(name: str, target: Path, digest: str | None) -> DraftFile:
         file = os.fdopen(os.open(temporary, flags, 0o666), "w+b")
         if lock(file, temporary):
             return DraftFile(name, file, temporary, target)
-        file.close()  # another took it for abandoned before it was locked
+        file.close()  # another process took it for abandoned before it was locked
         _unlink(temporary)
 
 
 def _rename(draft: DraftFile) -> None:
     if os.name == "nt":
-        draft.file.close()  # Windows renames no open file
+        draft.file.close()  # Windows cannot rename an open file
     with contextlib.suppress(FileNotFoundError):
         draft.temporary.chmod(draft.target.stat().st_mode & 0o777)
     draft.temporary.replace(draft.target)
@@ -240,7 +242,7 @@ def _unlink_older(path: Path, than: Path) -> None:
 def _sync_folder(folder: Path) -> None:
     if os.name != "posix":
         return
-    with contextlib.suppress(OSError):  # some network file systems cannot; the file itself is on disk
+    with contextlib.suppress(OSError):  # some network file systems cannot sync folders; the file itself is on the disk
         handle = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(handle)

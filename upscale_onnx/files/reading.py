@@ -1,4 +1,4 @@
-"""Reading files of unknown origin: within bounds, and JSON with one line for whatever is wrong."""
+"""Reading files of unknown origin: bytes up to a limit, and JSON with errors of one line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def read_bounded(path: Path, most: int) -> bytes:
     """The bytes of the file at `path`, which may be a pipe.
 
     Raises:
-        TooLarge: they are more than `most`; of a regular file, none was read then. OSError: as `open` does.
+        TooLarge: there are more than `most` bytes. A regular file is then not read at all.
+        OSError: the file cannot be opened or read.
     """
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
@@ -42,7 +43,7 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
     """The value in the JSON file at `path`. An object with the same key twice is refused.
 
     Raises:
-        ArgumentError: there is no such file, or it is not JSON; the line says that it is to be `what`.
+        ArgumentError: there is no such file, or it is not JSON. The message calls it the `what`.
     """
     file = Path(path)
     try:
@@ -57,12 +58,12 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise ValueError(f"{shortened(key)} stands there twice")
+            raise ValueError(f"{shortened(key)} occurs twice")
         found[key] = value
     return found
 
 
 def shortened(value: object, limit: int = 60) -> str:
-    """`value` shortened to one line for errors: a value from a file may have a million characters."""
+    """`value` as one line of at most `limit` characters, for errors: values from files may be of any length."""
     text = repr(value)
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

@@ -85,7 +85,7 @@ def ratios_of(
     found = read_profile(profile) if isinstance(profile, str) else _by_weight(profile)
     for name, said, wanted in (("side", found.side, side), ("method", found.method, settled_method(method))):
         if said is not None and said != wanted:
-            raise ArgumentError(f"{path}: the profile is of {name} {shortened(said)} and does not hold for {wanted!r}")
+            raise ArgumentError(f"{path}: the profile is for {name} {shortened(said)}, not for {wanted!r}")
     if found.structure not in (None, structure_of((one.channels, one.layers) for one in decisions)):
         raise ArgumentError(f"{path}: the profile is of another architecture: {_misfit(found.entries, decisions)}")
     owner = {weight: number for number, one in enumerate(decisions) for weight in one.weights}
@@ -107,14 +107,15 @@ def _by_weight(shares: Mapping[str, float]) -> ProfileFile:
 
 
 def _counts(entries: Sequence[Entry], decisions: Sequence[Decision]) -> str:
-    return f"the profile has {len(entries)} decisions, the model {len(decisions)} that can be pruned"
+    there = f"the model {len(decisions)} layers, or groups of layers, that can be pruned"
+    return f"the profile has {len(entries)} entries, {there}"
 
 
 def _misfit(entries: Sequence[Entry], decisions: Sequence[Decision]) -> str:
     """The first decision that differs from the model's."""
     for number, (entry, ours) in enumerate(zip(entries, decisions, strict=False), 1):
         if str(entry.decision) != str(ours):
-            return f"its decision {number} is of {entry.decision}, the model's of {ours} ({ours.weights[0]!r})"
+            return f"its entry {number} is of {entry.decision}, the model's of {ours} ({ours.weights[0]!r})"
     return _counts(entries, decisions)
 
 

@@ -26,7 +26,7 @@ def least_amount(goal: float, share: Callable[[float], float], name: str, must: 
     if least > goal and not must:
         return _MOST
     if least > goal:
-        raise ArgumentError(f"{name} {goal:g} cannot be reached: all that may be pruned leaves {least:.3f}")
+        raise ArgumentError(f"{name} {goal:g} cannot be reached: pruning all that may go leaves {least:.3f}")
     low, high = 0.0, _MOST
     for _ in range(_TRIALS):
         middle = (low + high) / 2

@@ -26,11 +26,13 @@ _BATCH = 50
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """The preprocessing from images to the input of a model: (pixel / 255 - mean) / std, per colour.
+    """How an image becomes the input of a model: (pixel / 255 - mean) / std, per colour.
 
-    mean, std: one number or one per colour. size: (height, width) to resize to where an image has another, its
-    shorter side first, and then cut from the middle; None takes images as they are. layout: of the model's input.
-    scale: whether pixels are divided by 255; arrays of floating-point numbers never are.
+    mean, std: one number, or one per colour.
+    size: (height, width) in pixels. Images of another size are resized until they cover it, then cropped at the
+        centre. None takes images as they are.
+    layout: the layout of the model's input.
+    scale: whether pixels are divided by 255. Floating-point pixels never are.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -41,10 +43,10 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if not all(self.std):
-            raise ArgumentError("a std of 0 divides by nothing: give the standard deviation of the pixels")
+            raise ArgumentError("a std of 0 cannot be divided by: give the standard deviation of the pixels")
 
     def apply(self, images: Array) -> NDArray[np.float32]:
-        """Return the input of the model. images: (N, H, W, C), pixels as uint8 or floating-point numbers."""
+        """Return the input of the model for `images`, an array (N, H, W, C) of uint8 or floating-point pixels."""
         given = max(len(self.mean), len(self.std))
         if given > 1 and images.shape[3] != given:
             raise ArgumentError(f"mean and std are of {given} colours, the images have {images.shape[3]}")
@@ -57,8 +59,10 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Top-1 and top-5 accuracy: shares (0 to 1) of `images` images whose label has the highest score, or one of the
-    five highest."""
+    """Accuracy on `images` images.
+
+    top1, top5: the share (0 to 1) of images whose label has the highest score, or one of the five highest.
+    """
 
     top1: float
     top5: float
@@ -72,13 +76,17 @@ def labelled_batches(
     limit: int | None = None,
     seed: int = 0,
 ) -> tuple[int, Iterator[tuple[Inputs, IntArray]]]:
-    """How many images in `data` are taken, and batches of them that `model` can run, with the labels of the first
-    samples of each: where the model fixes their number, images are repeated to fill the last.
+    """The number of images that are taken from `data`, and an iterator over them in batches that `model` can run.
 
-    data: as `labelled_images.open_images` takes it. limit: take that many, drawn with `seed`.
+    A batch is an input and the labels of its first samples. If the model fixes the batch size, the last batch is filled
+    with repeated images, which have no labels.
+
+    data: what `labelled_images.open_images` takes.
+    limit: how many images to take, drawn with `seed`; None takes all.
 
     Raises:
-        ArgumentError: the data cannot be read, or does not fit. ModelError: the model has several inputs.
+        ArgumentError: the data cannot be read, or does not fit the model.
+        ModelError: the model has several inputs.
     """
     chosen, specs = preprocessing or Preprocessing(), input_specs(model)
     if len(specs) != 1:
@@ -97,7 +105,7 @@ def labelled_batches(
             places = order[start : start + (fixed or _BATCH)]
             pieces = [images.read(first, stop) for first, stop in _runs(np.resize(places, fixed or places.size))]
             if len({piece.shape[1:] for piece in pieces}) > 1:
-                raise ArgumentError(f"{data}: images differ in size: give the size to bring them to")
+                raise ArgumentError(f"{data}: images differ in size: give the size to resize them to")
             x = chosen.apply(np.concatenate(pieces)).astype(spec.dtype or np.float32)
             yield {spec.name: x}, images.labels[places]
 
@@ -115,12 +123,14 @@ def evaluate(
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Accuracy:
-    """Top-1 and top-5 accuracy of `model`, whose first output holds one score per class, on `data`.
+    """The accuracy of `model` on `data`. The first output of the model holds one score per class.
 
-    data: as `labelled_images.open_images` takes it. limit: evaluate that many, drawn with `seed`.
+    data: what `labelled_images.open_images` takes.
+    limit: how many images to evaluate, drawn with `seed`; None evaluates all.
 
     Raises:
-        ArgumentError: the data cannot be read, or does not fit. ModelError: the model cannot be read or run.
+        ArgumentError: the data cannot be read, or does not fit the model.
+        ModelError: the model cannot be read or run.
     """
     loaded = load_model(model)
     count, batches = labelled_batches(loaded, data, preprocessing, limit, seed)
@@ -135,9 +145,11 @@ def evaluate(
 
 
 def hits(scores: Array, labels: IntArray) -> IntArray:
-    """How many labels have the highest score, and how many one of the five highest. Scores: (N or more, classes).
+    """How many of the N labels have the highest score, and how many have one of the five highest.
 
-    Raises: ArgumentError where labels are not among the classes.
+    scores: an array (N or more, classes).
+
+    Raises: ArgumentError where a label is not one of the classes.
     """
     flat = scores[: labels.size].reshape(labels.size, -1).astype(np.float64)
     if labels.size and not 0 <= labels.min() <= labels.max() < flat.shape[1]:
@@ -155,7 +167,7 @@ def _runs(places: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
 
 
 def _colours(dims: Dims | None, layout: Layout) -> int | None:
-    """How many colours an input of these dimensions takes, where that is fixed."""
+    """How many colours an input of these dimensions takes; None if that is not fixed."""
     if dims is None or len(dims) != 4:
         return None
     size = dims[1 if layout == "nchw" else 3]

@@ -1,4 +1,4 @@
-"""The data that a scan measures on: labelled images, inputs from a file, or random inputs."""
+"""Measures on given data: on labelled images, on inputs from a file, or on random inputs."""
 
 from __future__ import annotations
 
@@ -26,12 +26,13 @@ def labelled(
     seed: int = 0,
     place: Place | None = None,
 ) -> Top1:
-    """Accuracy on `limit` of the images in `data`, drawn with `seed` and held in memory.
+    """A measure: the accuracy on `limit` of the images in `data`, drawn with `seed` and held in memory.
 
-    data: as `upscale_onnx.measures.accuracy.evaluate` takes it.
+    data: what `upscale_onnx.measures.accuracy.evaluate` takes.
 
     Raises:
-        ArgumentError: the data cannot be read, or does not fit. ModelError: the model is no classifier of images.
+        ArgumentError: the data cannot be read, or does not fit the model.
+        ModelError: the model is no classifier of images.
     """
     return Top1.of(model, list(labelled_batches(model, data, preprocessing, limit, seed)[1]), place)
 
@@ -39,10 +40,11 @@ def labelled(
 def unlabelled(
     model: ModelProto, data: Data | None = None, *, limit: int, seed: int = 0, place: Place | None = None
 ) -> Distance:
-    """The distance of outputs on about `limit` samples of `data`, or on a few random ones.
+    """A measure: the distance of outputs on about `limit` samples of `data`, or on a few random samples without `data`.
 
     Raises:
-        ArgumentError: the data cannot be read, or do not fit. ModelError: no inputs are found for the model.
+        ArgumentError: the data cannot be read, or does not fit the model.
+        ModelError: no inputs are found for the model.
     """
     if data is not None:
         batches = load_calibration(data, model)

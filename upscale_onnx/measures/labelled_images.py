@@ -21,7 +21,7 @@ _SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
 
 
 class Images(Protocol):
-    """Labelled images; `read` returns some of them as (N, H, W, C)."""
+    """Labelled images. `read` returns some of them as an array (N, H, W, C)."""
 
     @property
     def labels(self) -> IntArray:
@@ -37,16 +37,18 @@ def open_images(
     name: str = SAMPLES[0],
     colours: int | None = None,
 ) -> Images:
-    """The images in `data`: in an .npz, or in a folder with one folder of images per class, whose sorted names are the
-    classes.
+    """The images in `data`: an .npz, or a folder with one folder of images per class.
 
-    An .npz holds labels, "y" or "labels" (N,), and either images, called like the model's input (`name`), "x" or
-    "images", (N, H, W, C), (N, C, H, W) or grey (N, H, W); or encoded images: "blob" (uint8) and "offsets" (N + 1),
-    image i being the file blob[offsets[i]:offsets[i + 1]]. size: what encoded images are resized to. colours: how many
-    encoded images are read with, 1 for grey ones.
+    The names of the folders, sorted, are the classes. An .npz holds the labels, "y" or "labels", of shape (N,), and
+    - either images, called `name`, "x" or "images", of shape (N, H, W, C), (N, C, H, W) or, if grey, (N, H, W),
+    - or encoded images: "blob" (uint8) and "offsets" (N + 1). Image i is the file blob[offsets[i]:offsets[i + 1]].
+
+    size: (height, width) in pixels to resize encoded images to.
+    name: the name of the model's input.
+    colours: in how many colours encoded images are read; 1 for grey.
 
     Raises:
-        ArgumentError: it cannot be read, or needs Pillow, which is not installed.
+        ArgumentError: the data cannot be read, or needs Pillow, which is not installed.
     """
     path = Path(data)
     mode = "L" if colours == 1 else "RGB"
@@ -75,7 +77,7 @@ class _Encoded:
     def read(self, start: int, stop: int) -> Array:
         images = [_decode(self.source(i), f"{self.where}, image {i}", self.size, self.mode) for i in range(start, stop)]
         if len({image.shape for image in images}) > 1:
-            raise ArgumentError(f"{self.where}: images differ in size: give the size to bring them to")
+            raise ArgumentError(f"{self.where}: images differ in size: give the size to resize them to")
         return np.stack(images)
 
 
@@ -139,7 +141,7 @@ def _pillow() -> Any:
 
 
 def _decode(encoded: bytes, where: str, size: tuple[int, int] | None, mode: str) -> NDArray[np.uint8]:
-    """(H, W, C) with one colour in `mode` "L", three in "RGB"."""
+    """The decoded image as an array (H, W, C): one colour in `mode` "L", three in "RGB"."""
     image_module = _pillow()
     try:
         with image_module.open(io.BytesIO(encoded)) as image:

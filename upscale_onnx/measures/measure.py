@@ -20,7 +20,7 @@ _HELD_BYTES = 2**29
 
 
 class Measure(Protocol):
-    """A number that tells how good a model is."""
+    """A number that says how good a pruned model is."""
 
     @property
     def name(self) -> str:
@@ -43,9 +43,9 @@ class Measure(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Top1:
-    """The share of labelled images whose label is the class of the highest score.
+    """Top-1 accuracy: the share (0 to 1) of labelled images whose label is the class with the highest score.
 
-    batches: inputs and the labels of the first of their samples; others only fill a batch.
+    batches: inputs, and the labels of their first samples. Samples without a label only fill a batch.
     """
 
     batches: Sequence[tuple[Inputs, IntArray]]
@@ -55,9 +55,9 @@ class Top1:
 
     @classmethod
     def of(cls, model: ModelProto, batches: Sequence[tuple[Inputs, IntArray]], where: Place | None = None) -> Top1:
-        """The measure on these batches, with what `model` reaches on them.
+        """The measure on these batches. Its baseline is the accuracy of `model`.
 
-        Raises: ArgumentError where labels are not among the model's classes.
+        Raises: ArgumentError where a label is not one of the model's classes.
         """
         unknown = cls(batches, 0.0, where or Place())
         return cls(batches, unknown.value(model), unknown.where)
@@ -81,10 +81,10 @@ class Top1:
 
 @dataclass(frozen=True, eq=False)
 class Distance:
-    """How far outputs are from the unpruned model's: the largest, over the outputs, of |y - y'| / |y|.
+    """The distance of outputs from those of the unpruned model: the largest |y - y'| / |y| over the outputs y.
 
-    The norms are Euclidean, over all samples together. Integers are labels: they differ by 1 or not at all, and each
-    counts as 1.
+    The norms are Euclidean, over all samples together. Integers are taken for labels: for them, it is the square root
+    of the share that differs.
     """
 
     batches: Sequence[Inputs]
@@ -102,7 +102,9 @@ class Distance:
         where: Place | None = None,
         held_bytes: int = _HELD_BYTES,
     ) -> Distance:
-        """The measure on as many of these batches, one at least, as `held_bytes` hold with the outputs of `model`.
+        """The distance from `model`, on the first of these batches.
+
+        As many batches are taken as fit into `held_bytes` with their outputs, but at least one.
 
         Raises: ModelError where the model cannot be run, or no output is an array of numbers.
         """
@@ -127,7 +129,7 @@ class Distance:
         return sum(max((a.shape[0] for a in batch.values() if a.ndim), default=1) for batch in self.batches)
 
     def value(self, model: ModelProto) -> float:
-        """The distance of `model`; infinite where outputs have other shapes or are no numbers any more."""
+        """The distance of `model`; infinite if outputs have other shapes or are not finite."""
         squares = np.zeros((len(self.outputs), 2))
         for found, expected in zip(_outputs(model, self.batches, self.outputs, self.where), self.expected, strict=True):
             squares += [_squares(a, b) for a, b in zip(found, expected, strict=True)]

@@ -24,11 +24,12 @@ _MOST_SAMPLES = 1024
 
 
 def pruning_effect(original: ModelProto, compiled: ModelProto, options: Options) -> PruningEffect:
-    """Measure how `compiled` differs from `original`, the unpruned model. It uses the calibration data of `options`,
-    or else their inputs, or else random inputs.
+    """Measure how `compiled` differs from `original`, the unpruned model.
+
+    It is measured on the calibration data of `options`, or else on their inputs, or else on random inputs.
 
     Raises:
-        ArgumentError: the labels among the calibration data are not among the model's classes.
+        ArgumentError: a label in the calibration data is not one of the model's classes.
     """
     place = Place(resolve_provider(options.target.provider), options.target.threads)
     try:
@@ -55,7 +56,7 @@ def _some(batches: tuple[Inputs, ...]) -> tuple[Inputs, ...]:
 def _with_accuracy(
     found: PruningEffect, original: ModelProto, compiled: ModelProto, distance: Distance, options: Options
 ) -> PruningEffect:
-    """`found` with the accuracy on the same samples, where the file holds a class for each."""
+    """`found`, completed with the accuracy on the same samples if the calibration data has labels."""
     assert options.prune.calibration is not None
     try:
         labels = load_labels(options.prune.calibration, original, distance.samples)

@@ -28,8 +28,8 @@ class _Change:
 def rebatch(model: ModelProto, batch: int) -> ModelProto:
     """A copy of `model` whose inputs have `batch` as their first dimension; dynamic first dimensions stay.
 
-    Constant target shapes of Reshape nodes, which hold the batch size of the export, change with it. Where no
-    first dimension is fixed, or all are `batch` already, it is `model` itself, which is never changed.
+    Constant target shapes of Reshape nodes that hold the old batch size are changed as well. If no first dimension is
+    fixed, or all are `batch` already, `model` itself is returned. `model` is never changed.
 
     Raises:
         ModelError: the inputs have no common batch size, or an output would not grow with the batch.
@@ -67,16 +67,20 @@ def rebatch(model: ModelProto, batch: int) -> ModelProto:
 
 
 def check_batch(model: ModelProto, batch: int) -> None:
-    """Raises: ArgumentError where `model` cannot be given batches of this size, since it fixes another."""
+    """Check that `model` takes batches of size `batch`.
+
+    Raises:
+        ArgumentError: `batch` is below 1, or the model fixes another batch size.
+    """
     if batch < 1:
         raise ArgumentError(f"batch is {batch}: it must be at least 1")
     sizes = sorted({value.type.tensor_type.shape.dim[0].dim_value for value in _batched_inputs(model)})
     if sizes and batch not in sizes:
-        raise ArgumentError(f"batch is {batch}: the model takes batches of {sizes[0]} alone, so leave it out")
+        raise ArgumentError(f"batch is {batch}: the model takes batches of {sizes[0]} only, so leave it out")
 
 
 def _batched_inputs(model: ModelProto) -> list[ValueInfoProto]:
-    """The inputs that a caller feeds, of at least two dimensions, whose first is fixed."""
+    """The inputs that a caller feeds which have at least two dimensions and a fixed first dimension."""
     weights = {tensor.name for tensor in model.graph.initializer}
     found = (value for value in model.graph.input if value.name not in weights)
     return [value for value in found if _has_fixed_batch(value.type)]
@@ -90,7 +94,7 @@ def _has_fixed_batch(value_type: TypeProto) -> bool:
 
 
 def _forget_dims(output: ValueInfoProto) -> None:
-    """Keep only the rank and the names of dynamic sizes. Shape inference finds the new sizes."""
+    """Remove the fixed sizes of `output`, which shape inference finds anew. The rank and dynamic sizes stay."""
     if not output.type.HasField("tensor_type"):
         return
     for dim in output.type.tensor_type.shape.dim:
@@ -101,7 +105,10 @@ def _forget_dims(output: ValueInfoProto) -> None:
 def _changes(
     model: ModelProto, before: dict[str, Shape], after: dict[str, Shape], size: int, batch: int
 ) -> Iterator[_Change]:
-    """The target shapes that hold the old batch, except below one of them, where shapes are not yet right."""
+    """The changes of target shapes that hold the old batch size.
+
+    Nodes that depend on a changed node are skipped: their shapes are not right until it is changed.
+    """
     constants = _small_constants(model)
     misled: set[str] = set()
     for node in model.graph.node:
@@ -122,7 +129,7 @@ def _wanted_target(
     size: int,
     batch: int,
 ) -> tuple[int, ...] | None:
-    """The target that the Reshape `node` needs at the new batch, or None where the present one is right."""
+    """The target shape that the Reshape `node` needs at the new batch size; None if the present one is right."""
     if node.op_type != "Reshape" or node.domain not in STANDARD_DOMAINS or node.input[1] not in constants:
         return None
     old_data, new_data = _sizes(before, node.input[0]), _sizes(after, node.input[0])
@@ -144,19 +151,19 @@ def _wanted_target(
 
 
 def _grown_axis(old: tuple[int, ...], new: tuple[int, ...], size: int, batch: int) -> int | None:
-    """The one axis that has changed with the batch."""
+    """The axis whose size changed in proportion to the batch size; None unless this is the only one that changed."""
     grown = [axis for axis, (a, b) in enumerate(zip(old, new, strict=True)) if a != b]
     return grown[0] if len(grown) == 1 and new[grown[0]] * size == old[grown[0]] * batch else None
 
 
 def _same_place(data: tuple[int, ...], axis: int, result: tuple[int, ...]) -> int | None:
-    """The axis of `result` whose outermost part is `axis` of `data`: as many elements lie before both."""
+    """The axis of `result` that starts where `axis` of `data` does: the product of the sizes before both is equal."""
     stride = math.prod(data[:axis])
     return next((place for place in range(len(result)) if math.prod(result[:place]) == stride), None)
 
 
 def _set_target(model: ModelProto, change: _Change) -> None:
-    """Give the node a constant of its own: the old one may have other readers."""
+    """Give the node a new constant, since the old one may have other readers."""
     taken = {tensor.name for tensor in model.graph.initializer} | set(_values(model))
     name = f"{change.node.output[0]}_shape"
     while name in taken:
@@ -172,7 +179,7 @@ def _values(model: ModelProto) -> Iterable[str]:
 
 
 def _small_constants(model: ModelProto) -> dict[str, TensorProto]:
-    """Constants of at most one dimension by name: what a target shape can be."""
+    """The constants of at most one dimension, by name. Target shapes are among them."""
     found = {tensor.name: tensor for tensor in model.graph.initializer if len(tensor.dims) <= 1}
     for node in model.graph.node:
         value = constant_value(node)

@@ -15,11 +15,12 @@ _CARRIERS = ("Identity", "Cast", "Transpose")
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """A weight of the model, and the way from its values as they are stored to those that a node reads.
+    """A weight of the model, and the nodes between its stored values and the values that a node reads.
 
     name: name of the initializer, of the output of a Constant node, or of a value computed from constants.
-    stored_bytes: its bytes in the file, 0 where it is computed. dtype: the type that its values are stored in, None
-    where it is computed. way: the Casts and Transposes on the way, first the one that reads the stored values.
+    stored_bytes: its size in the file in bytes, 0 if it is computed.
+    dtype: the type of its stored values, None if it is computed.
+    way: the Casts and Transposes in between; the first reads the stored values.
     """
 
     name: str
@@ -29,7 +30,7 @@ class Origin:
 
 
 class MadeConstant(gs.Constant):  # type: ignore[misc]
-    """A constant that a pass made; `origin` is the weight whose place it takes, None where it is new."""
+    """A constant that a pass made. `origin` is the weight that it replaces, None if it replaces none."""
 
     def __init__(self, name: str, values: Array, origin: Origin | None = None) -> None:
         super().__init__(name, values)
@@ -37,11 +38,11 @@ class MadeConstant(gs.Constant):  # type: ignore[misc]
 
 
 class HeldConstant(gs.Constant):  # type: ignore[misc]
-    """A weight that stays as it is: nothing is known of its values, so that no rule looks through its readers."""
+    """A weight that is not to be cut. Its values count as unknown, so the nodes that read it are barriers."""
 
 
 def origin_of(tensor: gs.Tensor) -> Origin | None:
-    """The weight that a constant input of a node comes from; None where a pass made it anew."""
+    """The weight that `tensor`, a constant input of a node, comes from; None if a pass made it from no weight."""
     if isinstance(tensor, MadeConstant):
         return tensor.origin
     way: list[gs.Node] = []
@@ -63,7 +64,7 @@ def _carries(node: gs.Node) -> bool:
 
 
 def _weight(tensor: gs.Tensor) -> gs.Constant | None:
-    """The constant that `tensor` is: an initializer, or what a Constant node holds."""
+    """`tensor` as a constant: an initializer, or the value of a Constant node; None if it is neither."""
     if isinstance(tensor, gs.Constant):
         return tensor
     node = tensor.inputs[0] if len(tensor.inputs) == 1 else None

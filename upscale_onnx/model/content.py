@@ -22,13 +22,16 @@ def is_sparse(tensor: gs.Constant) -> bool:
 
 
 def encoded(tensor: gs.Constant) -> Encoded | None:
-    """A constant as its file holds it, None where its values are in memory."""
+    """A constant as its file holds it; None if its values are decoded already."""
     return tensor._values if isinstance(tensor._values, LazyValues) else None
 
 
 def decoded(weight: Encoded) -> Array:
-    """The values of a weight, read-only. The graph keeps the encoded form, so that an unchanged weight is exported as
-    it was and held once. Analyses of one graph share decoded values while one of them holds these."""
+    """The values of a weight, read-only.
+
+    The graph keeps the encoded form, so an unchanged weight is exported as it was. Decoded values are shared as long
+    as anyone holds them.
+    """
     shared = getattr(weight, "decoded", None)
     array: Array | None = None if shared is None else shared()
     if array is None:

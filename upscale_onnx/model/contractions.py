@@ -1,4 +1,4 @@
-"""Where contractions keep their channels: one vocabulary for the weights of Conv, ConvTranspose, Gemm and MatMul."""
+"""Which axes are channels in the weights, inputs and outputs of Conv, ConvTranspose, Gemm and MatMul."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ from upscale_onnx.types import Array
 class WeightLayout:
     """The layout of a node's weight: which axes of the weight and of the values around it are channels.
 
-    operand: the input that is the weight. input_axis, output_axis: of the weight, those that run over the channels that
-    the node reads and creates; with several groups, axis 1 runs over those of one group. read_axis, made_axis: of the
-    value that is read and of the one that is made, those that run over channels. bias: the input with a number for each
-    channel created, None where the operator has none.
+    operand: the index of the input that is the weight.
+    input_axis, output_axis: the axes of the weight for the channels that the node reads and creates. With several
+        groups, axis 1 has the channels of one group only.
+    group: the number of groups.
+    read_axis, made_axis: the channel axes of the value that the node reads and of the value that it makes.
+    bias: the index of the input that is the bias, None if the operator has none.
     """
 
     operand: int
@@ -32,17 +34,17 @@ class WeightLayout:
     bias: int | None = None
 
     def counts(self, shape: Sequence[int]) -> tuple[int, int]:
-        """How many channels a node reads and creates by a weight of this shape."""
+        """How many channels a node with a weight of this shape reads and creates."""
         inputs, outputs = (shape[a] * (self.group if a == 1 else 1) for a in (self.input_axis, self.output_axis))
         return inputs, outputs
 
     def per_group(self, shape: Sequence[int]) -> tuple[int, int]:
-        """How many channels each of its groups reads and creates."""
+        """How many channels each group of a node with a weight of this shape reads and creates."""
         inputs, outputs = self.counts(shape)
         return inputs // self.group, outputs // self.group
 
     def canonical(self, weight: Array) -> Array:
-        """The weight as `(C_out, C_in/group, …)`."""
+        """The weight in its canonical form (C_out, C_in/group, …)."""
         return weight if self.output_axis == 0 else _swapped(weight, self.group)
 
     def stored(self, canonical: Array) -> Array:
@@ -51,7 +53,7 @@ class WeightLayout:
 
 
 def weight_layout(op_type: str, attrs: Mapping[str, Any], rank: int, operand: int = 1) -> WeightLayout | None:
-    """The layout of a weight of `rank` axes that is input `operand` of a node; None where that input is no weight."""
+    """The layout of a weight of rank `rank` that is input `operand` of a node; None if that input is no weight."""
     kind = op_type.removeprefix("Fused")
     if kind in CONVOLUTIONS:
         # (C_out, C_in/group, k…), transposed (C_in, C_out/group, k…)
@@ -73,7 +75,7 @@ def node_layout(node: NodeProto, rank: int, operand: int = 1) -> WeightLayout | 
 
 
 def _swapped(weight: Array, group: int) -> Array:
-    """Return an array of shape `(g·a, b, …)` as `(g·b, a, …)`: a and b change places within each of the g groups."""
+    """Return an array of shape (g·a, b, …) as (g·b, a, …): axes a and b are swapped in each of the g groups."""
     if group == 1:
         return weight.swapaxes(0, 1)
     first, second, window = weight.shape[0] // group, weight.shape[1], weight.shape[2:]

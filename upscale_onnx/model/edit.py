@@ -1,6 +1,6 @@
-"""Edits that every rewrite needs, in linear time: change an input, drop what nothing reads, sort.
+"""Edits that every rewrite needs, in linear time: change an input, remove unread nodes, sort.
 
-graphsurgeon's own compare nodes by all they hold, and its sort recurses once per layer.
+The edits of graphsurgeon are slower, since they compare all contents of nodes. Its sort recurses once per layer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from upscale_onnx.model.protos import attribute_graphs, copy_fields
 
 
 def cleanup(graph: gs.Graph) -> int:
-    """Remove the nodes that no graph output depends on, and return how many; subgraph captures stay alive."""
+    """Remove the nodes that no graph output depends on, and return how many there were.
+
+    What a subgraph captures counts as read by the node that holds the subgraph.
+    """
     removed = unread_nodes(graph)
     if removed:
         _detach(removed)
@@ -41,7 +44,7 @@ def unread_nodes(graph: gs.Graph) -> list[gs.Node]:
 def set_input(node: gs.Node, index: int, value: gs.Variable | gs.Constant) -> None:
     """Make `node` read `value` at `index`.
 
-    Like `node.inputs[index] = value`, but finds the node among the readers of the old value by identity.
+    This does what `node.inputs[index] = value` does, but faster: it finds `node` among the readers by identity.
     """
     readers = node.inputs[index].outputs
     list.__delitem__(readers, next(place for place, reader in enumerate(readers) if reader is node))
@@ -50,7 +53,7 @@ def set_input(node: gs.Node, index: int, value: gs.Variable | gs.Constant) -> No
 
 
 def sort_nodes(graph: gs.Graph) -> None:
-    """Put every node after the producers of what it reads, changing the present order as little as needed.
+    """Put every node behind the producers of what it reads. The order changes as little as possible.
 
     Raises:
         InternalError: the graph has a cycle.
@@ -63,8 +66,10 @@ def sort_nodes(graph: gs.Graph) -> None:
 
 
 def sorted_model(model: ModelProto) -> ModelProto:
-    """`model` with the nodes of its main graph in an order in which they can run; itself where they are, or where
-    there is no such order. onnxruntime finds one by itself."""
+    """A copy of `model` in which every node of the main graph stands behind the producers of what it reads.
+
+    `model` itself if this is so already, or if the graph has a cycle. onnxruntime accepts any order.
+    """
     nodes = model.graph.node
     order = _sorted([list(node.output) for node in nodes], [[*node.input, *captured_names([node])] for node in nodes])
     if order is None or order == list(range(len(nodes))):
@@ -77,7 +82,10 @@ def sorted_model(model: ModelProto) -> ModelProto:
 
 
 def _sorted(made: Sequence[Sequence[str]], reads: Sequence[Sequence[str]]) -> list[int] | None:
-    """The order of nodes, given what each makes and reads, that is nearest to the present one; None in a cycle."""
+    """The order nearest to the present one in which each node stands behind its producers; None if there is a cycle.
+
+    made, reads: the names that each node makes and reads.
+    """
     producers = {name: index for index, names in enumerate(made) for name in names if name}
     readers: list[list[int]] = [[] for _ in made]
     waits = [0] * len(made)
@@ -108,7 +116,7 @@ def captured_names(nodes: Iterable[NodeProto]) -> set[str]:
 
 
 def free_names(graph: GraphProto) -> set[str]:
-    """The names that a subgraph reads from outside; a value of its own hides one outside of the same name."""
+    """The names that a subgraph reads from outside. A value inside hides a value outside with the same name."""
     read = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
     read |= captured_names(graph.node)
     own = {value.name for value in graph.input} | {name for node in graph.node for name in node.output}
@@ -117,7 +125,7 @@ def free_names(graph: GraphProto) -> set[str]:
 
 
 def reads(node: gs.Node) -> list[str]:
-    """What a node reads; subgraphs read what they capture."""
+    """The names that a node reads, those that its subgraphs capture included."""
     names = [value.name for value in node.inputs if value.name]
     for subgraph in node.subgraphs(recursive=True):
         names.extend(value.name for inner in subgraph.nodes for value in inner.inputs)
@@ -126,8 +134,8 @@ def reads(node: gs.Node) -> list[str]:
 
 
 def _detach(nodes: list[gs.Node]) -> None:
-    # Lists are filtered by identity, once per value: removal through graphsurgeon's synchronised lists
-    # searches every reader of a value for every node, comparing nodes field by field.
+    # The lists of readers are filtered by identity, once per value. Removal through graphsurgeon's synchronised lists
+    # would search all readers of a value for every node, and compare nodes field by field.
     gone = {id(inner) for node in nodes for inner in (node, *_inner_nodes(node))}
     values = {id(value): value for node in nodes for value in (*node.inputs, *node.outputs)}
     values.update({id(v): v for node in nodes for inner in _inner_nodes(node) for v in inner.inputs})

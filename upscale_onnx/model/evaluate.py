@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def evaluate_node(node: NodeProto, opset: int, inputs: Sequence[Array | None]) -> list[Array] | None:
-    """The outputs of one node of the default domain on `inputs`; None where it cannot be computed."""
+    """The outputs of one node of the default domain on `inputs`; None if they cannot be computed."""
     names = ["" if value is None else f"x{index}" for index, value in enumerate(inputs)]
     types = tuple(0 if value is None else _element_type(value) for value in inputs)
     if None in types:
         return None
-    # Names do not matter: nodes that differ in nothing else share an evaluator.
+    # Nodes that differ only in their names share an evaluator.
     alone = NodeProto(op_type=node.op_type, attribute=node.attribute)
     alone.input.extend(names)
     alone.output.extend(f"y{index}" for index in range(len(node.output)))
@@ -33,7 +33,7 @@ def evaluate_node(node: NodeProto, opset: int, inputs: Sequence[Array | None]) -
             warnings.simplefilter("ignore")
             feeds = {name: value for name, value in zip(names, inputs, strict=True) if name}
             return [np.asarray(value) for value in run.run(None, feeds)]
-    # The evaluator raises whatever numpy raises on what it does not support; unknown is a valid answer.
+    # The evaluator raises errors of any kind on what it does not support. Then the outputs are unknown.
     except Exception:
         return None
 
@@ -47,7 +47,7 @@ def _element_type(value: Array) -> int | None:
 
 @functools.lru_cache(maxsize=512)
 def _evaluator(node: bytes, opset: int, types: tuple[int, ...]) -> ReferenceEvaluator:
-    from onnx.reference import ReferenceEvaluator  # slow to import, and the worker does without
+    from onnx.reference import ReferenceEvaluator  # slow to import, and not needed in the worker
 
     proto = NodeProto.FromString(node)
     inputs = [helper.make_tensor_value_info(n, t, None) for n, t in zip(proto.input, types, strict=True) if n]

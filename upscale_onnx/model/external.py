@@ -1,7 +1,7 @@
-"""External data: read by us from the model's own folder, checked before a byte is read, or refused.
+"""External data: references are checked, then the data is read from the model's own folder, or refused.
 
-Other readers look for it beside the model, in the working directory, or behind links. After this module a model has
-none left, so that nobody resolves a reference a second time and finds something else.
+Other readers look for the data beside the model, in the working directory, or behind links. A model that was loaded
+here has no references left, so nobody can resolve one a second time and find another file.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from onnx import ModelProto, TensorProto
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.tensors import is_external, model_tensors, raw_length, tensor_problem
 
-# Files may take less on the disk than they hold, since file systems compress and skip zeros. But a file of holes alone,
-# or a thousand tensors of the same bytes, would fill the memory.
+# A file may take less space on the disk than its size, since file systems compress and skip zeros. But a file of
+# nothing but holes, or a thousand tensors that share their bytes, would fill the memory.
 _MOST_TIMES_DISK = 8
 _ALWAYS_BYTES = 2**30
 _BLOCK_BYTES = 512  # the unit of st_blocks
@@ -28,7 +28,7 @@ _VALUE_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "doubl
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """Where the values of `tensor` are: `length` bytes of the file called `location`, from `offset` on."""
+    """The place of the values of `tensor`: `length` bytes of the file called `location`, from byte `offset` on."""
 
     tensor: TensorProto
     location: str
@@ -37,7 +37,7 @@ class _Reference:
 
 
 def load_external(model: ModelProto, path: Path) -> None:
-    """Put all external data of `model`, whose file is at `path`, into it.
+    """Read all external data of `model` into it; `path` is the file of the model.
 
     Raises:
         ModelError: data is missing, too short, too large for the memory, or not in regular files in the folder of
@@ -62,16 +62,16 @@ def load_external(model: ModelProto, path: Path) -> None:
 
 
 def external_files(model: ModelProto, path: Path) -> tuple[Path, ...]:
-    """The files beside the model at `path` that hold data of it, with links resolved; what cannot be is left out."""
+    """The files with external data of the model at `path`, links resolved. What cannot be resolved is left out."""
     locations = {_entries(tensor).get("location", "") for tensor in model_tensors(model) if is_external(tensor)}
     return tuple(Path(os.path.realpath(path.parent / name)) for name in sorted(locations) if name and "\0" not in name)
 
 
 def refuse_external(model: ModelProto, where: str) -> None:
-    """Check that all data of `model` is in it.
+    """Check that `model` has no external data that is not loaded.
 
     Raises:
-        ModelError: some is not; the line starts with `where`.
+        ModelError: it has some; the message starts with `where`.
     """
     tensor = next((tensor for tensor in model_tensors(model) if is_external(tensor)), None)
     if tensor is not None:
@@ -106,7 +106,7 @@ def _reference(tensor: TensorProto, path: Path) -> _Reference:
 
 
 def _entries(tensor: TensorProto) -> dict[str, str]:
-    # Text that is not UTF-8 comes as bytes; no file is meant by it.
+    # Protobuf gives text that is not UTF-8 as bytes. It names no file.
     return {entry.key: entry.value for entry in tensor.external_data if isinstance(entry.value, str)}
 
 
@@ -115,12 +115,15 @@ def _count(text: str) -> int | None:
 
 
 def _resolved(location: str, path: Path) -> Path:
-    """The file meant by `location`, with links resolved; it lies in the folder of the model."""
+    """The file called `location` in the folder of the model, links resolved.
+
+    Raises: ModelError where it is not in this folder.
+    """
     given = PureWindowsPath(location)  # which knows both separators
     if not location or "\0" in location or given.anchor or given.drive or ".." in given.parts:
         raise ModelError(f"{path}: its external data {location!r} is not in the folder of the model")
     file = Path(os.path.realpath(path.parent / location))
-    # Caches of downloads hold links alone: the model and its data are then in one folder elsewhere.
+    # Download caches hold links only: the model and its data are then together in another folder.
     homes = (Path(os.path.realpath(path.parent)), Path(os.path.realpath(path)).parent)
     if not any(file.is_relative_to(home) for home in homes):
         raise ModelError(f"{path}: its external data {location!r} is a link out of the folder of the model")
@@ -143,14 +146,14 @@ def _check_memory(references: Mapping[str, Sequence[_Reference]], files: Mapping
 
 
 def _read(references: Sequence[_Reference], file: Path, path: Path) -> None:
-    # Neither a link that was put there since, nor a pipe that nobody writes to.
+    # Do not follow a link that was put there since the check, and do not wait for a writer of a pipe.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(file, flags), "rb") as source:
         found = os.fstat(source.fileno())
         name = references[0].location
         if not stat.S_ISREG(found.st_mode):
             raise ModelError(f"{path}: its external data {name!r} is not a regular file")
-        if found.st_nlink > 1:  # it may be any file of the system, under a name in this folder
+        if found.st_nlink > 1:  # a hard link can give any file of the system a name in this folder
             raise ModelError(f"{path}: its external data {name!r} is a hard link to another file; copy it")
         for reference in references:
             if reference.offset + reference.length > found.st_size:

@@ -10,10 +10,11 @@ from upscale_onnx.errors import NotSettledError
 def fixpoint(step: Callable[[], bool], most: int, what: str) -> None:
     """Call `step` until it returns False, that is, until it changed nothing.
 
-    most: the number of calls after which nothing may change any more. Steps that may stop earlier need another loop.
+    most: the largest number of calls.
+    what: the name of what `step` changes, for the error.
 
     Raises:
-        NotSettledError: `what` goes on changing.
+        NotSettledError: the last of `most` calls still changed something.
     """
     for _ in range(most):
         if not step():

@@ -1,7 +1,7 @@
-"""How much may be computed of constants: a file of some kilobytes can ask for terabytes.
+"""The memory that folded constants may take. Without a limit, a file of some kilobytes can ask for terabytes.
 
-Nothing is evaluated whose result might not fit, and all results together may take a few times what the model holds.
-What is not computed is not known, as if it came from an input.
+An operator is not evaluated if its result might not fit. All results together may take a few times the bytes of the
+model's weights. A result that is not computed is unknown, as if it came from an input.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from onnx import helper
 
 from upscale_onnx.types import Array
 
-# Bytes that any model may fold, and what comes on top for each byte of its weights.
+# The bytes that any model may fold, and the further bytes for each byte of its weights.
 _ALWAYS_BYTES = 1 << 27
 _TIMES_WEIGHTS = 3
-# Elements of a result that is not made of those of its inputs, and what a convolution writes out on the way to one.
+# The most elements of a result that holds others than its inputs, and the most that a convolution may write out.
 _LARGEST = 1 << 22
 _WIDEST = 8  # bytes of an element
-# Results that hold the elements of the first input, or some of them.
+# Operators whose results have no more elements than their first input.
 _OF_FIRST = frozenset(
     "Identity Cast Transpose Reshape Squeeze Unsqueeze Flatten Slice Split ScatterND CumSum Trilu Softmax ReduceProd "  # noqa: SIM905
     "ReduceMean ReduceSum ReduceMin ReduceMax ReduceL1 ReduceL2 ReduceSumSquare".split()
@@ -29,15 +29,18 @@ _OF_FIRST = frozenset(
 
 
 class FoldingBudget:
-    """The bytes that results may still take. weight_bytes: what the model itself holds. most: elements that the results
-    of one operator may have."""
+    """The bytes that results may still take.
+
+    weight_bytes: the bytes of the model's own weights.
+    most: the most elements that the results of one operator may have.
+    """
 
     def __init__(self, weight_bytes: int, most: float = math.inf) -> None:
         self._left = _ALWAYS_BYTES + _TIMES_WEIGHTS * weight_bytes
         self._most = most
 
     def allows(self, op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Array | None]) -> bool:
-        """Whether an operator may be evaluated on `inputs`, None where one is left out.
+        """Whether an operator may be evaluated on `inputs`; None stands for an input that is left out.
 
         Raises: ValueError, IndexError, KeyError, TypeError or ArithmeticError where attributes contradict the inputs.
         """
@@ -48,14 +51,14 @@ class FoldingBudget:
         return count <= self._most and count * _width(op_type, attrs, arrays) <= self._left
 
     def take(self, outputs: Sequence[Array], inputs: Sequence[Array | None]) -> None:
-        """Count what is newly held: not what shares the memory of an input."""
+        """Subtract the bytes of `outputs` from the budget. Outputs that share the memory of an input are free."""
         for value in outputs:
             if not any(array is not None and np.may_share_memory(value, array) for array in inputs):
                 self._left -= value.nbytes
 
 
 def _width(op_type: str, attrs: Mapping[str, Any], known: Sequence[Array]) -> int:
-    """Bytes of an element of a result."""
+    """The bytes of one element of a result."""
     if op_type == "Cast":
         return int(helper.tensor_dtype_to_np_dtype(int(attrs["to"])).itemsize)
     return _WIDEST if op_type == "ConstantOfShape" else max(array.dtype.itemsize for array in known)
@@ -64,9 +67,9 @@ def _width(op_type: str, attrs: Mapping[str, Any], known: Sequence[Array]) -> in
 def most_elements(
     op_type: str, attrs: Mapping[str, Any], first: Array, inputs: Sequence[Array | None], known: Sequence[Array]
 ) -> float:
-    """At least as many elements as an operator's results have together; infinity where that is too many in any case.
+    """An upper bound of the elements that all results of an operator have together; infinity if it is too large anyway.
 
-    first: the first of the `inputs`, which are `known` but for those left out.
+    first: the first input. known: the `inputs` without those that are left out (None).
     """
     second = inputs[1] if len(inputs) > 1 else None
     if op_type in _OF_FIRST:
@@ -88,8 +91,8 @@ def _axis(attrs: Mapping[str, Any]) -> int:
 def _generated(
     op_type: str, attrs: Mapping[str, Any], first: Array, second: Array | None, known: Sequence[Array]
 ) -> float | None:
-    """As `most_elements`, of operators that make more elements than their inputs have otherwise than by broadcasting;
-    None for all others."""
+    """What `most_elements` returns, for operators that make more elements than their inputs have, other than by
+    broadcasting; None for all other operators."""
     if op_type == "ConstantOfShape":
         return _elements(first)
     if op_type == "Range":
@@ -106,7 +109,7 @@ def _generated(
         return math.inf if second is None else _multiplied(attrs, first, second, known)
     if op_type == "GatherND":
         return math.inf if second is None else second.size * math.prod(first.shape[second.shape[-1] :])
-    if op_type == "BatchNormalization":  # numpy would broadcast vectors that do not fit
+    if op_type == "BatchNormalization":  # numpy would broadcast vectors of wrong lengths
         return first.size if all(array.size == first.shape[1] for array in known[1:]) else math.inf
     return None
 
@@ -118,12 +121,13 @@ def _elements(shape: Array) -> float:
 def _multiplied(attrs: Mapping[str, Any], first: Array, second: Array, known: Sequence[Array]) -> float:
     rows = first.shape[1 if attrs.get("transA", 0) else 0]
     columns = second.shape[0 if attrs.get("transB", 0) else 1]
-    # numpy would broadcast the product to a third operand, not that to the product alone.
+    # numpy would also broadcast the product to the third operand; ONNX broadcasts only the third operand.
     return math.prod(np.broadcast_shapes((rows, columns), *(array.shape for array in known[2:])))
 
 
 def _convolved(attrs: Mapping[str, Any], data: Array, weight: Array) -> float:
-    """What a convolution writes out: the padded input, the dilated weight, and a patch for each place of the result."""
+    """The elements that a convolution writes out: the padded input, the dilated weight, and a patch for each position
+    of the result."""
     axes = data.ndim - 2
     kernel = weight.shape[2:]
     pads, strides = attrs.get("pads") or (0,) * (2 * axes), attrs.get("strides") or (1,) * axes

@@ -9,13 +9,15 @@ import onnx
 
 
 def has_same_form(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
-    """Whether both models have the same operators and constants of the same shapes, in any order and with any values.
-    Then neither is smaller or faster than the other."""
+    """Whether both models have the same operators, and constants of the same shapes, in any order and with any values.
+
+    If so, neither model is smaller or faster than the other.
+    """
     return Counter(_parts(one)) == Counter(_parts(other))
 
 
 def _parts(model: onnx.ModelProto) -> Iterator[Hashable]:
-    """The operators and constants of the main graph; a constant is the same as an initializer and as a node."""
+    """The operators and constants of the main graph. Initializers and Constant nodes are not told apart."""
     for tensor in model.graph.initializer:
         yield tensor.data_type, tuple(tensor.dims)
     for node in model.graph.node:

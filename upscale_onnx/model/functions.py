@@ -1,4 +1,4 @@
-"""The size of a model with its functions inlined: thirty that call the next one twice make a billion nodes."""
+"""The size of a model with its functions inlined: thirty functions that each call the next twice make a billion."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _Key = tuple[str, str, str]
 
 
 def check_functions(model: ModelProto, where: str) -> None:
-    """Check that the functions of `model` can be written out.
+    """Check that the functions of `model` can be inlined.
 
     Raises:
-        ModelError: they call each other in a circle, or make too many nodes; the line starts with `where`.
+        ModelError: they call each other in a cycle, or make too many nodes; the message starts with `where`.
     """
     calls = {_key(f.domain, f.name, f.overload): _calls(f.node) for f in model.functions}
     if not calls:
@@ -32,7 +32,7 @@ def check_functions(model: ModelProto, where: str) -> None:
 
 
 def _measure(start: _Key, calls: Mapping[_Key, Counter[_Key]], sizes: dict[_Key, int], where: str) -> None:
-    """Put the nodes that `start` and all that it calls are written out to into `sizes`."""
+    """Put the numbers of nodes of `start` and of all functions that it calls, inlined, into `sizes`."""
     path, entered = [start], {start}
     while path:
         function = path[-1]
@@ -48,7 +48,7 @@ def _measure(start: _Key, calls: Mapping[_Key, Counter[_Key]], sizes: dict[_Key,
 
 
 def _calls(nodes: Iterable[NodeProto]) -> Counter[_Key]:
-    """What the nodes, and those of their subgraphs, call, and how often: functions and operators alike."""
+    """How often the nodes, and those of their subgraphs, call each function or operator."""
     return Counter(_key(node.domain, node.op_type, node.overload) for node in nodes_within(nodes))
 
 

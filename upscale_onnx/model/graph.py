@@ -1,9 +1,9 @@
-"""The way back from onnx-graphsurgeon graphs, on which nothing gets lost.
+"""Export of onnx-graphsurgeon graphs as models, without losses.
 
 graphsurgeon's own exporter rebuilds every proto from what it understood, and drops the rest: doc strings,
-metadata, annotations, attributes of rare types, names inside subgraphs. Here the original protos are the
-source, and the edited graph only says what differs. Subgraphs, functions and training information are
-taken from the original as they are: edits to them are not looked for.
+metadata, annotations, attributes of rare types, names inside subgraphs. Here the original protos are copied,
+and only what was edited comes from the graph. Subgraphs, functions and training information are copied as
+they are: edits to them are ignored.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ _EDITED_FIELDS = ("node", "initializer", "sparse_initializer", "input", "value_i
 
 
 def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str] | None = ()) -> ModelProto:
-    """`graph` as a model that differs from `original`, from which it was imported, only where it was edited.
+    """`graph` as a model. It was imported from `original`, and the model differs from that only where it was edited.
 
-    changed: values whose declared shape or type may no longer hold; their `value_info` is left out. None
-    means any of them. Graph inputs that are weights take the shape of the weight. Initializers that nothing
-    reads are left out.
+    Graph inputs that are weights get the shape of the weight. Initializers that nothing reads are left out.
+
+    changed: names of values whose declared shape or type may no longer be right; their `value_info` is left out.
+        None means all values.
 
     Raises:
         InternalError: the graph's inputs or outputs are not those of `original`.
@@ -51,7 +52,7 @@ def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str]
 
 
 def _export_annotations(stale: frozenset[str], source: GraphProto, target: GraphProto) -> None:
-    """The declarations of values that still exist and are not stale."""
+    """Write the declarations of the values that still exist and are not stale to `target`."""
     values = {name for node in target.node for name in node.output}
     values.update(value.name for value in target.input)
     values.update(tensor.name for tensor in target.initializer)
@@ -70,7 +71,7 @@ def _check_interface(graph: gs.Graph, source: GraphProto, defaults: frozenset[st
 
 
 def _export_nodes(graph: gs.Graph, source: GraphProto, target: GraphProto) -> None:
-    # A value has one producer, so a node is known by its first output.
+    # A value has one producer, so its first output identifies a node.
     originals = {_first(node.output): node for node in source.node}
     for node in graph.nodes:
         proto = target.node.add()
@@ -138,7 +139,7 @@ def _is_unchanged(value: Any, known: AttributeProto) -> bool:
 
 def _new_attribute(name: str, value: Any) -> AttributeProto:
     if isinstance(value, gs.Graph):
-        raise InternalError(f"an edit made the attribute '{name}' of a stand-in for a subgraph")
+        raise InternalError(f"an edit made the attribute '{name}', which holds a subgraph")
     if isinstance(value, gs.Constant):
         tensor = TensorProto()
         export_tensor(value, None, tensor)

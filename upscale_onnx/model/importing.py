@@ -1,7 +1,7 @@
-"""The way into onnx-graphsurgeon graphs.
+"""Import of models as onnx-graphsurgeon graphs.
 
-graphsurgeon takes names inside subgraphs for those outside, also where a subgraph has values of its own by that
-name. It is shown stand-ins instead: subgraphs in which one node reads exactly what they capture.
+graphsurgeon confuses values inside a subgraph with values outside that have the same name. So each subgraph is
+imported as a stand-in: a subgraph with a single node, which reads exactly what the original captures.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ _IMPORTED = (
 
 
 def quiet() -> AbstractContextManager[Any]:
-    """A context in which graphsurgeon prints nothing to standard output; its errors still raise."""
+    """A context in which graphsurgeon prints nothing to standard output. It still raises errors."""
     silence: AbstractContextManager[Any] = G_LOGGER.suppress(G_LOGGER.CRITICAL + 1)
     return silence
 
 
 def import_graph(model: ModelProto) -> gs.Graph:
-    """The main graph of `model` as a graphsurgeon graph; weights stay in the model until they are read.
+    """The main graph of `model` as a graphsurgeon graph. Weights stay in the model until they are read.
 
-    Functions are not imported: nodes that call one look like any custom operator. Initializers that are defaults
-    of inputs are inputs here.
+    Functions are not imported: a node that calls one looks like a custom operator. An initializer that is the default
+    of an input is an input of the graph.
 
     Raises:
         ModelError: graphsurgeon cannot represent some part of the graph.
     """
     source, defaults = model.graph, overridable(model)
-    # The importer asks for no more than these fields. A copy would hold every weight twice.
+    # The importer reads only these fields. A copy of the model would hold every weight twice.
     shown = SimpleNamespace(
         name=source.name,
         doc_string=source.doc_string,
@@ -74,7 +74,7 @@ def import_graph(model: ModelProto) -> gs.Graph:
 
 
 def is_imported(attribute: AttributeProto) -> bool:
-    """Whether graphsurgeon holds the value of `attribute`: it takes strings of bytes for text."""
+    """Whether graphsurgeon can hold the value of `attribute`. It cannot hold byte strings that are not UTF-8 text."""
     if attribute.type in (AttributeProto.STRING, AttributeProto.STRINGS):
         return all(map(_is_text, (attribute.s, *attribute.strings)))
     return attribute.type in _IMPORTED
@@ -89,7 +89,7 @@ def _is_text(value: bytes) -> bool:
 
 
 def _shown(node: NodeProto) -> NodeProto:
-    """`node` as graphsurgeon is to see it."""
+    """`node` in the form in which graphsurgeon imports it: with stand-ins for subgraphs."""
     if all(is_imported(attribute) for attribute in node.attribute):
         return node
     shown = NodeProto()
@@ -104,7 +104,7 @@ def _shown(node: NodeProto) -> NodeProto:
 
 
 def _stand_in(graphs: Sequence[GraphProto]) -> GraphProto:
-    """A graph that reads what `graphs` capture and, so that new names clash with none, makes all other names."""
+    """A graph that reads what `graphs` capture and makes all other names in them, so that no new value takes one."""
     captured = set().union(*(free_names(graph) for graph in graphs))
     own = {name for graph in graphs for node in iter_nodes(graph) for name in (*node.input, *node.output)} - {""}
     reader = NodeProto(op_type="Captured", input=sorted(captured), output=sorted(own - captured))

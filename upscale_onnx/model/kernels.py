@@ -1,4 +1,4 @@
-"""The operators that a runtime executes, read from the graph that its optimiser leaves."""
+"""The operators that a runtime executes, read from a model that the runtime has optimised."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BLOCKED_DOMAIN = "com.microsoft.nchwc"
 ALONE = "alone"
 # Operators that only describe or rename memory.
 _FREE = VIEWS | SIZES | {"Constant", "Dropout"}
-# Operators that keep sizes, those among them that onnxruntime alone has, and the way into its blocked layout.
+# Operators whose outputs have the sizes of their inputs, those of onnxruntime's own domains included.
 _KEEPING = ELEMENTWISE | {"BatchNormalization", "FastGelu", "QuickGelu", "ReorderInput"}
 
 
@@ -36,9 +36,10 @@ _KEEPING = ELEMENTWISE | {"BatchNormalization", "FastGelu", "QuickGelu", "Reorde
 class Kernel:
     """One executed node.
 
-    A contraction has a `workload`, its channel counts and its `epilogue`: what is fused behind it that costs
-    something ("Sum", "Sigmoid", …). Any other node has a `key` that stands for everything but its channel counts.
-    moved: bytes of activations read and written, 1 where the node only describes or renames them.
+    key: all that its time depends on, except channel counts, as text.
+    moved: the bytes of activations that it reads and writes; 1 if it only describes or renames them.
+    workload, channels_in, channels_out: those of a contraction; None and 0 for any other node.
+    epilogue: the operators fused behind a contraction that take time ("Sum", "Sigmoid", …).
     """
 
     node: str
@@ -52,7 +53,7 @@ class Kernel:
 
 
 def alone(kernel: Kernel) -> Kernel:
-    """Return this kernel as one that runs by itself. Only contractions differ from it."""
+    """Return `kernel` as it is timed outside any model. A kernel that is no contraction is returned unchanged."""
     return kernel if kernel.workload is None else replace(kernel, epilogue=ALONE)
 
 
@@ -78,7 +79,7 @@ def read_kernels(model: onnx.ModelProto, batch: int = 1) -> tuple[Kernel, ...]:
 
 
 def kernel_key(op_type: str, dims: Sequence[int], attrs: Mapping[str, Any]) -> str:
-    """The key of a node that is no contraction: its operator, its spatial sizes, and its windows."""
+    """The key of a node: its operator, the sizes of its spatial axes, and its windows, strides and permutation."""
     walk = [attrs[name] for name in ("kernel_shape", "strides", "perm") if name in attrs]
     parts = [op_type, "x".join(map(str, dims[2:])), *("x".join(map(str, value)) for value in walk)]
     return "/".join(parts)
@@ -114,7 +115,7 @@ def _kernel(
 
 
 def _epilogue(node: onnx.NodeProto, attrs: Mapping[str, Any]) -> str:
-    """The operators fused behind a Conv, without clamps, which cost nothing."""
+    """The operators fused behind a Conv, without clamps such as Relu, which take no time."""
     activation = attrs.get("activation", b"")
     name = activation.decode() if isinstance(activation, bytes) else str(activation)
     summed = len(node.input) > 3 and bool(node.input[3])
@@ -122,7 +123,7 @@ def _epilogue(node: onnx.NodeProto, attrs: Mapping[str, Any]) -> str:
 
 
 def _propagated(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Sizes | None]) -> Sizes | None:
-    """Sizes of the output of an operator of the blocked layout, of which ONNX's shape inference knows nothing."""
+    """The sizes of the output of an operator of the blocked layout, which ONNX's shape inference does not know."""
     first = inputs[0]
     known = [dims for dims in inputs if dims]
     if not first:
@@ -151,7 +152,7 @@ def _propagated(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Sizes |
 
 
 def _ceil_extra(workload: Workload, axis: int) -> int:
-    """1 where a pooling window that reaches beyond the input counts (ceil_mode)."""
+    """1 if ceil_mode adds a pooling window along this axis that reaches beyond the input, else 0."""
     rank = len(workload.spatial)
     reach = workload.dilations[axis] * (workload.window[axis] - 1) + 1
     padded = workload.spatial[axis] + workload.pads[axis] + workload.pads[rank + axis]

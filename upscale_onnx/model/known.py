@@ -1,7 +1,7 @@
-"""Values known before a run: constant tensors, and vectors of sizes that are known in part.
+"""Values that are known before a run: constant tensors, and vectors of sizes that are known in part.
 
-Nothing is folded into a graph here: a weight behind an Identity or a shape behind Shape-Gather-Concat is only
-*known*. Whoever reads a graph, in whatever form, shows its nodes in order.
+The graph is not changed here: the value of a weight behind an Identity, or of a shape behind Shape-Gather-Concat, is
+only looked up. A caller passes the nodes of its graph to `Constants.visit` in order.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ _FOLDED = frozenset(
 )
 KINDS = "fiub"
 
-# Computes the outputs of an operator from its inputs, None for an input left out. Returns None where it cannot.
+# Computes the outputs of an operator from its inputs (None: left out). Returns None if it cannot.
 Compute = Callable[[Sequence[Array | None]], Sequence[Array] | None]
 
 
 class Constants:
     """Constant tensors and partly known shape vectors of one graph, by name.
 
-    weight_bytes: what the constants that the graph itself holds take. budget: what more may be computed of them.
+    from_shape: the names of values that were computed from sizes of other values.
+    weight_bytes: the bytes of the constants that the graph itself holds.
+    budget: how much may be computed from them.
     """
 
     def __init__(self) -> None:
@@ -51,18 +53,18 @@ class Constants:
         return name in self._arrays or name in self._lazy
 
     def array(self, name: str) -> Array | None:
-        """The constant called `name`, None where it is not one. A large weight that nobody holds is decoded anew."""
+        """The constant called `name`; None if there is none. A large weight is decoded anew unless someone holds it."""
         lazy = self._lazy.get(name)
         return self._arrays.get(name) if lazy is None else decoded(lazy)
 
     def dims(self, name: str) -> tuple[int, ...] | None:
-        """The shape of the constant called `name`, None where it is not one; nothing is decoded."""
+        """The shape of the constant called `name`; None if there is none. Nothing is decoded."""
         if name in self._lazy:
             return tuple(self._lazy[name].tensor.dims)
         return tuple(self._arrays[name].shape) if name in self._arrays else None
 
     def shape_value(self, name: str) -> Dims | None:
-        """Entries of the integer vector (or scalar, as one entry) called `name`, as far as known."""
+        """The known entries of the integer vector (or scalar, as one entry) called `name`; None if nothing is known."""
         if name in self._shapes:
             return self._shapes[name]
         array = self.array(name) if name in self else None
@@ -82,7 +84,7 @@ class Constants:
         self._arrays[name] = array
 
     def add_encoded(self, name: str, weight: Encoded) -> None:
-        """Record `weight` as the value of `name`. It is decoded when it is asked for."""
+        """Record `weight` as the value of `name`. It is decoded when `array` is called."""
         self._lazy[name] = weight
 
     def visit(
@@ -96,9 +98,10 @@ class Constants:
     ) -> None:
         """Find what is known of the outputs of a node of the default domain.
 
-        attrs: as `known_entries` takes them. dims: of values, as they are inferred.
+        attrs: attributes in the form that `known_entries` takes.
+        dims: the inferred dimensions of values.
         """
-        # Attributes that contradict one another get past the checker; nothing is known of such a node.
+        # The checker accepts attributes that contradict each other. The outputs of such a node stay unknown.
         with contextlib.suppress(ValueError, IndexError, KeyError, TypeError, ArithmeticError):
             if op_type == "Shape":
                 source = dims.get(inputs[0])
@@ -136,7 +139,7 @@ class Constants:
         self._shapes[name] = entries
 
     def _is_scalar(self, op_type: str, inputs: Sequence[str]) -> bool:
-        """Whether the operators that a partly known vector goes through make it a scalar."""
+        """Whether an operator makes a scalar of a partly known vector."""
         if op_type == "Gather":
             return self.dims(inputs[1]) == ()
         if op_type in ("Squeeze", "Reshape", "Unsqueeze", "Concat", "Slice", "ConstantOfShape"):
@@ -145,7 +148,7 @@ class Constants:
 
 
 def constant_value(attrs: Mapping[str, Any], tensor: Array | None) -> Array | None:
-    """The value of a Constant node with these attributes. tensor: that of the attribute "value", if there is one."""
+    """The value of a Constant node with these attributes. tensor: the attribute "value", if there is one."""
     for key, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64)):
         if key in attrs:
             return np.asarray(attrs[key], dtype)

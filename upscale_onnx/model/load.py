@@ -1,4 +1,4 @@
-"""Loading: a valid ONNX model with all its data in memory, or one clear line."""
+"""Loading: a valid ONNX model with all its data in memory, or an error of one clear line."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ _MAX_PROTOBUF_BYTES = 2**31 - 1
 
 
 def load_model(path_or_proto: str | os.PathLike[str] | ModelProto) -> ModelProto:
-    """The model at a path, checked, external data included; or the given model itself, checked. Where nodes stand in
-    front of what they read, the result is a copy in which they do not.
+    """The checked model at a path, with its external data; or the given model, checked.
+
+    If a node stands in front of a node whose output it reads, the result is a sorted copy.
 
     Raises:
         ModelError: the file cannot be read, is not a valid ONNX model, is newer than the installed onnx
@@ -91,7 +92,7 @@ def check_model(model: ModelProto, where: str) -> None:
     """Check that `model` is valid ONNX of a version that the installed onnx knows.
 
     Raises:
-        ModelError: it is not; the line starts with `where`.
+        ModelError: it is not; the message starts with `where`.
     """
     _check_versions(model, where)
     check_wellformed(model, where)
@@ -115,7 +116,7 @@ def _check_windows(model: ModelProto, where: str) -> None:
 
 
 def _with_ranks(bare: ModelProto) -> ModelProto:
-    """Give the checker the shapes that it requires of inputs and outputs. Runtimes accept them of unknown rank."""
+    """Declare an empty shape for inputs and outputs of unknown rank: the checker requires one, runtimes do not."""
     for value in (*bare.graph.input, *bare.graph.output):
         if value.type.HasField("tensor_type"):
             value.type.tensor_type.shape.SetInParent()
@@ -146,7 +147,7 @@ def _check_versions(model: ModelProto, where: str) -> None:
 
 
 def _check_size(tensor: TensorProto, where: str) -> None:
-    """A tensor shorter than its shape says would only fail when its values are used."""
+    """Check that a tensor holds as much data as its shape says. The error would otherwise come when it is read."""
     problem = tensor_problem(tensor)
     if problem:
         raise ModelError(f"{where}: tensor '{tensor.name}' {problem}")

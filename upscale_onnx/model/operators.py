@@ -1,11 +1,11 @@
-"""The operators of ONNX by what they have in common: the lists that several parts of the package go by.
+"""Lists of ONNX operators that have something in common, as far as several parts of the package use them.
 
 A list that is about one runtime, or for one purpose, stands where it is used.
 """
 
 from __future__ import annotations
 
-# Of ONNX's own operators; graphsurgeon has None for the first.
+# The domain names of ONNX's own operators. graphsurgeon has None for the default domain.
 STANDARD_DOMAINS = (None, "", "ai.onnx")
 
 
@@ -27,15 +27,15 @@ UNARY = ACTIVATIONS | _named(
     "Abs Acos Acosh Asin Asinh Atan Atanh BitwiseNot Cast Ceil Cos Cosh Erf Exp Floor Identity IsInf IsNaN Log Neg Not "
     "Reciprocal Round Sign Sin Sinh Sqrt Tan"
 )
-"""Operators that compute each element from the one in its place. Further inputs, if any, are bounds."""
+"""Operators that compute each element of the output from the same element of the input. Further inputs are bounds."""
 BROADCASTING = _named(
     "Add And BitShift BitwiseAnd BitwiseOr BitwiseXor Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min "
     "Mod Mul Or PRelu Pow Sub Sum Where Xor"
 )
-"""Operators that compute each element from those of all operands in its place. Operands are broadcast."""
+"""Operators that compute each element of the output from the same element of all operands, which are broadcast."""
 ELEMENTWISE = UNARY | BROADCASTING
 FRAGILE = _named("Acos Acosh Asin Atanh Cosh Div Exp Log Mod Pow Reciprocal Sinh Sqrt Tan")
-"""Operators whose result is not finite for some finite arguments: zero, or values near those that padding may hold."""
+"""Operators whose result is not finite for some finite arguments, such as zeros in padding."""
 
 VIEWS = _named("Flatten Identity Reshape Squeeze Unsqueeze")
 """Operators that change only the shape or the name of a value."""

@@ -10,14 +10,14 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 
-# Tensors up to this many elements keep their values in a skeleton: they are what Reshape, Slice, Resize and
-# friends read during shape inference. Larger ones are weights, of which only the shape matters.
+# Tensors of up to this many elements keep their values in a skeleton, since shape inference needs the values that
+# Reshape, Slice, Resize and others read. Of larger ones, the weights, it needs only the shapes.
 SMALL_ELEMENTS = 1024
 IR_WITH_FREE_INITIALIZERS = 4  # before it, every initializer had to be a graph input as well
 
 
 def one_line(error: BaseException | str, limit: int = 300) -> str:
-    """A message, or that of an exception, on one line of at most `limit` characters."""
+    """The message of `error`, or `error` itself if it is text, on one line of at most `limit` characters."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
 
@@ -42,7 +42,7 @@ def element_count(dims: Collection[int]) -> int:
 
 
 def set_sizes(shape: TensorShapeProto, sizes: Iterable[int]) -> None:
-    """Let `shape` have `sizes` for its dimensions."""
+    """Set the dimensions of `shape` to `sizes`."""
     shape.Clear()
     for size in sizes:
         shape.dim.add(dim_value=size)
@@ -56,7 +56,7 @@ def stored_bytes(tensor: TensorProto) -> int:
 
 
 def iter_nodes(graph: GraphProto) -> Iterator[NodeProto]:
-    """Every node of a graph, subgraphs included."""
+    """Every node of a graph and of its subgraphs."""
     yield from nodes_within(graph.node)
 
 
@@ -77,9 +77,9 @@ def attribute_graphs(attribute: AttributeProto) -> Sequence[GraphProto]:
 
 
 def overridable(model: ModelProto) -> frozenset[str]:
-    """The initializers that are mere defaults of inputs, which a caller may feed: nothing is known of their values.
+    """The names of initializers that are only defaults of inputs: a caller may feed other values.
 
-    Some exporters list every weight as an input. Nobody means those to be fed: where all are listed, none counts.
+    Some exporters list all weights as inputs, although nobody is to feed them. If all are listed, none is returned.
     """
     if model.ir_version < IR_WITH_FREE_INITIALIZERS:
         return frozenset()
@@ -89,7 +89,7 @@ def overridable(model: ModelProto) -> frozenset[str]:
 
 
 def constant_value(node: NodeProto) -> TensorProto | None:
-    """The tensor that a Constant node holds, or None for other nodes and other forms of Constant."""
+    """The tensor that a Constant node holds; None for other nodes, and for a Constant that holds no tensor."""
     if node.op_type != "Constant" or node.domain not in STANDARD_DOMAINS or len(node.output) != 1:
         return None
     for attribute in node.attribute:
@@ -102,9 +102,9 @@ def constant_value(node: NodeProto) -> TensorProto | None:
 def skeleton(model: ModelProto) -> ModelProto:
     """A copy of `model` without its weights: large constants are declared as graph inputs of their shape.
 
-    Defaults of inputs are left out: what is fed may be something else.
-    The checker and shape inference serialise what they are given, so on the model itself they would hold
-    copies of every weight and fail beyond 2 GB. Both treat a graph input like an initializer of that shape.
+    Defaults of inputs are left out, since a caller may feed other values.
+    The checker and shape inference serialise the model that they get. With weights they would copy each of them, and
+    fail beyond 2 GB. Both treat a graph input like an initializer of the same shape.
     """
     bare = ModelProto()
     copy_fields(model, bare, skip=("graph", "training_info"))

@@ -1,6 +1,6 @@
-"""Operators that onnxruntime has in the default domain and onnx has not, or not yet: optimised models hold them.
+"""Operators that onnxruntime has in the default domain, but onnx does not, or not yet. Optimised models hold them.
 
-onnx's checker refuses a model for them, and its shape inference stops there.
+onnx's checker refuses a model with such an operator, and its shape inference stops there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
 
-# The first version of the operator set in which onnx has them too, None where in none.
+# The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
 _OWN_DOMAIN = "com.microsoft"
 
@@ -24,7 +24,7 @@ def only_runtime_knows(node: NodeProto, opset: int) -> bool:
 
 
 def set_apart(model: ModelProto) -> ModelProto:
-    """Edit `model` so that these operators are in onnxruntime's own domain, which the checker skips. Return `model`."""
+    """Move these operators of `model` into onnxruntime's own domain, which the checker skips. Return `model`."""
     opset = default_opset(model)
     nodes = [node for node in iter_nodes(model.graph) if only_runtime_knows(node, opset)]
     for node in nodes:

@@ -1,4 +1,4 @@
-"""Saving: a whole file under its name or none, the same bytes for the same model."""
+"""Saving: under its name, a file is whole or absent. The same model gives the same bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.protos import copy_fields, one_line, stored_bytes
 from upscale_onnx.model.stream import pieces
 
-# A protobuf file ends at 2 GiB; a little is left for names and everything that is no weight.
+# A protobuf file has at most 2 GiB; some of it is left for names and everything else that is no weight.
 _EXTERNAL_OVER = 2**31 - 2**26
 _EXTERNAL_MIN_BYTES = 1024
 _EXTERNAL_ALIGN = 4096  # pages, so that a runtime can map each weight
@@ -29,12 +29,12 @@ def save_model(
     external_over: int = _EXTERNAL_OVER,
     files: NewFiles | None = None,
 ) -> None:
-    """Write `model` to `path`, replacing what is there only once all is written.
+    """Write `model` to `path`. An older file there is replaced only when all is written.
 
-    A model whose initializers exceed `external_over` bytes is written with external data, in a file beside
-    it that is named after its content, so that an older model of the same name stays whole until replaced.
+    A model whose initializers exceed `external_over` bytes is written with external data, in a file beside it. The
+    data file is named after its content, so that an older model at `path` keeps its own data until it is replaced.
 
-    files: what it is published with; by default at once.
+    files: the files to publish it with; None publishes it at once.
 
     Raises:
         ModelError: the folder is absent or read-only, the path is a directory, the disk is full, or the model has
@@ -81,8 +81,10 @@ def _write(files: NewFiles, model: ModelProto, path: str | os.PathLike[str], ext
 
 
 def _write_external(files: NewFiles, model: ModelProto, path: str | os.PathLike[str]) -> tuple[ModelProto, str]:
-    """A copy of `model` without its large initializers, whose values are written to a file beside `path`, and the
-    digest in the name of that file."""
+    """Write the values of large initializers to a file beside `path`.
+
+    Returns a copy of `model` that refers to this file, and the digest in the file's name.
+    """
     outer = ModelProto()
     copy_fields(model, outer, skip=("graph",))
     copy_fields(model.graph, outer.graph, skip=("initializer",))

@@ -16,15 +16,15 @@ from upscale_onnx.types import Dim, Dims
 
 _KEEPING = frozenset(("Identity", "Cast", "Unsqueeze", "Squeeze", "Reshape"))
 _NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}
-# A shape vector has few entries; what has more is data.
+# A shape vector has few entries; a vector with more is data.
 _LONGEST = 64
 
 
 def known_entries(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Dims | None]) -> Dims | None:
     """Entries of the integer vector (or scalar) that an operator returns, as far as they are known.
 
-    attrs: the attribute "value" of a ConstantOfShape is a tensor. inputs: entries per input, None where nothing is
-    known of it.
+    attrs: the attributes by name; "value" of a ConstantOfShape is a tensor.
+    inputs: the entries of each input, None if nothing is known of it.
     """
     rule = _RULES.get(op_type)
     if not inputs or inputs[0] is None or rule is None:
@@ -84,7 +84,7 @@ def _number(op_type: str, left: Dim, right: Dim) -> Dim:
 
 
 def _divided(left: int, right: int) -> Dim:
-    # Division of whole numbers rounds towards zero, Python's down: sizes are not negative.
+    # ONNX rounds quotients of integers towards zero, Python rounds down: the same for sizes, which are not negative.
     return left // right if left >= 0 and right > 0 else None
 
 
@@ -122,7 +122,7 @@ def _filled(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Dims | None
 
 
 def _paired(inputs: Sequence[Dims | None]) -> list[tuple[Dim, ...]] | None:
-    """The entries of all inputs side by side; a single one stands beside every other."""
+    """For each entry of the result, the entries of all inputs it is computed from. Single entries are broadcast."""
     known = [part for part in inputs if part is not None]
     size = max(map(len, known))
     if len(known) < len(inputs) or any(len(part) not in (1, size) for part in known):

@@ -1,7 +1,7 @@
 """Computed shapes, bounds and paddings of a graph as constants, so that shape inference can read them.
 
-ONNX's inference follows few of the operators by which exporters compute a shape; it gives up on a Slice or a Pad
-of which it does not know the bounds, although all they depend on are sizes that are known.
+ONNX's inference follows few of the operators with which exporters compute a shape. It gives up on a Slice or a Pad
+with computed bounds, even if these depend on known sizes only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from upscale_onnx.types import Array, Dim, Dims
 
 
 def known_values(graph: GraphProto, dims: Mapping[str, Dims], opset: int) -> Constants:
-    """What is known before a run of the small tensors of `graph`; `dims` are the dimensions of its values."""
+    """What is known before a run about the small tensors of `graph`. dims: the dimensions of its values."""
     known = Constants()
     known.budget = FoldingBudget(0, most=SMALL_ELEMENTS)
     for tensor in graph.initializer:
@@ -35,7 +35,7 @@ def known_values(graph: GraphProto, dims: Mapping[str, Dims], opset: int) -> Con
 
 
 def _small(tensor: TensorProto) -> Array | None:
-    """The values of a small tensor, None of others."""
+    """The values of a small tensor; None for other tensors."""
     if element_count(tensor.dims) > SMALL_ELEMENTS or tensor.external_data:
         return None
     return numpy_helper.to_array(tensor)
@@ -54,7 +54,7 @@ def _visit(known: Constants, node: NodeProto, dims: Mapping[str, Dims], opset: i
 
 
 def fold_known(graph: GraphProto, known: Constants) -> bool:
-    """Replace nodes whose results are known by initializers. Return whether there were any."""
+    """Replace nodes whose results are known with initializers. Return whether there were any."""
     kept_names = {value.name for value in graph.output}
     folded = [
         node
@@ -75,8 +75,10 @@ def fold_known(graph: GraphProto, known: Constants) -> bool:
 def computed_shapes(
     graph: GraphProto, dims: Mapping[str, Dims], dtypes: Mapping[str, int], known: Constants
 ) -> Iterator[ValueInfoProto]:
-    """Results of Reshape and Expand of which more is known than inference found; of a shape of which nothing is
-    known but its length, that length tells the rank."""
+    """The results of Reshape and Expand nodes whose shapes are better known than inference found.
+
+    If only the length of a shape vector is known, it gives the rank of the result.
+    """
     for node in graph.node:
         if node.op_type not in ("Reshape", "Expand") or len(node.input) < 2 or node.domain not in ("", "ai.onnx"):
             continue
@@ -92,7 +94,7 @@ def computed_shapes(
 
 
 def merged_dims(old: Dims | None, new: Dims) -> Dims | None:
-    """The old dimensions with sizes that only the new ones give; None where these give nothing new."""
+    """The old dimensions, completed with what only the new ones give; None if those give nothing new."""
     if old is None:
         return new
     if len(old) != len(new):
@@ -102,7 +104,7 @@ def merged_dims(old: Dims | None, new: Dims) -> Dims | None:
 
 
 def _clearer(old: Dim, new: Dim) -> Dim:
-    """A size rather than a name, a name that the model gives rather than one that inference made up."""
+    """The better of two dimensions: a size before a name, a name from the model before one made up by inference."""
     if isinstance(old, int) or new is None:
         return old
     given = isinstance(new, int) or not new.startswith("unk__")
@@ -110,14 +112,14 @@ def _clearer(old: Dim, new: Dim) -> Dim:
 
 
 def _reshaped(dims: Dims, entries: Dims) -> Dims:
-    """The result of a Reshape: 0 copies a size, -1 is what is left."""
+    """The dimensions of the result of a Reshape: 0 copies a size, -1 stands for the remaining elements."""
     copied = tuple(dims[i] if e == 0 and i < len(dims) else e for i, e in enumerate(entries))
     left = _quotient(dims, [entry for entry in copied if entry != -1])
     return tuple(left if entry == -1 else entry for entry in copied)
 
 
 def _quotient(dims: Sequence[Dim], others: Sequence[Dim]) -> int | None:
-    """The product of `dims` over that of `others`, where sizes that only have a name cancel out."""
+    """The product of `dims` divided by that of `others`; None unless the sizes known only by name cancel out."""
     left, right = list(dims), []
     for dim in others:
         if not isinstance(dim, int) and dim in left and dim is not None:
@@ -129,7 +131,7 @@ def _quotient(dims: Sequence[Dim], others: Sequence[Dim]) -> int | None:
 
 
 def _expanded(dims: Dims, entries: Dims) -> Dims:
-    """The result of an Expand: sizes of 1 give way to the other's."""
+    """The dimensions of the result of an Expand: both are broadcast."""
     rank = max(len(dims), len(entries))
     pairs = zip((1,) * (rank - len(dims)) + dims, (1,) * (rank - len(entries)) + entries, strict=True)
     return tuple(_wider(a, b) for a, b in pairs)

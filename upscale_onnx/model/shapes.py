@@ -1,4 +1,4 @@
-"""Shapes of every value, by ONNX's own inference."""
+"""The shape of every value, found by ONNX's own inference."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_
 from upscale_onnx.types import Dim
 from upscale_onnx.worker.checks import infer
 
-# Operators that ONNX's inference does not know, although their result has the shape of their first input.
+# Operators that ONNX's inference does not know. Their result has the shape of their first input.
 _SHAPE_PRESERVING = frozenset({"GroupNormalization"})
-# Every round of inference may let more of the computed shapes be known.
+# The most rounds of inference. Each may make more of the computed shapes known.
 _MOST_ROUNDS = 64
 _MADE_UP = "unk__"
 
@@ -26,9 +26,9 @@ _MADE_UP = "unk__"
 class Shape:
     """Element type and dimensions of a tensor.
 
-    dtype: an `onnx.TensorProto` data type, 0 where not known; dims: a size, the name of a dynamic size
-    (inference makes up names like unk__0 for sizes that it knows to be the same), or None where nothing is
-    known of it.
+    dtype: an `onnx.TensorProto` data type, 0 if it is not known.
+    dims: for each dimension its size, the name of a dynamic size, or None if nothing is known. Inference makes up
+        names such as unk__0 for unknown sizes that are the same.
     """
 
     dtype: int
@@ -41,7 +41,7 @@ class Shape:
 
     @property
     def sizes(self) -> tuple[int, ...] | None:
-        """The dimensions, if every one is a known size, else None."""
+        """The dimensions if all of them are known sizes, else None."""
         sizes = tuple(dim for dim in self.dims if isinstance(dim, int))
         return sizes if len(sizes) == self.rank else None
 
@@ -58,8 +58,8 @@ class Shape:
 def infer_shapes(model: ModelProto) -> dict[str, Shape]:
     """The shape of every named tensor of the main graph whose rank is known; `model` is left as it is.
 
-    What the model declares of computed values counts where inference does not know better. Where inference fails
-    as a whole, only what the model itself declares is returned.
+    For values that inference does not know, the model's own declarations are used. If inference fails as a whole, only
+    these declarations are returned.
     """
     bare = skeleton(model)
     _simplify(bare)
@@ -67,7 +67,7 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
     for number in range(_MOST_ROUNDS):
         graph, inferred = _inferred(bare)
         shapes = _initializer_shapes(bare.graph) | _initializer_shapes(model.graph)
-        # An output that is an input as well has the shape of that.
+        # An output that is also an input has the shape of the input.
         for value in (*graph.value_info, *graph.input, *graph.output):
             shape = tensor_shape(value.type)
             if shape is not None and value.name not in shapes:
@@ -80,7 +80,7 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
 
 
 def _take_declared(graph: GraphProto) -> list[ValueInfoProto]:
-    """Remove and return what `graph` declares of values that it computes: declarations may be wrong."""
+    """Remove and return the declarations of computed values in `graph`, since they may be wrong."""
     made = {name for node in graph.node for name in node.output}
     declared = [ValueInfoProto.FromString(v.SerializeToString()) for v in (*graph.output, *graph.value_info)]
     del graph.value_info[:]
@@ -92,7 +92,7 @@ def _take_declared(graph: GraphProto) -> list[ValueInfoProto]:
 
 
 def _declare(graph: GraphProto, declared: list[ValueInfoProto], shapes: dict[str, Shape]) -> bool:
-    """Add to `graph` and `shapes` what is new in `declared` and contradicts nothing. Return whether there was any."""
+    """Add declarations that are new and contradict nothing to `graph` and `shapes`. Return whether there were any."""
     told = False
     for value in declared:
         known, stated = shapes.get(value.name), tensor_shape(value.type)
@@ -116,13 +116,13 @@ def _is_complete(graph: GraphProto, shapes: dict[str, Shape]) -> bool:
 
 
 def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int) -> bool:
-    """Put computed shapes into the graph where inference did not find them. Return whether that added any."""
+    """Add computed shapes that inference did not find to the graph. Return whether there were any."""
     opset = default_opset(bare)
     dims = {name: shape.dims for name, shape in shapes.items()}
     known = known_values(bare.graph, dims, opset)
     found = list(computed_shapes(bare.graph, dims, {name: shape.dtype for name, shape in shapes.items()}, known))
     for dim in (dim for value in found for dim in value.type.tensor_type.shape.dim):
-        # Names that inference made up mean something else in its next run.
+        # In the next run of inference, the names that it made up stand for other sizes.
         if dim.dim_param.startswith(_MADE_UP):
             dim.dim_param = f"{dim.dim_param}_{number}"
     names = {value.name for value in found}
@@ -133,7 +133,7 @@ def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int
 
 
 def _inferred(bare: ModelProto) -> tuple[GraphProto, bool]:
-    """The graph with what inference finds, and whether it came to an end."""
+    """The graph with the shapes that inference finds, and whether inference succeeded."""
     try:
         found = infer(bare.SerializeToString())
     except (EncodeError, ValueError):
@@ -142,7 +142,7 @@ def _inferred(bare: ModelProto) -> tuple[GraphProto, bool]:
 
 
 def _simplify(bare: ModelProto) -> None:
-    """Replace by an Identity every operator that keeps the shape, but of which inference does not know it."""
+    """Replace with an Identity every operator that keeps the shape of its input, but is unknown to inference."""
     opset = default_opset(bare)
     for node in bare.graph.node:
         preserving = node.op_type in _SHAPE_PRESERVING and node.domain in STANDARD_DOMAINS

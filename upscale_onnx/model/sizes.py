@@ -1,4 +1,4 @@
-"""Sizes as numbers, where a model leaves some of them open."""
+"""Dimensions as numbers, for models in which some of them are dynamic or unknown."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def size_of(dim: Dim, unknown: int = 1) -> int:
 
 
 def sizes_of(dims: Sequence[Dim], batch: int = 1) -> tuple[int, ...]:
-    """The dimensions of a value as numbers: the first counts as `batch` where it is open, any other as 1."""
+    """The dimensions of a value as numbers. If dynamic or unknown, the first counts as `batch`, any other as 1."""
     return tuple(size_of(dim, batch if axis == 0 else 1) for axis, dim in enumerate(dims))
 
 
 def elements_of(dims: Sequence[Dim], batch: int = 1) -> int:
-    """How many elements a value of these dimensions has, with open dimensions counted as above."""
+    """The number of elements of a value with these dimensions, counted as in `sizes_of`."""
     return math.prod(sizes_of(dims, batch))

@@ -1,4 +1,4 @@
-"""Size and arithmetic of a model: parameters, multiply-accumulates, nodes, bytes copied, bytes of the file."""
+"""Statistics of a model: parameters, multiply-accumulates, nodes, bytes copied, bytes of the file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from upscale_onnx.results import ModelStats
 
 
 def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = None) -> ModelStats:
-    """Counts over the main graph, parameters over all of the model; dynamic dimensions count as 1."""
+    """The statistics of `model`. Parameters are counted in the whole model, all else in the main graph.
+
+    Dynamic dimensions count as 1. shapes: those of the model; None infers them.
+    """
     known = infer_shapes(model) if shapes is None else shapes
     parameters = sum(element_count(tensor.dims) for tensor in model_tensors(model))
     constant = {tensor.name for tensor in model.graph.initializer}
@@ -41,7 +44,8 @@ def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:
     if first is None or weight is None or out is None or not first.dims or not weight.dims:
         return 0
     if node.op_type in CONVOLUTIONS:
-        # The weight but for its first axis is what one element makes or, where it is not transposed, is made of.
+        # The axes of the weight behind the first: the multiply-accumulates per output element of a Conv, and per
+        # input element of a ConvTranspose.
         return elements_of((out if node.op_type == "Conv" else first).dims) * elements_of(weight.dims[1:])
     layout = node_layout(node, 2)
     return 0 if layout is None else elements_of(out.dims) * size_of(first.dims[layout.read_axis])

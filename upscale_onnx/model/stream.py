@@ -1,4 +1,4 @@
-"""A model serialised in pieces: as a whole, protobuf would hold its weights twice more."""
+"""A model serialised in pieces. Serialised as a whole, protobuf would hold two more copies of its weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MAX_BYTES = 2**31 - 1
 
 
 def pieces(model: ModelProto) -> Iterator[bytes]:
-    """The bytes of `model.SerializeToString(deterministic=True)`, an initializer at a time.
+    """The bytes of `model.SerializeToString(deterministic=True)`, one initializer at a time.
 
     Raises:
         EncodeError: the model is larger than a protobuf message may be.
@@ -32,7 +32,7 @@ def pieces(model: ModelProto) -> Iterator[bytes]:
     if total > _MAX_BYTES:
         raise EncodeError("larger than the 2 GB of a protobuf message")
     if not model.HasField("graph") or len(UnknownFieldSet(model)) or len(UnknownFieldSet(model.graph)):
-        # Fields of a newer ONNX than the installed one have no place among those known here.
+        # Fields of an ONNX newer than the installed one cannot be put in their place here.
         yield model.SerializeToString(deterministic=True)
         return
     yield before + head + first
@@ -50,7 +50,7 @@ def digest(model: ModelProto) -> str:
 
 
 def file_bytes(model: ModelProto) -> int:
-    """How many bytes `model` takes as a file, or as a file with its external data."""
+    """The bytes that `model` takes as a file, external data included."""
     outer = sum(len(part) for part in (*_around(model, "graph"), *_around(model.graph, "initializer")))
     tag = len(_tag(GraphProto, "initializer"))
     inner = outer + sum(tag + len(_varint(size)) + size for size in _sizes(model.graph))
@@ -58,7 +58,7 @@ def file_bytes(model: ModelProto) -> int:
 
 
 def _sizes(graph: GraphProto) -> list[int]:
-    """The bytes of each initializer. The whole model is never asked for its size, since protobuf would serialise it."""
+    """The bytes of each initializer. Protobuf would serialise the whole model to find its size, so it is not asked."""
     return [tensor.ByteSize() for tensor in graph.initializer]
 
 

@@ -1,4 +1,4 @@
-"""One walk over all tensors of a model, wherever they are, and how long their data is."""
+"""All tensors of a model, wherever they are, and the length of their data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ _PACKED_BITS = {
 
 
 def model_tensors(model: ModelProto) -> Iterator[TensorProto]:
-    """Every tensor of `model`: of its graphs, functions and training information, in attributes too; of a sparse
-    tensor its values and its indices."""
+    """Every tensor in the graphs, functions, attributes and training information of `model`.
+
+    For a sparse tensor, these are its values and its indices.
+    """
     yield from _of_graph(model.graph)
     for function in model.functions:
         yield from _of_attributes(function.attribute_proto)
@@ -37,7 +39,7 @@ def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def _of_attributes(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
-    # All fields that are set count, not only those of the declared type: other readers may use either.
+    # All fields that are set count, not only those of the declared type: other readers may use any of them.
     for attribute in attributes:
         if attribute.HasField("t"):
             yield attribute.t
@@ -53,7 +55,7 @@ def _of_attributes(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto
 
 def _of_sparse(tensors: Iterable[SparseTensorProto]) -> Iterator[TensorProto]:
     for tensor in tensors:
-        # Looking at a field that is not set would set it.
+        # Reading a field that is not set would set it.
         if tensor.HasField("values"):
             yield tensor.values
         if tensor.HasField("indices"):
@@ -66,7 +68,7 @@ def is_external(tensor: TensorProto) -> bool:
 
 
 def tensor_problem(tensor: TensorProto) -> str:
-    """What is wrong with the declared type or shape of `tensor`, or nothing."""
+    """What is wrong with the declared type or shape of `tensor`; empty if nothing is."""
     if any(dim < 0 for dim in tensor.dims):
         return "has a negative dimension"
     if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
@@ -75,7 +77,7 @@ def tensor_problem(tensor: TensorProto) -> str:
 
 
 def raw_length(tensor: TensorProto) -> int:
-    """The bytes that the values of `tensor` take as raw data; it has no `tensor_problem` and holds no strings."""
+    """The bytes that the values of `tensor` take as raw data. It must hold no strings and have no `tensor_problem`."""
     count = element_count(tensor.dims)
     bits = _PACKED_BITS.get(tensor.data_type)
     if bits is not None:
@@ -84,7 +86,7 @@ def raw_length(tensor: TensorProto) -> int:
 
 
 def field_length(tensor: TensorProto) -> int:
-    """The entries that the values of `tensor` take in the field for its data type."""
+    """The number of entries that the values of `tensor` take in the field for its data type."""
     count = element_count(tensor.dims)
     if tensor.data_type in _PACKED_BITS:
         return raw_length(tensor)

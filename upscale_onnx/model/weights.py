@@ -1,4 +1,4 @@
-"""Constants on their way back from graphsurgeon: as they were where nothing changed them."""
+"""Export of constants from graphsurgeon graphs. A constant that nothing changed is exported as it was."""
 
 from __future__ import annotations
 
@@ -24,15 +24,17 @@ _TENSOR_CONTENT = frozenset(field.name for field in TensorProto.DESCRIPTOR.field
 def export_initializers(
     graph: gs.Graph, source: GraphProto, target: GraphProto, defaults: Collection[str] = ()
 ) -> None:
-    """Write the constants that `graph` uses to `target`, whose nodes are written: first in their original order.
+    """Write the constants that `graph` uses to `target`: first those of `source` in their order, then new ones.
 
-    defaults: initializers that stay as they are, since they belong to inputs.
+    The nodes of `target` must be written already.
+
+    defaults: names of initializers that stay as they are, since they are defaults of inputs.
 
     Raises:
         InternalError: two constants have one name.
     """
     pending = _used_constants(graph)
-    # Read by name only, from places that graphsurgeon's main graph does not show.
+    # Constants that are read by name in places that graphsurgeon's main graph does not show.
     kept = captured_names(target.node) | set(defaults)
     kept.update(entry.value for note in source.quantization_annotation for entry in note.quant_parameter_tensor_names)
     sparse = {proto.values.name: proto for proto in source.sparse_initializer}
@@ -51,14 +53,14 @@ def export_initializers(
 
 
 def _move(constant: gs.Constant, known: TensorProto | None, proto: TensorProto) -> None:
-    """Write `constant` to `proto`, where it then finds its values: they are not held twice."""
+    """Write `constant` to `proto`. Afterwards it reads its values from there, so they are not held twice."""
     export_tensor(constant, known, proto)
     if isinstance(constant._values, np.ndarray):
         constant._values = LazyValues(proto)
 
 
 def _used_constants(graph: gs.Graph) -> dict[str, gs.Constant]:
-    """The constants that nodes of the main graph or its outputs refer to, by name, in order of use."""
+    """The constants that nodes of the main graph read, or that are its outputs, by name, in order of use."""
     used: dict[str, gs.Constant] = {}
     for tensor in (*(tensor for node in graph.nodes for tensor in node.inputs), *graph.outputs):
         if not isinstance(tensor, gs.Constant):
@@ -69,7 +71,7 @@ def _used_constants(graph: gs.Graph) -> dict[str, gs.Constant]:
 
 
 def export_tensor(constant: gs.Constant, known: TensorProto | None, proto: TensorProto) -> None:
-    """Write `constant` to the empty `proto`, encoded as in `known`, its original, where its values are the same."""
+    """Write `constant` to the empty `proto`. If the values are those of `known`, its original, so is the encoding."""
     if isinstance(constant._values, LazyValues):  # `.values` would load and keep it
         proto.CopyFrom(constant._values.tensor)
         if proto.name != constant.name:
@@ -109,7 +111,10 @@ def _same_values(a: TensorProto, b: TensorProto) -> bool:
 
 
 def export_inputs(source: GraphProto, target: GraphProto, ir_version: int) -> None:
-    """Write the inputs as they were to `target`; weights among them follow their initializer, or go with it."""
+    """Write the inputs of `source` to `target`.
+
+    An input that is a weight gets the shape and type of its initializer. It is left out if that is.
+    """
     weights = {tensor.name: tensor for tensor in target.initializer}
     sparse = {tensor.values.name for tensor in target.sparse_initializer}
     gone = {tensor.name for tensor in source.initializer} | {t.values.name for t in source.sparse_initializer}

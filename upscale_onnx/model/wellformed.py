@@ -1,4 +1,4 @@
-"""What makes a model malformed although protobuf and onnx's checker let it pass."""
+"""Faults of a model that protobuf and onnx's checker accept."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from upscale_onnx.errors import ModelError
 from upscale_onnx.model.protos import iter_nodes
 from upscale_onnx.model.tensors import model_tensors
 
-MOST_DIMENSIONS = 64  # of a numpy array
+MOST_DIMENSIONS = 64  # numpy arrays have no more
 
 
 def check_wellformed(model: ModelProto, where: str) -> None:
     """Check that all of `model` can be read: its text, the attributes of its nodes, the form of its tensors.
 
     Raises:
-        ModelError: it cannot; the line starts with `where`.
+        ModelError: it cannot; the message starts with `where`.
     """
     broken = next(_broken_text(model), None)
     if broken is not None:
@@ -48,7 +48,7 @@ def _check_form(tensor: TensorProto, where: str) -> None:
 
 
 def _broken_text(message: Any) -> Iterator[str]:
-    """Where a message holds text that is none: protobuf hands out bytes that it cannot decode as they are."""
+    """The places in a message where text is not UTF-8. Protobuf returns such text as bytes."""
     if isinstance(message, TensorProto):  # its other fields are numbers, and many
         if isinstance(message.name, bytes) or isinstance(message.doc_string, bytes):
             yield "name or doc_string of a tensor"

@@ -1,6 +1,6 @@
-"""The windows of convolutions and pools: sizes that no operator can have.
+"""Windows of convolutions and pools with sizes that no operator can have.
 
-Libraries divide by them without looking: onnx before 1.22 and onnxruntime before 1.28 end the process at a stride of 0.
+Libraries divide by them without a check: onnx before 1.22 and onnxruntime before 1.28 crash at a stride of 0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _DOMAINS = ("", "ai.onnx", "com.microsoft")
 
 
 def window_problem(model: ModelProto) -> str:
-    """What is wrong with a window in the graphs or the functions of `model`, or nothing."""
+    """What is wrong with a window in the graphs or functions of `model`; empty if nothing is."""
     return next((problem for node in _nodes(model) if (problem := _problem(node))), "")
 
 

@@ -1,4 +1,4 @@
-"""What a contraction's time depends on, apart from its channel counts."""
+"""Workloads: all that the time of a contraction depends on, except its channel counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from upscale_onnx.model.contractions import weight_layout
 from upscale_onnx.model.operators import CONTRACTIONS, MATRIX_PRODUCTS
 
 BLOCKED, PLAIN = "blocked", "plain"
-_UNALIGNED = 4  # onnxruntime leaves the blocked layout for input counts that are not a multiple of this
+_UNALIGNED = 4  # onnxruntime does not use the blocked layout for numbers of input channels that are no multiple of this
 
 Sizes = tuple[int, ...]
 
@@ -20,9 +20,14 @@ Sizes = tuple[int, ...]
 class Workload:
     """A contraction without its channel counts.
 
-    op_type: Conv, ConvTranspose, Gemm or MatMul. layout: "blocked" (channels in blocks) or "plain". rows: batch, and
-    for Gemm and MatMul all leading dimensions. spatial: of the input. pads: begins, then ends. per_group: channels in
-    and out of each group, () where there is one group. dtype: numpy's name.
+    op_type: Conv, ConvTranspose, Gemm or MatMul.
+    layout: "blocked" (channels in blocks) or "plain".
+    rows: the batch size; for Gemm and MatMul the product of all dimensions but the last.
+    spatial: the sizes of the spatial axes of the input.
+    window, strides, dilations: one number per spatial axis.
+    pads: the padding at the begin of each spatial axis, then that at the end of each.
+    per_group: the input and output channels of each group, () if there is one group.
+    dtype: the element type, as numpy calls it.
     """
 
     op_type: str
@@ -38,13 +43,13 @@ class Workload:
 
     @property
     def key(self) -> str:
-        """This value as text; `parse_workload` reads it."""
+        """The workload as text, which `parse_workload` reads."""
         sizes = (self.spatial, self.window, self.strides, self.dilations, self.pads, self.per_group)
         return "/".join((self.op_type, self.layout, str(self.rows), *map(_text, sizes), self.dtype))
 
     @property
     def out_spatial(self) -> Sizes:
-        """Spatial sizes of the output, without output padding."""
+        """The sizes of the spatial axes of the output, without output padding."""
         rank = len(self.spatial)
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilations, self.window, strict=True)]
         pads = [self.pads[i] + self.pads[rank + i] for i in range(rank)]
@@ -55,17 +60,17 @@ class Workload:
         return tuple((n + p - r) // s + 1 for n, s, r, p in zip(self.spatial, self.strides, reach, pads, strict=True))
 
     def macs(self, channels_in: float, channels_out: float) -> float:
-        """Multiply-accumulates with these channel counts."""
+        """The multiply-accumulates with these channel counts."""
         pairs = channels_out * (self.per_group[0] if self.per_group else channels_in)
         positions = self.spatial if self.op_type == "ConvTranspose" else self.out_spatial
         return float(pairs * self.rows * math.prod(positions) * math.prod(self.window))
 
 
 def parse_workload(key: str) -> Workload:
-    """The workload whose `key` this is.
+    """The workload with this `key`.
 
     Raises:
-        ValueError: it is none.
+        ValueError: there is none.
     """
     op_type, layout, rows, *sizes, dtype = key.split("/")
     spatial, window, strides, dilations, pads, per_group = (_sizes(text) for text in sizes)
@@ -82,7 +87,10 @@ def parse_workload(key: str) -> Workload:
 def contraction_workload(
     op_type: str, attrs: Mapping[str, Any], in_dims: Sequence[int], weight: Sequence[int], layout: str, dtype: str
 ) -> Workload | None:
-    """The workload of a node that reads `in_dims` by a weight of these dimensions; None for forms not understood."""
+    """The workload of a node that reads a value of shape `in_dims`; None if it cannot be told.
+
+    weight: the shape of the node's weight.
+    """
     kind, lies = op_type.removeprefix("Fused"), weight_layout(op_type, attrs, len(weight))
     if not in_dims or lies is None:
         return None
@@ -103,7 +111,10 @@ def contraction_workload(
 
 
 def conv_layout(channels_in: int, channels_out: int, group: int, block: int) -> str:
-    """The layout in which onnxruntime's CPU provider computes a two-dimensional float32 Conv."""
+    """The layout, "blocked" or "plain", in which onnxruntime's CPU provider computes a two-dimensional float32 Conv.
+
+    block: the number of channels in a block.
+    """
     per_in, per_out = channels_in // max(group, 1), channels_out // max(group, 1)
     if group > 1:
         if per_in == 1 and per_out == 1:

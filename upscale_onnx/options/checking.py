@@ -1,4 +1,4 @@
-"""Whether options hold what their annotations say: choices, ranges and types, the same for Python and command line."""
+"""The check of options against their annotations (choices, ranges, types), for Python and the command line alike."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ from upscale_onnx.options.ranges import Range
 
 
 def check_options(options: Options) -> None:
-    """Raises: ArgumentError where an option is of another type than it takes, no choice of its, or out of range."""
+    """Check the value of every option.
+
+    Raises:
+        ArgumentError: the value of an option has the wrong type, is not one of its choices, or is out of range.
+    """
     groups: tuple[Any, ...] = (options.export, options.target, options.prune, options.proof)
     for group in groups:
         hints = _hints(group.__class__)
@@ -84,7 +88,7 @@ def _choices(hint: Any) -> list[str]:
 
 
 _UNIONS = (Union, types.UnionType)
-# What values of a plain annotation are instances of, and the words for it.
+# For each plain annotation, the types of its values, and the words for them.
 _PLAIN: dict[Any, tuple[type, str]] = {
     type(None): (type(None), "None"),
     bool: (bool, "True or False"),

@@ -1,4 +1,4 @@
-"""The options in groups: what export is written, what it is for, what is pruned first, and how it is shown equal."""
+"""The options in four groups: the export, the target, the pruning before it, and the proof."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Schedule = Literal["geometric", "linear"]
 Repair = Literal["stats", "lsq", "joint"]
 Proof = Literal["local", "global"]
 
-# Where a field has another name than its option: as a keyword, on the command line, and in messages.
+# The metadata of a field whose option has another name: as a keyword, on the command line, and in messages.
 OPTION = "option"
 
 
@@ -27,9 +27,9 @@ OPTION = "option"
 class ExportOptions:
     """Which export is written.
 
-    recipe (option "export"): how layers get the channels that they read: see `export.recipes`. "auto" races all
-        recipes and takes the fastest export.
-    prefer: what "auto" looks for. "size" takes the smallest file and runs no race.
+    recipe (option "export"): how layers get the channels that they read; `export.recipes` has the recipes. "auto"
+        races all recipes and takes the fastest export.
+    prefer: by what "auto" chooses. "size" takes the smallest file and runs no race.
     align: emitted channel counts are rounded up to a multiple of this. None is the block of the target for "keep" and
         "planned", and 1 (no rounding) for "upscale" and "gather".
     fail_if_unchanged: whether a compile that would write the model as it was is an error.
@@ -43,17 +43,17 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """What a compile is for, and how it is timed.
+    """The target of a compile, and how models are timed on it.
 
     name (option "target"): name of the target (cpu, cuda, tensorrt, openvino, generic, …) or path of a file that
-        describes one; None is what the provider is.
+        describes one; None is the target that belongs to the provider.
     provider: what onnxruntime runs models on.
     threads: intra-op threads of the sessions that are timed.
     batch: the batch size at which models are timed, if the model leaves its first axis open (None: 1). The result takes
         any batch size.
-    race: whether anything is timed: exports in races, and the times by which masks and plans are chosen.
-    tune: seconds to calibrate the target on this model's operators first.
-    seed: of the inputs on which models are timed.
+    race: whether anything is timed: exports in races, and models for the choice of masks and plans.
+    tune: for how many seconds to calibrate the target on this model's operators first.
+    seed: the seed of the random inputs on which models are timed.
     """
 
     name: str | None = field(default=None, metadata={OPTION: "target"})
@@ -67,43 +67,43 @@ class TargetOptions:
 
 @dataclass(frozen=True)
 class PruneOptions:
-    """What is pruned first, and what makes up for it. Nothing is, where nothing says how much.
+    """What is pruned before the compile, and how it is repaired. Nothing is pruned unless an option says how much.
 
     amount: fraction of each consumer's (or producer's) channels to prune, 0 <= amount < 1.
     latency: share of the input's latency to prune down to, 0 < latency < 1, instead of `amount`.
     params, macs: share of the input's parameters or multiply-accumulates to prune down to, above 0 and below 1,
         instead of `amount`.
-    compression: parameters of the input over those that stay, above 1, instead of `amount`.
+    compression: parameters of the input divided by those that stay, above 1, instead of `amount`.
     mask: path of a mask file (.npz or .json: weight name -> bool per channel), instead of `amount`.
-    amounts: (pattern, amount) pairs; the first shell-style pattern that a layer's node or weight name matches gives
-        its amount in place of `amount`, which is 0 where it is left out.
-    profile: share of its channels that each layer keeps, or all together that must agree: "equal", "increasing:SLOPE"
-        (less towards the end) or "decreasing:SLOPE" around what `amount` leaves, "random", the path of a .json file, or
-        a mapping of names of weights to shares.
-    side: whether channels are chosen that layers read ("input") or create ("output").
-    method: whether each layer chooses for itself what it loses ("unconstrained"), all that share channels agree
-        ("constrained"), or whichever of both loses less at the same latency, group by group ("hybrid").
+    amounts: (pattern, amount) pairs. The first shell-style pattern that matches a layer's node or weight name gives
+        the amount of this layer. Other layers have `amount`, or 0 if it is left out.
+    profile: the share of its channels that each layer keeps. Layers that must agree have one share. "equal",
+        "increasing:SLOPE" (keeps less towards the end) or "decreasing:SLOPE" around the share that `amount` leaves,
+        "random", the path of a .json file, or a mapping of names of weights to shares.
+    side: whether the channels that layers read ("input") or those that they create ("output") are pruned.
+    method: "unconstrained" lets each layer choose for itself which channels it loses. "constrained" has all layers
+        that share channels agree. "hybrid" takes, for each group of layers, the one that loses less at equal latency.
     scope: which channels are ranked together: those of one layer ("local"), of all layers ("global"), or of layers
         of the same structure ("isomorphic").
-    masks: "flat" takes the amount of every layer. "filled" does the same, but channels that would be emitted anyway
-        keep their weights. "aware" takes the amount of all layers together, first where it saves the most time for the
-        importance that is lost. "auto" is "aware" if speed is preferred and each layer may choose for itself, else
+    masks: "flat" prunes the amount in every layer. "filled" does the same, but channels that would be emitted anyway
+        keep their weights. "aware" prunes the amount in all layers together, first where it saves the most time for
+        the importance that is lost. "auto" is "aware" if speed is preferred and each layer may choose for itself, else
         "filled".
     ignore: shell-style patterns of node or weight names; the layers they match are not pruned.
-    min_channels: the fewest channels that a layer keeps, where it has as many.
-    mask_align: what kept channel counts are rounded up to a multiple of.
-    steps: in how many rounds to prune; the channels that are left are scored anew in each.
-    schedule: whether every round prunes the same share of what is left ("geometric") or of all ("linear").
+    min_channels: the fewest channels that a layer keeps, if it has as many.
+    mask_align: the numbers of kept channels are rounded up to a multiple of this.
+    steps: the number of rounds of pruning. Each scores the channels that are left anew.
+    schedule: whether each round prunes the same share of the channels that are left ("geometric") or of all ("linear").
     criterion: the name of a criterion, or a function of (weight, axis, generator) that returns one score per channel
         along `axis`. The channels of the lowest scores are pruned.
     calibration: unlabelled inputs (name -> array, samples along the first axis) or the path of an .npz with them, for
-        criteria and repairs that need them; one array for a model of one input.
-    repair: how the weights that survive make up for those that are pruned, without labels: "stats" matches each
-        output channel's mean and variance, "lsq" re-fits each layer by least squares, "joint" then all layers
-        together (by gradients: it needs PyTorch).
-    max_loss: the largest loss of pruning that is not an error: of top-1 accuracy, a share of 1, where the calibration
-        data has labels, else the distance of the outputs relative to their own size; None is any.
-    seed: of random criteria and profiles.
+        criteria and repairs that need them. For a model with one input, one array.
+    repair: how the weights that survive are changed to make up for those that are pruned, without labels. "stats"
+        matches the mean and variance of each output channel. "lsq" re-fits each layer by least squares. "joint" then
+        fits all layers together by gradients (it needs PyTorch).
+    max_loss: the largest allowed loss by pruning; more is an error. It is the loss of top-1 accuracy (0 to 1) if the
+        calibration data has labels, else the distance of the outputs relative to their size. None allows any.
+    seed: the seed of random criteria and profiles.
     """
 
     amount: Annotated[float, FRACTION] | None = None
@@ -135,7 +135,7 @@ class PruneOptions:
 
     @property
     def prunes(self) -> bool:
-        """Whether anything says what or how much to prune."""
+        """Whether any option says what or how much to prune."""
         return self.mask is not None or self.scores_channels
 
     @property
@@ -146,12 +146,12 @@ class PruneOptions:
 
     @property
     def has_size_goal(self) -> bool:
-        """Whether a size is given to prune down to."""
+        """Whether an option gives a size to prune down to."""
         return any(goal is not None for goal in (self.params, self.macs, self.compression))
 
     @property
     def is_exact(self) -> bool:
-        """Whether just those channels are zeroed that are named, whatever comes of it."""
+        """Whether exactly the chosen channels are pruned, even those whose removal makes nothing smaller or faster."""
         return self.mask is not None or self.masks == "flat"
 
 
@@ -159,11 +159,12 @@ class PruneOptions:
 class ProofOptions:
     """How the result is shown equal to the input.
 
-    verify: whether it is.
-    proofs: "local" proves it region by region, whatever the model is fed, "global" compares whole models on inputs.
-    save_reproducer: folder for what shows that a region differs, where one does: it is left alone then.
+    verify: whether it is shown at all.
+    proofs: "local" proves it region by region, for any input of the model. "global" compares the whole models on
+        inputs.
+    save_reproducer: a folder. If a region differs, it is not compiled, and the models that show it are written there.
     inputs: the user's own inputs (name -> array) or the path of an .npz with them, used beside random ones.
-    seed: of random inputs.
+    seed: the seed of random inputs.
     """
 
     verify: bool = True

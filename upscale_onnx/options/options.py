@@ -1,4 +1,4 @@
-"""The options of a compile, as one frozen value: it prints, hashes and compares."""
+"""The options of a compile, as one frozen value that can be printed, hashed and compared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """What a compile is asked to do, in groups. `Options.of` makes one of single options."""
+    """All options of a compile, in groups. `Options.of` makes them from single options."""
 
     export: ExportOptions = field(default_factory=ExportOptions)
     target: TargetOptions = field(default_factory=TargetOptions)
@@ -27,14 +27,14 @@ class Options:
 
     @classmethod
     def of(cls, **single: Unpack[Overrides]) -> Options:
-        """The options with these values, given by their names, and all others as they are by default.
+        """The options with these values, given by name. All others have their defaults.
 
         Raises: ArgumentError where there is no such option.
         """
         return cls().replaced(**single)
 
     def replaced(self, **single: Unpack[Overrides]) -> Options:
-        """Return these options with the values in `single`, by option name, in place of their own. Paths become text.
+        """Return a copy of these options with the values in `single`, given by option name. Paths become text.
 
         Raises: ArgumentError where there is no such option.
         """

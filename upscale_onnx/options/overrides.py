@@ -1,4 +1,4 @@
-"""The options by their names, as keyword arguments, for type checkers: a test holds that the groups have the same."""
+"""The options by name, as keyword arguments, for type checkers. A test checks that the groups have the same options."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from upscale_onnx.options.values import DataOption, ProfileOption
 
 
 class Overrides(TypedDict, total=False):
-    """What `compile` takes beside its options; see the groups of `Options` for what each means."""
+    """The options as keyword arguments. The groups of `Options` say what each means."""
 
     export: Export
     prefer: Prefer

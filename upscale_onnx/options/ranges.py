@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Range:
-    """Values that an option takes, in words and as a test. Not a number (NaN) is in none."""
+    """The values that an option takes, in words and as a test. NaN is in no range of numbers."""
 
     wanted: str
     accepts: Callable[[Any], bool]

@@ -1,4 +1,4 @@
-"""Options that are more than text and numbers, as values that never change: shares by layer, and arrays by name."""
+"""Values of options that are neither text nor numbers, made immutable: shares by layer, and arrays by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Frozen(Mapping[str, T], Generic[T]):
 
 
 class Profile(_Frozen[float]):
-    """The share of its channels that each layer keeps, by the name of its weight; others keep all."""
+    """The share (0 to 1) of its channels that each layer keeps, by the name of its weight. Other layers keep all."""
 
     def __hash__(self) -> int:
         return hash(frozenset(self.items()))
@@ -38,7 +38,7 @@ class Profile(_Frozen[float]):
 
 
 class Samples(_Frozen[Array]):
-    """Arrays by the names of inputs, which cannot be written into. Equal to itself alone."""
+    """Read-only arrays by the names of inputs. Two are equal only if they are the same object."""
 
     __eq__ = object.__eq__
     __hash__ = object.__hash__
@@ -58,7 +58,7 @@ def settled_profile(value: Any) -> Any:
 
 
 def settled_data(value: Any) -> Any:
-    """A mapping of arrays as `Samples`, an array as those of the only input, anything else as it is."""
+    """A mapping of arrays, or one array for the only input, as `Samples`; anything else as it is."""
     named = {"x": value} if isinstance(value, np.ndarray) else value
     if isinstance(named, Samples) or not isinstance(named, Mapping):
         return value

@@ -64,7 +64,7 @@ def _predicted(goal: float, choice: Choice) -> Choice:
     """Return `choice`. Raises: ArgumentError where it is not predicted to reach the goal."""
     if choice.latency > goal + _EXACT:
         raise ArgumentError(
-            f"latency {goal:g} cannot be reached: all that may be pruned is predicted to leave {choice.latency:.2f} "
+            f"latency {goal:g} cannot be reached: pruning all that may go is predicted to leave {choice.latency:.2f} "
             "of the input's"
         )
     return choice

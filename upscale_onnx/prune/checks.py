@@ -43,7 +43,7 @@ def _check_effects(options: PruneOptions, verify: bool) -> None:
     if options.max_loss is not None and not options.prunes:
         raise ArgumentError("max_loss has no effect where nothing is pruned: give an amount")
     if options.max_loss is not None and not verify:
-        raise ArgumentError("max_loss is about what is measured: leave --no-verify out")
+        raise ArgumentError("max_loss needs a loss that is measured: leave --no-verify out")
     if options.scores_channels:
         return
     for name in ("scope", "ignore", "min_channels", "mask_align", "steps"):
@@ -58,11 +58,11 @@ def _check_target_aware(options: PruneOptions) -> None:
         raise ArgumentError("masks that know the target need an amount or a latency")
     if options.side != "input" or options.method != "unconstrained" or options.masks in ("flat", "filled"):
         raise ArgumentError(
-            "masks that know the target choose by themselves what layers share: leave side, method and masks out"
+            "masks that know the target prune side 'input' by method 'unconstrained': leave side, method and masks out"
         )
     by = shared_out_by(options)
     if by is not None:
-        raise ArgumentError(f"masks that know the target choose by themselves what each layer loses: leave {by} out")
+        raise ArgumentError(f"masks that know the target decide how much each layer loses: leave {by} out")
 
 
 def _check_scopes(options: PruneOptions) -> None:
@@ -72,14 +72,14 @@ def _check_scopes(options: PruneOptions) -> None:
     has_extent = options.amount is not None or options.has_size_goal
     if options.profile is not None and is_relative(options.profile) != has_extent:
         raise ArgumentError(
-            f"profile {shown} is spread around an amount: give an amount or a size"
+            f"profile {shown} varies around an amount: give an amount or a size"
             if is_relative(options.profile)
             else f"profile {shown} says how much each layer keeps: leave amounts and sizes out"
         )
     if options.profile is not None and options.scope != "local":
-        raise ArgumentError(f"a profile says what each layer keeps, scope {options.scope!r} finds it: leave one out")
+        raise ArgumentError(f"a profile says what each layer keeps, and so does scope {options.scope!r}: leave one out")
     if options.profile is not None and options.amounts:
-        raise ArgumentError("a profile and amounts of their own both say what layers lose: give one of them")
+        raise ArgumentError("a profile and amounts by pattern both say what layers lose: give one of them")
 
 
 def _check_hybrid(options: PruneOptions) -> None:
@@ -88,6 +88,6 @@ def _check_hybrid(options: PruneOptions) -> None:
     if options.amount is None:
         raise ArgumentError("method 'hybrid' compares two choices of one amount: give an amount")
     if options.side != "input":
-        raise ArgumentError("method 'hybrid' is about what layers read: use side 'input'")
+        raise ArgumentError("method 'hybrid' prunes only what layers read: use side 'input'")
     if options.scope != "local" or options.profile is not None or options.steps > 1:
         raise ArgumentError("method 'hybrid' weighs groups of layers one by one: leave scope, profile and steps out")

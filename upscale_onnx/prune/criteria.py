@@ -141,7 +141,7 @@ def criterion_of(given: str | Callable[..., Any]) -> Criterion:
         raise ArgumentError(f"no criterion called {name!r}: use one of {known}{did_you_mean(name, CRITERIA)}")
     found = CRITERIA[name]
     if colon and found.settings is None:
-        raise ArgumentError(f"criterion {name!r} takes no settings, and there is {rest!r} behind its name")
+        raise ArgumentError(f"criterion {name!r} takes no settings: leave {rest!r} out")
     if colon and found.settings is not None:
         found.settings(settings_of(given))
     return found

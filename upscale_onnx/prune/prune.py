@@ -36,7 +36,7 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
     """
     asked = options.prune
     if asked.repair is not None and not asked.prunes:
-        raise ArgumentError("repair is against the model as it was before pruning: say how much to prune")
+        raise ArgumentError("repair has no effect where nothing is pruned: say how much to prune")
     batches = () if asked.calibration is None else load_calibration(asked.calibration, model)
     if asked.repair is not None and not batches:
         raise ArgumentError(f"repair {asked.repair!r} needs calibration data: --calibration data.npz")

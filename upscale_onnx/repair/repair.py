@@ -71,7 +71,7 @@ def repair(
     if samples < 2 * 8:
         raise ArgumentError(f"repair needs calibration data of at least 16 samples, there are {samples}")
     if [n.op_type for n in unpruned.graph.node] != [n.op_type for n in pruned.graph.node]:
-        raise ArgumentError("the pruned model has another graph than the unpruned one")
+        raise ArgumentError("the graphs of the pruned and the unpruned model differ")
     repaired = onnx.ModelProto()
     repaired.CopyFrom(pruned)
     layers = linear_layers(unpruned)

@@ -32,7 +32,7 @@ def check_plot(path: str | os.PathLike[str]) -> None:
     Raises: ArgumentError if matplotlib is missing or the name of the file has no known ending.
     """
     if Path(path).suffix.lower() not in FORMATS:
-        raise ArgumentError(f"{path}: a plot is written as {', '.join(FORMATS)}; choose a name that ends so")
+        raise ArgumentError(f"{path}: a plot is written as {', '.join(FORMATS)}; choose a name with such an ending")
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError as error:

@@ -62,7 +62,7 @@ class Report:
     """All that is reported about one compile.
 
     masked_channels: how many channels were pruned before the compile.
-    seconds: the time of each stage.
+    seconds: the time of each stage, in seconds.
     bound_ratio: the share of the input's latency below which no selections could bring it; None without a race.
     profile: how many channels each prunable layer keeps, if anything is pruned.
     notes: one line for each thing that was not done although it might be expected: why, and what to try.

@@ -1,4 +1,4 @@
-"""The scan: prune one layer at a time, measure the loss, and tell how much of each layer may be pruned.
+"""The scan: prune one layer at a time, measure the loss, and find how much of each layer may be pruned.
 
 Source: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3.2.
 """
@@ -26,11 +26,15 @@ from upscale_onnx.types import Progress
 
 @dataclass(frozen=True)
 class LayerSensitivity:
-    """The loss of a model when channels of one layer are pruned.
+    """The loss of a model when channels of one layer alone are pruned.
 
-    Of each amount: how many of the `channels` are kept, what is measured then, and by how much that is worse than
-    the unpruned model. largest_amount: the largest amount up to which every loss is tolerated, 0 where none is;
-    keep_ratio: the share of channels kept at it.
+    weight, node, op_type: the layer. channels: how many channels it has on the side that is pruned.
+    kept: for each amount, how many channels are kept.
+    values: for each amount, the measured value.
+    losses: for each amount, by how much the value is worse than that of the unpruned model.
+    largest_amount: the largest amount (0 to 1) for which this loss and those of all smaller amounts are tolerated; 0 if
+        there is none.
+    keep_ratio: the share (0 to 1) of channels that are kept at `largest_amount`.
     """
 
     weight: str
@@ -46,9 +50,11 @@ class LayerSensitivity:
 
 @dataclass(frozen=True)
 class Together:
-    """The shares that layers keep when they are pruned together, each by `factor` times its own largest amount.
+    """What layers keep when they are pruned together, each by `factor` times its own largest amount.
 
-    unscaled_loss: the loss when all are pruned by their largest amounts. loss: the loss at the scaled amounts.
+    factor: 0 to 1.
+    unscaled_loss: the loss at the largest amounts. loss: the loss at the scaled amounts.
+    profile: the channels that each layer keeps at the scaled amounts.
     """
 
     factor: float
@@ -59,8 +65,13 @@ class Together:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """A scan. measure: the kind of `values` and `baseline`, "top1" or "distance". tolerated: the largest loss allowed.
-    together: what layers keep when pruned together, where that was measured."""
+    """The result of a scan.
+
+    measure: what is measured, "top1" or "distance". samples: on how many samples.
+    baseline: the value of the unpruned model.
+    tolerated: the largest allowed loss.
+    together: what layers keep when they are pruned together; None if that was not measured.
+    """
 
     measure: str
     samples: int
@@ -83,15 +94,18 @@ def scan(
     layers: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Sensitivity:
-    """Measure the loss when one layer of `model` alone is pruned by each of `amounts` (0 to 1).
+    """Measure the loss when one layer of `model` alone is pruned, for each layer and each of `amounts` (0 to 1).
 
-    options: the criterion and what it needs, the side and the seed. layers: glob patterns of names of weights or of
-    nodes; without them, every layer that an amount is taken of.
+    options: the criterion with its data, the side and the seed.
+    tolerated: the largest allowed loss.
+    layers: glob patterns of names of weights or of nodes; without them, all layers that can be pruned.
+    progress: is called with the name of a weight, and the share (0 to 1) of the scan that is done.
 
-    A variant is the model with one tensor exchanged, so memory holds three models whatever the number of layers.
+    Only the tensors of one layer are exchanged at a time, so memory holds three models for any number of layers.
 
     Raises:
-        ArgumentError: amounts are out of range, a pattern matches nothing, or the criterion lacks its data.
+        ArgumentError: an amount is out of range, a pattern matches nothing, or data that the criterion needs is
+            missing.
     """
     wanted = options or Options()
     steps = tuple(sorted(set(amounts)))
@@ -110,7 +124,7 @@ def scan(
                 progress(target.weight, (round_ * len(targets) + number) / (len(steps) * len(targets)))
             weight = numpy_helper.to_array(constant_tensors(masked)[target.weight])
             kept = int(used_channels(weight, target.axis(wanted.prune.side)).sum())
-            if found[number] and found[number][-1][0] == kept:  # no more than of the smaller amount before
+            if found[number] and found[number][-1][0] == kept:  # no more is pruned than by the amount before
                 found[number].append(found[number][-1])
                 continue
             with _exchanged(variant, masked, target) as changed:

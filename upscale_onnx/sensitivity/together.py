@@ -1,7 +1,7 @@
 """A profile of what layers may lose together.
 
 A scan prunes one layer alone. The loss of several layers together can be more than the sum of their losses. So the
-amounts of all layers are scaled by one factor: the largest found by bisection at which their common loss is tolerated.
+amounts of all layers are scaled by one factor: the largest, found by bisection, at which the loss is tolerated.
 """
 
 from __future__ import annotations
@@ -28,9 +28,12 @@ def pruned_together(
     options: Options | None = None,
     progress: Progress | None = None,
 ) -> Together:
-    """The shares that the layers of `found`, a scan of `model`, keep when the loss of pruning them all is tolerated.
+    """What the layers of a scan keep when all are pruned together and the loss is still tolerated.
 
-    Raises: ArgumentError where the criterion lacks its data.
+    found: a scan of `model`.
+    options: the options of the scan.
+
+    Raises: ArgumentError where data that the criterion needs is missing.
     """
     wanted = options or Options()
     tell = progress or (lambda stage, fraction: None)

@@ -32,7 +32,7 @@ def count(amount: float, size: int) -> int:
             raise ArgumentError(f"amount is {amount}: give a share from 0 to 1, or a whole number of entries")
         return round(amount * size)
     if not 0 <= amount <= size:
-        raise ArgumentError(f"amount is {amount}: there are {size} to prune from")
+        raise ArgumentError(f"amount is {amount}: there are only {size} to prune")
     return int(amount)
 
 

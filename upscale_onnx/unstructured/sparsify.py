@@ -64,7 +64,7 @@ class Sparsifying:
         if named and self.amount is None:
             raise ArgumentError(f"pattern {self.pattern!r} needs an amount: say how much to prune")
         if not named and self.amount is not None:
-            raise ArgumentError("a function as the pattern decides itself how much to prune: leave the amount out")
+            raise ArgumentError("a pattern that is a function decides how much to prune: leave the amount out")
         if self.is_global and self.pattern not in ("random", "l1"):
             raise ArgumentError("only entries are ranked globally: use pattern random or l1")
         if np.isnan(self.n):

@@ -50,7 +50,7 @@ def test_a_goal_that_is_met_at_once_is_measured_once() -> None:
 
 
 def test_what_cannot_be_reached_is_refused() -> None:
-    with pytest.raises(ArgumentError, match=r"latency 0\.3 cannot be reached: all that may be pruned leaves 0\.50"):
+    with pytest.raises(ArgumentError, match=r"latency 0\.3 cannot be reached: pruning all that may go leaves 0\.50"):
         aim_at(0.3, choose(least=0.5), lambda choice: choice.latency)
 
 

@@ -36,7 +36,7 @@ def aim_at(goal: float, choose: Callable[[float], Choice], measure: Callable[[Ch
         if ratio > goal:
             if choice.latency > aim + _EXACT:  # no more can be pruned
                 raise ArgumentError(
-                    f"latency {goal:g} cannot be reached: all that may be pruned leaves {ratio:.2f} of the input's"
+                    f"latency {goal:g} cannot be reached: pruning all that may go leaves {ratio:.2f} of the input's"
                 )
             high = min(high, aim)
         else:
