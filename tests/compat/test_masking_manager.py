@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 from tests.compat.networks import columns, residual, rows, weights
+from tests.graphs import parse, weight
 from upscale_onnx import MaskingManager
 from upscale_onnx.compat import L1, LAMP, HRank, Importance
 from upscale_onnx.errors import ArgumentError, ModelError
@@ -100,6 +101,34 @@ def test_weights_of_layers_can_be_read_written_and_masked() -> None:
     manager.importance(L1())
     assert segment.mask(0.5) is segment
     assert [len(columns(model, name)) for name in ("wc", "wd", "we")] == [8, 8, 0]
+
+
+def test_a_segment_has_an_importance_of_its_own() -> None:
+    model = residual()
+    manager = MaskingManager(model)
+    one, other = (next(s for s in manager.segments() if name in {x.name for x in s.layers}) for name in ("c", "y"))
+    assert one.importance(Highest()) is one
+    one.mask(0.25)
+    assert columns(model, "wc") == [12, 13, 14, 15]
+    other.mask(0.25)  # by the manager's
+    assert columns(model, "wc") == [12, 13, 14, 15]
+    assert len(columns(model, "we")) == 3
+    assert columns(model, "we") != [9, 10, 11]
+
+
+def test_siblings_are_the_normalisations_behind_producers() -> None:
+    text = """(float[N, 3, 4, 4] x) => (float[N, 8, 4, 4] y) {
+        a = Conv<kernel_shape=[1, 1]>(x, wa)
+        b = BatchNormalization(a, scale, shift, mean, var)
+        y = Conv<kernel_shape=[1, 1]>(b, wy)
+    }"""
+    ones = np.ones(8, np.float32)
+    model = parse(text, wa=weight(8, 3, 1, 1), wy=weight(8, 8, 1, 1), scale=2 * ones, shift=ones, mean=ones, var=ones)
+    (made,) = (s for s in MaskingManager(model, side="output").segments() if s.siblings)
+    (norm,) = made.siblings
+    assert (norm.op_type, norm.parameter, made.dim) == ("BatchNormalization", "scale", 0)
+    np.testing.assert_array_equal(norm.weight, 2 * ones)
+    assert all((s.siblings, s.dim) == ((), 1) for s in MaskingManager(model).segments())
 
 
 class Highest(Importance):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -132,3 +133,23 @@ class HRank(Importance):
     def settings(self) -> Mapping[str, Any]:
         """The fields of `Options` that stand for it."""
         return {"criterion": "hrank"}
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenImportance:
+    """What channels are scored by. settings: fields of `Options`. calibration: data for criteria that need it."""
+
+    settings: Mapping[str, Any]
+    calibration: str | Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        heuristic: Importance | str | WeightCriterion | None = None,
+        calibration: str | Mapping[str, Any] | None = None,
+    ) -> ChosenImportance:
+        """The arguments of `importance` as a value. Without a heuristic it is the L2 norm."""
+        chosen = Magnitude() if heuristic is None else heuristic
+        own = chosen.calibration if isinstance(chosen, HRank) else None
+        settings = chosen.settings() if isinstance(chosen, Importance) else {"criterion": chosen}
+        return cls(dict(settings), own if calibration is None else calibration)

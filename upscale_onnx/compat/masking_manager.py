@@ -9,7 +9,7 @@ from typing import Any, get_args
 import onnx
 
 from upscale_onnx.compat.arrays import named_inputs, to_array
-from upscale_onnx.compat.importance import HRank, Importance, Magnitude
+from upscale_onnx.compat.importance import ChosenImportance, Importance
 from upscale_onnx.compat.segments import MaskSegment, mask_segments
 from upscale_onnx.compat.source import Model, open_source
 from upscale_onnx.errors import ArgumentError, did_you_mean
@@ -63,8 +63,7 @@ class MaskingManager:
         self.side, self.method, self.is_global = side, method, is_global
         self._source = open_source(model, inputs)
         self._inputs = None if inputs is None else named_inputs(self._source.model, inputs)
-        self._settings: dict[str, Any] = dict(Magnitude().settings())
-        self._calibration: str | Mapping[str, Any] | None = None
+        self._chosen = ChosenImportance.of()
 
     @property
     def model(self) -> onnx.ModelProto:
@@ -72,7 +71,7 @@ class MaskingManager:
         return self._source.model
 
     def segments(self) -> tuple[MaskSegment, ...]:
-        """The segments: closed sets of layers, each with `layers`, `producers` and `consumers`."""
+        """The segments: closed sets of layers, each with `layers`, `producers`, `consumers` and `siblings`."""
         return mask_segments(self._source, self.side, self._prune_weights)
 
     def importance(
@@ -87,10 +86,7 @@ class MaskingManager:
         calibration: the path of an .npz, or arrays by input name, samples along the first axis, for criteria that need
             activations. By default, the manager's own inputs.
         """
-        chosen = Magnitude() if heuristic is None else heuristic
-        self._settings = dict(chosen.settings() if isinstance(chosen, Importance) else {"criterion": chosen})
-        own = chosen.calibration if isinstance(chosen, HRank) else None
-        self._calibration = calibration if calibration is not None else own
+        self._chosen = ChosenImportance.of(heuristic, calibration)
         return self
 
     def mask(self, amount: float = 0.5) -> MaskingManager:
@@ -98,23 +94,22 @@ class MaskingManager:
 
         Raises: ArgumentError where `amount` is not in [0, 1), or data that the criterion needs is missing.
         """
-        self._prune(amount=amount, scope="global" if self.is_global else "local")
+        self._prune(self._chosen, amount=amount, scope="global" if self.is_global else "local")
         return self
 
-    def _prune_weights(self, weights: Sequence[str], amount: float) -> None:
+    def _prune_weights(self, weights: Sequence[str], amount: float, chosen: ChosenImportance | None) -> None:
         """Prune the share `amount` of the channels of each of these weights, and no others."""
-        self._prune(amounts=tuple((glob.escape(weight), amount) for weight in weights))
+        self._prune(chosen or self._chosen, amounts=tuple((glob.escape(weight), amount) for weight in weights))
 
-    def _prune(self, **how: Any) -> None:
+    def _prune(self, chosen: ChosenImportance, **how: Any) -> None:
         options = Options.of(side=self.side, method=self.method, masks="flat", ignore=self._ignored(), **how)
         check_masks(options)
-        data = self._calibration
-        if data is None and criterion_of(self._settings["criterion"]).needs_data:
+        data = chosen.calibration
+        if data is None and criterion_of(chosen.settings["criterion"]).needs_data:
             data = self._inputs
         if isinstance(data, Mapping):
             data = {name: to_array(value) for name, value in data.items()}
-        chosen = options.replaced(calibration=data, **self._settings)
-        self._source.replace(prune(self.model, chosen).model)
+        self._source.replace(prune(self.model, options.replaced(calibration=data, **chosen.settings)).model)
 
     def _ignored(self) -> tuple[str, ...]:
         return tuple(glob.escape(weight) for weight in self._source.untouchable)
