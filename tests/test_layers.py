@@ -58,6 +58,17 @@ LAYERS = {
         "timing",
         "torch_backend",
     },
+    "training": {
+        "errors",
+        "files",
+        "masks",
+        "measures",
+        "model",
+        "options",
+        "runtime",
+        "torch_backend",
+        "unstructured",
+    },
     "candidates": {
         "channels",
         "errors",
@@ -134,6 +145,7 @@ LAYERS = {
         "runtime",
         "sensitivity",
         "timing",
+        "training",
         "unstructured",
         "worker",
     },
@@ -146,7 +158,7 @@ CONFINED = {
     "rich": {"report", "cli"},
     "matplotlib": {"report"},
     "argparse": {"cli"},
-    "torch": {"compat", "torch_backend"},
+    "torch": {"compat", "torch_backend", "training"},
     "onnx_graphsurgeon": {"model", "passes"},
 }
 ARRAYS_ONLY = ("upscale_onnx.order", "upscale_onnx.masks.criteria")

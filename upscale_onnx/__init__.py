@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from upscale_onnx.options import ExportOptions, Options, ProofOptions, PruneOptions, TargetOptions
     from upscale_onnx.pipeline import compile
     from upscale_onnx.results import Report, Result
+    from upscale_onnx.training.finetune import finetune
+    from upscale_onnx.training.settings import Training
 
 __version__ = "0.1.0"
 
@@ -44,9 +46,11 @@ __all__ = [
     "Report",
     "Result",
     "TargetOptions",
+    "Training",
     "UnchangedError",
     "UpscaleError",
     "compile",
+    "finetune",
 ]
 
 
@@ -61,7 +65,9 @@ _HOMES = {
     "Report": "results",
     "Result": "results",
     "TargetOptions": "options",
+    "Training": "training.settings",
     "compile": "pipeline",
+    "finetune": "training.finetune",
 }
 
 

@@ -61,6 +61,16 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
     "bench": {"models": READS_MODEL, "json": WRITES, "csv": WRITES, "plot": WRITES},
     "calibrate": {"model": READS_MODEL, "target": READS, "json": WRITES},
     "evaluate": {"model": READS_MODEL, "data": READS, "json": WRITES},
+    "finetune": {
+        "input": READS_MODEL,
+        "output": WRITES,
+        "data": READS,
+        "val": READS,
+        "distill": READS_MODEL,
+        "state": WRITES,
+        "json": WRITES,
+        "csv": WRITES,
+    },
     "paper": {"model": READS_MODEL, "calibration": READS, "data": READS, "out": _PAPER},
     "sensitivity": {
         "model": READS_MODEL,

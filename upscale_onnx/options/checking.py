@@ -24,14 +24,20 @@ def check_options(options: Options) -> None:
     """
     groups: tuple[Any, ...] = (options.export, options.target, options.prune, options.proof)
     for group in groups:
-        hints = _hints(group.__class__)
-        for part in fields(group):
-            value, hint = getattr(group, part.name), hints[part.name]
-            if not _fits(value, hint):
-                nearest = did_you_mean(value, _choices(hint)) if isinstance(value, str) else ""
-                raise ArgumentError(
-                    f"{option_name(part)} is {reprlib.repr(value)}: it takes {_described(hint)}{nearest}"
-                )
+        check_group(group)
+
+
+def check_group(group: Any) -> None:
+    """Check the value of every option in `group`, a dataclass with annotations.
+
+    Raises: ArgumentError as `check_options`.
+    """
+    hints = _hints(group.__class__)
+    for part in fields(group):
+        value, hint = getattr(group, part.name), hints[part.name]
+        if not _fits(value, hint):
+            nearest = did_you_mean(value, _choices(hint)) if isinstance(value, str) else ""
+            raise ArgumentError(f"{option_name(part)} is {reprlib.repr(value)}: it takes {_described(hint)}{nearest}")
 
 
 @cache

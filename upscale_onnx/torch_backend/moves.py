@@ -87,6 +87,10 @@ def _split(operator: Operator, x: Value, *more: Value | None) -> Any:
     return pieces if operator.outputs > 1 else pieces[0]
 
 
+def _shape(operator: Operator, x: Value) -> Value:
+    return np.array(x.shape[operator.get("start", 0) : operator.get("end", len(x.shape))], np.int64)
+
+
 def _slice(operator: Operator, x: Value, *more: Value | None) -> Tensor:
     data = tensor(x)
     starts, ends = (parameter(operator, name, (x, *more), i) or [] for i, name in ((1, "starts"), (2, "ends")))
@@ -180,6 +184,7 @@ RULES: Mapping[str, Rule] = {
     "ReduceSum": _reduce(lambda x, axes: x.sum(dim=axes, keepdim=True)),
     "ReduceSumSquare": _reduce(lambda x, axes: x.square().sum(dim=axes, keepdim=True)),
     "Reshape": _reshape,
+    "Shape": _shape,
     "Slice": _slice,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,

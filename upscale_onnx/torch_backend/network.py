@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +23,12 @@ RULES: Mapping[str, Rule] = {**elementwise.RULES, **layers.RULES, **moves.RULES,
 # The results of these operators are piecewise constant, or no floating-point numbers: they have no gradient.
 _FLAT = frozenset(
     {"And", "ArgMax", "ArgMin", "Cast", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual",
-     "IsInf", "IsNaN", "Less", "LessOrEqual", "NonZero", "Not", "Or", "Round", "Shape", "Sign", "Size", "Xor"}
+     "IsInf", "IsNaN", "Less", "LessOrEqual", "NonZero", "Not", "Or", "Round", "Sign", "Size", "Xor"}
 )  # fmt: skip
+_DRAWN = frozenset({"Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
+
+# What is computed of larger arrays than this is not remembered.
+_REMEMBERED_BYTES = 1 << 10
 
 Change = Callable[[str, Value, int], Value]
 """A function of the name of a value, the value, and the position of the node that is about to read the value, or -1 if
@@ -39,26 +43,36 @@ class _Step:
 
 
 class TorchNetwork:
-    """`model` in PyTorch. Floating-point values are tensors of the same precision; half precision becomes single."""
+    """`model` in PyTorch. Floating-point values are tensors of the same precision; half precision becomes single.
 
-    def __init__(self, model: onnx.ModelProto) -> None:
+    rules: operators to compute in another way than `RULES` do, by name.
+    """
+
+    def __init__(self, model: onnx.ModelProto, rules: Mapping[str, Rule] | None = None) -> None:
         opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self.inputs = tuple(value.name for value in model.graph.input)
         self.outputs = tuple(value.name for value in model.graph.output)
         self._opset = opset
-        self._steps = [_step(node, opset) for node in model.graph.node]
-        self._constants = {t.name: _value(numpy_helper.to_array(t)) for t in model.graph.initializer}
+        known, tensors = {**RULES, **(rules or {})}, {tensor.name: tensor for tensor in model.graph.initializer}
+        self._steps = []
+        for node in model.graph.node:
+            if node.op_type == "Constant" and node.attribute[0].name == "value":
+                tensors[node.output[0]] = node.attribute[0].t
+            else:
+                self._steps.append(_step(node, opset, known))
+        self._constants = {name: _value(numpy_helper.to_array(tensor)) for name, tensor in tensors.items()}
+        self._references: dict[Hashable, Sequence[Array]] = {}
         self._last = {name: i for i, step in enumerate(self._steps) for name in step.node.input}
 
     def run(
         self,
-        inputs: Mapping[str, Array],
+        inputs: Mapping[str, Value],
         change: Change | None = None,
         weights: Mapping[str, Value] | None = None,
     ) -> dict[str, Value]:
         """The model's outputs by name. Values that no later node reads are dropped unless gradients need them.
 
-        inputs: arrays by name.
+        inputs: arrays or tensors by name.
         change: is called with every value that is computed or read, and may replace it.
         weights: values to use in place of the constants with these names.
 
@@ -67,10 +81,11 @@ class TorchNetwork:
         found: dict[str, Value] = {**self._constants, **(weights or {})}
         for name in self.inputs:
             if name in inputs:
-                found[name] = _changed(change, name, _value(inputs[name]), -1)
+                given = inputs[name]
+                found[name] = _changed(change, name, _value(given) if isinstance(given, np.ndarray) else given, -1)
         for position, step in enumerate(self._steps):
-            given = [None if not name else _changed(change, name, found[name], position) for name in step.node.input]
-            for name, made in zip(step.node.output, self._made(step, given), strict=False):
+            read = [None if not name else _changed(change, name, found[name], position) for name in step.node.input]
+            for name, made in zip(step.node.output, self._made(step, position, read), strict=False):
                 if name:
                     found[name] = _changed(change, name, made, -1)
             for name in set(step.node.input):
@@ -78,7 +93,7 @@ class TorchNetwork:
                     found.pop(name, None)
         return {name: found[name] for name in self.outputs}
 
-    def _made(self, step: _Step, given: Sequence[Value | None]) -> Iterator[Value]:
+    def _made(self, step: _Step, position: int, given: Sequence[Value | None]) -> Iterator[Value]:
         tensors = [value for value in given if isinstance(value, torch.Tensor)]
         if step.rule is not None and tensors:
             while given and given[-1] is None:
@@ -93,7 +108,15 @@ class TorchNetwork:
             raise ArgumentError(
                 f"{_where(step)} has no gradient here: use a criterion or a repair without gradients (wanda, lsq)"
             )
-        yield from map(_value, self._reference(step, given))
+        sizes = sum(value.nbytes for value in given if isinstance(value, np.ndarray))
+        if tensors or sizes > _REMEMBERED_BYTES or step.node.op_type in _DRAWN:
+            yield from map(_value, self._reference(step, given))
+            return
+        # Arithmetic of shapes, which is the same for every batch of one size.
+        key = (position, *(None if value is None else (value.shape, array(value).tobytes()) for value in given))
+        if key not in self._references:
+            self._references[key] = self._reference(step, given)
+        yield from map(_value, self._references[key])
 
     def _reference(self, step: _Step, given: Sequence[Value | None]) -> Sequence[Array]:
         """The outputs of a node without gradients, such as one of shapes, computed by ONNX's reference evaluator."""
@@ -111,10 +134,10 @@ class TorchNetwork:
         return [np.asarray(value) for value in made]
 
 
-def _step(node: onnx.NodeProto, opset: int) -> _Step:
+def _step(node: onnx.NodeProto, opset: int, rules: Mapping[str, Rule]) -> _Step:
     attributes = {a.name: _attribute(a) for a in node.attribute}
     operator = Operator(node.op_type, attributes, opset, len([name for name in node.output if name]))
-    rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    rule = rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if node.op_type == "Cast" and operator.get("to") not in (1, 10, 11, 16):  # only floats have gradients
         rule = None
     return _Step(node, operator, rule)
