@@ -114,6 +114,7 @@ LAYERS = {
         "segments",
     },
     "report": {"errors", "files", "results"},
+    "reinforce": {"candidates", "errors", "files", "masks", "measures", "model", "prune", "runtime"},
     "unstructured": {"errors", "masks", "model", "options"},
     "sensitivity": {"errors", "masks", "measures", "options", "prune", "results"},
     "paper": {"compat", "errors", "files", "measures", "model", "options", "pipeline", "prune", "results", "runtime"},
@@ -146,7 +147,10 @@ CONFINED = {
     "rich": {"report", "cli"},
     "matplotlib": {"report"},
     "argparse": {"cli"},
-    "torch": {"compat", "torch_backend"},
+    "torch": {"compat", "reinforce", "torch_backend"},
+    "gymnasium": {"reinforce"},
+    "stable_baselines3": {"reinforce"},
+    "ray": {"reinforce"},
     "onnx_graphsurgeon": {"model", "passes"},
 }
 ARRAYS_ONLY = ("upscale_onnx.order", "upscale_onnx.masks.criteria")
