@@ -64,8 +64,11 @@ def taylor_scores(evidence: Evidence, weights: Collection[str] | None = None) ->
                 assert isinstance(found, np.ndarray)
                 totals[weight] = totals.get(weight, np.zeros(())) + taylor.measure(found, chosen.power)
                 samples[weight] += found.shape[0]
-    prices = _megaflops(model, side, targets)
-    return {weight: taylor.score(total, samples[weight], prices[weight], chosen) for weight, total in totals.items()}
+    prices = _megaflops(model, side, targets) if chosen.flops else {}
+    return {
+        weight: taylor.score(total, samples[weight], prices.get(weight, 0.0), chosen)
+        for weight, total in totals.items()
+    }
 
 
 def tvs_scores(evidence: Evidence) -> Scores:

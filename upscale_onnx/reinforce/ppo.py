@@ -24,7 +24,7 @@ from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import Observation
 from upscale_onnx.reinforce.policies import Policy
 from upscale_onnx.reinforce.rewards import Reward
-from upscale_onnx.reinforce.runs import Run, Settings, decisions_of
+from upscale_onnx.reinforce.runs import Run, Settings, settings_of
 from upscale_onnx.types import Progress
 
 try:
@@ -78,7 +78,7 @@ def load(folder: str | os.PathLike[str], network: Network, reward: Reward) -> Po
 
     Raises: ArgumentError where there is none, or it is of another structure.
     """
-    decisions = decisions_of(folder)
+    decisions = settings_of(folder)["decisions"]
     model = _model(PruningEnv([network], reward), len(decisions), Settings())
     _load(model, Path(folder) / _POLICY)
     return Policy(tuple(decisions), _acting(model))

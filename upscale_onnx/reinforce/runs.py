@@ -27,7 +27,12 @@ from upscale_onnx.reinforce.rewards import Reward
 from upscale_onnx.types import Progress
 
 MEASURES = ("reward", "compression", "accuracy")
-COLUMNS = ("iteration", "seconds", *(f"{name}_{part}" for name in MEASURES for part in ("mean", "min", "max")))
+COLUMNS = (
+    "iteration",
+    "episodes",
+    "seconds",
+    *(f"{name}_{part}" for name in MEASURES for part in ("mean", "min", "max")),
+)
 Row = Mapping[str, float]
 
 _SETTINGS, _CURVE = "settings.json", "curve.csv"
@@ -90,7 +95,7 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
         if not (path / _SETTINGS).exists():
             write_whole((json.dumps(content, indent=1) + "\n").encode(), path / _SETTINGS)
-        before = _settings(path)
+        before = settings_of(path)
         different = sorted(name for name in content.keys() | before.keys() if content.get(name) != before.get(name))
         if different:
             raise ArgumentError(f"{path}: holds a training of another {different[0]}: choose another folder")
@@ -98,7 +103,8 @@ class Run:
 
     def add(self, found: Sequence[Mapping[str, float]], files: NewFiles) -> None:
         """Add a row about the episodes `found`, and write the curve with `files`."""
-        row: dict[str, float] = {"iteration": len(self.rows) + 1, "seconds": round(self._seconds(), 3)}
+        row: dict[str, float] = {"iteration": len(self.rows) + 1, "episodes": len(found)}
+        row["seconds"] = round(self._seconds(), 3)
         for name in MEASURES:
             values = [float(one[name]) for one in found]
             row |= {f"{name}_mean": float(np.mean(values)), f"{name}_min": min(values), f"{name}_max": max(values)}
@@ -126,22 +132,18 @@ class Run:
         return time.monotonic() - self._began
 
 
-def decisions_of(folder: str | os.PathLike[str]) -> list[str]:
-    """The decisions, in words, of the networks that the training in `folder` is about.
+def settings_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
+    """The settings of the training in `folder`, and under "decisions", in words, those of its networks.
 
     Raises: ArgumentError where there is no training.
     """
-    found: list[str] = _settings(Path(folder)).get("decisions", [])
-    return found
-
-
-def _settings(folder: Path) -> dict[str, Any]:
+    path = Path(folder) / _SETTINGS
     try:
-        found = json.loads((folder / _SETTINGS).read_bytes())
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ArgumentError(f"{folder}: holds no training ({_SETTINGS} cannot be read)") from error
-    if not isinstance(found, dict):
-        raise ArgumentError(f"{folder}: holds no training ({_SETTINGS} is no object)")
+    if not isinstance(found, dict) or not {"decisions", "deviation"} <= found.keys():
+        raise ArgumentError(f"{folder}: holds no training ({_SETTINGS} is of something else)")
     return found
 
 
@@ -150,7 +152,8 @@ def _rows(path: Path) -> list[Row]:
         return []
     try:
         with path.open(newline="") as file:
-            return [{name: float(row[name]) for name in COLUMNS} for row in csv.DictReader(file)]
+            rows = [{name: float(row[name]) for name in COLUMNS} for row in csv.DictReader(file)]
+            return [{**row, **{name: int(row[name]) for name in COLUMNS[:2]}} for row in rows]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArgumentError(f"{path}: is not the curve of a training: choose another folder") from error
 
