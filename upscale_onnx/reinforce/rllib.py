@@ -55,8 +55,8 @@ def train(
 ) -> Policy:
     """Train a policy on a circular queue of `networks`, and go on with the training that `folder` holds.
 
-    After each iteration, the policy (policy-NNNNNN) and the curve (curve.csv) are in `folder`, which is on this machine.
-    What a node that is lost was doing is done again by the others. finetune: trains the network after every decision.
+    After each iteration, the policy (policy-NNNNNN) and the curve (curve.csv) are in `folder`, on this machine. What a
+    lost node was doing is done again by the others. finetune: trains the network after every decision.
     address: of a cluster, as "host:port" or "auto"; None starts Ray here. runners: how many environments run at a time,
     each on a processor of its own.
 

@@ -24,7 +24,7 @@ def search_by_ppo(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Profile, ...]:
-    """Profiles by a policy that PPO trains on the networks of `spaces`, in turn, with the Gaussian reward (equation 10).
+    """Profiles by a policy that PPO trains on the networks of `spaces` in turn, by the Gaussian reward (equation 10).
 
     The policy decides one profile for each network. Those that are equal are listed once, the highest reward first.
 
