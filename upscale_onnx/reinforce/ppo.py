@@ -25,6 +25,7 @@ from upscale_onnx.reinforce.observation import Observation
 from upscale_onnx.reinforce.policies import Policy
 from upscale_onnx.reinforce.rewards import Reward
 from upscale_onnx.reinforce.runs import Run, Settings, settings_of
+from upscale_onnx.torch_backend.threads import torch_threads
 from upscale_onnx.types import Progress
 
 try:
@@ -60,15 +61,14 @@ def train(
     if (run.folder / _POLICY).exists():
         done = _load(model, run.folder / _POLICY)
     run.begin(done)
-    for iteration in range(len(run.rows), chosen.iterations):
-        run.tell(progress, chosen.iterations)
-        ended = _Ended()
-        model.set_random_seed(_seed(chosen.seed, iteration))
-        model.get_env().set_options({"episode": iteration * chosen.episodes})
-        model.learn(model.n_steps, callback=ended)
-        with new_files() as files:
-            run.add(ended.infos, files)
-            files.write(run.folder / _POLICY, [_saved(model, iteration + 1)])
+    # So small a policy is updated up to four times faster by one thread, where other processes want the processors.
+    with torch_threads(networks[0].space.options.target.threads):
+        for iteration in range(len(run.rows), chosen.iterations):
+            run.tell(progress, chosen.iterations)
+            found = _iterated(model, iteration, chosen)
+            with new_files() as files:
+                run.add(found, files)
+                files.write(run.folder / _POLICY, [_saved(model, iteration + 1)])
     run.tell(progress, chosen.iterations)
     return Policy(run.decisions, _acting(model))
 
@@ -113,6 +113,15 @@ def _model(env: PruningEnv, decisions: int, settings: Settings) -> Any:
         seed=settings.seed,
         device="cpu",
     )
+
+
+def _iterated(model: Any, iteration: int, settings: Settings) -> list[dict[str, Any]]:
+    """Run the episodes of an iteration and update the policy. Returns what the environment said at their ends."""
+    ended = _Ended()
+    model.set_random_seed(_seed(settings.seed, iteration))
+    model.get_env().set_options({"episode": iteration * settings.episodes})
+    model.learn(model.n_steps, callback=ended)
+    return ended.infos
 
 
 def _divisor(steps: int, most: int) -> int:

@@ -24,6 +24,7 @@ from upscale_onnx.reinforce.observation import Observation
 from upscale_onnx.reinforce.policies import Policy
 from upscale_onnx.reinforce.rewards import Reward
 from upscale_onnx.reinforce.runs import MEASURES, Run, Settings, settings_of
+from upscale_onnx.torch_backend.threads import torch_threads
 from upscale_onnx.types import Progress
 
 try:
@@ -67,7 +68,7 @@ def train(
     PruningEnv(networks, reward, chosen.choice, finetune)  # refuses what does not fit before any cluster is asked
     run = Run.of(folder, networks, reward, chosen, learner="rllib", finetune=finetune is not None)
     saved = _saved(run.folder)
-    with _cluster(address):
+    with _cluster(address), torch_threads(networks[0].space.options.target.threads):
         register_env(_ENV, _environment)
         config = {"queue": ray.put(tuple(networks)), "reward": reward, "settings": chosen, "finetune": finetune}
         algorithm = _config(chosen, len(run.decisions), config, runners).build_algo()
