@@ -23,7 +23,7 @@ from upscale_onnx.masks.decisions import Decision, decisions, structure_of
 from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.patterns import matching
-from upscale_onnx.masks.pools import Masks, Pool, pools
+from upscale_onnx.masks.pools import Masks, Pool, Scores, pools
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.select import pruned_count
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
@@ -36,7 +36,7 @@ from upscale_onnx.results import KeptChannels, ModelStats
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.samples import load_calibration
 from upscale_onnx.timing.target_costs import chosen_target
-from upscale_onnx.types import BoolArray, Progress
+from upscale_onnx.types import BoolArray, FloatArray, Progress
 
 Choice = Literal["scores", "exact", "bernoulli"]
 """How a decision's kept channels are chosen: those of the highest scores; as many, at random; or each by itself, with
@@ -166,6 +166,15 @@ class Space:
                 KeptChannels(first.weight, first.node, one.channels, len(classes), share, one.weights, one.layers)
             )
         return tuple(found)
+
+    def by_channel(self, index: int, values: Scores) -> FloatArray:
+        """For each channel of decision `index`, the sum of `values` (by weight) over the layers that lose it."""
+        pool = self._pools[index]
+        total = np.zeros(pool.size)
+        for weight in self.decisions[index].weights:
+            if weight in values:
+                np.add.at(total, pool.members[weight], values[weight])
+        return total
 
 
 def _kept(pool: Pool, share: float, choice: Choice, rng: np.random.Generator, least: int) -> BoolArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,8 +31,10 @@ Batches = Sequence[Mapping[str, Array]]
 _GRADIENT_BYTES = 2**29
 
 
-def taylor_scores(evidence: Evidence) -> Scores:
+def taylor_scores(evidence: Evidence, weights: Collection[str] | None = None) -> Scores:
     """The estimated change of the loss without each channel, by weight, for criterion "taylor".
+
+    weights: those to score; None scores all. Gradients of few, late layers take less time.
 
     The loss is the cross-entropy of the first output with the labels, or with the classes that the model predicts where
     there are none, or the squared norm of an output without classes.
@@ -48,6 +50,8 @@ def taylor_scores(evidence: Evidence) -> Scores:
     chosen = taylor.settings(settings_of(name))
     gates: dict[str, list[Gate]] = {}
     for weight, place, reader in _places(evidence):
+        if weights is not None and weight not in weights:
+            continue
         gates.setdefault(weight, []).append(Gate(place.value, place.axis, reader))
     network = Gates(model, list(dict.fromkeys(gate for several in gates.values() for gate in several)))
     totals: dict[str, FloatArray] = {}
@@ -60,8 +64,11 @@ def taylor_scores(evidence: Evidence) -> Scores:
                 assert isinstance(found, np.ndarray)
                 totals[weight] = totals.get(weight, np.zeros(())) + taylor.measure(found, chosen.power)
                 samples[weight] += found.shape[0]
-    prices = _megaflops(model, side, targets)
-    return {weight: taylor.score(total, samples[weight], prices[weight], chosen) for weight, total in totals.items()}
+    prices = _megaflops(model, side, targets) if chosen.flops else {}
+    return {
+        weight: taylor.score(total, samples[weight], prices.get(weight, 0.0), chosen)
+        for weight, total in totals.items()
+    }
 
 
 def tvs_scores(evidence: Evidence) -> Scores:

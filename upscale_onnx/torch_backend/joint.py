@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 
 from upscale_onnx.torch_backend.images import moved
 from upscale_onnx.torch_backend.network import TorchNetwork
+from upscale_onnx.torch_backend.threads import torch_threads
 from upscale_onnx.torch_backend.values import Tensor, Value, from_array
 from upscale_onnx.types import Array
 
@@ -74,7 +74,7 @@ class JointFit:
         cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_STEP, total_steps=steps, pct_start=_WARM_UP)
         alive = {name: from_array(array != 0) for name, array in start.items() if array.ndim > 1}
         rng = np.random.default_rng(0)
-        with _threads(threads):
+        with torch_threads(threads):
             for step, pieces in zip(range(steps), batches(), strict=False):
                 optimizer.zero_grad()
                 for piece in pieces:
@@ -129,13 +129,3 @@ def _scale(weight: Array) -> Array:
     outputs = squares.mean(axis=tuple(range(1, weight.ndim)), keepdims=True)
     inputs = squares.mean(axis=(0, *range(2, weight.ndim)), keepdims=True)
     return np.asarray(np.sqrt(outputs * inputs / everything) + _LEAST, np.float32)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

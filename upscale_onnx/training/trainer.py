@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch.nn import functional
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.torch_backend.network import TorchNetwork
+from upscale_onnx.torch_backend.threads import torch_threads
 from upscale_onnx.torch_backend.values import Operator, Rule, Value, from_array, tensor
 from upscale_onnx.training.images import TrainingData
 from upscale_onnx.training.initialise import fresh_statistics, initialised
@@ -67,7 +67,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(settings.seed * 100_003 + number)
         torch.manual_seed(settings.seed * 100_003 + number)  # of dropout
         total, correct, steps = 0.0, 0, data.steps
-        with _threads(settings.threads):
+        with torch_threads(settings.threads):
             for step, (x, labels) in enumerate(data.epoch(generator)):
                 loss, scores = self._step(x, labels)
                 total += loss
@@ -194,13 +194,3 @@ def _optimizer(weights: list[torch.Tensor], settings: Training) -> torch.optim.O
         )
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
     return kind(weights, lr=settings.rate, weight_decay=decay, foreach=True)
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -1,0 +1,211 @@
+"""Profiles by reinforcement learning against random ones, on a network that the policy has not seen.
+
+    python docs/programs/reinforcement.py transfer --queue A.onnx B.onnx --data VAL.npz --unseen C.onnx \\
+        --unseen-data VAL2.npz --out FOLDER [--compressions 2 4 6] [--iterations 50] [--profiles 100]
+    python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
+
+transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
+of the unseen network in one episode. Random profiles, U(0.3, 0.9) for each decision, are scaled to the compression that
+this profile has. FOLDER/results.csv has a row for every profile and its accuracy; printed is the share of random
+profiles that are worse. Channels are chosen by their scores in both, so that only profiles differ. Nothing is
+fine-tuned. The same command goes on where it was stopped.
+
+speed: steps of the environment and iterations of PPO per second, and what the time goes into.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from accuracy_data import Results
+
+from upscale_onnx.candidates.families import at_compression, random_shares
+from upscale_onnx.candidates.space import Space
+from upscale_onnx.cli.arguments import positive
+from upscale_onnx.cli.evaluate import PRESETS
+from upscale_onnx.measures.accuracy import Preprocessing
+from upscale_onnx.measures.data import labelled
+from upscale_onnx.model import load_model
+from upscale_onnx.options import Options
+from upscale_onnx.reinforce.environment import PruningEnv
+from upscale_onnx.reinforce.networks import Network
+from upscale_onnx.reinforce.observation import taylor_features
+from upscale_onnx.reinforce.ppo import train
+from upscale_onnx.reinforce.rewards import Gaussian
+from upscale_onnx.reinforce.runs import MEASURES, Settings
+from upscale_onnx.report.training_curve import write_training_curve
+from upscale_onnx.torch_backend.threads import torch_threads
+from upscale_onnx.worker.dispatch import IN_PROCESS_VARIABLE
+
+KEY = ("target", "profile", "number")
+MEASURED = ("compression", "accuracy", "unpruned", "shares")
+_TOLERANCE = 0.05  # of a random profile's compression
+_SECONDS = 60.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    transfer = commands.add_parser("transfer", help="compare with random profiles on an unseen network")
+    transfer.add_argument("--queue", type=Path, nargs="+", required=True, metavar="FILE")
+    transfer.add_argument("--data", type=Path, nargs="+", required=True, metavar="FILE", help="one, or one a network")
+    transfer.add_argument("--unseen", type=Path, required=True, metavar="FILE")
+    transfer.add_argument("--unseen-data", type=Path, required=True, metavar="FILE")
+    transfer.add_argument("--compressions", type=float, nargs="+", default=[2.0, 4.0, 6.0], metavar="F")
+    transfer.add_argument("--iterations", type=positive, default=50, metavar="N")
+    transfer.add_argument("--episodes", type=positive, default=16, metavar="N")
+    transfer.add_argument("--profiles", type=positive, default=100, metavar="N")
+    transfer.add_argument("--out", type=Path, required=True, metavar="FOLDER")
+    speed = commands.add_parser("speed", help="steps and iterations per second")
+    speed.add_argument("model", type=Path, metavar="FILE")
+    speed.add_argument("--data", type=Path, required=True, metavar="FILE")
+    for command in (transfer, speed):
+        command.add_argument("--images", type=positive, default=500, metavar="N", help="of each network's data")
+        command.add_argument("--seed", type=int, default=0, metavar="N")
+        command.add_argument("--normalise", choices=sorted(PRESETS), help="of the images, as `evaluate` has it")
+    args = parser.parse_args(argv)
+    if args.command == "speed":
+        os.environ[IN_PROCESS_VARIABLE] = "1"
+        _speed(_network(args.model, args.data, args), args.seed)
+    else:
+        _transfer(args)
+    return 0
+
+
+def _network(model: Path, data: Path, args: argparse.Namespace) -> Network:
+    loaded = load_model(model)
+    preprocessing = Preprocessing(*PRESETS[args.normalise]) if args.normalise else None
+    measure = labelled(loaded, data, preprocessing, limit=args.images, seed=args.seed)
+    return Network.of(Space.of(loaded, Options.of(method="constrained")), measure)
+
+
+def _transfer(args: argparse.Namespace) -> None:
+    data = args.data * len(args.queue) if len(args.data) == 1 else args.data
+    queue = [_network(model, own, args) for model, own in zip(args.queue, data, strict=True)]
+    unseen = _network(args.unseen, args.unseen_data, args)
+    args.out.mkdir(parents=True, exist_ok=True)
+    results = Results(args.out / "results.csv", KEY, MEASURED)
+    settings = Settings(args.iterations, args.episodes, seed=args.seed)
+    for target in args.compressions:
+        reward, folder = Gaussian(target), args.out / f"compression-{target:g}"
+        policy = train(queue, reward, folder, settings, progress=_tell)
+        _draw(folder, target)
+        found = policy.apply(unseen, reward, choice="scores")
+        row = _row(target, "policy", 0, found.compression, found.accuracy, unseen, found.profile)
+        if not results.has(row):
+            results.add(row)
+        for number in range(args.profiles):
+            _random(results, unseen, target, number, found.compression)
+        _judge(results, target)
+
+
+def _random(results: Results, network: Network, target: float, number: int, compression: float) -> None:
+    """Add the random profile of this number. The number of one that reaches no such compression has no accuracy."""
+    if results.has({"target": target, "profile": "random", "number": number}):
+        return
+    shares = random_shares(len(network.space.decisions), np.random.default_rng(number))
+    found = at_compression(network.space, shares, compression, _TOLERANCE)
+    accuracy = None if found is None else network.measure.value(found.model)
+    reached, kept = (None, shares) if found is None else (found.compression, found.shares)
+    results.add(_row(target, "random", number, reached, accuracy, network, kept))
+
+
+def _row(
+    target: float,
+    profile: str,
+    number: int,
+    compression: float | None,
+    accuracy: float | None,
+    network: Network,
+    shares: Sequence[float],
+) -> dict[str, object]:
+    return {
+        "target": target,
+        "profile": profile,
+        "number": number,
+        "compression": "" if compression is None else f"{compression:.4f}",
+        "accuracy": "" if accuracy is None else f"{accuracy:.4f}",
+        "unpruned": f"{network.measure.baseline:.4f}",
+        "shares": " ".join(f"{share:.3f}" for share in shares),
+    }
+
+
+def _judge(results: Results, target: float) -> None:
+    rows = [row for row in results.rows if float(row["target"]) == target and row["accuracy"]]
+    (policy,) = (row for row in rows if row["profile"] == "policy")
+    drawn = np.array([float(row["accuracy"]) for row in rows if row["profile"] == "random"])
+    own = float(policy["accuracy"])
+    percentile = 100 * float(np.mean(drawn < own) + np.mean(drawn == own) / 2)
+    reached, unpruned = float(policy["compression"]), float(policy["unpruned"])
+    print(
+        f"CF {target:g}: policy {own:.1%} at {reached:.2f}x, unpruned {unpruned:.1%};"
+        f" {drawn.size} random profiles: median {np.median(drawn):.1%}, best {drawn.max():.1%};"
+        f" percentile of the policy {percentile:.0f}"
+    )
+
+
+def _draw(folder: Path, target: float) -> None:
+    rows = np.genfromtxt(folder / "curve.csv", delimiter=",", names=True, ndmin=1)
+    write_training_curve(
+        [{name: float(row[name]) for name in rows.dtype.names} for row in rows],
+        MEASURES,
+        f"CF {target:g}",
+        folder / "curve.png",
+    )
+
+
+def _speed(network: Network, seed: int) -> None:
+    """Measure one thread's time, which others on the machine change less than what the clock shows.
+
+    Native code runs in this process, so that its time counts."""
+    env, rng, steps = PruningEnv([network], Gaussian(4.0)), np.random.default_rng(seed), 0
+    space = network.space
+    with torch_threads(1):
+        env.reset(seed=seed)
+        taylor_features(network, space.model, 0)
+        began, clock = time.process_time(), time.monotonic()
+        while time.monotonic() - clock < _SECONDS / 3:
+            env.reset()
+            for share in rng.uniform(0.3, 0.9, len(space.decisions)):
+                env.step([share])
+                steps += 1
+        spent, passed = time.process_time() - began, time.monotonic() - clock
+        print(f"environment: {steps / spent:.1f} steps per second of processor time, {steps / passed:.1f} by the clock")
+        profiles = [random_shares(len(space.decisions), rng) for _ in range(20)]
+        made = [space.candidate(profile) for profile in profiles]
+        parts = {
+            "Taylor features of a step": lambda i: taylor_features(network, made[i].masked, i % len(space.decisions)),
+            "a candidate": lambda i: space.candidate(profiles[i]),
+            "its accuracy": lambda i: network.measure.value(made[i].model),
+        }
+        for name, part in parts.items():
+            began = time.process_time()
+            for i in range(len(profiles)):
+                part(i)
+            print(f"{name}: {1000 * (time.process_time() - began) / len(profiles):.1f} ms")
+    with tempfile.TemporaryDirectory() as folder:
+        count, said = 5, list[float]()
+        train(
+            [network],
+            Gaussian(4.0),
+            folder,
+            Settings(count, seed=seed),
+            progress=lambda stage, share: said.append(time.process_time()),
+        )
+    print(f"PPO: {count / (said[-1] - said[0]):.2f} iterations of 16 episodes per second of processor time")
+
+
+def _tell(stage: str, share: float) -> None:
+    print(f"{stage} ({share:.0%})", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

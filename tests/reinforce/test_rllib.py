@@ -1,0 +1,101 @@
+"""Training on a cluster of Ray: it goes on where it was, also when a node is lost."""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray.rllib")
+pytest.importorskip("gymnasium")
+pytest.importorskip("torch")
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.reinforce.networks import Network
+from upscale_onnx.reinforce.rewards import Gaussian
+from upscale_onnx.reinforce.rllib import load, train
+from upscale_onnx.reinforce.runs import Settings
+
+Make = Callable[..., Network]
+
+# What Ray itself warns of is not ours to mend.
+pytestmark = [pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
+    """A cluster of two nodes with one processor each, and the node that can be removed."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 10**8})
+    try:
+        second = cluster.add_node(num_cpus=1, object_store_memory=10**8)
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield cluster, second
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_lost_node_loses_nothing(network: Make, tmp_path: Path, two_nodes: tuple[Any, Any]) -> None:
+    cluster, second = two_nodes
+    removed: list[float] = []
+
+    def remove(stage: str, share: float) -> None:
+        """Remove the second node shortly after the second iteration has begun, and before it ends."""
+        assert share < 1 or removed
+        if share == 0.5:
+            assert len({actor["NodeID"] for actor in _runners()}) == 2
+
+            def later() -> None:
+                time.sleep(0.2)
+                cluster.remove_node(second, allow_graceful=False)
+                removed.append(share)
+
+            thread.append(threading.Thread(target=later))
+            thread[0].start()
+
+    thread: list[threading.Thread] = []
+    settings = Settings(iterations=2, episodes=32, epochs=2)
+    queue = [network(), network(1)]
+    policy = train(queue, Gaussian(2.0), tmp_path, settings, progress=remove, runners=2)
+    thread[0].join()
+    assert len(cluster.list_all_nodes()) == 1
+    with (tmp_path / "curve.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["iteration"] for row in rows] == ["1", "2"]
+    assert all(int(row["episodes"]) >= 32 for row in rows)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["curve.csv", "policy-000002", "settings.json"]
+    unseen = network(5)
+    assert load(tmp_path).apply(unseen, Gaussian(2.0)) == policy.apply(unseen, Gaussian(2.0))
+
+
+def test_nobody_answers(network: Make, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(ArgumentError, match=r"no Ray cluster answers at 127\.0\.0\.1:1: start one"):
+        train([network()], Gaussian(2.0), tmp_path, address="127.0.0.1:1")
+    assert time.monotonic() - began < 20
+
+
+def test_no_policy(network: Make, tmp_path: Path) -> None:
+    with pytest.raises(ArgumentError, match="holds no training"):
+        load(tmp_path)
+
+
+def _runners() -> list[dict[str, Any]]:
+    from ray._private.state import actors
+
+    alive = [actor for actor in actors().values() if actor["State"] == "ALIVE"]
+    return [
+        {**actor, "NodeID": actor["Address"]["NodeID"]}
+        for actor in alive
+        if "EnvRunner" in actor.get("ActorClassName", actor.get("ClassName", ""))
+    ]

@@ -1,0 +1,50 @@
+"""Trained policies: applied to a network, one decides its profile in a single episode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from upscale_onnx.candidates.space import Choice
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.reinforce.environment import PruningEnv
+from upscale_onnx.reinforce.networks import Network, described, differing
+from upscale_onnx.reinforce.observation import Observation
+from upscale_onnx.reinforce.rewards import Reward
+
+
+@dataclass(frozen=True)
+class Episode:
+    """What an episode made. profile: the share (0 to 1) that each decision was told to keep."""
+
+    profile: tuple[float, ...]
+    accuracy: float
+    compression: float
+    macs: float
+    reward: float
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A trained policy.
+
+    decisions: in words, of the networks that it was trained on. act: the share that it would keep, without chance.
+    """
+
+    decisions: tuple[str, ...]
+    act: Callable[[Observation], float]
+
+    def apply(self, network: Network, reward: Reward, choice: Choice = "bernoulli", seed: int = 0) -> Episode:
+        """The episode in which this policy prunes `network`, which it need not have seen.
+
+        Raises: ArgumentError where the network has another structure.
+        """
+        difference = differing(self.decisions, described(network.space.decisions))
+        if difference:
+            raise ArgumentError(f"the network has another structure than those of the policy: {difference}")
+        env = PruningEnv([network], reward, choice)
+        observation, info = env.reset(seed=seed)
+        ended = False
+        while not ended:
+            observation, _, ended, _, info = env.step(self.act(observation))
+        return Episode(**{name: info[name] for name in Episode.__dataclass_fields__})

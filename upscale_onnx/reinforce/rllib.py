@@ -1,0 +1,211 @@
+"""Proximal policy optimisation on a cluster, by Ray RLlib: environments run on all nodes, the policy is updated here.
+
+Source: Liang et al., "RLlib: Abstractions for Distributed Reinforcement Learning", 2018; Venkatesan et al.,
+"Out-of-the-box Channel Pruned Networks", 2020, supplementary section 8.4.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.publish import new_files, write_errors
+from upscale_onnx.reinforce.environment import Finetune, PruningEnv
+from upscale_onnx.reinforce.networks import Network
+from upscale_onnx.reinforce.observation import Observation
+from upscale_onnx.reinforce.policies import Policy
+from upscale_onnx.reinforce.rewards import Reward
+from upscale_onnx.reinforce.runs import MEASURES, Run, Settings, settings_of
+from upscale_onnx.torch_backend.threads import torch_threads
+from upscale_onnx.types import Progress
+
+try:
+    import ray
+    import torch
+    from gymnasium.wrappers import RescaleAction
+    from ray.rllib.algorithms.ppo import PPOConfig
+    from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
+    from ray.rllib.core.rl_module.rl_module import RLModule
+    from ray.tune.registry import register_env
+except ImportError as missing:
+    raise ArgumentError("training on a cluster needs Ray: pip install 'upscale-onnx[search,ray]'") from missing
+
+_ENV = "upscale-onnx-pruning"
+_PREFIX = "policy-"
+_MODULE = Path("learner_group", "learner", "rl_module", "default_policy")
+_ANSWER = 5.0  # seconds within which a cluster has to answer
+
+
+def train(
+    networks: Sequence[Network],
+    reward: Reward,
+    folder: str | os.PathLike[str],
+    settings: Settings | None = None,
+    finetune: Finetune | None = None,
+    progress: Progress | None = None,
+    address: str | None = None,
+    runners: int = 1,
+) -> Policy:
+    """Train a policy on a circular queue of `networks`, and go on with the training that `folder` holds.
+
+    After each iteration, the policy (policy-NNNNNN) and the curve (curve.csv) are in `folder`, on this machine. What a
+    lost node was doing is done again by the others. finetune: trains the network after every decision.
+    address: of a cluster, as "host:port" or "auto"; None starts Ray here. runners: how many environments run at a time,
+    each on a processor of its own.
+
+    Raises: ArgumentError where the networks differ in structure, `folder` holds another training, or nobody answers at
+    `address`.
+    """
+    chosen = settings or Settings()
+    PruningEnv(networks, reward, chosen.choice, finetune)  # refuses what does not fit before any cluster is asked
+    run = Run.of(folder, networks, reward, chosen, learner="rllib", finetune=finetune is not None)
+    saved = _saved(run.folder)
+    with _cluster(address), torch_threads(networks[0].space.options.target.threads):
+        register_env(_ENV, _environment)
+        config = {"queue": ray.put(tuple(networks)), "reward": reward, "settings": chosen, "finetune": finetune}
+        algorithm = _config(chosen, len(run.decisions), config, runners).build_algo()
+        try:
+            if saved is not None:
+                algorithm.restore_from_path(str(saved.resolve()))
+            run.begin(0 if saved is None else _iteration(saved))
+            for iteration in range(len(run.rows), chosen.iterations):
+                run.tell(progress, chosen.iterations)
+                found = _episodes(algorithm.train())
+                with new_files() as files:
+                    run.add(found, files)
+                _save(algorithm, run.folder, iteration + 1)
+            run.tell(progress, chosen.iterations)
+            return Policy(run.decisions, _acting(algorithm.get_module(), chosen.deviation))
+        finally:
+            algorithm.stop()
+
+
+def load(folder: str | os.PathLike[str]) -> Policy:
+    """The policy in `folder`, as it is after the last iteration that ended. Only load policies of your own: Ray reads
+    them by pickle, which runs what they hold.
+
+    Raises: ArgumentError where there is none.
+    """
+    path, settings = _saved(Path(folder)), settings_of(folder)
+    if path is None:
+        raise ArgumentError(f"{folder}: there is no policy of Ray's: train one first")
+    module = RLModule.from_checkpoint(str((path / _MODULE).resolve()))
+    return Policy(tuple(settings["decisions"]), _acting(module, settings["deviation"]))
+
+
+def _environment(config: Any) -> Any:
+    """The environment of one runner. Each begins at another place of the queue. Its actions have the unit of the
+    policy, whose standard deviation is 1 at first."""
+    networks = ray.get(config["queue"])
+    start = max(config.worker_index - 1, 0) % len(networks)
+    settings, queue = config["settings"], networks[start:] + networks[:start]
+    env = PruningEnv(queue, config["reward"], settings.choice, config["finetune"])
+    most = np.float32(1 / settings.deviation)
+    return RescaleAction(env, -most, most)
+
+
+def _config(settings: Settings, decisions: int, environment: Mapping[str, Any], runners: int) -> Any:
+    steps = settings.episodes * decisions
+    return (
+        PPOConfig()
+        .environment(_ENV, env_config=dict(environment), normalize_actions=False, clip_actions=True)
+        .env_runners(num_env_runners=runners, batch_mode="complete_episodes", rollout_fragment_length=decisions)
+        .learners(num_learners=0)
+        .rl_module(
+            model_config=DefaultModelConfig(
+                fcnet_hiddens=[64, 64], fcnet_activation="tanh", vf_share_layers=False, free_log_std=True
+            )
+        )
+        .training(
+            lr=settings.learning_rate,
+            gamma=settings.discount,
+            lambda_=settings.smoothing,
+            clip_param=settings.clip,
+            num_epochs=settings.epochs,
+            minibatch_size=min(settings.minibatch, steps),
+            train_batch_size_per_learner=steps,
+        )
+        .callbacks(on_episode_end=_ended)
+        .fault_tolerance(restart_failed_env_runners=True)
+        .debugging(seed=settings.seed, log_level="ERROR")
+    )
+
+
+def _ended(*, episode: Any, metrics_logger: Any, **_: Any) -> None:
+    last = episode.get_infos(-1)
+    for name in MEASURES:
+        metrics_logger.log_value(("pruning", name), float(last[name]), reduce="item_series", window=100_000)
+
+
+def _episodes(result: Mapping[str, Any]) -> list[dict[str, float]]:
+    """What the environments said at the end of each episode of an iteration."""
+    found = result["env_runners"]["pruning"]
+    return [dict(zip(MEASURES, values, strict=True)) for values in zip(*(found[n] for n in MEASURES), strict=True)]
+
+
+def _acting(module: Any, deviation: float) -> Any:
+    def act(observation: Observation) -> float:
+        with torch.no_grad():
+            made = module.forward_inference({"obs": torch.from_numpy(observation[None])})
+        mean = float(made["action_dist_inputs"][0, 0])
+        return float(np.clip(mean * deviation + 1.0, 0.0, 2.0) / 2.0)
+
+    return act
+
+
+def _saved(folder: Path) -> Path | None:
+    """The policy of the last iteration in `folder`."""
+    return max(folder.glob(f"{_PREFIX}[0-9]*"), key=_iteration, default=None)
+
+
+def _iteration(path: Path) -> int:
+    return int(path.name.removeprefix(_PREFIX))
+
+
+def _save(algorithm: Any, folder: Path, iteration: int) -> None:
+    """Save the policy of an iteration whole, and then remove older ones and what killed processes left."""
+    path = folder / f"{_PREFIX}{iteration:06d}"
+    draft = folder / f".{path.name}.tmp"
+    with write_errors(path):
+        shutil.rmtree(draft, ignore_errors=True)
+        algorithm.save_to_path(str(draft.resolve()))
+        draft.rename(path)
+    for other in (*folder.glob(f"{_PREFIX}[0-9]*"), *folder.glob(f".{_PREFIX}*.tmp")):
+        if other != path:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _cluster(address: str | None) -> Iterator[None]:
+    """A context in which Ray runs: the cluster at `address`, one that is connected already, or one of this machine."""
+    if ray.is_initialized():
+        yield
+        return
+    _check_answer(address)
+    try:
+        ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ArgumentError(f"no Ray cluster at {address}: {' '.join(str(error).split())}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _check_answer(address: str | None) -> None:
+    """Check that somebody listens at host:port: Ray itself waits for minutes."""
+    host, colon, port = (address or "").removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host, int(port)), _ANSWER).close()
+    except (OSError, OverflowError) as error:
+        raise ArgumentError(f"no Ray cluster answers at {address}: start one, or leave the address out") from error
