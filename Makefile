@@ -34,7 +34,7 @@ types: $(VENV)/.installed_tests
 
 # Two processes, each of which keeps to one core: numpy and torch would start threads for all cores in both.
 unit: $(VENV)/.installed_tests
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -W error -n 2 $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -W error -n 2 --dist worksteal $(PYTEST_ARGS)
 
 documented: $(VENV)/.installed_tests
 	$(BIN)/python -m tests.documented.run
@@ -57,7 +57,7 @@ $(VENV)/.installed: $(PACKAGING)
 	touch $@
 
 $(VENV)/.installed_tests: $(VENV)/.installed
-	$(PIP) --editable '.[test,torch,report]'
+	$(PIP) --editable '.[test,torch,search,report]'
 	touch $@
 
 clean:
