@@ -33,6 +33,7 @@ try:
     from gymnasium.wrappers import RescaleAction
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.logger import Logger
 except ImportError as missing:
     raise ArgumentError("PPO needs stable-baselines3: pip install 'upscale-onnx[search]'") from missing
 
@@ -99,7 +100,7 @@ class _Ended(BaseCallback):
 def _model(env: PruningEnv, decisions: int, settings: Settings) -> Any:
     """An untrained policy. Its actions are from -1 to 1: in the mean, it first keeps a half."""
     steps = max(settings.episodes * decisions, 2)
-    return PPO(
+    model = PPO(
         "MlpPolicy",
         RescaleAction(env, np.float32(-1.0), np.float32(1.0)),
         learning_rate=settings.learning_rate,
@@ -113,6 +114,8 @@ def _model(env: PruningEnv, decisions: int, settings: Settings) -> Any:
         seed=settings.seed,
         device="cpu",
     )
+    model.set_logger(Logger(folder=None, output_formats=[]))  # its own makes a folder among the temporary files
+    return model
 
 
 def _iterated(model: Any, iteration: int, settings: Settings) -> list[dict[str, Any]]:
