@@ -8,15 +8,16 @@ import numpy as np
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
 from upscale_onnx.channels.flow import (
     EmissionChooser,
-    Emissions,
     Even,
     Flow,
     Fresh,
     Maps,
     Misaligned,
     Read,
+    Request,
     Resize,
     Role,
+    Rule,
 )
 from upscale_onnx.channels.grid import coordinates, full_emission, is_full, rectangle, rows_along, take
 from upscale_onnx.channels.op import Op
@@ -27,7 +28,7 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
 
-class Concat:
+class Concat(Rule):
     """The rule of operands of the same rank. Constants and values without channel axes get new classes."""
 
     data_inputs: int | None = None
@@ -70,30 +71,27 @@ class Concat:
         reads = tuple(Read(index, part.labels.ravel(), target) for index, part in enumerate(parts) if part is not None)
         return Flow((ChannelMap(target.reshape((1,) * rank), state),), (), reads, role=Role.JOIN)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        parts, _, axis = _parts(op, maps)
-        result = out[0]
-        if result is None:
-            raise Refused(Reason.UNKNOWN_SHAPE)
+    def resize(self, op: Op, request: Request) -> Resize:
+        parts, _, axis = _parts(op, request.maps)
+        result = request.result
         along = any(part is not None and part.shape[axis] > 1 for part in parts)
         if not along and all(size == 1 for size in result.shape):
             return Resize((full_emission(result.shape),))
         if along or _small(op, axis):
-            return self._resize_along(op, maps, emissions, result, axis, choose)
-        return self._resize_across(op, maps, emissions, result)
+            return self._resize_along(op, request, axis)
+        return self._resize_across(op, request)
 
-    def _resize_along(
-        self, op: Op, maps: Maps, emissions: Emissions, result: ChannelMap, axis: int, choose: EmissionChooser
-    ) -> Resize:
+    def _resize_along(self, op: Op, request: Request, axis: int) -> Resize:
+        maps, result = request.maps, request.result
         offset, pieces, constants, drop = 0, [], {}, []
         for index in range(len(op.present)):
             size = _axis_size(op, index, maps[index], axis)
             shape = tuple(size if a == axis else s for a, s in enumerate(result.shape))
-            given = emissions[index]
+            given = request.emissions[index]
             constant = op.constant(index)
             if constant is not None:
                 labels = np.take(result.labels, np.arange(offset, offset + size), axis)
-                given = _constant_emission(labels, choose)
+                given = _constant_emission(labels, request.choose)
                 small = take(constant, given, shape)
                 if small is not constant:
                     constants[index] = small
@@ -119,9 +117,10 @@ class Concat:
             return Resize((emission,), alias=left)
         return Resize((emission,), constants, drop=tuple(drop))
 
-    def _resize_across(self, op: Op, maps: Maps, emissions: Emissions, result: ChannelMap) -> Resize:
+    def _resize_across(self, op: Op, request: Request) -> Resize:
+        result = request.result
         found: IntArray | None = None
-        for index, (part, given) in enumerate(zip(maps, emissions, strict=True)):
+        for index, (part, given) in enumerate(zip(request.maps, request.emissions, strict=True)):
             if op.constant(index) is not None:
                 continue
             if part is not None and part.shape != result.shape:

@@ -6,7 +6,7 @@ removed, and the weights behind it take over its order. Along other axes selecti
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,21 +16,22 @@ import numpy as np
 from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import (
     EmissionChooser,
-    Emissions,
     Even,
     Flow,
     Fresh,
     Maps,
     Misaligned,
     NewNode,
+    Request,
     Resize,
     Role,
+    Rule,
 )
 from upscale_onnx.channels.grid import coordinates, locate, rows_along, without_axis
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import emitted, source
+from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
@@ -50,10 +51,8 @@ class Picks:
     alone: bool = True
 
 
-class Selection(ABC):
+class Selection(Rule):
     """The base of rules for selections: each output holds the indices `picks` of the input along one axis."""
-
-    data_inputs: int | None = 1
 
     @abstractmethod
     def picks(self, op: Op, found: ChannelMap) -> Picks:
@@ -76,15 +75,15 @@ class Selection(ABC):
         ties, evens = _aligned(found.labels, axis, picks)
         return Flow(tuple(outputs), ties, evens=evens, fixed=(found.labels,), role=Role.SELECTION)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         picked = self.picks(op, found)
         axis, picks, dropped = picked.axis, picked.indices, picked.dropped
         if picks is None:
             return Resize((without_axis(emission, axis) if dropped else emission,) * len(op.used))
         outputs: list[IntArray] = []
         indices: list[IntArray | None] = []
-        for pick, target, used in zip(picks, out, op.used, strict=True):
+        for pick, target, used in zip(picks, request.out, op.used, strict=True):
             if target is None:
                 raise Refused(Reason.UNKNOWN_SHAPE)
             if not used:
@@ -95,7 +94,7 @@ class Selection(ABC):
                 given, index = _rows(found, emission, axis, pick)
                 given = without_axis(given, axis) if dropped else given
             else:
-                given, index = _choose(found, emission, axis, pick, target, choose)
+                given, index = _choose(found, emission, axis, pick, target, request.choose)
             outputs.append(given)
             indices.append(index)
         if dropped:

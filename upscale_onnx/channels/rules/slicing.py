@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -150,10 +150,10 @@ class Gather(Selection):
         out = ChannelMap(found.labels.reshape(shape), found.state.reshape(shape))
         return Flow((out,), role=Role.SELECTION)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        emission, extra = emissions[0], self._index_rank(op) - 1
+    def resize(self, op: Op, request: Request) -> Resize:
+        emission, extra = request.emissions[0], self._index_rank(op) - 1
         if emission is None or extra < 1:
-            return super().resize(op, maps, emissions, out, choose)
+            return super().resize(op, request)
         axis = op.axis("axis", 0, emission.ndim)
         return Resize((emission.reshape(*emission.shape[:axis], *[1] * extra, *emission.shape[axis:]),))
 

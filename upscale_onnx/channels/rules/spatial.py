@@ -8,23 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, is_constant, is_wild, vector_map
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Role, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import emitted, only_first_output, pass_on, source
+from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
 
-class Pooling:
+class Pooling(Rule):
     """Global and windowed max, average and Lp poolings. Constant channels stay constant where padding has no effect."""
 
-    data_inputs: int | None = 1
-
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        only_first_output(op)
         found = source(maps)
         if any(axis > 1 for axis in found.axes):
             raise Refused(Reason.MIXED_LAYOUT, "channels lie on a pooled axis")
@@ -32,10 +29,7 @@ class Pooling:
         if "Lp" not in op.op_type and (op.op_type != "AveragePool" or not _shows_padding(op)):
             kept = is_constant(found.state)
         state = np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))
-        return Flow((found.with_state(state), *(None,) * (len(op.used) - 1)), role=Role.POOLING)
-
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        return pass_on(op, maps, emissions)
+        return Flow((found.with_state(state),), role=Role.POOLING)
 
 
 def _shows_padding(op: Op) -> bool:
@@ -43,10 +37,8 @@ def _shows_padding(op: Op) -> bool:
     return bool(op.attrs.get("count_include_pad", 0)) and (padded or bool(op.attrs.get("ceil_mode", 0)))
 
 
-class Resample:
+class Resample(Rule):
     """Resize and Upsample that do not change the channel axis."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -60,8 +52,8 @@ class Resample:
         kept = is_constant(found.state) & (not outside)
         return Flow((found.with_state(np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         sizes = self._sizes(op, found.rank)
         if sizes is None or emission.shape == found.shape:
             return Resize((emission,))
@@ -109,10 +101,8 @@ def _spread(values: Array, axes: Sequence[int], rank: int, missing: float) -> li
     return result
 
 
-class DepthToSpace:
+class DepthToSpace(Rule):
     """X `(N, b²·C, H, W)` becomes `(N, C, b·H, b·W)`. The b² channels that form one output channel are one class."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -126,8 +116,8 @@ class DepthToSpace:
         out = vector_map(np.ascontiguousarray(grid[:, 0]), content, found.rank, 1)
         return Flow((out,), ties=((grid, grid[:, :1]),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         if found.shape[1] == 1:
             return Resize((emission,))
         area = int(op.attrs["blocksize"]) ** 2
@@ -154,10 +144,8 @@ def _by_result(op: Op, vector: Array) -> Array:
     return vector.reshape(area, -1).T
 
 
-class SpaceToDepth:
+class SpaceToDepth(Rule):
     """X `(N, C, b·H, b·W)` becomes `(N, b²·C, H, W)`. Every channel appears b² times."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -172,8 +160,8 @@ class SpaceToDepth:
         labels, state = np.tile(found.labels.ravel(), area), np.tile(found.state.ravel(), area)
         return Flow((vector_map(labels, state, found.rank, 1),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         if found.shape[1] == 1:
             return Resize((emission,))
         area, channels = int(op.attrs["blocksize"]) ** 2, found.shape[1]
