@@ -24,6 +24,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
+from upscale_onnx.channels.rules.broadcast import common_shape
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
@@ -35,7 +36,7 @@ class Concat(Rule):
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         parts, rank, axis = _parts(op, maps)
-        shape = _common_shape(parts, rank, axis)
+        shape = common_shape([part for part in parts if part is not None], rank, axis)
         along = any(part is not None and part.shape[axis] > 1 for part in parts)
         if not along and all(size == 1 for size in shape) and not _small(op, axis):
             return self._untracked(parts, rank, fresh)
@@ -155,16 +156,6 @@ def _parts(op: Op, maps: Maps) -> tuple[list[ChannelMap | None], int, int]:
 def _small(op: Op, axis: int) -> bool:
     """Whether every operand holds one index along the axis, so that it may become a channel axis."""
     return all(dims is not None and dims[axis] == 1 for dims in op.in_dims) and len(op.in_dims) > 1
-
-
-def _common_shape(parts: list[ChannelMap | None], rank: int, axis: int) -> tuple[int, ...]:
-    shape = []
-    for a in range(rank):
-        sizes = {part.shape[a] for part in parts if part is not None} - {1}
-        if a != axis and len(sizes) > 1:
-            raise Refused(Reason.MIXED_LAYOUT, f"operands have {sorted(sizes)} channels on one axis")
-        shape.append(1 if a == axis or not sizes else sizes.pop())
-    return tuple(shape)
 
 
 def _axis_size(op: Op, index: int, part: ChannelMap | None, axis: int) -> int:

@@ -45,7 +45,7 @@ class Elementwise(Rule):
         indices = self._dynamic(op, maps)
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps, index), rank) for index in indices}
-        shape = common_shape(op, lifted, rank)
+        shape = common_shape(list(lifted.values()), rank)
         lifted, born = open_axes(op, lifted, shape, rank, fresh)
         full = [index for index in indices if lifted[index].shape == shape]
         if not full:

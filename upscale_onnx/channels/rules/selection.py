@@ -35,6 +35,10 @@ from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
+Outputs = tuple[IntArray, ...]
+Indices = Sequence[IntArray | None]
+"""Per output, where along the axis the input holds what the output keeps; None for outputs that are not used."""
+
 
 @dataclass(frozen=True, eq=False)
 class Picks:
@@ -99,18 +103,11 @@ class Selection(Rule):
             indices.append(index)
         if dropped:
             return _scalar(op, found, emission, axis, outputs, indices)
-        return self.rewrite(op, found, emission, axis, tuple(outputs), indices)
+        return self.rewrite(op, request, axis, tuple(outputs), indices)
 
-    def rewrite(
-        self,
-        op: Op,
-        found: ChannelMap,
-        emission: IntArray,
-        axis: int,
-        outputs: tuple[IntArray, ...],
-        indices: Sequence[IntArray | None],
-    ) -> Resize:
+    def rewrite(self, op: Op, request: Request, axis: int, outputs: Outputs, indices: Indices) -> Resize:
         """The resize with the cheapest nodes: none, one Split, or a Slice or Gather per output."""
+        found, emission = request.first_input()
         size = emission.shape[axis]
         used = [index for index in indices if index is not None and index.size]
         if len(indices) == 1 and _covers(used, size):
@@ -165,7 +162,7 @@ def _covers(used: Sequence[IntArray], size: int) -> bool:
     return bool(used) and np.array_equal(np.concatenate(used), np.arange(size))
 
 
-def _unchanged(picks: Sequence[IntArray], indices: Sequence[IntArray | None]) -> bool:
+def _unchanged(picks: Sequence[IntArray], indices: Indices) -> bool:
     return all(index is None or np.array_equal(pick, index) for pick, index in zip(picks, indices, strict=True))
 
 

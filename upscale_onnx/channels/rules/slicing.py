@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,7 +13,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import source
-from upscale_onnx.channels.rules.selection import Picks, Selection, is_range, slice_node
+from upscale_onnx.channels.rules.selection import Indices, Outputs, Picks, Selection, is_range, slice_node
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
 
@@ -48,25 +47,16 @@ class Slice(Selection):
             raise Refused(Reason.UNSUPPORTED_FORM, "slices channels by steps and another axis at once")
         return Picks(axis, (pick,), alone=all(other == axis for other in bounds.axes))
 
-    def rewrite(
-        self,
-        op: Op,
-        found: ChannelMap,
-        emission: IntArray,
-        axis: int,
-        outputs: tuple[IntArray, ...],
-        indices: Sequence[IntArray | None],
-    ) -> Resize:
+    def rewrite(self, op: Op, request: Request, axis: int, outputs: Outputs, indices: Indices) -> Resize:
+        found, _ = request.first_input()
         bounds, index = _bounds(op, found.rank), indices[0]
         alone = len(bounds.axes) == 1 or bounds.starts is None or bounds.ends is None
         if alone or index is None or index.size == 0:
-            return super().rewrite(op, found, emission, axis, outputs, indices)
+            return super().rewrite(op, request, axis, outputs, indices)
         if not is_range(index):
             raise Misaligned(found.labels)
-        assert bounds.starts is not None
-        assert bounds.ends is not None
         number = bounds.axes.index(axis)
-        starts, ends = list(bounds.starts), list(bounds.ends)
+        starts, ends = list(bounds.starts or ()), list(bounds.ends or ())
         starts[number], ends[number] = int(index[0]), int(index[-1]) + 1
         return Resize(outputs, replace=(slice_node(starts, ends, bounds.axes, bounds.steps, 0, op.opset),))
 
