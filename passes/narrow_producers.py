@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import onnx_graphsurgeon as gs
 
+from upscale_onnx.channels.flow import Request
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model import Shape
@@ -41,8 +42,8 @@ class NarrowProducers(Pass):
 def _narrow(step: Step, item: Narrowing, names: Names, shapes: MutableMapping[str, Shape]) -> list[gs.Node]:
     """Narrow the node of `step`. Returns it, and the Gather behind it."""
     given = tuple(None if found is None else full_emission(found.shape) for found in step.maps)
-    resize = step.rule.resize(step.op, step.maps, given, step.flow.outputs, Rows(item.rows))
-    apply_resize(step.node, resize, names)
+    request = Request(step.maps, given, step.flow.outputs, Rows(item.rows))
+    apply_resize(step.node, step.rule.resize(step.op, request), names)
     target = step.node.outputs[0]
     narrow = gs.Variable(names.fresh(f"{target.name}_narrow"), dtype=target.dtype)
     shapes[narrow.name] = shapes[target.name].with_size(item.axis, item.rows.size)

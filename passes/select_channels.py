@@ -17,7 +17,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Resize, Role
+from upscale_onnx.channels.flow import Request, Resize, Role
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.selection import selection_node
@@ -111,7 +111,7 @@ class _Insertion:
         outputs = step.flow.outputs
         if step.flow.outputs[0] is not None and not step.flow.creates:
             outputs = (maps[index], *step.flow.outputs[1:])
-        return step.rule.resize(step.op, tuple(maps), tuple(given), outputs, Rows())
+        return step.rule.resize(step.op, Request(tuple(maps), tuple(given), outputs, Rows()))
 
     def _bypassed(self, step: Step, name: str, axis: int) -> IntArray | None:
         """The indices that `step` picks, if it is a selection along `axis`; else None."""

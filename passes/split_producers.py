@@ -16,6 +16,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import VARYING, ChannelMap
+from upscale_onnx.channels.flow import Request
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model import Shape, sort_nodes
@@ -88,8 +89,8 @@ class _Cut:
         out = self._variable(f"{target.name}_piece{index}", target, positions.size)
         self.made[target.name, index] = out
         node = _clone(step.node, f"{step.op.name}_piece{index}", inputs, out)
-        resize = step.rule.resize(step.op, step.maps, tuple(given), step.flow.outputs, Rows(positions))
-        apply_resize(node, resize, self.names)
+        request = Request(step.maps, tuple(given), step.flow.outputs, Rows(positions))
+        apply_resize(node, step.rule.resize(step.op, request), self.names)
         return node
 
     def _summed(self, step: Step, read: PieceRead) -> list[gs.Node]:
@@ -152,8 +153,8 @@ class _Cut:
         maps, given = list(step.maps), [None if m is None else full_emission(m.shape) for m in step.maps]
         maps[slot] = found.with_state(state)
         given[slot] = _along(found, np.concatenate([pieces[index] for index in held]))
-        resize = step.rule.resize(step.op, tuple(maps), tuple(given), step.flow.outputs, Rows())
-        apply_resize(node, resize, self.names)
+        request = Request(tuple(maps), tuple(given), step.flow.outputs, Rows())
+        apply_resize(node, step.rule.resize(step.op, request), self.names)
         if not first and len(node.inputs) > 2:
             del node.inputs[2]
 

@@ -26,10 +26,11 @@ class _Stubborn:
     inner: Any
     data_inputs: int | None = 1
 
-    def resize(self, op: Any, maps: Any, emissions: Any, out: Any, choose: Any) -> Any:
-        if emissions[0].size < maps[0].labels.size:
-            raise Misaligned(maps[0].labels)
-        return self.inner.resize(op, maps, emissions, out, choose)
+    def resize(self, op: Any, request: Any) -> Any:
+        found, emission = request.first_input()
+        if emission.size < found.labels.size:
+            raise Misaligned(found.labels)
+        return self.inner.resize(op, request)
 
 
 def _analysed() -> Analysis:

@@ -132,7 +132,7 @@ class _Forward:
                 flow = replace(flow, outputs=tuple(_wild(found) for found in flow.outputs))
             return BARRIER, flow
         try:
-            flow = rule.flow(op, maps, self._classes.fresh)
+            flow = _complete(op, rule.flow(op, maps, self._classes.fresh))
             _check(op, flow)
             self._room.take(flow)
             return rule, self._with_parameters(rule, op, maps, flow)
@@ -197,6 +197,14 @@ class _Forward:
 
 def _wild(found: ChannelMap | None) -> ChannelMap | None:
     return None if found is None else found.with_state(np.full(found.shape, WILD))
+
+
+def _complete(op: Op, flow: Flow) -> Flow:
+    """The flow with None for outputs that the rule says nothing of. Raises `Refused` where one of them is used."""
+    others = op.used[len(flow.outputs) :]
+    if any(others):
+        raise Refused(Reason.UNSUPPORTED_FORM, "a second output is used")
+    return replace(flow, outputs=(*flow.outputs, *[None] * len(others))) if others else flow
 
 
 def _check(op: Op, flow: Flow) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
@@ -9,6 +10,8 @@ from typing import Any, Protocol
 
 from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
+from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, BoolArray, IntArray
 
 Maps = tuple[ChannelMap | None, ...]
@@ -72,12 +75,12 @@ class Even:
 class Flow:
     """How channels pass through a node.
 
-    outputs: the map of each output, None for unknown rank. ties: pairs of label arrays whose classes
-    become one. reads: the channels that are consumed. evens: grids that must stay rectangular. fixed: classes whose
-    order must stay as it is. creates: whether the node's weights create the output's channels (a producer). fragile:
-    classes that must not be mere padding, since this node may turn their zeros into NaN or infinity. droppable:
-    whether the node can run without an input of which no channel is left. picks: per output, the positions that it
-    takes along the only channel axis of the first input; None where the node does anything else.
+    outputs: the map of each output, None for unknown rank; those at the end that are never used may be left out. ties:
+    pairs of label arrays whose classes become one. reads: the channels that are consumed. evens: grids that must stay
+    rectangular. fixed: classes whose order must stay as it is. creates: whether the node's weights create the output's
+    channels (a producer). fragile: classes that must not be mere padding, since this node may turn their zeros into NaN
+    or infinity. droppable: whether the node can run without an input of which no channel is left. picks: per output,
+    the positions that it takes along the only channel axis of the first input; None where the node does anything else.
     """
 
     outputs: tuple[ChannelMap | None, ...]
@@ -127,7 +130,7 @@ class NewNode:
 class Resize:
     """How a node changes when its inputs hold other channels.
 
-    outputs: the emission of each output. constants: new constant inputs by index. attrs: changed
+    outputs: the emission of each output that the flow names. constants: new constant inputs by index. attrs: changed
     attributes. drop: indices of inputs to disconnect. alias: the input that the node returns unchanged.
     replace: nodes to put in its place.
     """
@@ -171,19 +174,51 @@ class Misaligned(Exception):
         self.node = ""
 
 
-class Rule(Protocol):
+@dataclass(frozen=True, eq=False)
+class Request:
+    """What a node is resized by.
+
+    maps: the map of each input. emissions: what each input holds now. out: the map of each output. choose: what the
+    plan decided.
+    """
+
+    maps: Maps
+    emissions: Emissions
+    out: Maps
+    choose: EmissionChooser
+
+    def first_input(self) -> tuple[ChannelMap, IntArray]:
+        """The map of the first input, and its emission. Raises `Misaligned` where there is none."""
+        found, emission = self.maps[0], self.emissions[0]
+        if found is None:
+            raise Refused(Reason.UNKNOWN_SHAPE, "rank of the input is not known")
+        if emission is None:
+            raise Misaligned(found.labels)
+        return found, emission
+
+    @property
+    def result(self) -> ChannelMap:
+        """The map of the first output."""
+        if self.out[0] is None:
+            raise Refused(Reason.UNKNOWN_SHAPE, "rank of the result is not known")
+        return self.out[0]
+
+
+class Rule(ABC):
     """How one operator moves channels. Both methods return data and edit nothing.
 
     data_inputs: the number of leading inputs that hold channels; None: all. Inputs behind them (shapes, bounds) are
     read whole where they are computed at run time.
     """
 
-    data_inputs: int | None
+    data_inputs: int | None = 1
 
+    @abstractmethod
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         """How channels flow through the node. Raises `Refused` where this form of the operator is a barrier."""
-        ...
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        """How the node changes when its inputs hold `emissions`. Raises `Misaligned` where their orders differ."""
-        ...
+    def resize(self, op: Op, request: Request) -> Resize:
+        """How the node changes when its inputs hold other channels: it holds the same, unless a rule says otherwise.
+        Raises `Misaligned` where the orders of inputs differ."""
+        _, emission = request.first_input()
+        return Resize((emission,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Resize, Role
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Role, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.barrier import BARRIER
 from upscale_onnx.channels.view import node_inputs
@@ -60,16 +60,14 @@ class KnownSizes:
         return found
 
 
-class _ShapeOf:
+class _ShapeOf(Rule):
     """The rule of a Shape node of which only sizes of other axes than channel axes are used: it reads no channel."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         return replace(BARRIER.flow(op, (None,) * len(maps), fresh), role=Role.CARRIER)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        return BARRIER.resize(op, (), (), (), choose)
+    def resize(self, op: Op, request: Request) -> Resize:
+        return BARRIER.resize(op, replace(request, maps=(), emissions=()))
 
 
 SHAPE = _ShapeOf()

@@ -85,8 +85,16 @@ def add_option(
 
 
 def given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """Those of the arguments called `names` that are given, by name."""
-    return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    """Those of the arguments called `names` that are given, by name. Lists become tuples."""
+    values = {name: getattr(args, name) for name in names}
+    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items() if v is not None}
+
+
+def session_from(args: argparse.Namespace) -> dict[str, Any]:
+    """The provider, threads and seed that `args` give, by name."""
+    from upscale_onnx.runtime.providers import resolve_provider
+
+    return {"provider": resolve_provider(args.provider), "threads": args.threads, "seed": args.seed}
 
 
 def thread_warning(args: argparse.Namespace) -> str:

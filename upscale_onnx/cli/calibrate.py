@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from upscale_onnx.cli.arguments import add_common, add_option, add_session, add_threads, positive, positive_number
+from upscale_onnx.cli.arguments import (
+    add_common,
+    add_option,
+    add_session,
+    add_threads,
+    positive,
+    positive_number,
+    session_from,
+)
 from upscale_onnx.cli.output import Output
 
 if TYPE_CHECKING:
@@ -36,22 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Measure and report. Returns the exit code."""
-    from upscale_onnx.runtime import resolve_provider
     from upscale_onnx.timing.calibration import calibrate, resolve_target
 
-    provider = resolve_provider(args.provider)
-    target = resolve_target(args.target, provider)
+    session = session_from(args)
+    target = resolve_target(args.target, session["provider"])
     with output.progress() as progress:
-        result = calibrate(
-            args.model,
-            target=target,
-            provider=provider,
-            threads=args.threads,
-            budget_s=args.budget,
-            batch=args.batch,
-            seed=args.seed,
-            progress=progress,
-        )
+        wanted = {"budget_s": args.budget, "batch": args.batch, "progress": progress}
+        result = calibrate(args.model, target=target, **session, **wanted)
     output.json(result, args.json)
     output.tables([_table(result)])
     output.written(result.path)

@@ -5,11 +5,20 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
-from upscale_onnx.cli.arguments import add_common, add_proofs, add_session, add_threads, positive, positive_number
+from upscale_onnx.cli.arguments import (
+    add_common,
+    add_proofs,
+    add_session,
+    add_threads,
+    given,
+    positive,
+    positive_number,
+)
 from upscale_onnx.cli.output import Output
-from upscale_onnx.cli.pruning import add_pruning, pruning_from
+from upscale_onnx.cli.pruning import add_pruning, check_pruning
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Export, ExportOptions, Options, Prefer, TargetOptions
+from upscale_onnx.options.options import option_names
 
 SUMMARY = "make a channel-pruned ONNX model smaller and faster, and prove that it computes the same"
 
@@ -71,24 +80,8 @@ def options_from(args: argparse.Namespace) -> Options:
 
     Raises: ArgumentError if an option would have no effect.
     """
-    return Options.of(
-        export=args.export,
-        prefer=args.prefer,
-        align=args.align,
-        race=args.race,
-        verify=args.verify,
-        proofs=args.proofs,
-        save_reproducer=args.save_reproducer,
-        inputs=args.inputs,
-        provider=args.provider,
-        seed=args.seed,
-        threads=args.threads,
-        batch=args.batch,
-        target=args.target,
-        tune=args.tune,
-        fail_if_unchanged=args.fail_if_unchanged,
-        **pruning_from(args),
-    )
+    check_pruning(args)
+    return Options.of(**given(args, *option_names()))
 
 
 def _add_export(parser: argparse.ArgumentParser) -> None:

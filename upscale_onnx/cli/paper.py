@@ -15,8 +15,10 @@ from upscale_onnx.cli.arguments import (
     add_threads,
     criterion_name,
     fraction,
+    given,
     positive,
     positive_number,
+    session_from,
 )
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output, complain
@@ -173,7 +175,6 @@ def _experiment(args: argparse.Namespace, model: onnx.ModelProto) -> Experiment:
     from upscale_onnx.paper.experiment import Experiment
     from upscale_onnx.paper.rows import Setting
     from upscale_onnx.paper.subject import model_checksum, setup_checksum
-    from upscale_onnx.runtime.providers import resolve_provider
 
     preprocessing = None if args.data is None else preprocessing_from(args)
     setting = Setting(
@@ -182,23 +183,11 @@ def _experiment(args: argparse.Namespace, model: onnx.ModelProto) -> Experiment:
         data=_name(args.data),
         calibration=_name(args.calibration),
         repair=args.repair or "",
-        seed=args.seed,
-        provider=resolve_provider(args.provider),
-        threads=args.threads,
+        **session_from(args),
         setup=setup_checksum((args.data, args.calibration), preprocessing, args.limit, args.export),
     )
-    return Experiment(
-        model,
-        setting,
-        data=args.data,
-        preprocessing=preprocessing,
-        limit=args.limit,
-        calibration=args.calibration,
-        repair=args.repair,
-        export=args.export,
-        latency=args.latency,
-        budget_s=args.budget,
-    )
+    chosen = given(args, "data", "limit", "calibration", "repair", "export", "latency")
+    return Experiment(model, setting, preprocessing=preprocessing, budget_s=args.budget, **chosen)
 
 
 def _name(path: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, get_args
+from typing import get_args
 
 from upscale_onnx.cli.arguments import criterion_name, factor, fraction, given, loss, positive, ratio, weighted_pattern
 from upscale_onnx.errors import ArgumentError
@@ -35,11 +35,8 @@ def add_pruning(parser: argparse.ArgumentParser) -> None:
     _add_layers(parser.add_argument_group("how much each layer loses"))
 
 
-def pruning_from(args: argparse.Namespace) -> dict[str, Any]:
-    """Fields of Options that `args` give.
-
-    Raises: ArgumentError where one of them would have no effect.
-    """
+def check_pruning(args: argparse.Namespace) -> None:
+    """Raises: ArgumentError where one of the options would have no effect."""
     choices, goals = given(args, *_CHOICES), given(args, *_GOALS)
     prunes = bool(goals or args.amounts)
     idle = [name for name in choices if not prunes and (args.mask is None or name not in _WITH_MASK)]
@@ -48,16 +45,6 @@ def pruning_from(args: argparse.Namespace) -> dict[str, Any]:
         raise ArgumentError(f"--{flag} has no effect without --amount: say how much to prune, or leave it out")
     if args.calibration is not None and not prunes and args.mask is None and args.repair is None:
         raise ArgumentError("--calibration has no effect without --amount: say how much to prune, or leave it out")
-    if "ignore" in choices:
-        choices["ignore"] = tuple(choices["ignore"])
-    return {
-        **goals,
-        **choices,
-        "amounts": tuple(args.amounts or ()),
-        "mask": args.mask,
-        "calibration": args.calibration,
-        "repair": args.repair,
-    }
 
 
 def _add_goals(goals: argparse._MutuallyExclusiveGroup) -> None:

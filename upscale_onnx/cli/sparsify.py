@@ -107,14 +107,8 @@ def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Sparsified:
     if args.mask is not None:
         return apply_masks(model, read_arrays(args.mask))
     pruning = Sparsifying(
-        amount=args.amount,
-        is_global=args.is_global,
-        layers=tuple(args.layers),
-        ignore=tuple(args.ignore),
         kinds=kinds(args),
-        keep_zeros=args.keep_zeros,
-        seed=args.seed,
-        **given(args, "pattern", "n", "side", "dim"),
+        **given(args, "amount", "is_global", "layers", "ignore", "keep_zeros", "seed", "pattern", "n", "side", "dim"),
     )
     return sparsify(model, pruning, None if args.scores is None else read_arrays(args.scores))
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from upscale_onnx.masks.aware.predicted import Predictor
 from upscale_onnx.masks.pools import Masks
+from upscale_onnx.masks.reach import bisected
 
 _MOST_AMOUNT = 0.95
 _HALVINGS = 6
@@ -22,21 +23,9 @@ def as_fast(
 ) -> Masks | None:
     """The masks of about the least amount, from `amount` up, that take at most `allowed_ms`; None where none do.
     free: returns the masks of an amount."""
-    masks = free(amount)
-    if latency_ms(masks) <= allowed_ms + _SLACK:
-        return masks
-    found = free(max(_MOST_AMOUNT, amount))
-    if latency_ms(found) > allowed_ms + _SLACK:
-        return None
-    low, high = amount, max(_MOST_AMOUNT, amount)
-    for _ in range(_HALVINGS):
-        middle = (low + high) / 2
-        masks = free(middle)
-        if latency_ms(masks) <= allowed_ms + _SLACK:
-            high, found = middle, masks
-        else:
-            low = middle
-    return found
+    most = max(_MOST_AMOUNT, amount)
+    found = bisected(lambda asked: latency_ms(free(asked)), allowed_ms + _SLACK, amount, most, _HALVINGS)
+    return None if found is None else free(found)
 
 
 def mixture(

@@ -20,21 +20,28 @@ def least_amount(goal: float, share: Callable[[float], float], name: str, must: 
 
     Raises: ArgumentError where `must` is set and no amount reaches the goal.
     """
-    if share(0.0) <= goal:
-        return 0.0
-    least = share(_MOST)
-    if least > goal and not must:
-        return _MOST
-    if least > goal:
-        raise ArgumentError(f"{name} {goal:g} cannot be reached: pruning all that may go leaves {least:.3f}")
-    low, high = 0.0, _MOST
-    for _ in range(_TRIALS):
+    found = bisected(share, goal, 0.0, _MOST, _TRIALS, _CLOSE)
+    if found is None and must:
+        raise ArgumentError(f"{name} {goal:g} cannot be reached: pruning all that may go leaves {share(_MOST):.3f}")
+    return _MOST if found is None else found
+
+
+def bisected(
+    share: Callable[[float], float], goal: float, low: float, high: float, trials: int, close: float = 0.0
+) -> float | None:
+    """The least amount found between `low` and `high` at which `share(amount)` is at most `goal`; None where there is
+    none. It may end as much below the goal as the share `close` of it."""
+    if share(low) <= goal:
+        return low
+    if share(high) > goal:
+        return None
+    for _ in range(trials):
         middle = (low + high) / 2
         found = share(middle)
         if found > goal:
             low = middle
             continue
         high = middle
-        if found >= goal - _CLOSE * goal:
+        if found >= goal - close * goal:
             break
     return high

@@ -56,6 +56,11 @@ class Experiment:
         """The device on which models run."""
         return cast("Device", self.setting.provider)
 
+    @property
+    def session(self) -> dict[str, Any]:
+        """The provider, threads and seed with which models run, by name."""
+        return {"provider": self.device, "threads": self.setting.threads, "seed": self.setting.seed}
+
     @cached_property
     def unpruned(self) -> Accuracy:
         """The accuracy of the unpruned model."""
@@ -71,16 +76,7 @@ class Experiment:
     def accuracy(self, model: onnx.ModelProto) -> Accuracy:
         """The accuracy of `model` on the labelled images."""
         assert self.data is not None
-        setting = self.setting
-        return evaluate(
-            model,
-            self.data,
-            self.preprocessing,
-            limit=self.limit,
-            seed=setting.seed,
-            provider=self.device,
-            threads=setting.threads,
-        )
+        return evaluate(model, self.data, self.preprocessing, limit=self.limit, **self.session)
 
     def row(self, trial: Trial, **outcome: Any) -> Row:
         """The row of `trial`, with the fields in `outcome`."""
@@ -139,33 +135,14 @@ def measure(experiment: Experiment, trial: Trial, known: Row | None = None) -> R
 
 
 def _options(experiment: Experiment, trial: Trial) -> Options:
-    setting = experiment.setting
-    return Options.of(
-        amount=trial.amount,
-        side=trial.side,
-        method=trial.method,
-        criterion=trial.criterion,
-        scope=trial.scope,
-        masks="flat",
-        calibration=experiment.calibration,
-        repair=experiment.repair,
-        seed=setting.seed,
-        threads=setting.threads,
-        provider=experiment.device,
-    )
+    calibration, repair = experiment.calibration, experiment.repair
+    return Options.of(**asdict(trial), masks="flat", calibration=calibration, repair=repair, **experiment.session)
 
 
 def _exported(experiment: Experiment, masked: onnx.ModelProto, race: bool = False) -> Result:
     """`masked`, compiled to the export that is asked for. "auto" without a race is the paper's export."""
-    setting, export = experiment.setting, experiment.export
-    return pipeline.compile(
-        masked,
-        export="upscale" if export == "auto" and not race else export,
-        race=race,
-        provider=experiment.device,
-        threads=setting.threads,
-        seed=setting.seed,
-    )
+    export = "upscale" if experiment.export == "auto" and not race else experiment.export
+    return pipeline.compile(masked, export=export, race=race, **experiment.session)
 
 
 def _accuracy(experiment: Experiment, model: onnx.ModelProto) -> dict[str, Any]:
@@ -177,16 +154,10 @@ def _accuracy(experiment: Experiment, model: onnx.ModelProto) -> dict[str, Any]:
 
 
 def _latency(experiment: Experiment, masked: onnx.ModelProto, exported: Result) -> dict[str, Any]:
-    setting = experiment.setting
     timed = _exported(experiment, masked, race=True) if experiment.export == "auto" else exported
     gathered = pipeline.compile(masked, export="gather", race=False, verify=False, provider=experiment.device).model
-    raced = race(
-        {"baseline": gathered, "unpruned": experiment.model, "pruned": timed.model},
-        provider=experiment.device,
-        threads=setting.threads,
-        seed=setting.seed,
-        budget_s=experiment.budget_s,
-    )
+    models = {"baseline": gathered, "unpruned": experiment.model, "pruned": timed.model}
+    raced = race(models, **experiment.session, budget_s=experiment.budget_s)
     return {"export": timed.report.export, **_timings(raced)}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.flow import Misaligned, Resize
+from upscale_onnx.channels.flow import Misaligned, Request, Resize
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import InternalError
@@ -129,7 +129,7 @@ def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser) -> Plan:
             continue
         given = tuple(emissions.get(name) if name else None for name in step.inputs)
         try:
-            resize = step.rule.resize(step.op, step.maps, given, step.flow.outputs, choose)
+            resize = step.rule.resize(step.op, Request(step.maps, given, step.flow.outputs, choose))
         except Misaligned as joined:
             joined.node = f"{step.op.op_type} {step.op.name}"
             raise
@@ -138,7 +138,8 @@ def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser) -> Plan:
             stuck = Misaligned(*(found.labels for found in (*step.maps, *step.flow.outputs) if found is not None))
             stuck.node = f"{step.op.op_type} {step.op.name}"
             raise stuck from refused
-        for name, found, emission in zip(step.outputs, step.flow.outputs, resize.outputs, strict=True):
+        # Outputs without an emission are not used.
+        for name, found, emission in zip(step.outputs, step.flow.outputs, resize.outputs, strict=False):
             if name and found is not None:
                 emissions[name] = emission
         resizes.append(resize)

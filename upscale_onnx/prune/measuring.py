@@ -26,6 +26,7 @@ def measured_share(model: onnx.ModelProto, masks: Masks, target: Target, options
         ModelError: onnxruntime cannot run the model. ProviderError: no such device.
     """
     from upscale_onnx.runtime.bench import race
+    from upscale_onnx.runtime.place import Place
     from upscale_onnx.runtime.providers import resolve_provider
 
     masked, _ = write_masks(model, masks)
@@ -35,15 +36,8 @@ def measured_share(model: onnx.ModelProto, masks: Masks, target: Target, options
     if not wants_speed(options.export):
         name = smallest(made)
         made = {name: made[name]}
-    outcome = race(
-        {"input": model, **made},
-        provider=resolve_provider(options.target.provider),
-        threads=options.target.threads,
-        batch=options.target.batch,
-        rounds=_RACE_ROUNDS,
-        seed=options.target.seed,
-        budget_s=_RACE_SECONDS,
-        eliminate=True,
-    )
+    place = Place(resolve_provider(options.target.provider), options.target.threads, options.target.batch)
+    models, seed = {"input": model, **made}, options.target.seed
+    outcome = race(models, **vars(place), rounds=_RACE_ROUNDS, seed=seed, budget_s=_RACE_SECONDS, eliminate=True)
     exports = outcome.timings if wants_speed(options.export) else outcome.timings[1:]
     return min(timing.ratio for timing in exports)

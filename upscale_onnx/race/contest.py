@@ -143,9 +143,8 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
     if not made:
         return Outcome.unchanged(original, notes.NONE_SMALLER)
     outcome = race(
-        {INPUT: original, **{name: one.model for name, one in made.items()}}, provider=place.provider,
-        threads=place.threads, batch=place.batch, seed=options.target.seed, eliminate=True,
-        told=_part(field.told, 0.0, _FIRST_RACE),
+        {INPUT: original, **{name: one.model for name, one in made.items()}}, **vars(place),
+        seed=options.target.seed, eliminate=True, told=_part(field.told, 0.0, _FIRST_RACE),
     )  # fmt: skip
     bound = latency_bound(analysis, costs, outcome.timings[0].median_ms).ratio
     goal = size_goal(options.prune)
@@ -168,22 +167,16 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
 def confirmed(won: Outcome, model: onnx.ModelProto, options: TargetOptions, told: Told | None = None) -> Outcome:
     """`won`, or the input if the lead of `won` was small and it does not win a longer race against the input alone."""
     from upscale_onnx.runtime.bench import race
+    from upscale_onnx.runtime.place import Place
     from upscale_onnx.runtime.providers import resolve_provider
 
     assert won.race is not None
     lead = next(timing for timing in won.race.timings if timing.name == won.name)
     if lead.ratio <= _CLEARLY_FASTER:
         return won
-    final = race(
-        {INPUT: model, won.name: won.model},
-        provider=resolve_provider(options.provider),
-        threads=options.threads,
-        batch=options.batch,
-        rounds=_FINAL_ROUNDS,
-        budget_s=_FINAL_SECONDS,
-        seed=options.seed,
-        told=told,
-    )
+    place = Place(resolve_provider(options.provider), options.threads, options.batch)
+    raced = {INPUT: model, won.name: won.model}
+    final = race(raced, **vars(place), rounds=_FINAL_ROUNDS, budget_s=_FINAL_SECONDS, seed=options.seed, told=told)
     if final.winner == won.name:
         return won
     return replace(Outcome.unchanged(model, notes.NONE_FASTER), race=final, bound_ratio=won.bound_ratio)

@@ -43,9 +43,7 @@ def decided(planned: Planned, best: Exported, segments: Sequence[Segment], place
 
 
 def _profile(model: onnx.ModelProto, place: Place) -> list[NodeTime]:
-    times = profile_operators(
-        model, provider=place.provider, threads=place.threads, runs=_PROFILE_RUNS, batch=place.batch
-    )
+    times = profile_operators(model, **vars(place), runs=_PROFILE_RUNS)
     return [NodeTime(entry.op_type, entry.node, entry.least_ms) for entry in times]
 
 
@@ -82,8 +80,5 @@ def _making(planned: Exported) -> Making:
 
 
 def _ratio(best: Exported, trial: Exported, place: Place) -> float:
-    outcome: Race = race(
-        {"best": best.model, "trial": trial.model}, provider=place.provider, threads=place.threads, batch=place.batch,
-        rounds=9, budget_s=1.5,
-    )  # fmt: skip
+    outcome: Race = race({"best": best.model, "trial": trial.model}, **vars(place), rounds=9, budget_s=1.5)
     return next(timing.ratio for timing in outcome.timings if timing.name == "trial")

@@ -22,7 +22,7 @@ from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import bound_inference, make_session, run
 from upscale_onnx.runtime.statistics import median_ratio
 from upscale_onnx.types import Array
-from upscale_onnx.worker import beat, in_worker, on_runtime_thread
+from upscale_onnx.worker import beat, in_worker
 
 MIN_ROUNDS = 7
 _ROUND_SECONDS = 0.02
@@ -47,6 +47,7 @@ class _Runner:
     rounds: list[int] = field(default_factory=list)  # the rounds that the runner took part in
 
 
+@in_worker
 def race(
     runners: Mapping[str, Runner],
     *,
@@ -82,26 +83,6 @@ def race(
     """
     if not runners:
         raise ArgumentError("nothing to race: give at least one model")
-    engines = any(callable(runner) for runner in runners.values())
-    held = on_runtime_thread(_race) if engines else _race
-    return held(runners, provider, threads, rounds, warmup, seed, budget_s, inputs, batch, eliminate, skip, told)
-
-
-@in_worker
-def _race(
-    runners: Mapping[str, Runner],
-    provider: Device,
-    threads: int,
-    rounds: int,
-    warmup: int,
-    seed: int,
-    budget_s: float,
-    inputs: Mapping[str, Array] | None,
-    batch: int | None,
-    eliminate: bool,
-    skip: Callable[[str, ModelError], None] | None,
-    told: Callable[[float], None] | None,
-) -> Race:
     feed = dict(inputs) if inputs is not None else _random_feed(next(iter(runners.values())), provider, seed, batch)
     entries: list[_Runner] = []
     for name, model in runners.items():

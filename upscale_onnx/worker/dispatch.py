@@ -11,7 +11,7 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
@@ -41,7 +41,8 @@ class _State:
 def in_worker(function: Callable[P, R]) -> Callable[P, R]:
     """Wrap `function`, a global function of a module, so that it runs in the worker; the caller waits.
 
-    In the worker itself it is called directly. Functions among the arguments are called in the caller's process.
+    In the worker itself it is called directly. Functions among the arguments are called in the caller's process. If an
+    argument is a mapping that holds functions, `function` runs in the caller's process, too.
 
     Raises, besides what `function` raises:
         ModelError: the worker crashed, ran out of memory, or took too long.
@@ -49,12 +50,16 @@ def in_worker(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        if is_isolated():
+        if is_isolated() and not any(map(_holds_functions, (*args, *kwargs.values()))):
             found: R = WORKER.call(function.__module__, function.__qualname__, args, kwargs)
             return found
         return on_runtime_thread(function)(*args, **kwargs)
 
     return call
+
+
+def _holds_functions(argument: object) -> bool:
+    return isinstance(argument, Mapping) and any(map(callable, argument.values()))
 
 
 def on_runtime_thread(function: Callable[P, R]) -> Callable[P, R]:

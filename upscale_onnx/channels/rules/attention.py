@@ -9,18 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import (
-    EmissionChooser,
-    Emissions,
-    Even,
-    Flow,
-    Fresh,
-    Maps,
-    Misaligned,
-    Read,
-    Resize,
-    Role,
-)
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room
@@ -28,7 +17,7 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.types import BoolArray
 
 
-class Attend:
+class Attend(Rule):
     """The rule of a MatMul of A `(…, M, K)` and B `(…, K, N)`, both computed at run time."""
 
     data_inputs: int | None = None
@@ -41,9 +30,9 @@ class Attend:
             return _carry(right, left, (1, 0))
         return _carry(left, right, (0, 1))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        left, right = _operands(maps)
-        first, second = emissions[0], emissions[1]
+    def resize(self, op: Op, request: Request) -> Resize:
+        left, right = _operands(request.maps)
+        first, second = request.emissions
         if first is None or second is None:
             raise Misaligned(left.labels, right.labels)
         if left.shape[-1] > 1:

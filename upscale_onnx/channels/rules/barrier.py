@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Resize, Role
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.op import Op
 
 
-class Barrier:
+class Barrier(Rule):
     """Demands its inputs whole and in order. Its outputs have no channel axes."""
 
     data_inputs: int | None = None
@@ -29,8 +29,8 @@ class Barrier:
         fixed = tuple(found.labels for _, found in known)
         return Flow(tuple(outputs), reads=reads, fixed=fixed, role=Role.BARRIER)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        for found, emission in zip(maps, emissions, strict=True):
+    def resize(self, op: Op, request: Request) -> Resize:
+        for found, emission in zip(request.maps, request.emissions, strict=True):
             if found is not None and emission is not None and not is_full(emission, found.shape):
                 raise Misaligned(found.labels)
         return Resize(tuple(full_emission((1,) * len(dims) if dims else ()) for dims in op.out_dims))

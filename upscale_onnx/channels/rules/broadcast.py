@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
@@ -43,12 +45,12 @@ def operand_dims(op: Op, index: int, rank: int) -> Dims:
     return (1,) * (rank - len(dims)) + dims
 
 
-def common_shape(op: Op, lifted: dict[int, ChannelMap], rank: int) -> tuple[int, ...]:
-    """The map shape of the result: per axis the channel count, or 1 where there are no channels. Raises `Refused`
-    where operands differ, or the map would be too large."""
+def common_shape(maps: Sequence[ChannelMap], rank: int, beside: int | None = None) -> tuple[int, ...]:
+    """The map shape of the result: per axis the channel count, or 1 where there are no channels, and on the axis
+    `beside`. Raises `Refused` where operands differ, or the map would be too large."""
     shape = []
     for axis in range(rank):
-        sizes = {found.shape[axis] for found in lifted.values()} - {1}
+        sizes = {found.shape[axis] for found in maps if axis != beside} - {1}
         if len(sizes) > 1:
             raise Refused(Reason.MIXED_LAYOUT, f"operands have {sorted(sizes)} channels on one axis")
         shape.append(sizes.pop() if sizes else 1)

@@ -8,33 +8,35 @@ import numpy as np
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
 from upscale_onnx.channels.flow import (
     EmissionChooser,
-    Emissions,
     Even,
     Flow,
     Fresh,
     Maps,
     Misaligned,
     Read,
+    Request,
     Resize,
     Role,
+    Rule,
 )
 from upscale_onnx.channels.grid import coordinates, full_emission, is_full, rectangle, rows_along, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
+from upscale_onnx.channels.rules.broadcast import common_shape
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
 
-class Concat:
+class Concat(Rule):
     """The rule of operands of the same rank. Constants and values without channel axes get new classes."""
 
     data_inputs: int | None = None
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         parts, rank, axis = _parts(op, maps)
-        shape = _common_shape(parts, rank, axis)
+        shape = common_shape([part for part in parts if part is not None], rank, axis)
         along = any(part is not None and part.shape[axis] > 1 for part in parts)
         if not along and all(size == 1 for size in shape) and not _small(op, axis):
             return self._untracked(parts, rank, fresh)
@@ -70,30 +72,27 @@ class Concat:
         reads = tuple(Read(index, part.labels.ravel(), target) for index, part in enumerate(parts) if part is not None)
         return Flow((ChannelMap(target.reshape((1,) * rank), state),), (), reads, role=Role.JOIN)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        parts, _, axis = _parts(op, maps)
-        result = out[0]
-        if result is None:
-            raise Refused(Reason.UNKNOWN_SHAPE)
+    def resize(self, op: Op, request: Request) -> Resize:
+        parts, _, axis = _parts(op, request.maps)
+        result = request.result
         along = any(part is not None and part.shape[axis] > 1 for part in parts)
         if not along and all(size == 1 for size in result.shape):
             return Resize((full_emission(result.shape),))
         if along or _small(op, axis):
-            return self._resize_along(op, maps, emissions, result, axis, choose)
-        return self._resize_across(op, maps, emissions, result)
+            return self._resize_along(op, request, axis)
+        return self._resize_across(op, request)
 
-    def _resize_along(
-        self, op: Op, maps: Maps, emissions: Emissions, result: ChannelMap, axis: int, choose: EmissionChooser
-    ) -> Resize:
+    def _resize_along(self, op: Op, request: Request, axis: int) -> Resize:
+        maps, result = request.maps, request.result
         offset, pieces, constants, drop = 0, [], {}, []
         for index in range(len(op.present)):
             size = _axis_size(op, index, maps[index], axis)
             shape = tuple(size if a == axis else s for a, s in enumerate(result.shape))
-            given = emissions[index]
+            given = request.emissions[index]
             constant = op.constant(index)
             if constant is not None:
                 labels = np.take(result.labels, np.arange(offset, offset + size), axis)
-                given = _constant_emission(labels, choose)
+                given = _constant_emission(labels, request.choose)
                 small = take(constant, given, shape)
                 if small is not constant:
                     constants[index] = small
@@ -119,9 +118,10 @@ class Concat:
             return Resize((emission,), alias=left)
         return Resize((emission,), constants, drop=tuple(drop))
 
-    def _resize_across(self, op: Op, maps: Maps, emissions: Emissions, result: ChannelMap) -> Resize:
+    def _resize_across(self, op: Op, request: Request) -> Resize:
+        result = request.result
         found: IntArray | None = None
-        for index, (part, given) in enumerate(zip(maps, emissions, strict=True)):
+        for index, (part, given) in enumerate(zip(request.maps, request.emissions, strict=True)):
             if op.constant(index) is not None:
                 continue
             if part is not None and part.shape != result.shape:
@@ -156,16 +156,6 @@ def _parts(op: Op, maps: Maps) -> tuple[list[ChannelMap | None], int, int]:
 def _small(op: Op, axis: int) -> bool:
     """Whether every operand holds one index along the axis, so that it may become a channel axis."""
     return all(dims is not None and dims[axis] == 1 for dims in op.in_dims) and len(op.in_dims) > 1
-
-
-def _common_shape(parts: list[ChannelMap | None], rank: int, axis: int) -> tuple[int, ...]:
-    shape = []
-    for a in range(rank):
-        sizes = {part.shape[a] for part in parts if part is not None} - {1}
-        if a != axis and len(sizes) > 1:
-            raise Refused(Reason.MIXED_LAYOUT, f"operands have {sorted(sizes)} channels on one axis")
-        shape.append(1 if a == axis or not sizes else sizes.pop())
-    return tuple(shape)
 
 
 def _axis_size(op: Op, index: int, part: ChannelMap | None, axis: int) -> int:

@@ -6,7 +6,7 @@ to one form, a `Kernel`, and back; everything about channels is done once, here.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, vector_map
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Even, Flow, Fresh, Maps, Read, Resize, Role
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -37,7 +37,7 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, FloatArray, IntArray
 
 
-class Contraction(ABC):
+class Contraction(Rule):
     """The base of all rules for operators with a constant weight."""
 
     data_inputs: int | None = None
@@ -64,13 +64,13 @@ class Contraction(ABC):
             return _carry(kernel, labels, state, rank)
         return _contract(kernel, labels, state, rank, fresh)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        kernel = self.kernel(op, maps)
-        labels, state = _read_axis(kernel, maps)
-        source = emissions[kernel.input]
-        whole = source is None or _known(maps[kernel.input]).shape[kernel.in_axis] == 1
+    def resize(self, op: Op, request: Request) -> Resize:
+        kernel, choose = self.kernel(op, request.maps), request.choose
+        labels, state = _read_axis(kernel, request.maps)
+        source = request.emissions[kernel.input]
+        whole = source is None or _known(request.maps[kernel.input]).shape[kernel.in_axis] == 1
         index_in = np.arange(kernel.channels_in) if whole or source is None else source.ravel()
-        target = _known(out[0])
+        target = request.result
         if kernel.depthwise:
             small, index_out = narrow_depthwise(kernel, index_in)
         else:

@@ -11,18 +11,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, varying
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import (
-    EmissionChooser,
-    Emissions,
-    Even,
-    Flow,
-    Fresh,
-    Maps,
-    Misaligned,
-    Read,
-    Resize,
-    Role,
-)
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -43,7 +32,7 @@ from upscale_onnx.types import Array, FloatArray, IntArray
 _LARGEST_INTEGER = 2.0**53
 
 
-class Elementwise:
+class Elementwise(Rule):
     """The rule of inputs that broadcast to one output. Absent optional inputs are skipped."""
 
     def __init__(self, operands: int | None = None) -> None:
@@ -51,14 +40,12 @@ class Elementwise:
         self.data_inputs = operands
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        if any(op.used[1:]):
-            raise Refused(Reason.UNSUPPORTED_FORM, "a second output is used")
         if op.op_type == "Dropout" and _trains(op):
             raise Refused(Reason.UNSUPPORTED_FORM, "dropout in training mode")
         indices = self._dynamic(op, maps)
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps, index), rank) for index in indices}
-        shape = common_shape(op, lifted, rank)
+        shape = common_shape(list(lifted.values()), rank)
         lifted, born = open_axes(op, lifted, shape, rank, fresh)
         full = [index for index in indices if lifted[index].shape == shape]
         if not full:
@@ -75,21 +62,15 @@ class Elementwise:
                 reads.append(read)
                 evens.extend(even)
                 ties += tied
-        state = self._content(op, lifted, shape)
-        out = ChannelMap(labels, state)
+        out = ChannelMap(labels, self._content(op, lifted, shape))
         fragile = (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
-        outputs = (out, *[None] * (len(op.used) - 1))
         fixed = tuple(born.values())
-        return Flow(outputs, ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
+        return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        result = out[0]
-        if result is None:
-            raise Refused(Reason.UNKNOWN_SHAPE)
-        emission = self._emission(op, maps, emissions, result)
-        nothing = (np.zeros(0, np.int64),) * (len(op.used) - 1)
+    def resize(self, op: Op, request: Request) -> Resize:
+        result, emission = request.result, self._emission(op, request)
         if is_full(emission, result.shape):
-            return Resize((emission, *nothing))
+            return Resize((emission,))
         constants = {}
         for index in self._connected(op):
             constant = op.constant(index)
@@ -98,7 +79,7 @@ class Elementwise:
             small = take(constant, emission, result.shape)
             if small is not constant:
                 constants[index] = small
-        return Resize((emission, *nothing), constants)
+        return Resize((emission,), constants)
 
     def _connected(self, op: Op) -> list[int]:
         count = len(op.present) if self.data_inputs is None else min(self.data_inputs, len(op.present))
@@ -110,13 +91,14 @@ class Elementwise:
             raise Refused(Reason.UNKNOWN_SHAPE, "rank of an operand is not known")
         return indices
 
-    def _emission(self, op: Op, maps: Maps, emissions: Emissions, result: ChannelMap) -> IntArray:
+    def _emission(self, op: Op, request: Request) -> IntArray:
         """The emission on which the operands agree. An operand that lacks some channel axes is broadcast along them."""
+        maps, result = request.maps, request.result
         found: IntArray | None = None
         partial: list[tuple[IntArray, tuple[int, ...]]] = []
         for index in self._dynamic(op, maps):
             lifted = lift(known_map(maps, index), result.rank)
-            given = emissions[index]
+            given = request.emissions[index]
             if given is None:
                 raise Misaligned(result.labels)
             given = given.reshape((1,) * (result.rank - given.ndim) + given.shape)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Resize
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -83,7 +83,7 @@ def _layout(op: Op, operand: int) -> WeightLayout:
     return layout
 
 
-class MatMul:
+class MatMul(Rule):
     """Chooses the rule by the constant operand. A MatMul of two activations has the rule of attention."""
 
     data_inputs: int | None = None
@@ -99,8 +99,8 @@ class MatMul:
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         return self._side(op).flow(op, maps, fresh)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        return self._side(op).resize(op, maps, emissions, out, choose)
+    def resize(self, op: Op, request: Request) -> Resize:
+        return self._side(op).resize(op, request)
 
 
 register(Gemm(), "Gemm")

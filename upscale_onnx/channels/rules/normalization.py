@@ -7,25 +7,14 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import (
-    EmissionChooser,
-    Emissions,
-    Even,
-    Flow,
-    Fresh,
-    Maps,
-    Misaligned,
-    Read,
-    Resize,
-    Role,
-)
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.carrier import emitted, only_first_output, pass_on, source
+from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import FloatArray, IntArray
+from upscale_onnx.types import Array, FloatArray, IntArray
 
 
 def _constant_vectors(op: Op, count: int) -> list[np.ndarray]:
@@ -35,13 +24,14 @@ def _constant_vectors(op: Op, count: int) -> list[np.ndarray]:
     return [vector for vector in vectors if vector is not None]
 
 
-class BatchNormalization:
+def _cut_vectors(op: Op, count: int, positions: IntArray) -> dict[int, Array]:
+    return {index: vector[positions] for index, vector in enumerate(_constant_vectors(op, count), 1)}
+
+
+class BatchNormalization(Rule):
     """scale, B, mean, var: `(C,)`. A channel with a zero scale is constant."""
 
-    data_inputs: int | None = 1
-
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        only_first_output(op)
         found = source(maps)
         vectors = _constant_vectors(op, 4)
         if op.attrs.get("training_mode", 0) or not op.attrs.get("spatial", 1) or found.rank < 2:
@@ -49,7 +39,7 @@ class BatchNormalization:
         channels = vectors[0].size
         if any(axis != 1 for axis in found.axes):
             raise Refused(Reason.MIXED_LAYOUT, "channels lie beside axis 1")
-        if found.shape[1] not in (1, channels):
+        if found.shape[1] not in (1, channels) or any(vector.size != channels for vector in vectors):
             raise Refused(Reason.MIXED_LAYOUT, "parameters and channels differ in number")
         _, state = found.along(1, channels)
         inputs = np.where(is_constant(state), state, 0.0)[None, :].astype(op.dtype(0))
@@ -66,18 +56,19 @@ class BatchNormalization:
             return _pointwise(op, found, np.full(found.shape, WILD if wild else VARYING))
         return _pointwise(op, found, content.reshape(found.shape))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        return pass_on(op, maps, emissions, {1: 1, 2: 1, 3: 1, 4: 1})
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
+        if found.shape[1] == 1 or is_full(emission, found.shape):
+            return Resize((emission,))
+        return Resize((emission,), _cut_vectors(op, 4, emission.ravel()))
 
 
 def _pointwise(op: Op, found: ChannelMap, state: FloatArray) -> Flow:
-    return Flow((found.with_state(state), *_nothing(op)), role=Role.POINTWISE)
+    return Flow((found.with_state(state),), role=Role.POINTWISE)
 
 
-class InstanceNormalization:
+class InstanceNormalization(Rule):
     """scale, B: `(C,)`. With channels behind axis 1 (a reshaped GroupNorm), groups are normalised and go whole."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -106,12 +97,11 @@ class InstanceNormalization:
         out = found.with_state(np.where(wild, WILD, state))
         return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=_divided(op, found))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         if found.shape[1] == 1 or is_full(emission, found.shape):
             return Resize((emission,))
-        groups = _common_groups(found, emission)
-        return Resize((emission,), {index: vector[groups] for index, vector in enumerate(_constant_vectors(op, 2), 1)})
+        return Resize((emission,), _cut_vectors(op, 2, _common_groups(found, emission)))
 
 
 def _divided(op: Op, found: ChannelMap) -> tuple[IntArray, ...]:
@@ -127,13 +117,10 @@ def _common_groups(found: ChannelMap, emission: IntArray) -> IntArray:
         raise Misaligned(found.labels) from None
 
 
-class LayerNormalization:
+class LayerNormalization(Rule):
     """scale, B: broadcast to the normalised axes (from `axis` on). The order of channels is free."""
 
-    data_inputs: int | None = 1
-
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        only_first_output(op)
         found = source(maps)
         first = op.axis("axis", -1, found.rank)
         for index in range(1, len(op.present)):
@@ -145,28 +132,22 @@ class LayerNormalization:
         content = found.with_state(np.full(found.shape, WILD if wild else VARYING))
         labels = found.labels.ravel()
         if all(axis < first for axis in found.axes):
-            return Flow((content, *_nothing(op)), fragile=_divided(op, found))
+            return Flow((content,), fragile=_divided(op, found))
         if any(axis < first for axis in found.axes):
             raise Refused(Reason.MIXED_LAYOUT, "channels on normalised and other axes at once")
-        return Flow((content, *_nothing(op)), reads=(Read(0, labels, labels),))
+        return Flow((content,), reads=(Read(0, labels, labels),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
-        outputs = (emission, *[np.zeros(0, np.int64)] * (len(op.used) - 1))
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         if is_full(emission, found.shape):
-            return Resize(outputs)
-        constants = {}
-        for index in (1, 2):
-            vector = op.constant(index)
-            if vector is not None:
-                constants[index] = take(vector, emission, found.shape)
-        return Resize(outputs, {i: v for i, v in constants.items() if v is not op.constant(i)})
+            return Resize((emission,))
+        vectors = {index: vector for index in (1, 2) if (vector := op.constant(index)) is not None}
+        cut = {index: take(vector, emission, found.shape) for index, vector in vectors.items()}
+        return Resize((emission,), {index: vector for index, vector in cut.items() if vector is not vectors[index]})
 
 
-class GroupNormalization:
+class GroupNormalization(Rule):
     """scale, B: `(C,)` (the form of opset 18 is deprecated). A group stays or goes as a whole."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -184,8 +165,8 @@ class GroupNormalization:
         out = found.with_state(state)
         return Flow((out,), reads=reads, evens=(Even((grid,)),), fixed=(grid,), fragile=_divided(op, found))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         if is_full(emission, found.shape):
             return Resize((emission,))
         width = found.shape[1] // int(op.attrs["num_groups"])
@@ -193,16 +174,7 @@ class GroupNormalization:
         used, counts = np.unique(emission.ravel() // width, return_counts=True)
         if (counts != counts[0]).any() or (np.diff(emission.ravel()) <= 0).any():
             raise Misaligned(found.labels)
-        constants = {}
-        for index in (1, 2):
-            vector = op.constant(index)
-            if vector is not None:
-                constants[index] = vector[emission.ravel()]
-        return Resize((emission,), constants, {"num_groups": int(used.size)})
-
-
-def _nothing(op: Op) -> tuple[ChannelMap | None, ...]:
-    return (None,) * (len(op.used) - 1)
+        return Resize((emission,), _cut_vectors(op, 2, emission.ravel()), {"num_groups": int(used.size)})
 
 
 register(BatchNormalization(), "BatchNormalization", since=7)

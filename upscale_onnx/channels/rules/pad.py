@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, NewNode, Resize
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, NewNode, Request, Resize, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -15,10 +15,8 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
 
-class Pad:
+class Pad(Rule):
     """The rule of constant pads: along the channel axis they add constant channels, along other axes a border."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -43,18 +41,16 @@ class Pad:
         shape = [labels.size if a == axis else 1 for a in range(found.rank)]
         return Flow((ChannelMap(labels.reshape(shape), content.reshape(shape)),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission, result = source(maps), emissions[0], out[0]
-        if emission is None or result is None:
-            raise Misaligned(found.labels)
+    def resize(self, op: Op, request: Request) -> Resize:
+        (found, emission), result = request.first_input(), request.result
         before, after, _, _ = _pads(op, found.rank)
         hit = [axis for axis in found.axes if before[axis] or after[axis]]
         if not hit:
             return Resize((emission,))
         axis, labels = hit[0], result.labels.ravel()
         inner = found.labels.size
-        first = np.sort(choose.positions(labels[: before[axis]]))
-        last = np.sort(choose.positions(labels[before[axis] + inner :]))
+        first = np.sort(request.choose.positions(labels[: before[axis]]))
+        last = np.sort(request.choose.positions(labels[before[axis] + inner :]))
         positions = np.concatenate([first, emission.ravel() + before[axis], last + before[axis] + inner])
         shape = [positions.size if a == axis else 1 for a in range(found.rank)]
         pads = [*before, *after]

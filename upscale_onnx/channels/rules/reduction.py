@@ -6,12 +6,12 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Read, Resize
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.carrier import emitted, pass_on, source
+from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
@@ -19,10 +19,8 @@ _KEEP_ANY = ("ReduceMean", "ReduceMax", "ReduceMin")
 _KEEP_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd")
 
 
-class Softmax:
+class Softmax(Rule):
     """Softmax, LogSoftmax and Hardmax over `axis`; before opset 13, over all axes from `axis` on."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -40,14 +38,9 @@ class Softmax:
         fixed = (labels,) if op.op_type == "Hardmax" and hit else ()
         return Flow((out,), reads=(Read(0, labels, labels),) if hit else (), fixed=fixed)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        return pass_on(op, maps, emissions)
 
-
-class Reduce:
+class Reduce(Rule):
     """Reduce* over constant axes (an attribute, or an input in newer opsets)."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -66,10 +59,8 @@ class Reduce:
         out = ChannelMap(target.reshape(shape), np.full(shape, WILD if wild else VARYING))
         return Flow((out,), reads=(Read(0, found.labels.ravel(), target),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission, result = source(maps), emissions[0], out[0]
-        if emission is None or result is None:
-            raise Misaligned(found.labels)
+    def resize(self, op: Op, request: Request) -> Resize:
+        (found, emission), result = request.first_input(), request.result
         axes = _axes(op, found.rank)
         hit = [axis for axis in found.axes if axis in axes]
         if hit and len(hit) == len(found.axes):
@@ -108,10 +99,8 @@ def _folded_emission(found: ChannelMap, emission: IntArray, hit: list[int]) -> I
     return np.asarray(np.ravel_multi_index(tuple(where), shape), np.int64)
 
 
-class Arg:
+class Arg(Rule):
     """ArgMax and ArgMin: along the channel axis the result is an index, so all channels stay, in order."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -121,8 +110,8 @@ class Arg:
         out = found.with_state(np.where(is_wild(found.state), WILD, VARYING))
         return Flow((_drop_axes(out, [axis], bool(op.attrs.get("keepdims", 1))),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         if op.attrs.get("keepdims", 1):
             return Resize((emission,))
         axis = op.axis("axis", 0, found.rank)

@@ -10,23 +10,20 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, collapse
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Even, Flow, Fresh, Maps, Misaligned, Resize
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates, rectangle
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import only_first_output, source
+from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.channels.rules.layout import holds, layout, new_shape, written_out_sizes
 from upscale_onnx.types import IntArray
 
 
-class Reshape:
+class Reshape(Rule):
     """The rule of operators that give a value another shape and keep its elements in row-major order."""
 
-    data_inputs: int | None = 1
-
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        only_first_output(op)
         found = source(maps)
         dims_in, dims_out, groups = layout(op, found)
         sizes_in, sizes_out = written_out_sizes(found, dims_in, dims_out, groups)
@@ -40,10 +37,8 @@ class Reshape:
         grid = out.labels.reshape([out.shape[axis] for axis in axes])
         return Flow((out,), evens=(Even((grid,)),), fixed=(grid,))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission, result = source(maps), emissions[0], out[0]
-        if emission is None or result is None:
-            raise Misaligned(found.labels)
+    def resize(self, op: Op, request: Request) -> Resize:
+        (found, emission), result = request.first_input(), request.result
         dims_in, dims_out, groups = layout(op, found)
         sizes_in, sizes_out = written_out_sizes(found, dims_in, dims_out, groups)
         if emission.shape == found.shape and np.array_equal(emission.ravel(), np.arange(emission.size)):

@@ -6,7 +6,7 @@ removed, and the weights behind it take over its order. Along other axes selecti
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,23 +16,28 @@ import numpy as np
 from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import (
     EmissionChooser,
-    Emissions,
     Even,
     Flow,
     Fresh,
     Maps,
     Misaligned,
     NewNode,
+    Request,
     Resize,
     Role,
+    Rule,
 )
 from upscale_onnx.channels.grid import coordinates, locate, rows_along, without_axis
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import emitted, source
+from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
+
+Outputs = tuple[IntArray, ...]
+Indices = Sequence[IntArray | None]
+"""Per output, where along the axis the input holds what the output keeps; None for outputs that are not used."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,10 +55,8 @@ class Picks:
     alone: bool = True
 
 
-class Selection(ABC):
+class Selection(Rule):
     """The base of rules for selections: each output holds the indices `picks` of the input along one axis."""
-
-    data_inputs: int | None = 1
 
     @abstractmethod
     def picks(self, op: Op, found: ChannelMap) -> Picks:
@@ -76,15 +79,15 @@ class Selection(ABC):
         ties, evens = _aligned(found.labels, axis, picks)
         return Flow(tuple(outputs), ties, evens=evens, fixed=(found.labels,), role=Role.SELECTION)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         picked = self.picks(op, found)
         axis, picks, dropped = picked.axis, picked.indices, picked.dropped
         if picks is None:
             return Resize((without_axis(emission, axis) if dropped else emission,) * len(op.used))
         outputs: list[IntArray] = []
         indices: list[IntArray | None] = []
-        for pick, target, used in zip(picks, out, op.used, strict=True):
+        for pick, target, used in zip(picks, request.out, op.used, strict=True):
             if target is None:
                 raise Refused(Reason.UNKNOWN_SHAPE)
             if not used:
@@ -95,23 +98,16 @@ class Selection(ABC):
                 given, index = _rows(found, emission, axis, pick)
                 given = without_axis(given, axis) if dropped else given
             else:
-                given, index = _choose(found, emission, axis, pick, target, choose)
+                given, index = _choose(found, emission, axis, pick, target, request.choose)
             outputs.append(given)
             indices.append(index)
         if dropped:
             return _scalar(op, found, emission, axis, outputs, indices)
-        return self.rewrite(op, found, emission, axis, tuple(outputs), indices)
+        return self.rewrite(op, request, axis, tuple(outputs), indices)
 
-    def rewrite(
-        self,
-        op: Op,
-        found: ChannelMap,
-        emission: IntArray,
-        axis: int,
-        outputs: tuple[IntArray, ...],
-        indices: Sequence[IntArray | None],
-    ) -> Resize:
+    def rewrite(self, op: Op, request: Request, axis: int, outputs: Outputs, indices: Indices) -> Resize:
         """The resize with the cheapest nodes: none, one Split, or a Slice or Gather per output."""
+        found, emission = request.first_input()
         size = emission.shape[axis]
         used = [index for index in indices if index is not None and index.size]
         if len(indices) == 1 and _covers(used, size):
@@ -166,7 +162,7 @@ def _covers(used: Sequence[IntArray], size: int) -> bool:
     return bool(used) and np.array_equal(np.concatenate(used), np.arange(size))
 
 
-def _unchanged(picks: Sequence[IntArray], indices: Sequence[IntArray | None]) -> bool:
+def _unchanged(picks: Sequence[IntArray], indices: Indices) -> bool:
     return all(index is None or np.array_equal(pick, index) for pick, index in zip(picks, indices, strict=True))
 
 

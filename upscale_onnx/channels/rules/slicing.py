@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.carrier import source
-from upscale_onnx.channels.rules.selection import Picks, Selection, is_range, slice_node
+from upscale_onnx.channels.rules.selection import Indices, Outputs, Picks, Selection, is_range, slice_node
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
 
@@ -48,25 +47,16 @@ class Slice(Selection):
             raise Refused(Reason.UNSUPPORTED_FORM, "slices channels by steps and another axis at once")
         return Picks(axis, (pick,), alone=all(other == axis for other in bounds.axes))
 
-    def rewrite(
-        self,
-        op: Op,
-        found: ChannelMap,
-        emission: IntArray,
-        axis: int,
-        outputs: tuple[IntArray, ...],
-        indices: Sequence[IntArray | None],
-    ) -> Resize:
+    def rewrite(self, op: Op, request: Request, axis: int, outputs: Outputs, indices: Indices) -> Resize:
+        found, _ = request.first_input()
         bounds, index = _bounds(op, found.rank), indices[0]
         alone = len(bounds.axes) == 1 or bounds.starts is None or bounds.ends is None
         if alone or index is None or index.size == 0:
-            return super().rewrite(op, found, emission, axis, outputs, indices)
+            return super().rewrite(op, request, axis, outputs, indices)
         if not is_range(index):
             raise Misaligned(found.labels)
-        assert bounds.starts is not None
-        assert bounds.ends is not None
         number = bounds.axes.index(axis)
-        starts, ends = list(bounds.starts), list(bounds.ends)
+        starts, ends = list(bounds.starts or ()), list(bounds.ends or ())
         starts[number], ends[number] = int(index[0]), int(index[-1]) + 1
         return Resize(outputs, replace=(slice_node(starts, ends, bounds.axes, bounds.steps, 0, op.opset),))
 
@@ -150,10 +140,10 @@ class Gather(Selection):
         out = ChannelMap(found.labels.reshape(shape), found.state.reshape(shape))
         return Flow((out,), role=Role.SELECTION)
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        emission, extra = emissions[0], self._index_rank(op) - 1
+    def resize(self, op: Op, request: Request) -> Resize:
+        emission, extra = request.emissions[0], self._index_rank(op) - 1
         if emission is None or extra < 1:
-            return super().resize(op, maps, emissions, out, choose)
+            return super().resize(op, request)
         axis = op.axis("axis", 0, emission.ndim)
         return Resize((emission.reshape(*emission.shape[:axis], *[1] * extra, *emission.shape[axis:]),))
 

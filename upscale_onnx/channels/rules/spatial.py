@@ -3,28 +3,26 @@ spatial axes or back (DepthToSpace, SpaceToDepth)."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, is_constant, is_wild, vector_map
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize, Role
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, vector_map
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Role, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import emitted, only_first_output, pass_on, source
+from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import Array
+from upscale_onnx.types import Array, IntArray
 
 
-class Pooling:
+class Pooling(Rule):
     """Global and windowed max, average and Lp poolings. Constant channels stay constant where padding has no effect."""
 
-    data_inputs: int | None = 1
-
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        only_first_output(op)
         found = source(maps)
         if any(axis > 1 for axis in found.axes):
             raise Refused(Reason.MIXED_LAYOUT, "channels lie on a pooled axis")
@@ -32,10 +30,7 @@ class Pooling:
         if "Lp" not in op.op_type and (op.op_type != "AveragePool" or not _shows_padding(op)):
             kept = is_constant(found.state)
         state = np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))
-        return Flow((found.with_state(state), *(None,) * (len(op.used) - 1)), role=Role.POOLING)
-
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        return pass_on(op, maps, emissions)
+        return Flow((found.with_state(state),), role=Role.POOLING)
 
 
 def _shows_padding(op: Op) -> bool:
@@ -43,10 +38,8 @@ def _shows_padding(op: Op) -> bool:
     return bool(op.attrs.get("count_include_pad", 0)) and (padded or bool(op.attrs.get("ceil_mode", 0)))
 
 
-class Resample:
+class Resample(Rule):
     """Resize and Upsample that do not change the channel axis."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -60,8 +53,8 @@ class Resample:
         kept = is_constant(found.state) & (not outside)
         return Flow((found.with_state(np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         sizes = self._sizes(op, found.rank)
         if sizes is None or emission.shape == found.shape:
             return Resize((emission,))
@@ -109,10 +102,8 @@ def _spread(values: Array, axes: Sequence[int], rank: int, missing: float) -> li
     return result
 
 
-class DepthToSpace:
-    """X `(N, b²·C, H, W)` becomes `(N, C, b·H, b·W)`. The b² channels that form one output channel are one class."""
-
-    data_inputs: int | None = 1
+class _Blocks(Rule):
+    """The base of rules for operators that exchange axis 1, of channels, for square blocks of places."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
@@ -120,28 +111,45 @@ class DepthToSpace:
             raise Refused(Reason.MIXED_LAYOUT, "channels lie beside axis 1")
         if found.shape[1] == 1:
             return Flow((found.with_state(np.where(is_wild(found.state), WILD, VARYING)),))
+        return self.exchange(op, found)
+
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
+        if found.shape[1] == 1:
+            return Resize((emission,))
+        return Resize((self.exchanged(op, found, emission.ravel()).reshape(1, -1, *(1,) * (found.rank - 2)),))
+
+    @abstractmethod
+    def exchange(self, op: Op, found: ChannelMap) -> Flow:
+        """The flow of several channels."""
+
+    @abstractmethod
+    def exchanged(self, op: Op, found: ChannelMap, positions: IntArray) -> IntArray:
+        """The positions that the output emits where the input emits `positions`."""
+
+
+class DepthToSpace(_Blocks):
+    """X `(N, b²·C, H, W)` becomes `(N, C, b·H, b·W)`. The b² channels that form one output channel are one class."""
+
+    def exchange(self, op: Op, found: ChannelMap) -> Flow:
         grid, state = _by_result(op, found.labels.ravel()), _by_result(op, found.state.ravel())
         same = (state == state[:, :1]).all(1)
         content = np.where(same, state[:, 0], np.where(is_wild(state).any(1), WILD, VARYING))
         out = vector_map(np.ascontiguousarray(grid[:, 0]), content, found.rank, 1)
         return Flow((out,), ties=((grid, grid[:, :1]),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
-        if found.shape[1] == 1:
-            return Resize((emission,))
+    def exchanged(self, op: Op, found: ChannelMap, positions: IntArray) -> IntArray:
         area = int(op.attrs["blocksize"]) ** 2
-        if emission.size % area:
+        if positions.size % area:
             raise Misaligned(found.labels)
+        whole, left = _by_result(op, np.arange(found.shape[1])), _by_result(op, positions)
         home = np.empty(found.shape[1], np.int64)
-        home[_by_result(op, np.arange(found.shape[1]))] = np.arange(found.shape[1] // area)[:, None]
-        slot = np.empty(found.shape[1], np.int64)
-        slot[_by_result(op, np.arange(found.shape[1]))] = np.arange(area)[None, :]
-        rows = _by_result(op, home[emission.ravel()])
-        slots = _by_result(op, slot[emission.ravel()])
-        if (rows != rows[:, :1]).any() or (slots != np.arange(area)).any():
+        home[whole] = np.arange(len(whole))[:, None]
+        rows = home[left[:, 0]]
+        # Each output channel that is left must be made of the same input channels as before, in the same order.
+        if not np.array_equal(whole[rows], left):
             raise Misaligned(found.labels)
-        return Resize((rows[:, 0].reshape(1, -1, *(1,) * (found.rank - 2)),))
+        return rows
 
 
 def _by_result(op: Op, vector: Array) -> Array:
@@ -154,17 +162,10 @@ def _by_result(op: Op, vector: Array) -> Array:
     return vector.reshape(area, -1).T
 
 
-class SpaceToDepth:
+class SpaceToDepth(_Blocks):
     """X `(N, C, b·H, b·W)` becomes `(N, b²·C, H, W)`. Every channel appears b² times."""
 
-    data_inputs: int | None = 1
-
-    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
-        if any(axis != 1 for axis in found.axes):
-            raise Refused(Reason.MIXED_LAYOUT, "channels lie beside axis 1")
-        if found.shape[1] == 1:
-            return Flow((found.with_state(np.where(is_wild(found.state), WILD, VARYING)),))
+    def exchange(self, op: Op, found: ChannelMap) -> Flow:
         area = int(op.attrs["blocksize"]) ** 2
         if not area:
             raise Refused(Reason.UNSUPPORTED_FORM, "a block size of zero")
@@ -172,13 +173,9 @@ class SpaceToDepth:
         labels, state = np.tile(found.labels.ravel(), area), np.tile(found.state.ravel(), area)
         return Flow((vector_map(labels, state, found.rank, 1),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
-        if found.shape[1] == 1:
-            return Resize((emission,))
-        area, channels = int(op.attrs["blocksize"]) ** 2, found.shape[1]
-        positions = (np.arange(area)[:, None] * channels + emission.ravel()).ravel()
-        return Resize((positions.reshape(1, -1, *(1,) * (found.rank - 2)),))
+    def exchanged(self, op: Op, found: ChannelMap, positions: IntArray) -> IntArray:
+        area = int(op.attrs["blocksize"]) ** 2
+        return (np.arange(area)[:, None] * found.shape[1] + positions).ravel()
 
 
 register(Pooling(), "MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool")

@@ -5,29 +5,27 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import WILD, ChannelMap
-from upscale_onnx.channels.flow import EmissionChooser, Emissions, Flow, Fresh, Maps, Misaligned, Resize
+from upscale_onnx.channels.flow import EmissionChooser, Flow, Fresh, Maps, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import emitted, source
+from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
 
-class Transpose:
+class Transpose(Rule):
     """The rule of a Transpose by `perm`, by default the reversed axes."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = source(maps)
         perm = self._perm(op, found)
         return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm)),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
         perm = self._perm(op, found)
         where = coordinates(emission.transpose(perm), found.shape)
         shape = tuple(found.shape[axis] for axis in perm)
@@ -41,10 +39,8 @@ class Transpose:
         return perm
 
 
-class Expand:
+class Expand(Rule):
     """The rule of an Expand whose shape is known along channel axes, which keep their size."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = _expanded_map(op, maps, fresh)
@@ -56,11 +52,11 @@ class Expand:
             raise Refused(Reason.DYNAMIC_PARAMETER, "shape is computed at run time")
         return Flow((ChannelMap(found.labels.reshape(lifted), found.state.reshape(lifted)),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        constant, result = op.constant(0), out[0]
-        if constant is not None and result is not None:
-            return _narrow_constant(constant, result, choose)
-        found, emission = emitted(maps, emissions)
+    def resize(self, op: Op, request: Request) -> Resize:
+        constant = op.constant(0)
+        if constant is not None:
+            return _narrow_constant(constant, request.result, request.choose)
+        found, emission = request.first_input()
         entries = self._entries(op, found)
         given = emission.reshape((1,) * (len(entries) - found.rank) + emission.shape)
         lifted = (1,) * (len(entries) - found.rank) + found.shape
@@ -117,10 +113,8 @@ def _narrow_constant(constant: Array, result: ChannelMap, choose: EmissionChoose
     return Resize((emission,), {0: constant.take(positions, axis)})
 
 
-class Tile:
+class Tile(Rule):
     """The rule of a Tile by constant repeats. Along a channel axis the classes repeat."""
-
-    data_inputs: int | None = 1
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found, counts = source(maps), self._counts(op, source(maps))
@@ -128,10 +122,8 @@ class Tile:
         check_room(found.labels.size, *reps)
         return Flow((ChannelMap(np.tile(found.labels, reps), np.tile(found.state, reps)),))
 
-    def resize(self, op: Op, maps: Maps, emissions: Emissions, out: Maps, choose: EmissionChooser) -> Resize:
-        found, emission, result = source(maps), emissions[0], out[0]
-        if emission is None or result is None:
-            raise Misaligned(found.labels)
+    def resize(self, op: Op, request: Request) -> Resize:
+        (found, emission), result = request.first_input(), request.result
         counts = self._counts(op, found)
         reps = [count if found.shape[axis] > 1 else 1 for axis, count in enumerate(counts)]
         where = [np.tile(c, reps) for c in coordinates(emission, found.shape)]
