@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from upscale_onnx.channels.refused import Refused
+from upscale_onnx.errors import Reason
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 # The content of a channel is one float: a finite number is that constant, NaN is "varies with the
@@ -60,6 +62,13 @@ class ChannelMap:
     def resolved(self, roots: IntArray) -> ChannelMap:
         """This map with each class id replaced by its root in `roots`."""
         return ChannelMap(roots[self.labels], self.state)
+
+
+def known_map(found: ChannelMap | None, what: str = "the input") -> ChannelMap:
+    """The map itself. Raises `Refused` where there is none: the rank of `what`, for the message, is not known then."""
+    if found is None:
+        raise Refused(Reason.UNKNOWN_SHAPE, f"rank of {what} is not known")
+    return found
 
 
 def vector_map(labels: IntArray, state: FloatArray, rank: int, axis: int) -> ChannelMap:

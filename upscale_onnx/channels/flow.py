@@ -8,10 +8,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Protocol
 
-from upscale_onnx.channels.channel_map import ChannelMap
+from upscale_onnx.channels.channel_map import ChannelMap, known_map
 from upscale_onnx.channels.op import Op
-from upscale_onnx.channels.refused import Refused
-from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, BoolArray, IntArray
 
 Maps = tuple[ChannelMap | None, ...]
@@ -189,9 +187,7 @@ class Request:
 
     def first_input(self) -> tuple[ChannelMap, IntArray]:
         """The map of the first input, and its emission. Raises `Misaligned` where there is none."""
-        found, emission = self.maps[0], self.emissions[0]
-        if found is None:
-            raise Refused(Reason.UNKNOWN_SHAPE, "rank of the input is not known")
+        found, emission = known_map(self.maps[0]), self.emissions[0]
         if emission is None:
             raise Misaligned(found.labels)
         return found, emission
@@ -199,9 +195,7 @@ class Request:
     @property
     def result(self) -> ChannelMap:
         """The map of the first output."""
-        if self.out[0] is None:
-            raise Refused(Reason.UNKNOWN_SHAPE, "rank of the result is not known")
-        return self.out[0]
+        return known_map(self.out[0], "the result")
 
 
 class Rule(ABC):

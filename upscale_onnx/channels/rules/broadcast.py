@@ -7,19 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Even, Fresh, Maps, Read
+from upscale_onnx.channels.flow import Even, Fresh, Read
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room, check_room
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Dims, IntArray
-
-
-def known_map(maps: Maps, index: int) -> ChannelMap:
-    found = maps[index]
-    if found is None:
-        raise Refused(Reason.UNKNOWN_SHAPE, "rank of an operand is not known")
-    return found
 
 
 def operand_rank(op: Op, index: int) -> int:

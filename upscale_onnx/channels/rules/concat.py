@@ -6,19 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
-from upscale_onnx.channels.flow import (
-    EmissionChooser,
-    Even,
-    Flow,
-    Fresh,
-    Maps,
-    Misaligned,
-    Read,
-    Request,
-    Resize,
-    Role,
-    Rule,
-)
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import coordinates, full_emission, is_full, rectangle, rows_along, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -92,7 +80,7 @@ class Concat(Rule):
             constant = op.constant(index)
             if constant is not None:
                 labels = np.take(result.labels, np.arange(offset, offset + size), axis)
-                given = _constant_emission(labels, request.choose)
+                given = _constant_emission(labels, request.choose.positions(labels.ravel()))
                 small = take(constant, given, shape)
                 if small is not constant:
                     constants[index] = small
@@ -218,10 +206,9 @@ def _merged(states: list[np.ndarray]) -> np.ndarray:
     return np.where(wild, WILD, np.where(same, states[0], VARYING))
 
 
-def _constant_emission(labels: IntArray, choose: EmissionChooser) -> IntArray:
-    """The emission of a constant operand."""
+def _constant_emission(labels: IntArray, positions: IntArray) -> IntArray:
+    """The emission of a constant operand that is left with `positions`."""
     axes = [axis for axis, size in enumerate(labels.shape) if size > 1]
-    positions = choose.positions(labels.ravel())
     if len(axes) > 1:
         positions = np.sort(positions)
         shape_left = rectangle(np.unravel_index(positions, labels.shape), labels.shape)

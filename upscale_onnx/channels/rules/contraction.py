@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, vector_map
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, vector_map
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.op import Op
@@ -59,7 +59,7 @@ class Contraction(Rule):
             # Shape inference is wrong for some operators (STFT of real signals); the weight is right if the model runs.
             raise Refused(Reason.UNSUPPORTED_FORM, f"the weight reads {kernel.channels_in} of {size} inferred channels")
         out_dims = op.out_dims[0] if op.out_dims else None
-        rank = len(out_dims) if out_dims is not None else _known(maps[kernel.input]).rank
+        rank = len(out_dims) if out_dims is not None else known_map(maps[kernel.input], "the activation").rank
         if kernel.depthwise:
             return _carry(kernel, labels, state, rank)
         return _contract(kernel, labels, state, rank, fresh)
@@ -68,7 +68,7 @@ class Contraction(Rule):
         kernel, choose = self.kernel(op, request.maps), request.choose
         labels, state = _read_axis(kernel, request.maps)
         source = request.emissions[kernel.input]
-        whole = source is None or _known(request.maps[kernel.input]).shape[kernel.in_axis] == 1
+        whole = source is None or known_map(request.maps[kernel.input], "the activation").shape[kernel.in_axis] == 1
         index_in = np.arange(kernel.channels_in) if whole or source is None else source.ravel()
         target = request.result
         if kernel.depthwise:
@@ -93,15 +93,9 @@ class Contraction(Rule):
         return Resize(outputs, constants, attrs)
 
 
-def _known(channel_map: ChannelMap | None) -> ChannelMap:
-    if channel_map is None:
-        raise Refused(Reason.UNKNOWN_SHAPE, "rank of the activation is not known")
-    return channel_map
-
-
 def _read_axis(kernel: DenseKernel, maps: Maps) -> tuple[IntArray, FloatArray]:
     """The classes and contents of the channels read, `(C_in,)` each."""
-    source = _known(maps[kernel.input])
+    source = known_map(maps[kernel.input], "the activation")
     if any(axis != kernel.in_axis for axis in source.axes):
         raise Refused(Reason.MIXED_LAYOUT, "channels lie on an axis that is not contracted")
     if source.shape[kernel.in_axis] not in (1, kernel.channels_in):

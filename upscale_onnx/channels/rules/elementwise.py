@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, varying
+from upscale_onnx.channels.channel_map import (
+    MASKED,
+    VARYING,
+    WILD,
+    ChannelMap,
+    is_constant,
+    is_wild,
+    known_map,
+    varying,
+)
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.broadcast import (
-    broadcast_operand,
-    common_shape,
-    known_map,
-    lift,
-    open_axes,
-    operand_rank,
-)
+from upscale_onnx.channels.rules.broadcast import broadcast_operand, common_shape, lift, open_axes, operand_rank
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.types import Array, FloatArray, IntArray
@@ -44,7 +46,7 @@ class Elementwise(Rule):
             raise Refused(Reason.UNSUPPORTED_FORM, "dropout in training mode")
         indices = self._dynamic(op, maps)
         rank = max(operand_rank(op, index) for index in self._connected(op))
-        lifted = {index: lift(known_map(maps, index), rank) for index in indices}
+        lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
         shape = common_shape(list(lifted.values()), rank)
         lifted, born = open_axes(op, lifted, shape, rank, fresh)
         full = [index for index in indices if lifted[index].shape == shape]
@@ -54,7 +56,7 @@ class Elementwise(Rule):
         ties = tuple((labels, lifted[index].labels) for index in full[1:])
         reads: list[Read] = []
         for index, grown in born.items():
-            reads += [Read(index, grown.ravel()), Read(index, known_map(maps, index).labels.ravel())]
+            reads += [Read(index, grown.ravel()), Read(index, known_map(maps[index], "an operand").labels.ravel())]
         evens: list[Even] = []
         for index in indices:
             if index not in full:
@@ -97,7 +99,7 @@ class Elementwise(Rule):
         found: IntArray | None = None
         partial: list[tuple[IntArray, tuple[int, ...]]] = []
         for index in self._dynamic(op, maps):
-            lifted = lift(known_map(maps, index), result.rank)
+            lifted = lift(known_map(maps[index], "an operand"), result.rank)
             given = request.emissions[index]
             if given is None:
                 raise Misaligned(result.labels)

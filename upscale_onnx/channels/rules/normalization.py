@@ -5,14 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, FloatArray, IntArray
 
@@ -32,7 +31,7 @@ class BatchNormalization(Rule):
     """scale, B, mean, var: `(C,)`. A channel with a zero scale is constant."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         vectors = _constant_vectors(op, 4)
         if op.attrs.get("training_mode", 0) or not op.attrs.get("spatial", 1) or found.rank < 2:
             raise Refused(Reason.UNSUPPORTED_FORM, "training mode or input without a channel axis")
@@ -71,7 +70,7 @@ class InstanceNormalization(Rule):
     """scale, B: `(C,)`. With channels behind axis 1 (a reshaped GroupNorm), groups are normalised and go whole."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         scale, bias = _constant_vectors(op, 2)
         if found.rank < 3:
             raise Refused(Reason.UNSUPPORTED_FORM, "input without spatial axes")
@@ -121,7 +120,7 @@ class LayerNormalization(Rule):
     """scale, B: broadcast to the normalised axes (from `axis` on). The order of channels is free."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         first = op.axis("axis", -1, found.rank)
         for index in range(1, len(op.present)):
             if op.is_dynamic(index):
@@ -150,7 +149,7 @@ class GroupNormalization(Rule):
     """scale, B: `(C,)` (the form of opset 18 is deprecated). A group stays or goes as a whole."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         scale, bias = _constant_vectors(op, 2)
         groups = int(op.attrs["num_groups"])
         if groups < 1:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, NewNode, Request, Resize, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
@@ -19,7 +18,7 @@ class Pad(Rule):
     """The rule of constant pads: along the channel axis they add constant channels, along other axes a border."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         before, after, value, mode = _pads(op, found.rank)
         hit = [axis for axis in found.axes if before[axis] or after[axis]]
         border = any(before[axis] or after[axis] for axis in range(found.rank) if axis not in found.axes)

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild
+from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
@@ -23,7 +22,7 @@ class Softmax(Rule):
     """Softmax, LogSoftmax and Hardmax over `axis`; before opset 13, over all axes from `axis` on."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         axis = op.axis("axis", -1 if op.opset >= 13 else 1, found.rank)
         over = [axis] if op.opset >= 13 else list(range(axis, found.rank))
         wild = is_wild(found.state)
@@ -43,7 +42,7 @@ class Reduce(Rule):
     """Reduce* over constant axes (an attribute, or an input in newer opsets)."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         axes = _axes(op, found.rank)
         keep = bool(op.attrs.get("keepdims", 1))
         hit = [axis for axis in found.axes if axis in axes]
@@ -103,7 +102,7 @@ class Arg(Rule):
     """ArgMax and ArgMin: along the channel axis the result is an index, so all channels stay, in order."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         axis = op.axis("axis", 0, found.rank)
         if axis in found.axes:
             raise Refused(Reason.WHOLE_AXIS, "the index of a channel is the result")

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap, collapse
+from upscale_onnx.channels.channel_map import ChannelMap, collapse, known_map
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates, rectangle
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.channels.rules.layout import holds, layout, new_shape, written_out_sizes
 from upscale_onnx.types import IntArray
 
@@ -24,7 +23,7 @@ class Reshape(Rule):
     """The rule of operators that give a value another shape and keep its elements in row-major order."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         dims_in, dims_out, groups = layout(op, found)
         sizes_in, sizes_out = written_out_sizes(found, dims_in, dims_out, groups)
         check_room(*sizes_in)

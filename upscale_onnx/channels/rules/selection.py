@@ -13,25 +13,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import (
-    EmissionChooser,
-    Even,
-    Flow,
-    Fresh,
-    Maps,
-    Misaligned,
-    NewNode,
-    Request,
-    Resize,
-    Role,
-    Rule,
-)
+from upscale_onnx.channels.channel_map import ChannelMap, known_map
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import coordinates, locate, rows_along, without_axis
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
@@ -63,7 +50,7 @@ class Selection(Rule):
         """What the node selects of a value with this map. Raises `Refused`."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         picked = self.picks(op, found)
         axis, picks, dropped = picked.axis, picked.indices, picked.dropped
         if picks is None:
@@ -98,7 +85,7 @@ class Selection(Rule):
                 given, index = _rows(found, emission, axis, pick)
                 given = without_axis(given, axis) if dropped else given
             else:
-                given, index = _choose(found, emission, axis, pick, target, request.choose)
+                given, index = _choose(request, axis, pick, target)
             outputs.append(given)
             indices.append(index)
         if dropped:
@@ -207,14 +194,13 @@ def _first(labels: IntArray, axes: Sequence[int]) -> IntArray:
     return labels
 
 
-def _choose(
-    found: ChannelMap, emission: IntArray, axis: int, pick: IntArray, target: ChannelMap, choose: EmissionChooser
-) -> tuple[IntArray, IntArray]:
+def _choose(request: Request, axis: int, pick: IntArray, target: ChannelMap) -> tuple[IntArray, IntArray]:
     """The positions of the output that stay, in the plan's order, and where the input holds them."""
+    found, emission = request.first_input()
     labels = target.labels.ravel()
-    positions = choose.positions(labels)
+    positions = request.choose.positions(labels)
     index = locate(pick[positions], emission)
-    if choose.free(labels):
+    if request.choose.free(labels):
         # With the order of the input, a selection that only permutes needs no node.
         order = np.argsort(index, kind="stable")
         positions, index = positions[order], index[order]

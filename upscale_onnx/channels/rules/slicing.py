@@ -7,12 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap
+from upscale_onnx.channels.channel_map import ChannelMap, known_map
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.channels.rules.selection import Indices, Outputs, Picks, Selection, is_range, slice_node
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
@@ -131,7 +130,7 @@ class Gather(Selection):
         return Picks(axis, (pick % size,), dropped=index.ndim == 0)
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         picked = self.picks(op, found)
         extra = self._index_rank(op) - 1
         if picked.indices is not None or extra < 1:

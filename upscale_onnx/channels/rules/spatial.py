@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, vector_map
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, vector_map
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Role, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
 
@@ -23,7 +22,7 @@ class Pooling(Rule):
     """Global and windowed max, average and Lp poolings. Constant channels stay constant where padding has no effect."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         if any(axis > 1 for axis in found.axes):
             raise Refused(Reason.MIXED_LAYOUT, "channels lie on a pooled axis")
         kept = found.state == 0
@@ -42,7 +41,7 @@ class Resample(Rule):
     """Resize and Upsample that do not change the channel axis."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         factors, sizes = self._factors(op, found.rank), self._sizes(op, found.rank)
         for axis in found.axes:
             if factors is not None and factors[axis] != 1:
@@ -106,7 +105,7 @@ class _Blocks(Rule):
     """The base of rules for operators that exchange axis 1, of channels, for square blocks of places."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         if any(axis != 1 for axis in found.axes):
             raise Refused(Reason.MIXED_LAYOUT, "channels lie beside axis 1")
         if found.shape[1] == 1:

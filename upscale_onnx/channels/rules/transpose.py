@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import WILD, ChannelMap
+from upscale_onnx.channels.channel_map import WILD, ChannelMap, known_map
 from upscale_onnx.channels.flow import EmissionChooser, Flow, Fresh, Maps, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.carrier import source
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
@@ -20,7 +19,7 @@ class Transpose(Rule):
     """The rule of a Transpose by `perm`, by default the reversed axes."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = source(maps)
+        found = known_map(maps[0])
         perm = self._perm(op, found)
         return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm)),))
 
@@ -97,7 +96,7 @@ def _expanded_map(op: Op, maps: Maps, fresh: Fresh) -> ChannelMap:
     entry."""
     constant = op.constant(0)
     if constant is None:
-        return source(maps)
+        return known_map(maps[0])
     if constant.dtype.kind != "f" or constant.size != max(constant.shape, default=1):
         raise Refused(Reason.UNSUPPORTED_FORM, "a constant without a channel axis")
     state = np.where(np.isfinite(constant), constant, WILD).astype(np.float64)
@@ -117,7 +116,7 @@ class Tile(Rule):
     """The rule of a Tile by constant repeats. Along a channel axis the classes repeat."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found, counts = source(maps), self._counts(op, source(maps))
+        found, counts = known_map(maps[0]), self._counts(op, known_map(maps[0]))
         reps = [count if found.shape[axis] > 1 else 1 for axis, count in enumerate(counts)]
         check_room(found.labels.size, *reps)
         return Flow((ChannelMap(np.tile(found.labels, reps), np.tile(found.state, reps)),))
