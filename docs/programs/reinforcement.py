@@ -7,7 +7,7 @@
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
 of the unseen network in one episode. Random profiles, U(0.3, 0.9) for each decision, are scaled to the compression that
 this profile has. FOLDER/results.csv has a row for every profile and its accuracy; printed is the share of random
-profiles that are worse. Channels are chosen by their scores in both, so that only profiles differ. Nothing is
+profiles that are worse. Channels are chosen in one way for all (--choice), so that only profiles differ. Nothing is
 fine-tuned. The same command goes on where it was stopped.
 
 speed: steps of the environment and iterations of PPO per second, and what the time goes into.
@@ -21,13 +21,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from accuracy_data import Results
 
 from upscale_onnx.candidates.families import at_compression, random_shares
-from upscale_onnx.candidates.space import Space
+from upscale_onnx.candidates.space import Choice, Space
 from upscale_onnx.cli.arguments import positive
 from upscale_onnx.cli.evaluate import PRESETS
 from upscale_onnx.measures.accuracy import Preprocessing
@@ -62,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--compressions", type=float, nargs="+", default=[2.0, 4.0, 6.0], metavar="F")
     transfer.add_argument("--iterations", type=positive, default=50, metavar="N")
     transfer.add_argument("--episodes", type=positive, default=16, metavar="N")
+    transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
     transfer.add_argument("--profiles", type=positive, default=100, metavar="N")
     transfer.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     speed = commands.add_parser("speed", help="steps and iterations per second")
@@ -93,26 +96,27 @@ def _transfer(args: argparse.Namespace) -> None:
     unseen = _network(args.unseen, args.unseen_data, args)
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results(args.out / "results.csv", KEY, MEASURED)
-    settings = Settings(args.iterations, args.episodes, seed=args.seed)
+    settings = Settings(args.iterations, args.episodes, args.choice, args.seed)
     for target in args.compressions:
         reward, folder = Gaussian(target), args.out / f"compression-{target:g}"
         policy = train(queue, reward, folder, settings, progress=_tell)
         _draw(folder, target)
-        found = policy.apply(unseen, reward, choice="scores")
+        found = policy.apply(unseen, reward, args.choice, args.seed)
         row = _row(target, "policy", 0, found.compression, found.accuracy, unseen, found.profile)
         if not results.has(row):
             results.add(row)
         for number in range(args.profiles):
-            _random(results, unseen, target, number, found.compression)
+            _random(results, unseen, target, number, found.compression, args.choice)
         _judge(results, target)
 
 
-def _random(results: Results, network: Network, target: float, number: int, compression: float) -> None:
+def _random(results: Results, network: Network, target: float, number: int, compression: float, choice: Choice) -> None:
     """Add the random profile of this number. The number of one that reaches no such compression has no accuracy."""
     if results.has({"target": target, "profile": "random", "number": number}):
         return
     shares = random_shares(len(network.space.decisions), np.random.default_rng(number))
-    found = at_compression(network.space, shares, compression, _TOLERANCE)
+    made = partial(network.space.candidate, choice=choice, seed=number)
+    found = at_compression(network.space, shares, compression, _TOLERANCE, made)
     accuracy = None if found is None else network.measure.value(found.model)
     reached, kept = (None, shares) if found is None else (found.compression, found.shares)
     results.add(_row(target, "random", number, reached, accuracy, network, kept))

@@ -87,6 +87,12 @@ def test_a_policy_fits_networks_that_it_has_not_seen(network: Make, tmp_path: Pa
         trained.apply(network(first=10), Gaussian(2.0))
 
 
+def test_a_reward_of_ones_own_is_known_again(network: Make, tmp_path: Path) -> None:
+    for _ in range(2):
+        train([network()], Least(), tmp_path, Settings(iterations=1, episodes=2, epochs=1))
+    assert len(_curve(tmp_path)) == 1
+
+
 def test_a_folder_of_another_training_is_refused(network: Make, tmp_path: Path) -> None:
     train([network()], Gaussian(2.0), tmp_path, FEW)
     with pytest.raises(ArgumentError, match="a training of another reward"):
@@ -121,9 +127,6 @@ class Least:
 
     def __call__(self, outcome: Outcome) -> float:
         return 1.0 - sum(outcome.shares) / len(outcome.shares)
-
-    def __repr__(self) -> str:
-        return "Least()"
 
 
 def _curve(folder: Path) -> list[dict[str, str]]:

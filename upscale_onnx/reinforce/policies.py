@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from upscale_onnx.candidates.space import Choice
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.reinforce.environment import PruningEnv
+from upscale_onnx.reinforce.environment import Finetune, PruningEnv
 from upscale_onnx.reinforce.networks import Network, described, differing
 from upscale_onnx.reinforce.observation import Observation
 from upscale_onnx.reinforce.rewards import Reward
@@ -34,15 +34,24 @@ class Policy:
     decisions: tuple[str, ...]
     act: Callable[[Observation], float]
 
-    def apply(self, network: Network, reward: Reward, choice: Choice = "bernoulli", seed: int = 0) -> Episode:
+    def apply(
+        self,
+        network: Network,
+        reward: Reward,
+        choice: Choice = "bernoulli",
+        seed: int = 0,
+        finetune: Finetune | None = None,
+    ) -> Episode:
         """The episode in which this policy prunes `network`, which it need not have seen.
+
+        finetune: trains the network after every decision, as it did when the policy was trained.
 
         Raises: ArgumentError where the network has another structure.
         """
         difference = differing(self.decisions, described(network.space.decisions))
         if difference:
             raise ArgumentError(f"the network has another structure than those of the policy: {difference}")
-        env = PruningEnv([network], reward, choice)
+        env = PruningEnv([network], reward, choice, finetune)
         observation, info = env.reset(seed=seed)
         ended = False
         while not ended:

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -89,7 +90,11 @@ class Run:
         path = Path(folder)
         asked = {name: value for name, value in asdict(settings).items() if name != "iterations"}
         decisions = described(networks[0].space.decisions)
-        known = {"decisions": decisions, "networks": [_digest(network) for network in networks], "reward": repr(reward)}
+        known = {
+            "decisions": decisions,
+            "networks": [_digest(network) for network in networks],
+            "reward": _described(reward),
+        }
         content = {**known, **asked, **more}
         with write_errors(path):
             path.mkdir(parents=True, exist_ok=True)
@@ -158,10 +163,15 @@ def _rows(path: Path) -> list[Row]:
         raise ArgumentError(f"{path}: is not the curve of a training: choose another folder") from error
 
 
+def _described(value: object) -> str:
+    """`value` in words that are the same in every process: without places in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
 def _digest(network: Network) -> str:
     """A hash of a network's model, options and labelled images."""
     found = hashlib.sha256(network.space.model.SerializeToString(deterministic=True))
-    found.update(repr(network.space.options).encode())
+    found.update(_described(network.space.options).encode())
     for inputs, labels in network.measure.batches:
         for array in (*inputs.values(), labels):
             found.update(np.ascontiguousarray(array).data)
