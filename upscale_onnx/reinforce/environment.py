@@ -6,7 +6,7 @@ Source: Venkatesan et al., "Out-of-the-box Channel Pruned Networks", 2020, secti
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import onnx
@@ -54,7 +54,7 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     choice: how a decision's channels are chosen. finetune: trains the network after every decision (algorithm 2).
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 (gymnasium declares it so)
 
     def __init__(
         self,
