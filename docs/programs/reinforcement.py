@@ -40,7 +40,7 @@ from upscale_onnx.reinforce.environment import PruningEnv
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import taylor_features
 from upscale_onnx.reinforce.ppo import train
-from upscale_onnx.reinforce.rewards import Gaussian
+from upscale_onnx.reinforce.rewards import SEVERITY, Gaussian
 from upscale_onnx.reinforce.runs import MEASURES, Settings
 from upscale_onnx.report.training_curve import write_training_curve
 from upscale_onnx.torch_backend.threads import torch_threads
@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--compressions", type=float, nargs="+", default=[2.0, 4.0, 6.0], metavar="F")
     transfer.add_argument("--iterations", type=positive, default=50, metavar="N")
     transfer.add_argument("--episodes", type=positive, default=16, metavar="N")
+    transfer.add_argument("--learning-rate", type=float, default=Settings.learning_rate, metavar="R")
+    transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
     transfer.add_argument("--profiles", type=positive, default=100, metavar="N")
     transfer.add_argument("--out", type=Path, required=True, metavar="FOLDER")
@@ -96,9 +98,9 @@ def _transfer(args: argparse.Namespace) -> None:
     unseen = _network(args.unseen, args.unseen_data, args)
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results(args.out / "results.csv", KEY, MEASURED)
-    settings = Settings(args.iterations, args.episodes, args.choice, args.seed)
+    settings = Settings(args.iterations, args.episodes, args.choice, args.seed, args.learning_rate)
     for target in args.compressions:
-        reward, folder = Gaussian(target), args.out / f"compression-{target:g}"
+        reward, folder = Gaussian(target, args.sigma * target), args.out / f"compression-{target:g}"
         policy = train(queue, reward, folder, settings, progress=_tell)
         _draw(folder, target)
         found = policy.apply(unseen, reward, args.choice, args.seed)
