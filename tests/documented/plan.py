@@ -19,7 +19,6 @@ LEFT_OUT = {
     ".venv/bin/python -m pytest": "a part of make test",
     "python -m models.train_digits": "trains for minutes; tests/models run its parts",
     "python -m models.train_cifar": "trains for half an hour; tests/models run its parts",
-    "python -m upscale_onnx finetune in.onnx tuned.onnx": "needs torch; docs/training.md has the same command",
     "python -m venv": "fetches other tools to compare with",
     "python docs/programs/latency.py --reference-python": "needs other tools to compare with",
     "reference/bin/python": "needs another tool to compare with",
