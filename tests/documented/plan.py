@@ -22,7 +22,7 @@ LEFT_OUT = {
     "python -m venv": "fetches other tools to compare with",
     "python docs/programs/latency.py --reference-python": "needs other tools to compare with",
     "reference/bin/python": "needs another tool to compare with",
-    "from upscale_onnx import Options": "needs networks of one structure, and libraries that only learning needs",
+    "from upscale_onnx import Options\nfrom upscale_onnx.candidates.space import": "needs networks of one structure",
     "python docs/programs/reinforcement.py": "trains for minutes, with libraries that only learning needs",
     "python docs/programs/compile_time.py": "fetches large networks of torchvision",
 }

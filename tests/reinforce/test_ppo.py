@@ -106,6 +106,7 @@ def test_a_folder_of_another_training_is_refused(network: Make, tmp_path: Path) 
     [
         ("policy.pt", b"nonsense", "is no policy"),
         ("curve.csv", b"a,b\n1,2\n", "is not the curve"),
+        ("curve.csv", (",".join(COLUMNS) + "\n").encode(), "lacks iterations"),
         ("settings.json", b"[", "holds no training"),
         ("settings.json", b"[]", "holds no training"),
     ],

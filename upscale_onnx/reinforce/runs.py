@@ -121,7 +121,14 @@ class Run:
         files.write(self.folder / _CURVE, [stream.getvalue().encode()])
 
     def begin(self, done: int) -> None:
-        """Go on behind iteration `done`: rows that a killed process wrote without its policy are dropped."""
+        """Go on behind iteration `done`: rows that a killed process wrote without its policy are dropped.
+
+        Raises: ArgumentError where the curve does not reach that far.
+        """
+        if len(self.rows) < done:
+            raise ArgumentError(
+                f"{self.folder / _CURVE}: lacks iterations that the policy has had: begin anew elsewhere"
+            )
         del self.rows[done:]
         self._began = time.monotonic() - (self.rows[-1]["seconds"] if self.rows else 0.0)
 
