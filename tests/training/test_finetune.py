@@ -256,6 +256,25 @@ def test_labels_beyond_the_classes_are_refused(data: str, tmp_path: Path) -> Non
         finetune(network(), str(tmp_path / "many.npz"), str(tmp_path / "many.npz"), QUICK)
 
 
+def test_samples_that_are_no_images(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 6)).astype(np.float32)
+    labels = (x[:, 0] > x[:, 1]).astype(np.int64)
+    np.savez(tmp_path / "rows.npz", x=x, y=labels)
+    weights = {name: rng.normal(size=size).astype(np.float32) for name, size in (("one", (6, 16)), ("two", (16, 2)))}
+    model = parse("(float[N, 6] x) => (float[N, 2] y) { a = MatMul(x, one) b = Relu(a) y = MatMul(b, two) }", **weights)
+    rows = str(tmp_path / "rows.npz")
+    found = finetune(model, rows, rows, replace(QUICK, epochs=8, batch=20))
+    assert found.course.before < 0.7 < 0.9 < found.course.accuracy
+    with pytest.raises(ArgumentError, match="training needs an array 'x'"):
+        finetune(model, _other(tmp_path), rows, QUICK)
+
+
+def _other(folder: Path) -> str:
+    np.savez(folder / "other.npz", z=np.zeros((4, 6), np.float32))
+    return str(folder / "other.npz")
+
+
 def test_the_command_writes_what_it_did(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     onnx.save(network(), tmp_path / "in.onnx")
     out, log = tmp_path / "out.onnx", tmp_path / "log.csv"

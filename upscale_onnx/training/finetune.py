@@ -10,9 +10,11 @@ from pathlib import Path
 import onnx
 
 from upscale_onnx.measures.accuracy import Preprocessing, evaluate
+from upscale_onnx.measures.measure import Top1
 from upscale_onnx.model import load_model
+from upscale_onnx.runtime.place import Place
 from upscale_onnx.training.checkpoint import identity, load_state, save_state
-from upscale_onnx.training.images import training_data
+from upscale_onnx.training.images import TrainingData, labelled_samples, training_data
 from upscale_onnx.training.settings import Training
 from upscale_onnx.training.trainer import Trainer
 from upscale_onnx.types import Progress
@@ -82,15 +84,25 @@ def finetune(
     tell("read the data", 0.0)
     samples = training_data(loaded, data, pixels, wanted.augment, wanted.batch)
 
-    def judge(candidate: onnx.ModelProto) -> float:
+    def judge_images(candidate: onnx.ModelProto) -> float:
         return evaluate(candidate, val, pixels, limit=limit, seed=wanted.seed, threads=wanted.threads).top1
 
+    judge = judge_images if samples.preprocessing is not None else _judge_of_arrays(samples, val, limit, wanted.threads)
     known = identity(loaded, samples, wanted, taught, val, limit)
     run = _Run(Trainer(loaded, samples, wanted, taught), wanted, judge, known, state)
     run.begin(loaded)
     while len(run.epochs) < wanted.epochs:
         run.epoch(tell)
     return Finetuned(run.best, Course(run.before, run.accuracy, tuple(run.epochs), run.trainer.names))
+
+
+def _judge_of_arrays(samples: TrainingData, val: str, limit: int | None, threads: int) -> Judge:
+    """The accuracy on the first `limit` samples in `val` that fill batches."""
+    x, labels = labelled_samples(val, samples.name)
+    count, size = min(limit or len(labels), len(labels)), min(samples.batch, len(labels))
+    starts = range(0, max(count - size, 0) + 1, size)
+    batches = [({samples.name: x[i : i + size]}, labels[i : i + size]) for i in starts]
+    return Top1(batches, 0.0, Place(threads=threads)).value
 
 
 @dataclass(eq=False)

@@ -89,7 +89,7 @@ def training_data(
     dims = spec.dims or ()
     size = dims[0] if dims and isinstance(dims[0], int) else batch
     if len(dims) != 4:
-        array, labels = _samples(data, spec.name)
+        array, labels = labelled_samples(data, spec.name)
         found = TrainingData(spec.name, torch.from_numpy(array), torch.from_numpy(labels), None, (0, 0), False, size)
     else:
         colours = dims[1 if preprocessing.layout == "nchw" else 3]
@@ -106,7 +106,11 @@ def training_data(
     return found
 
 
-def _samples(data: str, name: str) -> tuple[Array, IntArray]:
+def labelled_samples(data: str, name: str) -> tuple[Array, IntArray]:
+    """Samples that are no images, for the input called `name`, and their labels (N,).
+
+    Raises: ArgumentError where the file does not hold them.
+    """
     arrays = read_arrays(Path(data))
     known, samples = labels_in(arrays, (name,)), samples_in(arrays, (name,)).get(name)
     if known is None or samples is None or samples.dtype.kind != "f" or arrays[known].shape != samples.shape[:1]:
