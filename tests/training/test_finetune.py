@@ -160,6 +160,24 @@ def test_pruned_channels_stay_pruned(data: str, side: Any) -> None:
     assert smaller.parameters <= small.parameters < 0.9 * sum(array.size for array in before.values())
 
 
+def test_a_constant_channel_stays_the_constant_that_it_was(data: str) -> None:
+    """A ReLU cuts it to zero, so that it can be removed in spite of the padding behind it."""
+    model = network()
+    values = {"shift": np.full(12, -0.3, np.float32), "mean": np.full(12, 0.2, np.float32)}
+    for tensor in model.graph.initializer:
+        if tensor.name in values:
+            tensor.CopyFrom(numpy_helper.from_array(values[tensor.name], tensor.name))
+    gone = np.arange(12) % 2 == 1
+    masked = write_masks(model, {"first": ~gone}, "output")[0]
+    found = finetune(masked, data, data, replace(QUICK, epochs=4, keep="last")).model
+    before, after = arrays(masked), arrays(found)
+    for name in ("scale", "shift", "mean", "var"):
+        np.testing.assert_array_equal(after[name][gone], before[name][gone])
+        assert (after[name][~gone] != before[name][~gone]).all()
+    small, smaller = (compile(m, race=False, verify=False, export="gather").report.after for m in (masked, found))
+    assert smaller.parameters == small.parameters
+
+
 def test_single_zeros_stay_too(data: str) -> None:
     model = network()
     tensor = next(t for t in model.graph.initializer if t.name == "second")

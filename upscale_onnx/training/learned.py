@@ -46,14 +46,14 @@ def statistics(model: onnx.ModelProto) -> dict[str, Array]:
 def kept_entries(model: onnx.ModelProto, values: Mapping[str, Array]) -> dict[str, BoolArray]:
     """By name, which entries training may change; names of which it may change all are left out.
 
-    Zeros of weights stay. Where a layer makes nothing in a channel, zeros of its bias and of a normalisation behind it
-    stay as well: the channel remains as removable as it was.
+    Zeros of weights stay. Where a layer makes nothing in a channel, its bias stays there, and so do the scale, the shift
+    and the statistics of the normalisation behind it: the channel remains the constant that it was, and as removable.
     """
     kept = {name: array != 0 for name, array in values.items() if array.ndim > 1}
     dead: dict[str, BoolArray] = {}
     axes = {parameter.name: parameter.output_axis for parameter in parameters(model)}
     for node in model.graph.node:
-        vectors = [name for name in node.input[1:3] if name in values and values[name].ndim == 1]
+        vectors = [name for name in node.input[1:] if name in values and values[name].ndim == 1]
         weight = next((name for name in node.input if name in kept), None)
         if node.op_type == "BatchNormalization" and node.input[0] in dead:
             gone = dead[node.input[0]]
@@ -62,8 +62,8 @@ def kept_entries(model: onnx.ModelProto, values: Mapping[str, Array]) -> dict[st
         else:
             continue
         for name in vectors:
-            if values[name].shape == gone.shape and (gone & (values[name] == 0)).any():
-                kept[name] = kept.get(name, np.ones(gone.shape, np.bool_)) & ~(gone & (values[name] == 0))
+            if values[name].shape == gone.shape:
+                kept[name] = kept.get(name, np.ones(gone.shape, np.bool_)) & ~gone
         dead[node.output[0]] = gone
     return {name: mask for name, mask in kept.items() if not mask.all()}
 

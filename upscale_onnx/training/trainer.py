@@ -43,12 +43,13 @@ class Trainer:
         self._last = {name: node.op_type for node in model.graph.node for name in node.output}
         values = learned(model)
         moments = statistics(model) if settings.norms == "train" else {}
-        kept = kept_entries(model, values)
+        kept = kept_entries(model, {**values, **moments})
         if settings.init == "random":
             values, moments = initialised(model, values, settings.seed), fresh_statistics(model, moments)
         self._weights = {name: _parameter(array) for name, array in values.items()}
         self._statistics = {name: from_array(array.astype(np.float32)).clone() for name, array in moments.items()}
         self._kept = {name: from_array(mask) for name, mask in kept.items()}
+        self._held = self._held_vectors()
         self._optimizer = _optimizer(list(self._weights.values()), settings)
         self._done = 0
         self.penalty: Penalty | None = None
@@ -100,6 +101,7 @@ class Trainer:
                 self._weights[name].copy_(from_array(array))
         if kept is not None:
             self._kept = {name: from_array(mask) for name, mask in kept.items()}
+        self._held = self._held_vectors()
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes to go on as if there had been no interruption."""
@@ -118,6 +120,7 @@ class Trainer:
                 for name, value in own.items():
                     value.copy_(saved[name])
         self._kept = dict(state["kept"])
+        self._held = self._held_vectors()
         self._optimizer.load_state_dict(state["optimizer"])
         self._done = int(state["steps"])
 
@@ -135,13 +138,25 @@ class Trainer:
         loss = training_loss(scores, labels, taught, settings)
         whole = loss if self.penalty is None else loss + self.penalty(self._weights)
         torch.autograd.backward(whole)
-        for name, mask in self._kept.items():
-            gradient = self._weights[name].grad
-            if gradient is not None:
-                gradient.mul_(mask)
+        for name, value in self._weights.items():
+            if name in self._kept and value.grad is not None:
+                value.grad.mul_(self._kept[name])
         self._optimizer.step()
+        self._hold()
         self._done += 1
         return float(loss.detach()), scores.detach()
+
+    def _held_vectors(self) -> dict[str, torch.Tensor]:
+        """The vectors of which entries must stay, as they are now. Zeros of weights stay by themselves."""
+        tensors = {**self._weights, **self._statistics}
+        return {name: tensors[name].detach().clone() for name, mask in self._kept.items() if mask.ndim == 1}
+
+    def _hold(self) -> None:
+        """Undo what weight decay and the statistics of the batch did to entries that must stay."""
+        tensors = {**self._weights, **self._statistics}
+        with torch.no_grad():
+            for name, value in self._held.items():
+                tensors[name].copy_(torch.where(self._kept[name], tensors[name], value))
 
     def _scores(
         self, network: TorchNetwork, x: torch.Tensor, labels: torch.Tensor, weights: Mapping[str, Value]
