@@ -46,8 +46,8 @@ def statistics(model: onnx.ModelProto) -> dict[str, Array]:
 def kept_entries(model: onnx.ModelProto, values: Mapping[str, Array]) -> dict[str, BoolArray]:
     """By name, which entries training may change; names of which it may change all are left out.
 
-    Zeros of weights stay. Where a layer makes nothing in a channel, its bias stays there, and so do the scale, the shift
-    and the statistics of the normalisation behind it: the channel remains the constant that it was, and as removable.
+    Zeros of weights stay. Where a layer makes nothing in a channel, its bias stays there, and so do the scale, the
+    shift and the statistics of the normalisation behind it: the channel remains the constant that it was.
     """
     kept = {name: array != 0 for name, array in values.items() if array.ndim > 1}
     dead: dict[str, BoolArray] = {}
