@@ -65,8 +65,5 @@ def structure_of(found: Iterable[tuple[int, Sequence[str]]]) -> str:
 
 
 def _kind(target: MaskTarget) -> str:
-    channels = (target.input_axis, target.output_axis)
-    # Axis 1 of a grouped convolution holds the channels per group.
-    inner = [size for axis, size in enumerate(target.shape) if axis not in (*channels, 1 if target.group > 1 else None)]
-    grouping = "depthwise" if target.is_depthwise else "grouped" if target.group > 1 else ""
-    return " ".join(part for part in (target.op_type, "x".join(map(str, inner)), grouping) if part)
+    op_type, inner, grouping = target.kind
+    return " ".join(part for part in (op_type, "x".join(map(str, inner)), grouping) if part)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import onnx
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.masks.targets import MaskTarget, mask_targets
+from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.options import Side
 from upscale_onnx.results import Segment
 from upscale_onnx.segments import find_segments
@@ -30,7 +30,7 @@ def structures(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[s
 
     Source: Fang et al., "Isomorphic Pruning for Vision Models", ECCV 2024, sec. 3.3.
     """
-    kinds = {target.node: _kind(target) for target in mask_targets(model)}
+    kinds = {target.node: target.kind for target in mask_targets(model)}
     names = {target.node: target.weight for target in mask_targets(model) if target.axis(side) is not None}
     types: dict[str, list[str]] = defaultdict(list)
     for step in analysis.steps:
@@ -42,14 +42,6 @@ def structures(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[s
             if part.node in names:
                 found.setdefault(names[part.node], (kinds[part.node], around))
     return found
-
-
-def _kind(target: MaskTarget) -> _Kind:
-    channels = (target.input_axis, target.output_axis)
-    # Axis 1 of a grouped convolution holds the channels per group. They are a width too, and not part of the structure.
-    inner = tuple(n for axis, n in enumerate(target.shape) if axis not in (*channels, 1 if target.group > 1 else None))
-    grouping = "depthwise" if target.is_depthwise else "grouped" if target.group > 1 else ""
-    return target.op_type, inner, grouping
 
 
 def _around(segment: Segment, kinds: Mapping[str, _Kind], types: Mapping[str, list[str]]) -> Hashable:

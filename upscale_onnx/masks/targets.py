@@ -43,6 +43,15 @@ class MaskTarget:
         """Whether each output channel reads a single input channel, so that the node is a carrier."""
         return self.group > 1 and self.shape[1] == 1
 
+    @property
+    def kind(self) -> tuple[str, tuple[int, ...], str]:
+        """What the layer is whatever its width: the operator, the sizes of the weight's axes that are no channels, and
+        "depthwise", "grouped" or nothing."""
+        # Axis 1 of a grouped convolution holds the channels per group. They are a width too.
+        channels = (self.input_axis, self.output_axis, 1 if self.group > 1 else None)
+        inner = tuple(size for axis, size in enumerate(self.shape) if axis not in channels)
+        return self.op_type, inner, "depthwise" if self.is_depthwise else "grouped" if self.group > 1 else ""
+
     def axis(self, side: Side) -> int | None:
         """The channel axis of `side`."""
         return self.input_axis if side == "input" else self.output_axis
