@@ -64,7 +64,7 @@ def add_data(parser: Group) -> None:
     """Add the options that name labelled data."""
     parser.add_argument("--data", metavar="TRAIN", required=True, help="labelled data to train on, as for evaluate")
     parser.add_argument("--val", metavar="VAL", required=True, help="labelled data to judge each epoch on")
-    parser.add_argument("--limit", type=positive, metavar="N", help="judge on N images, drawn by --seed (default: all)")
+    parser.add_argument("--limit", type=positive, metavar="N", help="judge on N images, held in memory (default: all)")
 
 
 def add_training(parser: Group) -> None:

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import onnx
 
-from upscale_onnx.measures.accuracy import Preprocessing, evaluate
+from upscale_onnx.measures.accuracy import Preprocessing, labelled_batches
 from upscale_onnx.measures.measure import Top1
 from upscale_onnx.model import load_model
+from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.training.checkpoint import identity, load_state, save_state
 from upscale_onnx.training.images import TrainingData, labelled_samples, training_data
 from upscale_onnx.training.settings import Training
 from upscale_onnx.training.trainer import Trainer
-from upscale_onnx.types import Progress
+from upscale_onnx.types import IntArray, Progress
 
 Model = str | Path | onnx.ModelProto
 Judge = Callable[[onnx.ModelProto], float]
@@ -84,10 +85,8 @@ def finetune(
     tell("read the data", 0.0)
     samples = training_data(loaded, data, pixels, wanted.augment, wanted.batch)
 
-    def judge_images(candidate: onnx.ModelProto) -> float:
-        return evaluate(candidate, val, pixels, limit=limit, seed=wanted.seed, threads=wanted.threads).top1
-
-    judge = judge_images if samples.preprocessing is not None else _judge_of_arrays(samples, val, limit, wanted.threads)
+    batches = _judging(loaded, samples, val, pixels, limit, wanted.seed)
+    judge = Top1(batches, 0.0, Place(threads=wanted.threads)).value
     known = identity(loaded, samples, wanted, taught, val, limit)
     run = _Run(Trainer(loaded, samples, wanted, taught), wanted, judge, known, state)
     run.begin(loaded)
@@ -96,13 +95,16 @@ def finetune(
     return Finetuned(run.best, Course(run.before, run.accuracy, tuple(run.epochs), run.trainer.names))
 
 
-def _judge_of_arrays(samples: TrainingData, val: str, limit: int | None, threads: int) -> Judge:
-    """The accuracy on the first `limit` samples in `val` that fill batches."""
+def _judging(
+    model: onnx.ModelProto, samples: TrainingData, val: str, pixels: Preprocessing, limit: int | None, seed: int
+) -> list[tuple[Inputs, IntArray]]:
+    """The batches in `val` to judge on, which are read once: images drawn with `seed`, or the first other samples."""
+    if samples.preprocessing is not None:
+        return list(labelled_batches(model, val, pixels, limit, seed)[1])
     x, labels = labelled_samples(val, samples.name)
     count, size = min(limit or len(labels), len(labels)), min(samples.batch, len(labels))
     starts = range(0, max(count - size, 0) + 1, size)
-    batches = [({samples.name: x[i : i + size]}, labels[i : i + size]) for i in starts]
-    return Top1(batches, 0.0, Place(threads=threads)).value
+    return [({samples.name: x[i : i + size]}, labels[i : i + size]) for i in starts]
 
 
 @dataclass(eq=False)

@@ -48,6 +48,7 @@ class Trainer:
             values, moments = initialised(model, values, settings.seed), fresh_statistics(model, moments)
         self._weights = {name: _parameter(array) for name, array in values.items()}
         self._statistics = {name: from_array(array.astype(np.float32)).clone() for name, array in moments.items()}
+        self._tensors = {**self._weights, **self._statistics}
         self._kept = {name: from_array(mask) for name, mask in kept.items()}
         self._held = self._held_vectors()
         self._optimizer = _optimizer(list(self._weights.values()), settings)
@@ -84,7 +85,7 @@ class Trainer:
         found = onnx.ModelProto()
         found.CopyFrom(self._model)
         tensors = constant_tensors(found)
-        for name, value in {**self._weights, **self._statistics}.items():
+        for name, value in self._tensors.items():
             old = numpy_helper.to_array(tensors[name])
             array: Array = np.ascontiguousarray(value.detach().numpy()).astype(old.dtype)
             tensors[name].CopyFrom(numpy_helper.from_array(array, tensors[name].name))
@@ -130,7 +131,7 @@ class Trainer:
             group["lr"] = rate_at(self._done, settings.epochs * self._data.steps, settings)
         self._optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            scores = self._scores(self._network, x, labels, {**self._weights, **self._statistics})
+            scores = self._scores(self._network, x, labels, self._tensors)
         taught = None
         if self._teacher is not None:
             with torch.no_grad():
@@ -148,15 +149,13 @@ class Trainer:
 
     def _held_vectors(self) -> dict[str, torch.Tensor]:
         """The vectors of which entries must stay, as they are now. Zeros of weights stay by themselves."""
-        tensors = {**self._weights, **self._statistics}
-        return {name: tensors[name].detach().clone() for name, mask in self._kept.items() if mask.ndim == 1}
+        return {name: self._tensors[name].detach().clone() for name, mask in self._kept.items() if mask.ndim == 1}
 
     def _hold(self) -> None:
         """Undo what weight decay and the statistics of the batch did to entries that must stay."""
-        tensors = {**self._weights, **self._statistics}
         with torch.no_grad():
             for name, value in self._held.items():
-                tensors[name].copy_(torch.where(self._kept[name], tensors[name], value))
+                self._tensors[name].copy_(torch.where(self._kept[name], self._tensors[name], value))
 
     def _scores(
         self, network: TorchNetwork, x: torch.Tensor, labels: torch.Tensor, weights: Mapping[str, Value]
