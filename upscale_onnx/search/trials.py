@@ -75,6 +75,16 @@ class History:
             return list(chosen.values())[:count]
         return sorted(self.finished, key=self._rank)[:count]
 
+    def leaders(self, count: int) -> list[Trial]:
+        """What a search ends with: of one objective the `count` best profiles that differ, of several the front."""
+        if len(self.goals.objectives) > 1:
+            return self.front
+        found: dict[tuple[float, ...], Trial] = {}
+        for trial in self.best(len(self.finished)):
+            if trial.measured is not None and trial.measured.is_complete and self.goals.holds(trial.measured):
+                found.setdefault(trial.measured.kept, trial)
+        return list(found.values())[:count]
+
     def _rank(self, trial: Trial) -> tuple[float, float]:
         assert trial.measured is not None
         missed = sum(max(value, 0.0) for value in self.goals.violations(trial.measured))

@@ -13,7 +13,7 @@ from upscale_onnx.search.journal import optuna
 from upscale_onnx.search.strategies.registry import Setting
 from upscale_onnx.search.strategies.sampled import Sampled, violations
 
-_WINDOW = 100
+_WINDOW = 60
 
 
 def make(setting: Setting) -> Sampled:
@@ -28,4 +28,6 @@ def make(setting: Setting) -> Sampled:
         told = violations if constrained else None
         return optuna.samplers.GPSampler(seed=seed, n_startup_trials=1, constraints_func=told)
 
-    return Sampled("gp", sampler, setting, _WINDOW)
+    from upscale_onnx.torch_backend.threads import torch_threads
+
+    return Sampled("gp", sampler, setting, _WINDOW, around=lambda: torch_threads(1))

@@ -23,4 +23,4 @@ def make(setting: Setting) -> Sampled:
         told = violations if constrained else None
         return optuna.samplers.NSGAIISampler(seed=seed, population_size=size, constraints_func=told)
 
-    return Sampled("nsga2", sampler, setting, _WINDOW, size, "NSGAIISampler:generation")
+    return Sampled("nsga2", sampler, setting, _WINDOW, population=size, generation="NSGAIISampler:generation")

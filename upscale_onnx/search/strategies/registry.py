@@ -50,14 +50,19 @@ def strategy_names() -> tuple[str, ...]:
     return (*_MODULES, *_OTHERS)
 
 
+def check_name(name: str) -> None:
+    """Raises: ArgumentError where there is no strategy called `name`."""
+    if name not in strategy_names():
+        raise ArgumentError(f"no strategy called {name!r}{did_you_mean(name, strategy_names())}")
+
+
 def make_strategy(name: str, setting: Setting) -> Strategy:
     """The strategy called `name`.
 
     Raises: ArgumentError where there is none, or it does not fit the setting.
     """
+    check_name(name)
     if name in _OTHERS:
         return _OTHERS[name](setting)
-    if name not in _MODULES:
-        raise ArgumentError(f"no strategy called {name!r}{did_you_mean(name, strategy_names())}")
     made: Strategy = importlib.import_module(f"{_PACKAGE}.{_MODULES[name]}").make(setting)
     return made

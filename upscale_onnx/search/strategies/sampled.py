@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -30,14 +31,23 @@ class Sampled:
 
     window: how many trials it looks at, to twice as many. population: how many trials of any source it begins with,
     where it is a genetic algorithm. generation: under which name it looks for the generation of a trial; those of
-    others are of the first.
+    others are of the first. around: makes a context for its work.
     """
 
     def __init__(
-        self, name: str, sampler: Sampler, setting: Setting, window: int, population: int = 0, generation: str = ""
+        self,
+        name: str,
+        sampler: Sampler,
+        setting: Setting,
+        window: int,
+        *,
+        population: int = 0,
+        generation: str = "",
+        around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._name, self._make, self._setting, self._window = name, sampler, setting, window
         self._population, self._others = population, {generation: 0} if generation else {}
+        self._around = around
         self._space = space_of(setting.problem.decisions)
         self._study: Any = None
         self._seen = self._held = 0
@@ -48,7 +58,7 @@ class Sampled:
             return Random(self._setting).propose(history, number)
         self._update(history)
         seed = int(np.random.default_rng([self._setting.seed, number]).integers(2**31))
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), self._around():
             warnings.simplefilter("ignore")  # optuna's announcements
             self._study.sampler = self._make(seed, bool(self._setting.goals.constraints))
             asked = self._study.ask(self._space)
