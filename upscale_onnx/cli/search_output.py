@@ -68,10 +68,10 @@ def _write(search: Search, found: Outcome, lines: Sequence[str], files: NewFiles
         if trial.measured is not None
     ]
     write_rows(columns, rows, search.folder / "results.csv", files)
-    known = (quality, "judged", "images", *_SIZES, "raced", *shares)
+    known = ("front", quality, "judged", "images", *_SIZES, "raced", *shares)
     ends = [
-        (one.name, one.source, *_finalist(one, quality), *one.measured.kept)
-        for one in (*found.front, *found.rules, found.unpruned)
+        (one.name, one.source, one.name in best, *_finalist(one, quality), *one.measured.kept)
+        for one in {one.name: one for one in (*found.front, *found.rules, found.unpruned)}.values()
     ]
     write_rows(("trial", "source", *known), ends, search.folder / "front.csv", files)
     write_whole("".join(f"{line}\n" for line in lines).encode(), search.folder / "commands.txt", files)

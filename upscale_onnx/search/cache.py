@@ -49,6 +49,21 @@ class Cache:
                 self._found[known.pop("key")] = known
 
 
+class Memory(Cache):
+    """A cache in memory, of a process that does not share the file. new: what was added."""
+
+    def __init__(self, known: dict[str, dict[str, Any]]) -> None:
+        self._found = known
+        self.new: dict[str, dict[str, Any]] = {}
+
+    def put(self, key: str, known: dict[str, Any]) -> None:
+        """Remember `known` under `key`."""
+        self._found[key] = self.new[key] = known
+
+    def _update(self) -> None:
+        """Nothing: there is no file."""
+
+
 def key_of(network: str, masks: Masks) -> str:
     """A hash of masks of the network with the digest `network`."""
     found = hashlib.sha256(network.encode())

@@ -60,10 +60,15 @@ class Living:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.token = secrets.token_hex(8)
-        self._path = folder / f"{self.token}.lock"
-        self._file = self._path.open("xb")
-        lock(self._file, self._path)
+        for path in folder.glob("*.lock"):
+            if not is_alive(folder, path.stem):
+                path.unlink(missing_ok=True)
+        is_locked = False
+        while not is_locked:  # another process may remove it before it is locked
+            self.token = secrets.token_hex(8)
+            self._path = folder / f"{self.token}.lock"
+            self._file = self._path.open("xb")
+            is_locked = lock(self._file, self._path)
 
     def close(self) -> None:
         """End the life."""

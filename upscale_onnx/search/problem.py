@@ -59,8 +59,13 @@ class Problem:
         return mean([subject.unpruned for subject in self.subjects])
 
     def sizes(self, shares: Sequence[float], seed: int = 0) -> Measured:
-        """The sizes of a profile; no image is looked at."""
-        return mean([one.sized() for one in self._evaluations(shares, seed, None)])
+        """The sizes of a profile. Nothing is repaired and no image is looked at."""
+        found = []
+        for subject in self.subjects:
+            space = subject.space
+            plain = replace(space, options=space.options.replaced(repair=None))
+            found.append(subject.sized(plain.candidate(shares, self.choice, seed)))
+        return mean(found)
 
     def evaluate(
         self,

@@ -115,26 +115,30 @@ class Study:
         turn."""
         for trial in self.history.running.values():
             if not self._is_alive(trial.number):
-                self.storage.set_trial_state_values(self._identity(trial.number), _STATE.FAIL)
+                self.storage.set_trial_state_values(self.identity(trial.number), _STATE.FAIL)
                 self.update()
                 return trial
         return None
 
     def finish(self, trial: Trial, measured: Measured, seconds: float) -> None:
         """Say what a trial has come to. Of another process's, that was given up too early, nothing is said."""
-        identity, goals = self._identity(trial.number), self.history.goals
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            self.storage.set_trial_user_attr(
-                identity, "result", {"seconds": round(seconds, 3), "measured": measured.as_json()}
-            )
-            if goals.constraints:
-                self.storage.set_trial_system_attr(identity, _CONSTRAINTS, goals.violations(measured))
-            self.storage.set_trial_state_values(identity, _STATE.COMPLETE, goals.values(measured))
+            self.note(trial, measured, seconds)
+            values = self.history.goals.values(measured)
+            self.storage.set_trial_state_values(self.identity(trial.number), _STATE.COMPLETE, values)
+
+    def note(self, trial: Trial, measured: Measured, seconds: float) -> None:
+        """Write down what is known of a trial before it is finished."""
+        identity, goals = self.identity(trial.number), self.history.goals
+        result = {"seconds": round(seconds, 3), "measured": measured.as_json()}
+        self.storage.set_trial_user_attr(identity, "result", result)
+        if goals.constraints:
+            self.storage.set_trial_system_attr(identity, _CONSTRAINTS, goals.violations(measured))
 
     def fail(self, trial: Trial) -> None:
         """Give a trial up."""
         with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            self.storage.set_trial_state_values(self._identity(trial.number), _STATE.FAIL)
+            self.storage.set_trial_state_values(self.identity(trial.number), _STATE.FAIL)
 
     @property
     def token(self) -> str:
@@ -146,10 +150,11 @@ class Study:
         self._living.close()
 
     def _is_alive(self, number: int) -> bool:
-        token = self.storage.get_trial(self._identity(number)).user_attrs.get("process", "")
+        token = self.storage.get_trial(self.identity(number)).user_attrs.get("process", "")
         return is_alive(self.folder / "running", token)
 
-    def _identity(self, number: int) -> int:
+    def identity(self, number: int) -> int:
+        """The number by which optuna's storage knows a trial."""
         return self.storage.get_trial_id_from_study_id_trial_number(self._id, number)
 
 
