@@ -133,6 +133,12 @@ class _StudySearch(OptunaSearch):  # type: ignore[misc]
         self._shared.note(self._trials[trial_id], Measured.from_json(told["measured"]), told["seconds"])
         super().on_trial_complete(trial_id, result, error=error)
 
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the study holds all of it. Ray Tune would save it to go on by itself."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
     def _known(self, proposal: Proposal) -> dict[str, Any]:
         problem = self._search.problem
         keys = [
