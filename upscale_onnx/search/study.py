@@ -48,12 +48,18 @@ class Study:
         self.folder, self.history = folder, History(goals)
         self._seen, self._pending = 0, set[int]()
         self.space = space_of(decisions)
+        try:
+            self._open(settings, starts)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, settings: Mapping[str, str], starts: Callable[[], Starts]) -> None:
         with self.turn(update=False):
-            self.storage = _opened(folder)
-            known = self.storage.get_all_studies()
-            if not known:
-                directions = [optuna.study.StudyDirection[word.upper()] for word in goals.directions]
-                self.storage.create_new_study(directions, NAME)
+            self.storage = _opened(self.folder)
+            if not self.storage.get_all_studies():
+                words = self.history.goals.directions
+                self.storage.create_new_study([optuna.study.StudyDirection[word.upper()] for word in words], NAME)
             self._id = self.storage.get_study_id_from_name(NAME)
             attrs = self.storage.get_study_user_attrs(self._id)
             if "settings" not in attrs:
@@ -61,7 +67,7 @@ class Study:
                 self.storage.set_study_user_attr(self._id, "starts", made)
                 self.storage.set_study_user_attr(self._id, "settings", dict(settings))
                 attrs = self.storage.get_study_user_attrs(self._id)
-            _check(folder, attrs["settings"], settings)
+            _check(self.folder, attrs["settings"], settings)
             self.starts: Starts = [(source, tuple(shares)) for source, shares in attrs["starts"]]
 
     @contextlib.contextmanager
@@ -181,10 +187,17 @@ def _trial(found: Any) -> Trial:
 
 
 def _opened(folder: Path) -> Any:
+    path = folder / "study.journal"
     try:
-        return open_journal(folder / "study.journal")
-    except (json.JSONDecodeError, KeyError, ValueError) as error:
-        raise ArgumentError(f"{folder / 'study.journal'}: is no journal of a search") from error
+        with path.open("rb") as file:
+            is_ours = "op_code" in json.loads(file.readline() or b'{"op_code": 0}')
+    except FileNotFoundError:
+        is_ours = True
+    except ValueError:
+        is_ours = False
+    if not is_ours:
+        raise ArgumentError(f"{path}: is no journal of a search: choose another folder")
+    return open_journal(path)
 
 
 def _check(folder: Path, before: Mapping[str, str], settings: Mapping[str, str]) -> None:
