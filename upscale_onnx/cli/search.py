@@ -24,7 +24,7 @@ from upscale_onnx.cli.arguments import (
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.options import Method, Options, PruneOptions, Repair, Side
+from upscale_onnx.options import Options, PruneOptions, Repair, Side
 from upscale_onnx.prune.criteria import CRITERIA
 from upscale_onnx.search.goals import LARGER_IS_BETTER, QUALITY, Constraint, Goals
 
@@ -77,7 +77,10 @@ def _add_goals(group: argparse._ArgumentGroup) -> None:
         help="what has to hold, as shares of the unpruned model: latency<=0.5,accuracy>=0.9",
     )
     group.add_argument(
-        "--compression", type=factor, metavar="F", help="at most 1/F of the parameters; random profiles are scaled to it"
+        "--compression",
+        type=factor,
+        metavar="F",
+        help="at most 1/F of the parameters; random profiles are scaled to it",
     )
 
 

@@ -95,7 +95,9 @@ class Proposer:
         return self._strategy.propose(history, number)
 
 
-def work(search: Search, study: Study, progress: Progress | None = None, until: Callable[[], bool] | None = None) -> None:
+def work(
+    search: Search, study: Study, progress: Progress | None = None, until: Callable[[], bool] | None = None
+) -> None:
     """Make trials until there are enough of all processes, or `until` says so, or the time is over."""
     proposer, cache, began = Proposer(search, study), search.cache(), time.monotonic()
     plan = search.plan

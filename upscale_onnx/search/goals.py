@@ -115,7 +115,10 @@ class Goals:
 
     def gains(self, measured: Measured) -> list[float]:
         """One value for each objective; larger is better."""
-        return [value if LARGER_IS_BETTER[name] else -value for name, value in zip(self.objectives, self.values(measured), strict=True)]
+        return [
+            value if LARGER_IS_BETTER[name] else -value
+            for name, value in zip(self.objectives, self.values(measured), strict=True)
+        ]
 
 
 def _known(name: str) -> str:

@@ -11,9 +11,10 @@ class Measured:
     """Means over the networks of a search.
 
     accuracy: top-1, 0 to 1; without labels None. distance: of outputs, without labels. params, macs, latency: shares of
-    the unpruned model; latency is predicted, and None where no goal asks for it. compression: parameters of the unpruned
-    model over those left. kept: the share that each decision really keeps. images: how many the accuracy was measured
-    on. is_complete: whether these are all; otherwise the profile was given up, and its accuracy is that of a part.
+    the unpruned model; latency is predicted, and None where no goal asks for it. compression: parameters of the
+    unpruned model over those left. kept: the share that each decision really keeps. images: how many the accuracy was
+    measured on. is_complete: whether these are all; otherwise the profile was given up, and its accuracy is that of a
+    part.
     """
 
     params: float

@@ -100,9 +100,7 @@ class Problem:
         return found
 
     def _evaluations(self, shares: Sequence[float], seed: int, cache: Cache | None) -> list[Evaluation]:
-        return [
-            Evaluation(subject, subject.space.masks(shares, self.choice, seed), cache) for subject in self.subjects
-        ]
+        return [Evaluation(subject, subject.space.masks(shares, self.choice, seed), cache) for subject in self.subjects]
 
 
 def mean(found: Sequence[Measured]) -> Measured:

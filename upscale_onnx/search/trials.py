@@ -49,6 +49,7 @@ class History:
     front: list[Trial] = field(default_factory=list)
     known: dict[Shares, Measured] = field(default_factory=dict)
     sources: dict[str, int] = field(default_factory=dict)
+    _gains: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))  # of the front
 
     def end(self, trial: Trial) -> None:
         """Add a trial that is finished."""
@@ -90,21 +91,16 @@ class History:
         missed = sum(max(value, 0.0) for value in self.goals.violations(trial.measured))
         return missed, -self.goals.gains(trial.measured)[0]
 
-    @property
-    def _gains(self) -> FloatArray:
-        return np.array([self.goals.gains(one.measured) for one in self.front if one.measured is not None])
-
     def _to_front(self, trial: Trial) -> None:
         assert trial.measured is not None
         own = np.array(self.goals.gains(trial.measured))
         if self.front:
-            gains = self._gains
-            if (gains >= own).all(axis=1).any():
+            if (self._gains >= own).all(axis=1).any():
                 return
-            beaten = _better(own, gains)
+            beaten = _better(own, self._gains)
             self.front = [one for one, is_beaten in zip(self.front, beaten, strict=True) if not is_beaten]
-        self.front.append(trial)
-        self.front.sort(key=self._place)
+        self.front = sorted([*self.front, trial], key=self._place)
+        self._gains = -np.array([self._place(one) for one in self.front])
 
     def _place(self, trial: Trial) -> list[float]:
         assert trial.measured is not None

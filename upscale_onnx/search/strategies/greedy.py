@@ -3,13 +3,13 @@
 What lowering a decision costs only grows while others are lowered, so that old figures tell which ones to look at anew:
 the lowest is measured again, and taken if it stays the lowest.
 
-Source: Minoux, "Accelerated Greedy Algorithms for Maximizing Submodular Set Functions", 1978, for the last; Yang et al.,
-"NetAdapt", ECCV 2018, for the walk.
+Source: Yang et al., "NetAdapt", ECCV 2018, for the walk; Minoux, "Accelerated Greedy Algorithms for Maximizing Submodular
+Set Functions", 1978, for what is measured again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from upscale_onnx.search.measured import Measured
@@ -19,6 +19,9 @@ from upscale_onnx.search.trials import History, Proposal, Shares, key
 
 STEP, LEAST = 0.1, 0.1
 _NAME = "greedy"
+
+Price = Callable[[Measured, Measured], tuple[float, float]]
+"""What it costs to go from one profile to a smaller one: the lowest is taken."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +49,7 @@ class Greedy:
         return (max(loss, 0.0) / saved, -saved) if saved > 0 else (float("inf"), 0.0)
 
 
-def walk(decisions: int, known: Mapping[Shares, Measured], price: object) -> Iterator[Shares]:
+def walk(decisions: int, known: Mapping[Shares, Measured], price: Price) -> Iterator[Shares]:
     """The profiles that have to be known before the walk can go on, the most urgent first; none where it has ended."""
     base = (1.0,) * decisions
     if key(base) not in known:
@@ -70,7 +73,7 @@ def walk(decisions: int, known: Mapping[Shares, Measured], price: object) -> Ite
                 ordered = sorted(probes, key=lambda place: (prices.get(place, (-1.0, 0.0)), place))
                 yield from (probes[place] for place in ordered if key(probes[place]) not in known)
                 return
-            prices[best] = price(known[key(base)], known[key(probes[best])])  # type: ignore[operator]
+            prices[best] = price(known[key(base)], known[key(probes[best])])
             fresh.add(best)
         base = probes[best]
 
