@@ -63,7 +63,7 @@ def work_on_cluster(search: Search, study: Study, address: str, progress: Progre
                 raise ModelError(f"a trial failed {_LOST + 1} times on the cluster: {found.errors[0]}")
 
 
-class _StudySearch(OptunaSearch):  # type: ignore[misc]
+class _StudySearch(OptunaSearch):
     """OptunaSearch on the study of a search. What it suggests is proposed as for processes of this machine."""
 
     def __init__(self, search: Search, study: Study, progress: Progress | None) -> None:

@@ -16,6 +16,8 @@ try:
 except ImportError as missing:
     raise ArgumentError("a search needs optuna: pip install 'upscale-onnx[search]'") from missing
 
+__all__ = ["open_journal", "optuna"]
+
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -111,7 +112,9 @@ def mean(found: Sequence[Measured]) -> Measured:
     def of(name: str) -> float:
         return float(np.mean([one.value(name) for one in found]))
 
-    some = {name: of(name) for name in ("accuracy", "distance", "latency") if getattr(found[0], name) is not None}
+    some: dict[str, Any] = {
+        name: of(name) for name in ("accuracy", "distance", "latency") if getattr(found[0], name) is not None
+    }
     kept = tuple(np.mean([one.kept for one in found], axis=0).tolist())
     images = sum(one.images for one in found)
     return Measured(of("params"), of("macs"), of("compression"), kept, images=images, **some)

@@ -39,7 +39,8 @@ class Rungs:
         """The rungs of a measure."""
         batches = _shuffled(measure.batches, seed)
         total = measure.samples
-        ends, seen = [], 0
+        ends: list[int] = []
+        seen = 0
         for place, (_, labels) in enumerate(batches, 1):
             seen += labels.size
             wanted = SHARES[len(ends)] if len(ends) < len(SHARES) else 1.0

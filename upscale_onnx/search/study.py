@@ -161,7 +161,7 @@ class Study:
 
     def identity(self, number: int) -> int:
         """The number by which optuna's storage knows a trial."""
-        return self.storage.get_trial_id_from_study_id_trial_number(self._id, number)
+        return int(self.storage.get_trial_id_from_study_id_trial_number(self._id, number))
 
 
 def space_of(decisions: int) -> dict[str, Any]:

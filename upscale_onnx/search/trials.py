@@ -10,7 +10,7 @@ import numpy as np
 
 from upscale_onnx.search.goals import Goals
 from upscale_onnx.search.measured import Measured
-from upscale_onnx.types import FloatArray
+from upscale_onnx.types import BoolArray, FloatArray
 
 Shares = tuple[float, ...]
 State = Literal["running", "finished", "failed"]
@@ -112,6 +112,6 @@ def key(shares: Sequence[float]) -> Shares:
     return tuple(round(share, 6) for share in shares)
 
 
-def _better(one: FloatArray, other: FloatArray) -> FloatArray:
+def _better(one: FloatArray, other: FloatArray) -> BoolArray:
     """Row by row, whether `one` is at least as good in all and better in some; larger is better."""
-    return (one >= other).all(axis=-1) & (one > other).any(axis=-1)  # type: ignore[no-any-return]
+    return np.asarray((one >= other).all(axis=-1) & (one > other).any(axis=-1))

@@ -3,8 +3,8 @@
 What lowering a decision costs only grows while others are lowered, so that old figures tell which ones to look at anew:
 the lowest is measured again, and taken if it stays the lowest.
 
-Source: Yang et al., "NetAdapt", ECCV 2018, for the walk; Minoux, "Accelerated Greedy Algorithms for Maximizing Submodular
-Set Functions", 1978, for what is measured again.
+Source: Yang et al., "NetAdapt", ECCV 2018, for the walk; Minoux, "Accelerated Greedy Algorithms for Maximizing
+Submodular Set Functions", 1978, for what is measured again.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Sampled:
     def _update(self, history: History) -> None:
         new = history.finished[self._seen :]
         if self._study is None or self._held + len(new) > 2 * self._window:
-            directions = list(self._setting.goals.directions)
+            directions = [optuna.study.StudyDirection[word.upper()] for word in self._setting.goals.directions]
             self._study = optuna.create_study(directions=directions, sampler=optuna.samplers.RandomSampler())
             best = history.best(self._window // 2)
             latest = history.finished[len(history.finished) - self._window // 2 :]
