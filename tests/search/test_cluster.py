@@ -37,7 +37,7 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
 @pytest.mark.slow
 def test_a_lost_node_loses_no_trial(search: Callable[..., Search], two_nodes: tuple[Any, Any]) -> None:
     cluster, second = two_nodes
-    mine = search("tpe", 12, "macs<=0.6")
+    mine = search("tpe", 8, "macs<=0.6")
     study = mine.open()
     removed: list[float] = []
 
@@ -50,13 +50,13 @@ def test_a_lost_node_loses_no_trial(search: Callable[..., Search], two_nodes: tu
     work_on_cluster(mine, study, cluster.address, remove)
     study.update()
     assert removed
-    assert [trial.number for trial in sorted(study.history.finished, key=lambda one: one.number)] == list(range(12))
+    assert [trial.number for trial in sorted(study.history.finished, key=lambda one: one.number)] == list(range(8))
     assert not study.history.running
     for trial in study.history.finished:
         here = mine.problem.evaluate(trial.proposal.shares)
         assert trial.measured is not None
         assert (trial.measured.macs, trial.measured.accuracy) == (here.macs, here.accuracy)
-    assert (mine.folder / "cache.jsonl").read_text().count("\n") >= 8
+    assert (mine.folder / "cache.jsonl").read_text().count("\n") >= 6
     study.close()
 
 

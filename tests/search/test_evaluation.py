@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 from tests.search.conftest import subject
+from upscale_onnx.costs.tables import Tables
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.search.cache import Cache
 from upscale_onnx.search.measured import Measured
 from upscale_onnx.search.problem import Problem
 from upscale_onnx.search.rungs import Rungs, upper_bound
+from upscale_onnx.timing.target_costs import chosen_target
 
 SHARES = (0.6, 0.5)
 
@@ -93,6 +96,17 @@ def test_without_labels_outputs_are_compared(unlabelled: Problem) -> None:
     assert some.accuracy is None
     assert 0 < some.value("distance") < more.value("distance")
     assert unlabelled.unpruned.distance == 0.0
+
+
+@pytest.mark.parametrize("node_ms", [-1.0, 0.0])
+def test_latencies_are_predicted_shares(node_ms: float) -> None:
+    target = chosen_target(subject().space.options.target)
+    problem = Problem((replace(subject(), tables=Tables(target, node_ms=node_ms)),))
+    half, most = (problem.sizes((share, share)).value("latency") for share in (0.25, 0.9))
+    assert 0.05 < half < most <= 1.0 == problem.unpruned.latency
+    sent = pickle.loads(pickle.dumps(problem))
+    assert sent.subjects[0].digests == problem.subjects[0].digests
+    assert sent.sizes((0.25, 0.25)).latency == half
 
 
 def test_the_upper_bound_is_wilson_s() -> None:

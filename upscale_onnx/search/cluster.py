@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from upscale_onnx.errors import ArgumentError, ModelError, UpscaleError
 from upscale_onnx.search.cache import Memory, key_of
@@ -108,7 +109,7 @@ class _StudySearch(OptunaSearch):
                 return None
             trial = self._trials[trial_id] = self._shared.begin(proposal)
             front = [one.measured.as_json() for one in history.front if one.measured is not None]
-        self._ot_trials[trial_id] = optuna.trial.Trial(self._ot_study, self._shared.identity(trial.number))
+        self._ot_trials[trial_id] = optuna.trial.Trial(cast(Any, self._ot_study), self._shared.identity(trial.number))
         super().suggest(trial_id)
         asked = {"shares": list(proposal.shares), "seed": proposal.seed, "whole": proposal.whole}
         return {"asked": json.dumps({**asked, "front": front, "known": self._known(proposal)})}
@@ -181,7 +182,7 @@ def connected(address: str) -> Iterator[None]:
         # Nodes import this package from where this process does.
         paths = os.pathsep.join((str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH", "")))
         env = {"env_vars": {"PYTHONPATH": paths.rstrip(os.pathsep)}}
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", runtime_env=env)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, runtime_env=env)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ArgumentError(f"no Ray cluster at {address}: {' '.join(str(error).split())}") from error
     try:

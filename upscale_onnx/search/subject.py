@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import onnx
@@ -33,6 +34,12 @@ class Subject:
     measure: Top1 | Distance
     tables: Tables | None = None
     seed: int = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What other processes get: without what each can compute for itself, some of which cannot be sent."""
+        known = {part.name: getattr(self, part.name) for part in fields(self)}
+        tables = None if self.tables is None else replace(self.tables)
+        return known | {"tables": tables, "digests": self.digests}
 
     @cached_property
     def rungs(self) -> Rungs | None:
@@ -84,7 +91,9 @@ class Subject:
         assert self.tables is not None
         chosen = self.space.options.target
         kernels = executed(model, chosen.provider, chosen.threads, chosen.batch or 1)
-        return max(predict(kernels, self.tables).ms, 1e-9)
+        # The time beside kernels may be known as negative; of a small network, nothing would be left.
+        beside = max(self.tables.node_ms, 0.0) * len(kernels)
+        return max(sum(ms for _, ms in predict(kernels, self.tables).by_operator) + beside, 1e-9)
 
 
 def _inputs(measure: Top1 | Distance) -> Sequence[Inputs]:
