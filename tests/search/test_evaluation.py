@@ -101,12 +101,13 @@ def test_without_labels_outputs_are_compared(unlabelled: Problem) -> None:
 @pytest.mark.parametrize("node_ms", [-1.0, 0.0])
 def test_latencies_are_predicted_shares(node_ms: float) -> None:
     target = chosen_target(subject().space.options.target)
-    problem = Problem((replace(subject(), tables=Tables(target, node_ms=node_ms)),))
-    half, most = (problem.sizes((share, share)).value("latency") for share in (0.25, 0.9))
-    assert 0.05 < half < most <= 1.0 == problem.unpruned.latency
+    problem = Problem((replace(subject(first=64), tables=Tables(target, node_ms=node_ms)),))
+    quarter, most = (problem.sizes((share, 1.0)).value("latency") for share in (0.25, 1.0))
+    assert 0.05 < quarter < 0.9
+    assert most == pytest.approx(1.0) == problem.unpruned.latency
     sent = pickle.loads(pickle.dumps(problem))
     assert sent.subjects[0].digests == problem.subjects[0].digests
-    assert sent.sizes((0.25, 0.25)).latency == half
+    assert sent.sizes((0.25, 1.0)).latency == quarter
 
 
 def test_the_upper_bound_is_wilson_s() -> None:
