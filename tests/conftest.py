@@ -25,7 +25,18 @@ settings.load_profile("steady")
 
 # Tests of arithmetic: onnxruntime runs in their own process, which is quicker. Users have it in another, and so have
 # the tests of commands, files and faults.
-IN_PROCESS = ("channels", "masks", "passes", "plan", "properties", "reinforce", "repair", "torch_backend", "traps")
+IN_PROCESS = (
+    "channels",
+    "masks",
+    "passes",
+    "plan",
+    "properties",
+    "reinforce",
+    "repair",
+    "search",
+    "torch_backend",
+    "traps",
+)
 
 
 @pytest.fixture(autouse=True)

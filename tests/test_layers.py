@@ -125,6 +125,18 @@ LAYERS = {
         "segments",
     },
     "report": {"errors", "files", "results"},
+    "search": {
+        "candidates",
+        "costs",
+        "errors",
+        "files",
+        "masks",
+        "measures",
+        "options",
+        "runtime",
+        "timing",
+        "torch_backend",
+    },
     "reinforce": {
         "candidates",
         "errors",
@@ -140,6 +152,7 @@ LAYERS = {
     "sensitivity": {"errors", "masks", "measures", "options", "prune", "results"},
     "paper": {"compat", "errors", "files", "measures", "model", "options", "pipeline", "prune", "results", "runtime"},
     "cli": {
+        "candidates",
         "costs",
         "errors",
         "files",
@@ -154,6 +167,7 @@ LAYERS = {
         "report",
         "results",
         "runtime",
+        "search",
         "sensitivity",
         "timing",
         "training",
@@ -172,7 +186,8 @@ CONFINED = {
     "torch": {"compat", "reinforce", "torch_backend", "training"},
     "gymnasium": {"reinforce"},
     "stable_baselines3": {"reinforce"},
-    "ray": {"reinforce"},
+    "ray": {"reinforce", "search"},
+    "optuna": {"search"},
     "onnx_graphsurgeon": {"model", "passes"},
 }
 ARRAYS_ONLY = ("upscale_onnx.order", "upscale_onnx.masks.criteria")

@@ -25,11 +25,13 @@ from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.patterns import matching
 from upscale_onnx.masks.pools import Masks, Pool, Scores, pools
 from upscale_onnx.masks.prunable import prunable_targets
+from upscale_onnx.masks.scopes import Limits, together
 from upscale_onnx.masks.select import pruned_count
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.model import Shape, import_graph, infer_shapes
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
+from upscale_onnx.prune.criteria import criterion_of
 from upscale_onnx.prune.repairing import repaired
 from upscale_onnx.prune.scoring import scores_of
 from upscale_onnx.results import KeptChannels, ModelStats
@@ -166,6 +168,13 @@ class Space:
                 KeptChannels(first.weight, first.node, one.channels, len(classes), share, one.weights, one.layers)
             )
         return tuple(found)
+
+    def ranked_together(self, amount: float) -> tuple[float, ...]:
+        """The shares that decisions keep if `amount` (0 to 1) of all channels is pruned, ranked together by score."""
+        asked = self.options.prune
+        is_comparable = criterion_of(asked.criterion).is_comparable
+        counts = together(self._pools, amount, not is_comparable, Limits(asked.min_channels))
+        return tuple(1.0 - count / pool.size for count, pool in zip(counts, self._pools, strict=True))
 
     def by_channel(self, index: int, values: Scores) -> FloatArray:
         """For each channel of decision `index`, the sum of `values` (by weight) over the layers that lose it."""

@@ -72,6 +72,14 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
         "csv": WRITES,
     },
     "paper": {"model": READS_MODEL, "calibration": READS, "data": READS, "out": _PAPER},
+    "search": {
+        "models": READS_MODEL,
+        "data": READS,
+        "judge": READS,
+        "calibration": READS,
+        "target": READS,
+        "out": WRITES_FOLDER,
+    },
     "sensitivity": {
         "model": READS_MODEL,
         "calibration": READS,

@@ -1,0 +1,241 @@
+"""The command that searches for profiles: the shares of their channels that layers keep."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from upscale_onnx.cli.arguments import (
+    add_common,
+    add_option,
+    add_session,
+    add_threads,
+    criterion_name,
+    factor,
+    given,
+    natural,
+    positive,
+    positive_number,
+    session_from,
+)
+from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
+from upscale_onnx.cli.output import Output
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.options import Options, PruneOptions, Repair, Side
+from upscale_onnx.prune.criteria import CRITERIA
+from upscale_onnx.search.goals import LARGER_IS_BETTER, QUALITY, Constraint, Goals
+
+if TYPE_CHECKING:
+    import onnx
+
+    from upscale_onnx.measures.measure import Distance, Top1
+    from upscale_onnx.search.engine import Search
+    from upscale_onnx.search.problem import Problem
+
+SUMMARY = "search for the shares of channels that layers keep, for accuracy, latency, sizes, or several of these"
+
+_LIMIT = 1000
+_CHOICES = ("scores", "exact", "bernoulli")
+_ALL = 2**31
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "models", nargs="+", metavar="in.onnx", help="the unpruned model; or several of one architecture: means count"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the search and its results")
+    parser.add_argument("--data", metavar="DATA", help="labelled images to measure accuracy on, as for evaluate")
+    parser.add_argument("--judge", metavar="DATA", help="other labelled images, to judge the results on")
+    _add_goals(parser.add_argument_group("what is searched for"))
+    _add_course(parser.add_argument_group("how it is searched for"))
+    _add_pruning(parser.add_argument_group("what is pruned"))
+    add_option(parser, "--limit", positive, "N", _LIMIT, "samples to measure on, held in memory")
+    parser.add_argument("--target", metavar="NAME|FILE", help="what latencies are predicted for, as for compile")
+    add_threads(parser)
+    add_session(parser)
+    add_preprocessing(parser.add_argument_group("from images to inputs"))
+    add_common(parser)
+
+
+def _add_goals(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--objective",
+        type=objectives,
+        metavar="NAME[,NAME…]",
+        help=f"{', '.join(LARGER_IS_BETTER)}; of several, the front is found (default: accuracy,params; accuracy where "
+        "something is constrained)",
+    )
+    group.add_argument(
+        "--constrain",
+        type=constraints,
+        default=(),
+        metavar="C[,C…]",
+        help="what has to hold, as shares of the unpruned model: latency<=0.5,accuracy>=0.9",
+    )
+    group.add_argument(
+        "--compression",
+        type=factor,
+        metavar="F",
+        help="at most 1/F of the parameters; random profiles are scaled to it",
+    )
+
+
+def _add_course(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--strategy",
+        type=name,
+        default="tpe",
+        metavar="NAME",
+        help="random, greedy, tpe, gp (needs PyTorch) or nsga2; each begins with profiles by rule (default: tpe)",
+    )
+    add_option(group, "--trials", positive, "N", 100, "trials of all processes and starts together")
+    group.add_argument("--seconds", type=positive_number, metavar="S", help="begin no trial after S seconds")
+    add_option(group, "--greedy", natural, "N", 0, "trials that strategy greedy makes before the other one")
+    add_option(group, "--workers", positive, "N", 1, "processes on this machine")
+    group.add_argument("--address", type=name, metavar="ADDR", help="run trials on the Ray cluster there, or auto")
+
+
+def _add_pruning(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--method", choices=("constrained", "unconstrained"), default="constrained", help="as compile")
+    group.add_argument("--side", choices=get_args(Side), default=PruneOptions.side, help="default: %(default)s")
+    add_option(group, "--criterion", criterion_name, "NAME", PruneOptions.criterion, ", ".join(CRITERIA))
+    group.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help=".npz with inputs, for some criteria, --repair, and to compare outputs on where there is no --data",
+    )
+    group.add_argument("--repair", choices=get_args(Repair), help="repair every profile that is tried")
+    group.add_argument(
+        "--choice",
+        choices=_CHOICES,
+        default="scores",
+        help="how channels are chosen: by the criterion, as many at random, or each at random (default: %(default)s)",
+    )
+    group.add_argument("--finetune", type=positive, metavar="EPOCHS", help="train every profile that is tried")
+
+
+def run(args: argparse.Namespace, output: Output) -> int:
+    """Search and report. Returns the exit code."""
+    _check(args)
+    from upscale_onnx.cli.search_output import report
+    from upscale_onnx.model import load_model
+    from upscale_onnx.search.strategies import check_name
+    from upscale_onnx.search.workers import work_together
+
+    check_name(args.strategy)
+    with output.progress() as progress:
+        progress("baseline", 0.0)
+        models = [load_model(path) for path in args.models]
+        search = _search(args, models)
+        judges = [_measure(model, args, args.judge, _ALL) for model in models] if args.judge else []
+        study = search.open()
+        try:
+            if args.address is None:
+                work_together(search, study, args.workers, progress)
+            else:
+                from upscale_onnx.search.cluster import work_on_cluster
+
+                work_on_cluster(search, study, args.address, progress)
+            return report(search, study, judges, args.models, output, progress)
+        finally:
+            study.close()
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises: ArgumentError if options do not go together."""
+    if args.data is None and args.calibration is None:
+        raise ArgumentError("a search needs something to measure on: --data, or --calibration without labels")
+    if args.data is None and args.judge is not None:
+        raise ArgumentError("--judge needs --data: without labels there is no accuracy to judge")
+    if args.address is not None and args.workers > 1:
+        raise ArgumentError("--workers are processes on this machine: leave it out with --address")
+    if args.finetune is not None:
+        raise ArgumentError("--finetune is not there yet: train the profiles that are found by the command finetune")
+
+
+def _search(args: argparse.Namespace, models: Sequence[onnx.ModelProto]) -> Search:
+    from upscale_onnx.search.engine import Plan, Search
+
+    goals = _goals(args)
+    problem = _problem(args, models, goals)
+    unpruned = problem.unpruned.accuracy
+    goals = goals if unpruned is None else replace(goals, baseline=unpruned)
+    plan = Plan(**{part: getattr(args, part) for part in Plan.__dataclass_fields__})
+    return Search(Path(args.out), problem, goals, plan)
+
+
+def _goals(args: argparse.Namespace) -> Goals:
+    """The goals that `args` name. Without labels, accuracy is the distance of outputs."""
+    limits: tuple[Constraint, ...] = args.constrain
+    if args.compression is not None:
+        limits += (Constraint("compression", False, args.compression),)
+    chosen = args.objective or (("accuracy",) if any(one.name not in QUALITY for one in limits) else _usual(limits))
+    if args.data is not None:
+        if "distance" in (*chosen, *(one.name for one in limits)):
+            raise ArgumentError("distance is measured without labels: leave out --data, or use accuracy")
+        return Goals(chosen, limits)
+    if any(one.name == "accuracy" for one in limits):
+        raise ArgumentError("a constraint of accuracy needs --data; without labels, use distance<=0.2")
+    return Goals(tuple(dict.fromkeys("distance" if one == "accuracy" else one for one in chosen)), limits)
+
+
+def _usual(limits: Sequence[Constraint]) -> tuple[str, ...]:
+    return ("params",) if limits else ("accuracy", "params")
+
+
+def _problem(args: argparse.Namespace, models: Sequence[onnx.ModelProto], goals: Goals) -> Problem:
+    from upscale_onnx.candidates.space import Space
+    from upscale_onnx.search.problem import Problem
+    from upscale_onnx.search.subject import Subject
+    from upscale_onnx.timing.calibration import measured_tables
+    from upscale_onnx.timing.target_costs import chosen_target
+
+    session = session_from(args)
+    pruning = given(args, "method", "side", "criterion", "calibration", "repair", "target")
+    options = Options.of(**session, **pruning)
+    tables = None
+    if "latency" in goals.names:
+        tables = measured_tables(chosen_target(options.target), session["provider"], args.threads)
+    subjects = []
+    for model in models:
+        space = Space.of(model, options)
+        subjects.append(Subject(space, _measure(model, args, args.data, args.limit), tables, args.seed))
+    return Problem(tuple(subjects), args.choice)
+
+
+def _measure(model: onnx.ModelProto, args: argparse.Namespace, data: str | None, limit: int) -> Top1 | Distance:
+    from upscale_onnx.measures.data import labelled, unlabelled
+    from upscale_onnx.runtime.place import Place
+
+    session = session_from(args)
+    place = Place(session["provider"], args.threads)
+    if data is None:
+        return unlabelled(model, args.calibration, limit=limit, seed=args.seed, place=place)
+    return labelled(model, data, preprocessing_from(args), limit=limit, seed=args.seed, place=place)
+
+
+def name(text: str) -> str:
+    """A text that is no path."""
+    return text
+
+
+def objectives(text: str) -> tuple[str, ...]:
+    """Names of objectives, separated by commas."""
+    chosen = tuple(part.strip() for part in text.split(","))
+    try:
+        Goals(chosen, (Constraint("accuracy", False, 1.0),))
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return chosen
+
+
+def constraints(text: str) -> tuple[Constraint, ...]:
+    """Constraints, separated by commas."""
+    try:
+        return tuple(Constraint.parse(part) for part in text.split(","))
+    except ArgumentError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
