@@ -13,6 +13,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 PACKAGING := pyproject.toml setup.py constraints.txt
 DEMO := models/digits_inception_masked.onnx
 
+# Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test lint types unit documented lower-bounds clean
 
 demo: $(VENV)/.installed

@@ -7,6 +7,7 @@ import contextlib
 import io
 import logging
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -69,9 +70,14 @@ def strip(model: onnx.ModelProto) -> None:
 
 def build(name: str, seed: int = 0) -> nn.Module:
     """The network of that name with weights, and BatchNorm statistics, drawn from the seed."""
+    return drawn(NETWORKS[name].build, seed)
+
+
+def drawn(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    """The network that `make` returns, with weights, and BatchNorm statistics, drawn from the seed."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = NETWORKS[name].build()
+        network = make()
         for layer in network.modules():
             if isinstance(layer, nn.BatchNorm2d):  # fresh statistics (0 and 1) would make the norm an identity
                 for tensor, low, high in [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,12 @@ settings.register_profile(
     "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
 )
 settings.load_profile("steady")
+
+
+def pytest_collection_finish() -> None:
+    """What collection has made stays until the end: the garbage collector need not go through it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 # Tests of arithmetic: onnxruntime runs in their own process, which is quicker. Users have it in another, and so have
@@ -51,6 +59,15 @@ def kept_contracts() -> Iterator[None]:
     from upscale_onnx.passes.pipeline import checking
 
     with checking():
+        yield
+
+
+@pytest.fixture(scope="session")
+def quick_exports() -> Iterator[None]:
+    """torch parses the source of its five hundred operators once, not for each export: a third of a small one."""
+    lazy = pytest.importorskip("torch.onnx._internal._lazy_import", exc_type=ImportError)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lazy.onnxscript_apis, "get_torchlib_ops", functools.cache(lazy.onnxscript_apis.get_torchlib_ops))
         yield
 
 

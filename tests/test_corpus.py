@@ -93,7 +93,9 @@ def test_a_masked_network_compiles_exactly(corpus: Path, name: str) -> None:
     model = script(corpus, "materialize").materialize(corpus / "skeletons" / f"{name}.onnx")
     assert script(corpus, "mask").mask(model, amount=0.3) > 0
     expected = run(model)
-    for export in EXPORTS:
+    # Of the two that do without selections or without slices, each takes every other network; all where there is time.
+    others = ("keep", "gather") if EVERYTHING else (("keep", "gather")[FEW.index(name) % 2],)
+    for export in ("upscale", *others):
         compiled = compile(model, export=export, align=1, race=False, verify=False).model  # type: ignore[arg-type]
         for value, left, right in zip(model.graph.output, expected, run(compiled), strict=True):
             assert left.shape == right.shape

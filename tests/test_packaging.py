@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import sysconfig
 import venv
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,11 +68,22 @@ def pip(python: Path, *words: str | Path, cwd: Path) -> None:
     run(sys.executable, "-m", "pip", "--python", python, words[0], *offline, *words[1:], cwd=cwd)
 
 
-def install(tmp_path: Path, *options: str) -> tuple[Path, Path]:
-    """A fresh environment that holds the package; its python and the source copy."""
-    source, python = clone(tmp_path), environment(tmp_path)
-    pip(python, "install", "--ignore-installed", *options, source, cwd=tmp_path)
-    return python, source
+Prepared = Callable[[str], tuple[Path, Path]]
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
+    """Makes a fresh environment by one of the ways, once; its python, and the copy of this checkout."""
+
+    @functools.cache
+    def prepare(way: str) -> tuple[Path, Path]:
+        home = tmp_path_factory.mktemp("prepared")
+        source, python, options = clone(home), environment(home), WAYS[way]
+        if options is not None:
+            pip(python, "install", "--no-compile", "--ignore-installed", *options, source, cwd=home)
+        return python, source
+
+    return prepare
 
 
 def visitor(tmp_path: Path) -> Path:
@@ -82,10 +95,10 @@ def visitor(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("editable", [False, True], ids=["ordinary", "editable"])
-def test_installed_package_is_found_from_anywhere(tmp_path: Path, editable: bool) -> None:
-    python, source = install(tmp_path, *(["--editable"] if editable else []))
-    expected = source if editable else tmp_path / "env"
+@pytest.mark.parametrize("way", ["ordinary", "editable"])
+def test_installed_package_is_found_from_anywhere(prepared: Prepared, tmp_path: Path, way: str) -> None:
+    python, source = prepared(way)
+    expected = source if way == "editable" else source.parent / "env"
     neutral = tmp_path / "neutral"
     neutral.mkdir()
     for cwd, passes_visible in [(neutral, False), (visitor(tmp_path), True)]:
@@ -98,12 +111,9 @@ def test_installed_package_is_found_from_anywhere(tmp_path: Path, editable: bool
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
-def test_the_root_of_a_clone(tmp_path: Path, way: str) -> None:
+def test_the_root_of_a_clone(prepared: Prepared, tmp_path: Path, way: str) -> None:
     """There, Python finds the clone's own folders first, whatever is installed."""
-    source, python = clone(tmp_path), environment(tmp_path)
-    options = WAYS[way]
-    if options is not None:
-        pip(python, "install", "--ignore-installed", *options, source, cwd=tmp_path)
+    python, source = prepared(way)
     package, passes, *_ = run(python, "-c", WHERE, cwd=source).splitlines()
     assert Path(package) == source / "upscale_onnx" / "__init__.py"
     assert Path(passes) == source / "passes" / "remove_channels.py"
@@ -114,12 +124,12 @@ def test_the_root_of_a_clone(tmp_path: Path, way: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_tests_of_a_clone_test_the_clone(tmp_path: Path) -> None:
+def test_the_tests_of_a_clone_test_the_clone(prepared: Prepared) -> None:
     """Also where they start processes in other folders, and whatever else is installed."""
-    python, source = install(tmp_path)
+    python, source = prepared("ordinary")
     tests = (
         "tests/cli/test_command_line.py::test_version_is_the_packages",
-        "tests/passes/test_determinism.py::test_two_processes",
+        "tests/passes/test_determinism.py::test_two_processes[keep]",
     )
     told = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, cwd=source)
     assert "passed" in told
@@ -143,8 +153,8 @@ def test_a_wheel_holds_the_modules_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_module_added_after_an_editable_install_is_found(tmp_path: Path) -> None:
-    python, source = install(tmp_path, "--editable")
+def test_a_module_added_after_an_editable_install_is_found(prepared: Prepared, tmp_path: Path) -> None:
+    python, source = prepared("editable")
     (source / "passes" / "added_later.py").write_text("ANSWER = 42\n", encoding="utf-8")
     told = run(python, "-c", "from upscale_onnx.passes.added_later import ANSWER; print(ANSWER)", cwd=tmp_path)
     assert told == "42\n"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import onnx
 import pytest
@@ -13,12 +16,14 @@ from torch import nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
 from models import export  # noqa: E402
-from models.networks import NETWORKS  # noqa: E402
+from models.networks import DenseNet, ViT  # noqa: E402
 from tests.compat.networks import assert_same, columns, infer  # noqa: E402
 from upscale_onnx import MaskingManager, PruningManager  # noqa: E402
 from upscale_onnx.compat import LAMP  # noqa: E402
 from upscale_onnx.compat.arrays import to_array  # noqa: E402
 from upscale_onnx.errors import ArgumentError, ModelError  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("quick_exports")
 
 
 class Tiny(nn.Module):
@@ -152,10 +157,9 @@ def test_layers_write_to_the_module() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["densenet", "vit"])
-def test_networks(name: str) -> None:
-    net = export.build(name)
-    x = torch.randn(1, *NETWORKS[name].input_shape)
+@pytest.mark.parametrize("build", [partial(DenseNet, depth=16), ViT], ids=["densenet", "vit"])  # two layers a block
+def test_networks(build: Callable[[], nn.Module]) -> None:
+    net, x = export.drawn(build), torch.randn(1, 3, 32, 32)
     before = output(net, x)
     masked = MaskingManager(net, inputs=[x]).importance(LAMP()).mask(0.3).model
     assert_same([output(net, x)], infer(masked, x.numpy()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from onnx import numpy_helper
 
 import upscale_onnx
 from tests.fuzz import trial
-from tests.fuzz.__main__ import State
+from tests.fuzz.__main__ import State, main
 from tests.fuzz.judge import judged
 from tests.fuzz.mutate import mutant
 from tests.fuzz.seeds import seeds
@@ -113,11 +112,13 @@ def test_the_judge_sees_a_wrong_weight(tmp_path: Path) -> None:
     assert judged(str(wrong), str(right)).startswith("unjudged")
 
 
-def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_a_campaign_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+
     def run(count: int) -> State:
         words = ["--count", str(count), "--seed", "1", "--folder", str(tmp_path)]
-        done = subprocess.run([sys.executable, "-m", "tests.fuzz", *words], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        monkeypatch.setattr(sys, "argv", ["fuzz", *words])
+        assert main() == 0
         return State(**json.loads((tmp_path / "api.json").read_text()))
 
     assert run(3).done == 3

@@ -10,8 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the extra `torch`", exc_type=ImportError)
 pytest.importorskip("onnxscript", reason="needs the extra `torch`", exc_type=ImportError)
 
-from models import export
-from models.networks import NETWORKS
+from tests.models.exported import exported
 from upscale_onnx.masks.kept import kept_channels
 
 TABLE_1 = {
@@ -22,13 +21,13 @@ TABLE_1 = {
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_exports")
 @pytest.mark.parametrize(
     ("name", "fold_norms"),
     [("cnet", False), ("resnet20-16", False), ("resnet20-16", True), ("resnet20-64", False)],
 )
 def test_a_network_has_the_decisions_of_table_1(name: str, fold_norms: bool) -> None:
-    model = export.export(export.build(name), NETWORKS[name].input_shape, dynamic_batch=True, fold_norms=fold_norms)
-    decisions = kept_channels(model, "output", "constrained")
+    decisions = kept_channels(exported(name, fold_norms=fold_norms), "output", "constrained")
     assert [decision.channels for decision in decisions] == TABLE_1[name]
     if name == "cnet":
         assert {len(decision.weights) for decision in decisions} == {1}

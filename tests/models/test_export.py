@@ -2,47 +2,36 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra `torch`", exc_type=ImportError)
 pytest.importorskip("onnxscript", reason="needs the extra `torch`", exc_type=ImportError)
 
 from models import export, train_digits  # noqa: E402
-from models.networks import NETWORKS  # noqa: E402
+from models.networks import NETWORKS, DenseNet  # noqa: E402
+from tests.models.exported import exported  # noqa: E402
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_exports")]
+
+# Those are exported where their decisions are tested.
+ELSEWHERE = ("cnet", "resnet20-16", "resnet20-64")
+# Two layers a block show what the six of the network itself do: each export takes seconds.
+SHALLOW = {"densenet": partial(DenseNet, depth=16)}
 
 
-# An export takes seconds: norms are folded in one network of each kind, and of two that differ in width one is made.
-FORMS = [*((name, False) for name in sorted(NETWORKS) if name != "resnet20-64"), ("densenet", True), ("unet", True)]
+@pytest.mark.parametrize("name", sorted(NETWORKS.keys() - set(ELSEWHERE)))
+def test_network_exports_and_computes_the_same(name: str) -> None:
+    exported(name, make=SHALLOW.get(name))
 
 
-@pytest.mark.parametrize(
-    ("name", "fold_norms"),
-    FORMS,
-    ids=lambda value: ("norms kept", "norms folded")[value] if isinstance(value, bool) else value,
-)
-def test_network_exports_and_computes_the_same(name: str, fold_norms: bool) -> None:
-    network = export.build(name)
-    shape = NETWORKS[name].input_shape
-    model = export.export(network, shape, dynamic_batch=True, fold_norms=fold_norms)
-    onnx.checker.check_model(model, full_check=True)
-    has_norms = any(isinstance(layer, torch.nn.BatchNorm2d) for layer in network.modules())
-    norms = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
-    assert (norms > 0) == (has_norms and (not fold_norms or name == "densenet"))  # its norms come before convolutions
-    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    for batch in (1, 3):
-        image = np.random.default_rng(batch).standard_normal((batch, *shape), dtype=np.float32)
-        with torch.no_grad():
-            expected = network(torch.from_numpy(image)).numpy()
-        (scores,) = session.run(None, {"image": image})
-        assert scores.shape == expected.shape
-        np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+# One network whose norms stand before convolutions, and one whose norms stand behind them.
+@pytest.mark.parametrize("name", ["densenet", "unet"])
+def test_norms_are_folded(name: str) -> None:
+    exported(name, fold_norms=True, make=SHALLOW.get(name))
 
 
 def test_same_seed_same_file_and_nothing_of_this_machine(tmp_path: Path) -> None:

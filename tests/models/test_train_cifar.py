@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="needs the extra `torch`", exc_type=
 pytest.importorskip("onnxscript", reason="needs the extra `torch`", exc_type=ImportError)
 
 from models import train_cifar  # noqa: E402
+from models.networks import NormalisedCNet  # noqa: E402
 from models.networks.densenet import Layer  # noqa: E402
 from upscale_onnx.measures.accuracy import evaluate  # noqa: E402
 
@@ -56,10 +57,13 @@ def test_normalises_as_evaluate_does() -> None:
     np.testing.assert_allclose(ours.numpy(), train_cifar.PREPROCESSING.apply(pixels), rtol=0, atol=1e-6)
 
 
+@pytest.mark.usefixtures("quick_exports")
 def test_file_has_learnt_and_the_seed_makes_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    small = train_cifar.Recipe(lambda classes: NormalisedCNet((16, "pool", 32, "pool", 32), classes=classes), 2, 0.2)
     monkeypatch.setattr(train_cifar, "BATCH", 32)
+    monkeypatch.setattr(train_cifar, "RECIPES", {"cnet": small})
     train, test = write_colours(tmp_path / "a.npz", 192, seed=0), write_colours(tmp_path / "b.npz", 60, seed=1)
     for folder in ("first", "second"):
         words = [str(train), str(test), "--out", str(tmp_path / folder), "--networks", "cnet", "--epochs", "2"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import permutations
 from typing import Any
 
@@ -20,14 +21,28 @@ def served(order: Sequence[int], demands: Sequence[NDArray[Any]]) -> tuple[bool,
 
 
 def allowed_orders(n: int, demands: Sequence[NDArray[Any]]) -> set[tuple[int, ...]]:
-    return {order for order in permutations(range(n)) if all(served(order, demands))}
+    orders = _orders(n)
+    for demand in demands:
+        orders = orders[_contiguous(orders, demand)]
+    return set(map(tuple, orders.tolist()))
 
 
 def best_value(n: int, demands: Sequence[NDArray[Any]], weights: Sequence[float]) -> float:
     """Return the highest total weight of contiguous demands, over all permutations at once."""
-    orders = np.array(list(permutations(range(n))), dtype=np.int64).reshape(-1, n)
+    orders = _orders(n)
     value = np.zeros(len(orders))
     for demand, weight in zip(demands, weights, strict=True):
-        placed = np.pad(demand[orders].astype(np.int8), ((0, 0), (1, 0)))
-        value += weight * ((np.diff(placed, axis=1) == 1).sum(axis=1) <= 1)
+        value += weight * _contiguous(orders, demand)
     return float(value.max())
+
+
+@cache
+def _orders(n: int) -> NDArray[np.int64]:
+    return np.array(list(permutations(range(n))), dtype=np.int64).reshape(-1, n)
+
+
+def _contiguous(orders: NDArray[np.int64], demand: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which of the orders hold the demand in one run."""
+    placed = np.asarray(demand, np.int8)[orders]
+    starts = (placed[:, 1:] > placed[:, :-1]).sum(axis=1) + placed[:, 0]
+    return np.asarray(starts <= 1)

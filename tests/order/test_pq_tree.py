@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 import time
 from itertools import permutations, product
 
@@ -83,7 +84,7 @@ def test_bits_beyond_the_leaves_are_refused() -> None:
 
 
 def test_a_tree_deeper_than_the_recursion_limit() -> None:
-    n = 1300
+    n = sys.getrecursionlimit() + 100
     tree = PQTree(n)
     for size in range(n - 1, 1, -1):
         assert tree.reduce_bits((1 << size) - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -59,13 +60,14 @@ def partitions(items: list[int]) -> Iterator[list[list[int]]]:
 def brute_force(found: Facility) -> float:
     """The least cost over all groupings, each group reading a selection for it or the whole value."""
 
-    def group_ms(group: list[int]) -> float:
+    @functools.cache
+    def group_ms(group: tuple[int, ...]) -> float:
         union = found.fill(np.unique(np.concatenate([found.demands[i] for i in group])))
         whole = sum(found.read_ms(i, found.full) for i in group)
         selection = found.copy_ms(union.size) + sum(found.read_ms(i, union.size) for i in group)
         return min(whole, selection)
 
-    return min(sum(map(group_ms, grouping)) for grouping in partitions(list(range(len(found.demands)))))
+    return min(sum(map(group_ms, map(tuple, grouping))) for grouping in partitions(list(range(len(found.demands)))))
 
 
 def listed(service: Service) -> list[int] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.optimize import nnls
+import scipy
 
 from upscale_onnx.types import FloatArray
 
@@ -49,7 +49,7 @@ def _fitted(sizes: FloatArray, ms: FloatArray) -> Form | None:
     if len(ms) <= columns.shape[1]:
         return None
     scale = columns.max(0)
-    found, _ = nnls(columns / scale / ms[:, None], np.ones(len(ms)))
+    found, _ = scipy.optimize.nnls(columns / scale / ms[:, None], np.ones(len(ms)))
     factors = found / scale
     if (columns @ factors <= 0).any() or not factors[1:].any():
         return None

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
+import scipy
 
 from upscale_onnx.errors import ArgumentError, InternalError
 from upscale_onnx.order.conflicts import DemandFamily, iter_bits
@@ -113,7 +112,7 @@ def _choose(distinct: BoolArray, weights: list[float]) -> tuple[list[int], bool,
     shared = counts @ counts.T
     sizes = np.diagonal(shared)
     overlapping = (shared > 0) & (shared < sizes[:, None]) & (shared < sizes[None, :])
-    parts, part_of = connected_components(csr_matrix(overlapping), directed=False)
+    parts, part_of = scipy.sparse.csgraph.connected_components(scipy.sparse.csr_matrix(overlapping), directed=False)
     chosen: list[int] = []
     proven = True
     lost: list[float] = []

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import LinearConstraint, milp
+import scipy
 
 from upscale_onnx.types import IntArray
 
@@ -116,9 +116,9 @@ def _by_milp(problem: Facility, count: int) -> tuple[tuple[Service, ...], float]
     member = np.zeros((count, len(groups)))
     for column, group in enumerate(groups):
         member[group, column] = 1
-    solved = milp(
+    solved = scipy.optimize.milp(
         cost,
-        constraints=LinearConstraint(member, 1, 1),
+        constraints=scipy.optimize.LinearConstraint(member, 1, 1),
         integrality=np.ones(len(groups)),
         bounds=(0, 1),
         options={"time_limit": _SOLVER_SECONDS},

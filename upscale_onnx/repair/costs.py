@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
+import scipy
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
 
 from upscale_onnx.masks.criteria import obs
 from upscale_onnx.masks.targets import constant_tensors
@@ -112,7 +112,7 @@ def _without(
 
 def _spread(order: NDArray[np.intp], counts: NDArray[np.intp], harms: Sequence[float]) -> FloatArray:
     """The score of each channel. It is infinite for the last channels in `order`, which no trial removed."""
-    rising = PchipInterpolator([0, *counts], np.maximum.accumulate([0.0, *harms]))
+    rising = scipy.interpolate.PchipInterpolator([0, *counts], np.maximum.accumulate([0.0, *harms]))
     each = np.maximum.accumulate(np.maximum(np.diff(rising(np.arange(counts[-1] + 1))), 0.0))
     found = np.full(order.size, np.inf)
     found[order[: counts[-1]]] = np.sqrt(each)

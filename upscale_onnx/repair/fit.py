@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve
+import scipy
 
 from upscale_onnx.types import Array
 
@@ -96,13 +96,15 @@ class Solver:
         """The solution, (group, K, M), for `cross`, (group, K, M), pulled towards `start` by a relative ridge."""
         if ridge not in self._factors:
             self._factors[ridge] = [
-                cho_factor(xx + ridge * scale * np.eye(len(xx)))
+                scipy.linalg.cho_factor(xx + ridge * scale * np.eye(len(xx)))
                 for xx, scale in zip(self._moments, self._scales, strict=True)
             ]
         found = np.zeros_like(start)
         for group, factor in enumerate(self._factors[ridge]):
             b = self._rows[group]
-            found[group, b] = cho_solve(factor, cross[group, b] + ridge * self._scales[group] * start[group, b])
+            found[group, b] = scipy.linalg.cho_solve(
+                factor, cross[group, b] + ridge * self._scales[group] * start[group, b]
+            )
         return found
 
     def best(self, cross: Array, start: Array, held: Sample, tail: Tail) -> tuple[Array, float]:

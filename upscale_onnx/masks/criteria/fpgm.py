@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import cdist
+import scipy
 
 from upscale_onnx.types import Array, FloatArray
 
@@ -21,4 +21,4 @@ def score(weight: Array, axis: int, rng: np.random.Generator) -> FloatArray:
     rows = np.moveaxis(weight.astype(np.float64), axis, 0).reshape(weight.shape[axis], -1)
     if not rows.shape[1]:
         return np.zeros(rows.shape[0])
-    return np.asarray(cdist(rows, rows).sum(axis=1))
+    return np.asarray(scipy.spatial.distance.cdist(rows, rows).sum(axis=1))
