@@ -137,6 +137,7 @@ LAYERS = {
         "timing",
         "torch_backend",
     },
+    "experiments": {"candidates", "errors", "files", "masks", "measures", "options"},
     "reinforce": {
         "candidates",
         "errors",
@@ -155,6 +156,7 @@ LAYERS = {
         "candidates",
         "costs",
         "errors",
+        "experiments",
         "files",
         "masks",
         "measures",

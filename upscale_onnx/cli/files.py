@@ -61,6 +61,7 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
     "bench": {"models": READS_MODEL, "json": WRITES, "csv": WRITES, "plot": WRITES},
     "calibrate": {"model": READS_MODEL, "target": READS, "json": WRITES},
     "evaluate": {"model": READS_MODEL, "data": READS, "json": WRITES},
+    "experiment": {"set": READS, "train": READS, "profile": READS, "out": WRITES_FOLDER},
     "finetune": {
         "input": READS_MODEL,
         "output": WRITES,
@@ -131,7 +132,7 @@ def _paths(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Iterable):
-        yield from (path for path in value if isinstance(path, str))
+        yield from (path for part in value for path in _paths(part))
 
 
 def _files(use: Use, flag: str, path: str) -> Iterator[_File]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from upscale_onnx.cli.interrupts import held_back
 from upscale_onnx.errors import ArgumentError
@@ -98,7 +98,12 @@ class Output:
         if self.quiet or not _is_terminal(sys.stderr):
             yield _stage_lines() if self.verbose and not self.quiet else _nothing
             return
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=1.0)
             yield lambda stage, done: bar.update(task, description=stage, completed=done)

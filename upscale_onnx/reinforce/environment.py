@@ -13,10 +13,11 @@ import onnx
 from numpy.typing import NDArray
 
 from upscale_onnx.candidates.space import Candidate, Choice
+from upscale_onnx.candidates.structures import check_structure
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks
-from upscale_onnx.reinforce.networks import Network, check_structure
+from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import (
     DESCRIPTORS,
     Descriptions,
@@ -65,7 +66,7 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
         Raises: ArgumentError where they are not of one structure.
         """
-        check_structure(queue)
+        check_structure([network.space for network in queue])
         self._queue, self._reward, self._choice, self._finetune = tuple(queue), reward, choice, finetune
         self._described = tuple(Descriptions.of(network.space) for network in self._queue)
         self._decisions = len(queue[0].space.decisions)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
 from upscale_onnx.candidates.space import Candidate, Space
-from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.decisions import Decision
 from upscale_onnx.measures.measure import Top1
 from upscale_onnx.reinforce.rewards import Outcome
 from upscale_onnx.runtime.activations import has_fixed_batch
@@ -51,30 +48,3 @@ class Network:
         """What `candidate` is worth. model: what fine-tuning has made of it, in its place."""
         accuracy = self.measure.value(candidate.model if model is None else model)
         return Outcome(accuracy, self.measure.baseline, candidate.shares, candidate.params, candidate.macs)
-
-
-def check_structure(networks: Sequence[Network]) -> None:
-    """Check that all networks have the decisions of the first.
-
-    Raises: ArgumentError where there is no network, or which decision of one differs.
-    """
-    if not networks:
-        raise ArgumentError("there is no network to learn on")
-    first = networks[0].space.decisions
-    for number, network in enumerate(networks[1:], 2):
-        difference = differing(described(first), described(network.space.decisions))
-        if difference:
-            raise ArgumentError(f"network {number} has another structure than network 1: {difference}")
-
-
-def described(decisions: Sequence[Decision]) -> list[str]:
-    """Each decision in words: its channels, and the kinds of its layers."""
-    return [str(decision) for decision in decisions]
-
-
-def differing(first: Sequence[str], second: Sequence[str]) -> str:
-    """In what two lists of decisions differ first; nothing where they are equal."""
-    for number, (one, other) in enumerate(zip(first, second, strict=False), 1):
-        if one != other:
-            return f"decision {number} is of {other}, not of {one}"
-    return "" if len(first) == len(second) else f"it has {len(second)} decisions, not {len(first)}"

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from upscale_onnx.candidates.space import Choice
+from upscale_onnx.candidates.structures import described, differing
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.reinforce.environment import Finetune, PruningEnv
-from upscale_onnx.reinforce.networks import Network, described, differing
+from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import Observation
 from upscale_onnx.reinforce.rewards import Reward
 
@@ -48,7 +49,7 @@ class Policy:
 
         Raises: ArgumentError where the network has another structure.
         """
-        difference = differing(self.decisions, described(network.space.decisions))
+        difference = differing(self.decisions, described(network.space))
         if difference:
             raise ArgumentError(f"the network has another structure than those of the policy: {difference}")
         env = PruningEnv([network], reward, choice, finetune)

@@ -21,9 +21,10 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.candidates.space import Choice
+from upscale_onnx.candidates.structures import described
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles, write_errors, write_whole
-from upscale_onnx.reinforce.networks import Network, described
+from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.rewards import Reward
 from upscale_onnx.types import Progress
 
@@ -89,7 +90,7 @@ class Run:
         """
         path = Path(folder)
         asked = {name: value for name, value in asdict(settings).items() if name != "iterations"}
-        decisions = described(networks[0].space.decisions)
+        decisions = described(networks[0].space)
         known = {
             "decisions": decisions,
             "networks": [_digest(network) for network in networks],

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.candidates.space import Choice
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.candidates.structures import check_structure
 from upscale_onnx.search.cache import Cache
 from upscale_onnx.search.evaluation import Evaluation
 from upscale_onnx.search.measured import Measured
@@ -32,17 +32,7 @@ class Problem:
     choice: Choice = "scores"
 
     def __post_init__(self) -> None:
-        first = self.subjects[0].space.decisions
-        for number, subject in enumerate(self.subjects[1:], 2):
-            own = subject.space.decisions
-            if len(own) != len(first):
-                raise ArgumentError(f"network {number} has {len(own)} decisions, network 1 has {len(first)}")
-            for place, (one, other) in enumerate(zip(first, own, strict=True), 1):
-                if str(one) != str(other):
-                    raise ArgumentError(
-                        f"network {number} has another structure than network 1: decision {place} is of {other}, "
-                        f"not of {one}"
-                    )
+        check_structure([subject.space for subject in self.subjects])
 
     @property
     def decisions(self) -> int:

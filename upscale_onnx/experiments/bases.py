@@ -1,0 +1,61 @@
+"""The base networks of an experiment: trained, and pruned again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import onnx
+
+from upscale_onnx.candidates.families import at_compression
+from upscale_onnx.candidates.space import Candidate, Space
+from upscale_onnx.experiments.points import Outcome, Point
+from upscale_onnx.measures.measure import Top1
+from upscale_onnx.options import Options
+
+Tune = Callable[[onnx.ModelProto, Point], onnx.ModelProto]
+"""Trains a pruned network, from where and with which seed the point says."""
+
+_TOLERANCE = 0.05  # of the compression that is aimed at
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """A base network.
+
+    group: the number of its data set. options: how it is pruned and repaired. measure: its accuracy on labelled
+    images. tune: trains what is left of it; None where nothing is trained.
+    """
+
+    name: str
+    group: int
+    model: onnx.ModelProto
+    options: Options
+    measure: Top1
+    tune: Tune | None = None
+    _spaces: dict[tuple[str, bool], Space] = field(default_factory=dict)
+
+    def space(self, criterion: str, *, repaired: bool = False) -> Space:
+        """Its profiles, with channels scored by `criterion`; repaired: with candidates repaired as the options say."""
+        if (criterion, repaired) not in self._spaces:
+            repair = self.options.prune.repair if repaired else None
+            options = self.options.replaced(criterion=criterion, repair=repair)
+            self._spaces[criterion, repaired] = Space.of(self.model, options)
+        return self._spaces[criterion, repaired]
+
+    def outcome(self, point: Point, shares: Sequence[float], *, is_scaled: bool) -> Outcome:
+        """What comes of a point whose profile has these `shares`; is_scaled: raised to a power with which the network
+        has the compression that is aimed at."""
+        space = self.space(point.criterion)
+        made = partial(space.candidate, choice=point.choice, seed=point.number)  # type: ignore[arg-type]
+        found = at_compression(space, shares, point.compression, _TOLERANCE, made) if is_scaled else made(shares)
+        if found is None:
+            return Outcome(0.0, 0.0, tuple(shares))
+        return Outcome(found.compression, self.measure.value(self._recovered(found, point)), found.shares)
+
+    def _recovered(self, found: Candidate, point: Point) -> onnx.ModelProto:
+        model = found.model
+        if self.options.prune.repair is not None:
+            model = self.space(point.criterion, repaired=True).candidate_of(found.masks).model
+        return model if self.tune is None else self.tune(model, point)

@@ -1,0 +1,87 @@
+"""The points of a figure: which network is pruned how, and what came of it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import get_type_hints
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.publish import write_whole
+
+
+@dataclass(frozen=True)
+class Point:
+    """A pruned network.
+
+    network: the number of the base network. family: where the profile comes from. compression: the factor that is
+    aimed at. number: of the draw. choice: how channels are chosen, "scores" by `criterion`. init: where fine-tuning
+    begins, "pretrained" or "random".
+    """
+
+    network: int
+    family: str
+    compression: float
+    number: int
+    choice: str
+    criterion: str
+    init: str = "pretrained"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a point. compression: as it is; 0 where the aim cannot be met. accuracy: top-1, 0 to 1. shares: what
+    each decision keeps."""
+
+    compression: float
+    accuracy: float
+    shares: tuple[float, ...]
+
+    @property
+    def is_met(self) -> bool:
+        """Whether there is such a network."""
+        return self.compression > 0
+
+
+Rows = Mapping[Point, Outcome]
+
+_KEY = tuple(field.name for field in fields(Point))
+_COLUMNS = (*_KEY, "reached", "accuracy", "shares")
+_TYPES: Mapping[str, Callable[[str], object]] = get_type_hints(Point)
+
+
+class Sheet:
+    """The outcomes of points, kept in a CSV file. rows: all of them so far."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: ArgumentError where the file is of another kind."""
+        self._path = path
+        self.rows: dict[Point, Outcome] = {}
+        if not path.exists():
+            return
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        if not lines or tuple(lines[0]) != _COLUMNS:
+            raise ArgumentError(f"{path}: has other columns than results of an experiment: choose another folder")
+        self.rows = dict(map(_read, lines[1:]))
+
+    def add(self, point: Point, outcome: Outcome) -> None:
+        """Add an outcome, and write the file."""
+        self.rows[point] = outcome
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows((_COLUMNS, *_written(self.rows)))
+        write_whole(text.getvalue().encode(), self._path)
+
+
+def _written(rows: Rows) -> Iterable[tuple[object, ...]]:
+    for point, found in rows.items():
+        shares = " ".join(f"{share:.6g}" for share in found.shares)
+        yield *astuple(point), f"{found.compression:.6g}", f"{found.accuracy:.6g}", shares
+
+
+def _read(line: list[str]) -> tuple[Point, Outcome]:
+    key, (reached, accuracy, shares) = line[: len(_KEY)], line[len(_KEY) :]
+    values = {name: _TYPES[name](text) for name, text in zip(_KEY, key, strict=True)}
+    return Point(**values), Outcome(float(reached), float(accuracy), tuple(map(float, shares.split())))  # type: ignore[arg-type]

@@ -1,0 +1,71 @@
+"""What the points of a figure come to: means, standard deviations, and ranks of transferred profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from upscale_onnx.experiments.figures import BEST, RANDOM, near
+from upscale_onnx.experiments.points import Point, Rows
+
+
+@dataclass(frozen=True)
+class Line:
+    """One family at one aim, on one network.
+
+    draws: how many networks. compression: their mean. accuracy, deviation: mean and standard deviation, 0 to 1.
+    median, best: of accuracies. rank: for transferred profiles, the share (0 to 1) of random profiles of the same
+    compression, within a tenth, that are better than the first of them.
+    """
+
+    network: int
+    label: str
+    aim: float
+    draws: int
+    compression: float
+    accuracy: float
+    deviation: float
+    median: float
+    best: float
+    rank: float | None = None
+
+
+def label(point: Point) -> str:
+    """What a point's line is called: what tells it from others of the figure."""
+    way = point.criterion if point.choice == "scores" else point.choice
+    return f"{point.family}, {way}" + ("" if point.init == "pretrained" else f", {point.init} weights")
+
+
+def lines(rows: Rows) -> Iterator[Line]:
+    """The lines, by network, label and aim, in the order of the rows."""
+    grouped: dict[tuple[int, str, float], list[Point]] = {}
+    for point, found in rows.items():
+        if found.is_met:
+            grouped.setdefault((point.network, label(point), point.compression), []).append(point)
+    for (network, name, aim), points in grouped.items():
+        accuracies = np.array([rows[point].accuracy for point in points])
+        first = min(points, key=lambda point: point.number)
+        yield Line(
+            network,
+            name,
+            aim,
+            len(points),
+            float(np.mean([rows[point].compression for point in points])),
+            float(accuracies.mean()),
+            float(accuracies.std(ddof=1)) if len(points) > 1 else 0.0,
+            float(np.median(accuracies)),
+            float(accuracies.max()),
+            rank(rows, first) if first.family.startswith(BEST) else None,
+        )
+
+
+def rank(rows: Rows, point: Point) -> float | None:
+    """The share (0 to 1) of random profiles that are better than that of `point`, on the same network at the same
+    compression. Of those that are equal, half count. None where there are none."""
+    found = rows[point]
+    others = np.array([one.accuracy for one in near(rows, point.network, RANDOM, found.compression).values()])
+    if not others.size:
+        return None
+    return float(np.mean(others > found.accuracy) + np.mean(others == found.accuracy) / 2)
