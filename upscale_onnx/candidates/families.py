@@ -10,7 +10,7 @@ from upscale_onnx.candidates.space import Candidate, Space
 
 # The bounds of random shares, as in the source.
 LEAST, MOST = 0.3, 0.9
-_HALVINGS = 12
+_HALVINGS, _MOST_POWER = 12, 64.0
 
 
 def random_shares(count: int, rng: np.random.Generator) -> tuple[float, ...]:
@@ -34,7 +34,7 @@ def at_compression(
     made: makes candidates, in place of `space.candidate`.
     """
     make, logs = made or space.candidate, np.log(np.clip(shares, 1e-3, 1.0))
-    low, high = 1e-3, 16.0
+    low, high = 1.0 / _MOST_POWER, _MOST_POWER  # so that they are tried as they are first
     for _ in range(_HALVINGS):
         power = float(np.sqrt(low * high))
         found = make(np.exp(logs * power).tolist())

@@ -40,7 +40,7 @@ _CHOICES = ("scores", "exact", "bernoulli")
 _COMPRESSIONS = (2.0, 3.0, 4.0, 6.0)
 _LIMIT, _CALIBRATE, _DRAWS, _PROFILES = 2000, 64, 5, 1200
 _CLOUD = 20  # more draws than this are drawn as dots
-_COLUMNS = ("network", "label", "aim", "draws", "compression", "accuracy", "deviation", "median", "best", "rank")
+_COLUMNS = ("draws", "compression", "accuracy", "deviation", "median", "best", "rank")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,7 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what is measured")
     what.add_argument("--compressions", type=factors, default=_COMPRESSIONS, metavar="F[,F…]", help="default: 2,3,4,6")
     add_option(what, "--draws", positive, "N", _DRAWS, "networks for each point, where something is random")
-    add_option(what, "--profiles", positive, "N", _PROFILES, "random profiles of figure 4 for each network")
+    add_option(what, "--profiles", positive, "N", _PROFILES, "random profiles of figure 4 to search among")
+    what.add_argument(
+        "--reference", type=positive, metavar="N", help="random profiles to judge by (default: as many as --profiles)"
+    )
     add_option(what, "--transferred", positive, "N", 1, "how many of the best profiles figure 4 transfers")
     what.add_argument("--profile", nargs="+", default=[], metavar="FILE", help="profiles that figure 6 applies")
     add_option(what, "--limit", positive, "N", _LIMIT, "images to judge on, held in memory")
@@ -163,8 +166,9 @@ def _setting(args: argparse.Namespace, bases: Sequence[Base]) -> Setting:
     files = tuple(
         (Path(path).name, keep_ratios(path, decisions, 0.0, 0, "input", "constrained")) for path in args.profile
     )
-    chosen = {name: getattr(args, name) for name in ("compressions", "draws", "profiles", "transferred", "choice")}
-    return Setting(tuple(base.group for base in bases), decisions, criterion=args.criterion, files=files, **chosen)
+    names = ("compressions", "draws", "profiles", "transferred", "choice", "criterion")
+    chosen = {name: getattr(args, name) for name in names} | {"reference": args.reference or args.profiles}
+    return Setting(tuple(base.group for base in bases), decisions, files=files, **chosen)
 
 
 def _settings(args: argparse.Namespace, bases: Sequence[Base]) -> dict[str, str]:
@@ -186,7 +190,7 @@ def _table(figure: str, rows: Rows, bases: Sequence[Base]) -> Table:
     from upscale_onnx.report.rows import Table
 
     found = list(lines(rows))
-    shown = [name for name in _COLUMNS[3:] if any(getattr(line, name) is not None for line in found)]
+    shown = [name for name in _COLUMNS if any(getattr(line, name) is not None for line in found)]
     cells = tuple(
         (f"{bases[line.network].name}: {line.label}", line.aim, *(getattr(line, name) for name in shown))
         for line in found
@@ -212,7 +216,7 @@ def _draw(path: Path, rows: Rows, bases: Sequence[Base]) -> str | None:
     for line in lines(rows):
         if (line.network, line.label) not in many:
             own = bands.setdefault(bases[line.network].name, {})
-            own.setdefault(line.label, []).append((line.compression, line.accuracy, line.deviation))
+            own.setdefault(line.label, []).append((line.compression, line.accuracy, line.deviation or 0.0))
     for point, found in rows.items():
         if found.is_met and (point.network, label(point)) in many:
             dots = clouds.setdefault(bases[point.network].name, {})

@@ -30,8 +30,9 @@ class Setting:
     """What a figure is drawn for.
 
     groups: for each base network, the number of its data set. decisions: of the architecture. compressions: factors
-    that are aimed at. draws: of whatever is random. profiles: how many random ones figure 4 has for each data set.
-    transferred: how many of the best of them are transferred, for each compression. choice, criterion: how channels are
+    that are aimed at. draws: of whatever is random. profiles: how many random ones figure 4 has for each network
+    that is searched on; reference: for each that is judged. transferred: how many of the best are transferred, for each
+    compression. choice, criterion: how channels are
     chosen where the figure does not say it. files: profiles to apply, by what they are called.
     """
 
@@ -40,6 +41,7 @@ class Setting:
     compressions: tuple[float, ...] = (2.0, 3.0, 4.0, 6.0)
     draws: int = 5
     profiles: int = 1200
+    reference: int = 1200
     transferred: int = 1
     choice: str = "exact"
     criterion: str = "l1"
@@ -127,8 +129,9 @@ def _transfer(setting: Setting, rows: Rows) -> Iterator[Wanted]:
     networks = [find(group) for group in setting.sets for find in (setting.first, setting.last)]
     for number in range(setting.profiles):
         compression = setting.compressions[number % len(setting.compressions)]
-        for network in networks:
-            yield _wanted(setting, network, RANDOM, compression, number)
+        for place, network in enumerate(networks):
+            if number < setting.reference or place % 2 == 0:
+                yield _wanted(setting, network, RANDOM, compression, number)
     for network in networks:
         for compression in setting.compressions:
             for number in range(setting.draws):
@@ -140,7 +143,7 @@ def _transfer(setting: Setting, rows: Rows) -> Iterator[Wanted]:
                 for network in unseen:
                     family = f"{BEST} {group + 1}"
                     point = Point(network, family, compression, number, setting.choice, setting.criterion)
-                    yield Wanted(point, shares, is_scaled=False)
+                    yield Wanted(point, shares)
 
 
 def _best(setting: Setting, rows: Rows, group: int, compression: float) -> list[tuple[float, ...]]:

@@ -15,8 +15,8 @@ from upscale_onnx.experiments.points import Point, Rows
 class Line:
     """One family at one aim, on one network.
 
-    draws: how many networks. compression: their mean. accuracy, deviation: mean and standard deviation, 0 to 1.
-    median, best: of accuracies. rank: for transferred profiles, the share (0 to 1) of random profiles of the same
+    draws: how many networks. compression: their mean. accuracy, median, best: of their accuracies, 0 to 1; deviation: the
+    standard deviation, of several. rank: for transferred profiles, the share (0 to 1) of random profiles of the same
     compression, within a tenth, that are better than the first of them.
     """
 
@@ -26,9 +26,9 @@ class Line:
     draws: int
     compression: float
     accuracy: float
-    deviation: float
     median: float
     best: float
+    deviation: float | None = None
     rank: float | None = None
 
 
@@ -54,9 +54,9 @@ def lines(rows: Rows) -> Iterator[Line]:
             len(points),
             float(np.mean([rows[point].compression for point in points])),
             float(accuracies.mean()),
-            float(accuracies.std(ddof=1)) if len(points) > 1 else 0.0,
             float(np.median(accuracies)),
             float(accuracies.max()),
+            float(accuracies.std(ddof=1)) if len(points) > 1 else None,
             rank(rows, first) if first.family.startswith(BEST) else None,
         )
 
