@@ -153,9 +153,10 @@ def _calibration(model: onnx.ModelProto, data: str, preprocessing: Preprocessing
     from upscale_onnx.measures.labelled_images import open_images
     from upscale_onnx.runtime.inputs import input_specs
 
-    images = open_images(data, preprocessing.size)
+    name = input_specs(model)[0].name
+    images = open_images(data, preprocessing.size, name)
     count = min(count, images.labels.size)
-    return {input_specs(model)[0].name: preprocessing.apply(images.read(0, count)), "y": images.labels[:count]}
+    return {name: preprocessing.apply(images.read(0, count)), "y": images.labels[:count]}
 
 
 def _setting(args: argparse.Namespace, bases: Sequence[Base]) -> Setting:
@@ -207,6 +208,8 @@ def _write(table: Table, path: Path) -> None:
 
 def _draw(path: Path, rows: Rows, bases: Sequence[Base]) -> str | None:
     """Draw the figure. Returns why that could not be done, if so."""
+    if not any(found.is_met for found in rows.values()):
+        return "no network has any of these compressions"
     from upscale_onnx.experiments.summary import label, lines
     from upscale_onnx.report.experiment_plot import write_experiment
 

@@ -17,7 +17,7 @@ from upscale_onnx.options import Options
 Tune = Callable[[onnx.ModelProto, Point], onnx.ModelProto]
 """Trains a pruned network, from where and with which seed the point says."""
 
-_TOLERANCE = 0.05  # of the compression that is aimed at
+_TOLERANCE = 0.1  # of the compression that is aimed at
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,8 +77,8 @@ class Sheet:
 
 def _written(rows: Rows) -> Iterable[tuple[object, ...]]:
     for point, found in rows.items():
-        shares = " ".join(f"{share:.6g}" for share in found.shares)
-        yield *astuple(point), f"{found.compression:.6g}", f"{found.accuracy:.6g}", shares
+        # In full: a search that goes on from the file must count channels as one does that was not stopped.
+        yield *astuple(point), found.compression, found.accuracy, " ".join(map(repr, found.shares))
 
 
 def _read(line: list[str]) -> tuple[Point, Outcome]:

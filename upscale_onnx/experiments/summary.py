@@ -15,9 +15,9 @@ from upscale_onnx.experiments.points import Point, Rows
 class Line:
     """One family at one aim, on one network.
 
-    draws: how many networks. compression: their mean. accuracy, median, best: of their accuracies, 0 to 1; deviation: the
-    standard deviation, of several. rank: for transferred profiles, the share (0 to 1) of random profiles of the same
-    compression, within a tenth, that are better than the first of them.
+    draws: how many networks. compression: their mean. accuracy, median, best: of their accuracies, 0 to 1; deviation:
+    the standard deviation, of several. rank: for transferred profiles, the share (0 to 1) of random profiles of the
+    same compression, within a tenth, that are better than the first of them.
     """
 
     network: int
