@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from upscale_onnx.cli.interrupts import held_back
 from upscale_onnx.errors import ArgumentError
@@ -93,12 +93,16 @@ class Output:
             complain(f"upscale_onnx: warning: {line}; the files are written")
 
     @contextlib.contextmanager
-    def progress(self) -> Iterator[Callable[[str, float], None]]:
-        """A context with the function that shows progress. It takes a stage and the share, 0 to 1, of the work done."""
+    def progress(self, *, left: bool = False) -> Iterator[Callable[[str, float], None]]:
+        """A context with the function that shows progress. It takes a stage and the share, 0 to 1, of the work done.
+
+        left: whether the time that is left is shown, for work of steady pace.
+        """
         if self.quiet or not _is_terminal(sys.stderr):
             yield _stage_lines() if self.verbose and not self.quiet else _nothing
             return
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+        times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()) if left else (TimeElapsedColumn(),)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), *times)
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("", total=1.0)
             yield lambda stage, done: bar.update(task, description=stage, completed=done)
