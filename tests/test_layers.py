@@ -59,15 +59,17 @@ LAYERS = {
         "torch_backend",
     },
     "training": {
+        "channels",
         "errors",
         "files",
         "masks",
         "measures",
         "model",
         "options",
+        "prune",
         "runtime",
+        "sensitivity",
         "torch_backend",
-        "unstructured",
     },
     "candidates": {
         "channels",

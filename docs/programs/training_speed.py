@@ -1,70 +1,91 @@
-"""The speed of training steps from an ONNX file against the same network in PyTorch, interleaved, on one thread.
+"""How fast a graph trains here, against the same network written in PyTorch: CPU time of steps in turns, on one thread.
 
-python docs/programs/training_speed.py [--networks resnet20-16,mobilenet] [--rounds 5] [--steps 4] [--batch 64]
+python docs/programs/training_speed.py [--batch N] [--rounds N] [--networks NAME,NAME]
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-import sys
+import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import nn
+from torch.nn import functional
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from models.export import build, export
-from models.networks import NETWORKS
-from upscale_onnx.training.images import TrainingData
+from models.export import export
+from models.networks import NETWORKS, MobileNet
+from upscale_onnx.measures.accuracy import Preprocessing
+from upscale_onnx.runtime.inputs import input_specs
+from upscale_onnx.training.data import read_samples
 from upscale_onnx.training.settings import Training
 from upscale_onnx.training.trainer import Trainer
 
+# MobileNetV2 as torchvision has it: the stages of Table 2 of the paper, for images of 224x224.
+_STAGES = (
+    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+)  # fmt: skip
+SUBJECTS: dict[str, tuple[Callable[[], nn.Module], int]] = {
+    "resnet20-16": (NETWORKS["resnet20-16"].build, 32),
+    "mobilenet": (NETWORKS["mobilenet"].build, 32),
+    "mobilenet_v2": (lambda: MobileNet(_STAGES, last=1280, classes=1000), 224),
+}
 
-def native_epoch(network: torch.nn.Module, steps: torch.optim.Optimizer, data: TrainingData) -> float:
-    """Seconds of one epoch of the network in PyTorch."""
-    start = time.perf_counter()
-    for x, labels in data.epoch(torch.Generator().manual_seed(0)):
-        steps.zero_grad()
-        torch.nn.functional.cross_entropy(network(x), labels).backward()
-        steps.step()
-    return time.perf_counter() - start
 
+def native(network: nn.Module, x: torch.Tensor, labels: torch.Tensor) -> Callable[[], None]:
+    """A step as one writes it in PyTorch, in channels-last memory."""
+    network.train().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
-def ours_epoch(trainer: Trainer) -> float:
-    """Seconds of one epoch from the ONNX file."""
-    start = time.perf_counter()
-    trainer.epoch(0)
-    return time.perf_counter() - start
+    def step() -> None:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(network(x), labels)
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    return step
 
 
 def main() -> None:
-    """Print, for each network, seconds per step of both and their ratio, medians over rounds."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", default="resnet20-16,mobilenet,cnet")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=64)
+    """Measure and print one row per network."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--networks", default=",".join(SUBJECTS))
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print("network, native s/step, ours s/step, our speed relative to native (median of rounds)")
+    print("| network | images | native ms | here ms | speed |\n|---|---|---|---|---|")
     for name in args.networks.split(","):
-        shape = NETWORKS[name].input_shape
-        count = args.steps * args.batch
-        x = torch.randn(count, *shape).contiguous(memory_format=torch.channels_last)
-        labels = torch.randint(10, (count,))
-        data = TrainingData("image", x, labels, None, (0, 0), False, args.batch)
-        trainer = Trainer(export(build(name), shape, dynamic_batch=True), data, Training())
-        network = build(name).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        steps = torch.optim.SGD(
-            network.parameters(), lr=1e-3, momentum=0.9, nesterov=True, weight_decay=5e-4, foreach=True
-        )
-        native_epoch(network, steps, data), ours_epoch(trainer)  # what is done once
-        pairs = [(native_epoch(network, steps, data), ours_epoch(trainer)) for _ in range(args.rounds)]
-        native, ours = (statistics.median(values) / args.steps for values in zip(*pairs, strict=True))
-        ratio = statistics.median(a / b for a, b in pairs)
-        print(f"{name}, {native:.3f}, {ours:.3f}, {ratio:.2f}", flush=True)
+        build, size = SUBJECTS[name]
+        batch = args.batch if size == 32 else max(args.batch // 8, 1)
+        torch.manual_seed(0)
+        network = build()
+        model = export(network, (3, size, size), dynamic_batch=True)
+        rng = np.random.default_rng(0)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "x.npz")
+            np.savez(path, x=rng.integers(0, 256, (batch, size, size, 3)).astype(np.uint8), y=np.arange(batch) % 10)
+            samples = read_samples(path, input_specs(model)[0], Preprocessing())
+        trainer = Trainer(model, samples, Training(epochs=1, batch=batch, rate=1e-3), batch)
+        x = samples.inputs(samples.values)
+        here = partial(trainer._step, x, samples.labels, 1e-3)
+        steps: dict[str, Callable[[], object]] = {"native": native(network, x, samples.labels), "here": here}
+        times: dict[str, list[float]] = {key: [] for key in steps}
+        for round_ in range(args.rounds + 2):  # the first two warm up
+            for key, step in steps.items():
+                start = time.process_time()
+                step()
+                if round_ > 1:
+                    times[key].append(time.process_time() - start)
+        ours, theirs = (statistics.median(times[key]) * 1000 for key in ("here", "native"))
+        ratio = statistics.median(n / h for n, h in zip(times["native"], times["here"], strict=True))
+        print(f"| {name} | {batch} of {size}x{size} | {theirs:.1f} | {ours:.1f} | {ratio:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,17 @@ from typing import Any, NoReturn, TypeAlias, TypeVar, get_args
 import upscale_onnx
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.options import Proof, ProofOptions, Provider, PruneOptions, TargetOptions
-from upscale_onnx.options.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, POSITIVE_NUMBER, SHARE, Range
+from upscale_onnx.options.ranges import (
+    FACTOR,
+    FRACTION,
+    LOSS,
+    NATURAL,
+    PORTION,
+    POSITIVE,
+    POSITIVE_NUMBER,
+    SHARE,
+    Range,
+)
 from upscale_onnx.prune.criteria import criterion_of
 
 Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
@@ -154,6 +164,7 @@ natural = within(NATURAL, int)  # an integer of at least 0
 positive = within(POSITIVE, int)  # an integer of at least 1
 fraction = within(FRACTION, float)  # a number from 0 to below 1
 ratio = within(SHARE, float)  # a number above 0 and below 1
+portion = within(PORTION, float)  # a number from 0 to 1
 factor = within(FACTOR, float)  # a finite number above 1
 loss = within(LOSS, float)  # a finite number of at least 0
 positive_number = within(POSITIVE_NUMBER, float)  # a finite number above 0

@@ -73,6 +73,17 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
         "csv": WRITES,
     },
     "paper": {"model": READS_MODEL, "calibration": READS, "data": READS, "out": _PAPER},
+    "prune": {
+        "input": READS_MODEL,
+        "output": WRITES,
+        "data": READS,
+        "val": READS,
+        "distill": READS_MODEL,
+        "state": WRITES,
+        "masked": WRITES,
+        "json": WRITES,
+        "csv": WRITES,
+    },
     "search": {
         "models": READS_MODEL,
         "data": READS,

@@ -92,7 +92,7 @@ def labelled_batches(
     if len(specs) != 1:
         raise ModelError(f"the model has {len(specs)} inputs: only models of one input can be evaluated")
     (spec,) = specs
-    images = open_images(data, chosen.size, spec.name, _colours(spec.dims, chosen.layout))
+    images = open_images(data, chosen.size, spec.name, colours_of(spec.dims, chosen.layout))
     order = np.arange(images.labels.size)
     if limit is not None and limit < order.size:
         order = np.sort(np.random.default_rng(seed).permutation(order.size)[:limit])
@@ -166,7 +166,7 @@ def _runs(places: NDArray[np.intp]) -> Iterator[tuple[int, int]]:
         yield int(part[0]), int(part[-1]) + 1
 
 
-def _colours(dims: Dims | None, layout: Layout) -> int | None:
+def colours_of(dims: Dims | None, layout: Layout) -> int | None:
     """How many colours an input of these dimensions takes; None if that is not fixed."""
     if dims is None or len(dims) != 4:
         return None

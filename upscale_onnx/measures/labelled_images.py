@@ -36,6 +36,8 @@ def open_images(
     size: tuple[int, int] | None = None,
     name: str = SAMPLES[0],
     colours: int | None = None,
+    *,
+    labelled: bool = True,
 ) -> Images:
     """The images in `data`: an .npz, or a folder with one folder of images per class.
 
@@ -46,6 +48,7 @@ def open_images(
     size: (height, width) in pixels to resize encoded images to.
     name: the name of the model's input.
     colours: in how many colours encoded images are read; 1 for grey.
+    labelled: whether there must be labels. Images in an .npz without labels have the label -1.
 
     Raises:
         ArgumentError: the data cannot be read, or needs Pillow, which is not installed.
@@ -54,7 +57,7 @@ def open_images(
     mode = "L" if colours == 1 else "RGB"
     if path.is_dir():
         return _folder(path, size, mode)
-    return _of_arrays(path, read_arrays(path), size, name, mode)
+    return _of_arrays(path, read_arrays(path), size, name, mode, labelled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +84,17 @@ class _Encoded:
         return np.stack(images)
 
 
-def _of_arrays(path: Path, arrays: dict[str, Array], size: tuple[int, int] | None, name: str, mode: str) -> Images:
-    known = labels_in(arrays, (name,))
+def _of_arrays(
+    path: Path, arrays: dict[str, Array], size: tuple[int, int] | None, name: str, mode: str, labelled: bool
+) -> Images:
+    known, plain = labels_in(arrays, (name,)), samples_in(arrays, (name,)).get(name)
     labels = None if known is None else arrays[known]
+    if labels is None and not labelled:
+        count = arrays.get("offsets", np.zeros(1)).size - 1 if plain is None else len(plain)
+        labels = np.full(count, -1)
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
         raise ArgumentError(f"{path}: has no labels: an array 'y' or 'labels' of one integer per image")
     labels = labels.astype(np.int64)
-    plain = samples_in(arrays, (name,)).get(name)
     if plain is not None:
         return _plain(path, plain, labels, size)
     blob, offsets = arrays.get("blob"), arrays.get("offsets")

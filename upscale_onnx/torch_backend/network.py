@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.torch_backend import elementwise, layers, moves, resize
-from upscale_onnx.torch_backend.values import Operator, Rule, Value, array, from_array
+from upscale_onnx.torch_backend.values import NoGradientError, Operator, Rule, Value, array, from_array
 from upscale_onnx.types import Array
 
 RULES: Mapping[str, Rule] = {**elementwise.RULES, **layers.RULES, **moves.RULES, **resize.RULES}
@@ -36,43 +36,42 @@ it has just been computed. It returns the value to use in its place."""
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
+    """One node, and the rule that computes it; None if ONNX's reference evaluator does."""
+
     node: onnx.NodeProto
     operator: Operator
     rule: Rule | None
 
 
 class TorchNetwork:
-    """`model` in PyTorch. Floating-point values are tensors of the same precision; half precision becomes single.
+    """`model` in PyTorch. Floating-point values are tensors of the same precision; half precision becomes single."""
 
-    rules: operators to compute in another way than `RULES` do, by name.
-    """
-
-    def __init__(self, model: onnx.ModelProto, rules: Mapping[str, Rule] | None = None) -> None:
+    def __init__(self, model: onnx.ModelProto) -> None:
         opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self.inputs = tuple(value.name for value in model.graph.input)
         self.outputs = tuple(value.name for value in model.graph.output)
         self._opset = opset
-        known, tensors = {**RULES, **(rules or {})}, {tensor.name: tensor for tensor in model.graph.initializer}
+        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
         self._steps = []
         for node in model.graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 tensors[node.output[0]] = node.attribute[0].t
             else:
-                self._steps.append(_step(node, opset, known))
+                self._steps.append(_step(node, opset))
         self._constants = {name: _value(numpy_helper.to_array(tensor)) for name, tensor in tensors.items()}
         self._references: dict[Hashable, Sequence[Array]] = {}
         self._last = {name: i for i, step in enumerate(self._steps) for name in step.node.input}
 
     def run(
         self,
-        inputs: Mapping[str, Value],
+        inputs: Mapping[str, Array],
         change: Change | None = None,
         weights: Mapping[str, Value] | None = None,
     ) -> dict[str, Value]:
         """The model's outputs by name. Values that no later node reads are dropped unless gradients need them.
 
-        inputs: arrays or tensors by name.
+        inputs: arrays by name.
         change: is called with every value that is computed or read, and may replace it.
         weights: values to use in place of the constants with these names.
 
@@ -81,8 +80,7 @@ class TorchNetwork:
         found: dict[str, Value] = {**self._constants, **(weights or {})}
         for name in self.inputs:
             if name in inputs:
-                given = inputs[name]
-                found[name] = _changed(change, name, _value(given) if isinstance(given, np.ndarray) else given, -1)
+                found[name] = _changed(change, name, _value(inputs[name]), -1)
         for position, step in enumerate(self._steps):
             read = [None if not name else _changed(change, name, found[name], position) for name in step.node.input]
             for name, made in zip(step.node.output, self._made(step, position, read), strict=False):
@@ -93,7 +91,7 @@ class TorchNetwork:
                     found.pop(name, None)
         return {name: found[name] for name in self.outputs}
 
-    def _made(self, step: _Step, position: int, given: Sequence[Value | None]) -> Iterator[Value]:
+    def _made(self, step: Step, position: int, given: Sequence[Value | None]) -> Iterator[Value]:
         tensors = [value for value in given if isinstance(value, torch.Tensor)]
         if step.rule is not None and tensors:
             while given and given[-1] is None:
@@ -105,9 +103,7 @@ class TorchNetwork:
             yield from made if isinstance(made, tuple | list) else (made,)
             return
         if step.node.op_type not in _FLAT and any(value.requires_grad for value in tensors):
-            raise ArgumentError(
-                f"{_where(step)} has no gradient here: use a criterion or a repair without gradients (wanda, lsq)"
-            )
+            raise NoGradientError(f"{_where(step)} has no gradient here")
         sizes = sum(value.nbytes for value in given if isinstance(value, np.ndarray))
         if tensors or sizes > _REMEMBERED_BYTES or step.node.op_type in _DRAWN:
             yield from map(_value, self._reference(step, given))
@@ -118,7 +114,7 @@ class TorchNetwork:
             self._references[key] = self._reference(step, given)
         yield from map(_value, self._references[key])
 
-    def _reference(self, step: _Step, given: Sequence[Value | None]) -> Sequence[Array]:
+    def _reference(self, step: Step, given: Sequence[Value | None]) -> Sequence[Array]:
         """The outputs of a node without gradients, such as one of shapes, computed by ONNX's reference evaluator."""
         node = step.node
         feeds = {n: array(v) for n, v in zip(node.input, given, strict=True) if v is not None}
@@ -134,13 +130,13 @@ class TorchNetwork:
         return [np.asarray(value) for value in made]
 
 
-def _step(node: onnx.NodeProto, opset: int, rules: Mapping[str, Rule]) -> _Step:
+def _step(node: onnx.NodeProto, opset: int) -> Step:
     attributes = {a.name: _attribute(a) for a in node.attribute}
     operator = Operator(node.op_type, attributes, opset, len([name for name in node.output if name]))
-    rule = rules.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+    rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
     if node.op_type == "Cast" and operator.get("to") not in (1, 10, 11, 16):  # only floats have gradients
         rule = None
-    return _Step(node, operator, rule)
+    return Step(node, operator, rule)
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:
@@ -160,7 +156,7 @@ def _changed(change: Change | None, name: str, value: Value, position: int) -> V
     return value if change is None else change(name, value, position)
 
 
-def _where(step: _Step) -> str:
+def _where(step: Step) -> str:
     domain = f"{step.node.domain}." if step.node.domain else ""
     return f"{domain}{step.node.op_type} {step.node.name or step.node.output[0]!r}"
 

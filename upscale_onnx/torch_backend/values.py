@@ -17,6 +17,14 @@ Tensor: TypeAlias = torch.Tensor
 Value: TypeAlias = torch.Tensor | Array
 
 
+class NoGradientError(ArgumentError):
+    """A node has no gradient here. what: which node it is, without advice."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}: use a criterion or a repair without gradients (wanda, lsq)")
+        self.what = what
+
+
 @dataclass(frozen=True)
 class Operator:
     """One node, for its rule: `attributes` are plain values, `outputs` is the number of its outputs."""
@@ -32,9 +40,7 @@ class Operator:
 
     def unsupported(self, form: str) -> ArgumentError:
         """The error for a form of the operator that has no gradient here."""
-        return ArgumentError(
-            f"no gradient for {self.op_type} with {form}: use a criterion or a repair without gradients (wanda, lsq)"
-        )
+        return NoGradientError(f"no gradient for {self.op_type} with {form}")
 
 
 Rule: TypeAlias = Callable[..., Any]

@@ -12,9 +12,9 @@ import torch
 
 from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.files.arrays import read_arrays
-from upscale_onnx.measures.accuracy import Preprocessing
+from upscale_onnx.measures.accuracy import Preprocessing, colours_of
 from upscale_onnx.measures.labelled_images import open_images
-from upscale_onnx.runtime.inputs import input_specs
+from upscale_onnx.runtime.inputs import InputSpec, input_specs
 from upscale_onnx.runtime.naming import labels_in, samples_in
 from upscale_onnx.training.settings import Augmentation
 from upscale_onnx.types import Array, IntArray
@@ -25,7 +25,7 @@ _MOST_MOVED = 1 / 8
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
-    """Samples of a model's only input, called `name`, and their labels (N,).
+    """Samples of a model's only input, called `name`, and their labels (N,), which are -1 where they are unknown.
 
     samples: images (N, C, H + 2 * margin, W + 2 * margin) before preprocessing, or samples as the model takes them.
     """
@@ -43,25 +43,42 @@ class TrainingData:
         """How many batches an epoch has. An incomplete last one is left out."""
         return len(self.labels) // self.batch
 
+    @property
+    def is_labelled(self) -> bool:
+        """Whether labels are known."""
+        return bool((self.labels != -1).any())
+
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Shuffled batches of what the model takes, and of labels."""
         order = torch.randperm(len(self.labels), generator=generator)
         for rows in order[: self.steps * self.batch].view(-1, self.batch):
-            yield self._made(rows, generator), self.labels[rows]
+            yield self._augmented(rows, generator), self.labels[rows]
 
-    def _made(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def first(self) -> torch.Tensor:
+        """The first batch, as it is."""
+        return self.inputs(torch.arange(self.batch))
+
+    def inputs(self, rows: torch.Tensor) -> torch.Tensor:
+        """What the model takes of the samples at `rows`, as they are."""
         if self.preprocessing is None:
             return self.samples[rows]
         down, right = self.margin
-        height, width = (n - 2 * m for n, m in zip(self.samples.shape[2:], self.margin, strict=True))
-        windows = self.samples.unfold(2, height, 1).unfold(3, width, 1)  # a view: (N, C, top, left, H, W)
-        top = torch.randint(2 * down + 1, (len(rows),), generator=generator)
-        left = torch.randint(2 * right + 1, (len(rows),), generator=generator)
-        pixels = windows[rows, :, top, left]
+        return self._inputs(self._windows()[rows, :, down, right])
+
+    def _augmented(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        if self.preprocessing is None:
+            return self.samples[rows]
+        top, left = (torch.randint(2 * most + 1, (len(rows),), generator=generator) for most in self.margin)
+        pixels = self._windows()[rows, :, top, left]
         if self.mirror:
             mirrored = torch.rand(len(rows), 1, 1, 1, generator=generator) < 0.5
             pixels = torch.where(mirrored, pixels.flip(3), pixels)
         return self._inputs(pixels)
+
+    def _windows(self) -> torch.Tensor:
+        """The images at all places, as a view: (N, C, top, left, H, W)."""
+        height, width = (n - 2 * m for n, m in zip(self.samples.shape[2:], self.margin, strict=True))
+        return self.samples.unfold(2, height, 1).unfold(3, width, 1)
 
     def _inputs(self, pixels: torch.Tensor) -> torch.Tensor:
         assert self.preprocessing is not None
@@ -74,47 +91,81 @@ class TrainingData:
 
 
 def training_data(
-    model: onnx.ModelProto, data: str, preprocessing: Preprocessing, augment: Augmentation, batch: int
+    model: onnx.ModelProto,
+    data: str,
+    preprocessing: Preprocessing,
+    augment: Augmentation,
+    batch: int,
+    *,
+    labelled: bool = True,
 ) -> TrainingData:
     """The labelled samples in `data` for `model`: images as `evaluate` takes them, or an array of other samples.
+
+    labelled: whether there must be labels.
 
     Raises:
         ArgumentError: the data cannot be read, do not fit, or are less than one batch. ModelError: the model has
             several inputs.
     """
-    specs = input_specs(model)
-    if len(specs) != 1:
-        raise ModelError(f"the model has {len(specs)} inputs: only models of one input can be trained")
-    (spec,) = specs
+    spec = only_input(model)
     dims = spec.dims or ()
     size = dims[0] if dims and isinstance(dims[0], int) else batch
-    if len(dims) != 4:
-        array, labels = labelled_samples(data, spec.name)
-        found = TrainingData(spec.name, torch.from_numpy(array), torch.from_numpy(labels), None, (0, 0), False, size)
-    else:
-        colours = dims[1 if preprocessing.layout == "nchw" else 3]
-        images = open_images(data, preprocessing.size, spec.name, colours if isinstance(colours, int) else None)
+    if len(dims) == 4:
+        images = open_images(
+            data, preprocessing.size, spec.name, colours_of(dims, preprocessing.layout), labelled=labelled
+        )
         pixels = images.read(0, images.labels.size)
         preprocessing.apply(pixels[:1])  # colours that do not fit are said here
-        down, right = (int(_MOST_MOVED * n) if augment != "none" else 0 for n in pixels.shape[1:3])
-        padded = np.pad(pixels, ((0, 0), (down, down), (right, right), (0, 0)), mode="reflect").transpose(0, 3, 1, 2)
-        samples, mirror = torch.from_numpy(np.ascontiguousarray(padded)), augment == "crop-flip"
-        labels = images.labels
-        found = TrainingData(spec.name, samples, torch.from_numpy(labels), preprocessing, (down, right), mirror, size)
+        margin = [int(_MOST_MOVED * n) if "crop" in augment else 0 for n in pixels.shape[1:3]]
+        padded = np.pad(pixels, ((0, 0), *((most, most) for most in margin), (0, 0)), mode="reflect")
+        samples = torch.from_numpy(np.ascontiguousarray(padded.transpose(0, 3, 1, 2)))
+        labels, mirror = torch.from_numpy(images.labels), "flip" in augment
+        found = TrainingData(spec.name, samples, labels, preprocessing, (margin[0], margin[1]), mirror, size)
+    else:
+        if augment != "none" or preprocessing != Preprocessing():
+            raise ArgumentError(f"{data}: only images are augmented and preprocessed: leave out the options for images")
+        plain, known = (torch.from_numpy(part) for part in labelled_samples(data, spec.name, labelled=labelled))
+        found = TrainingData(spec.name, plain, known, None, (0, 0), False, size)
     if not found.steps:
         raise ArgumentError(f"{data}: {len(found.labels)} samples are less than one batch of {size}")
+    if found.samples.is_floating_point() and not bool(found.samples.isfinite().all()):
+        raise ArgumentError(f"{data}: holds NaN or infinity; training needs finite numbers")
+    _check_shape(data, found.first().shape[1:], spec)
     return found
 
 
-def labelled_samples(data: str, name: str) -> tuple[Array, IntArray]:
-    """Samples that are no images, for the input called `name`, and their labels (N,).
+def only_input(model: onnx.ModelProto) -> InputSpec:
+    """The input of `model`. Raises: ModelError where it has several."""
+    specs = input_specs(model)
+    if len(specs) != 1:
+        raise ModelError(f"the model has {len(specs)} inputs: only models of one input can be trained")
+    return specs[0]
+
+
+def labelled_samples(data: str, name: str, *, labelled: bool = True) -> tuple[Array, IntArray]:
+    """Samples that are no images, for the input called `name`, and their labels (N,), -1 where there are none.
+
+    labelled: whether there must be labels.
 
     Raises: ArgumentError where the file does not hold them.
     """
     arrays = read_arrays(Path(data))
     known, samples = labels_in(arrays, (name,)), samples_in(arrays, (name,)).get(name)
-    if known is None or samples is None or samples.dtype.kind != "f" or arrays[known].shape != samples.shape[:1]:
+    if samples is None or samples.dtype.kind != "f" or samples.ndim < 2 or (known is None and labelled):
         raise ArgumentError(
             f"{data}: training needs an array {name!r} or 'x' of floating-point samples, and labels 'y'"
         )
-    return samples.astype(np.float32), arrays[known].astype(np.int64)
+    labels = np.full(len(samples), -1) if known is None else arrays[known]
+    if labels.dtype.kind not in "iu" or labels.shape != samples.shape[:1]:
+        raise ArgumentError(f"{data}: {len(samples)} samples need as many labels, one integer each")
+    return samples.astype(np.float32), labels.astype(np.int64)
+
+
+def _check_shape(data: str, shape: tuple[int, ...], spec: InputSpec) -> None:
+    """Raises: ArgumentError if samples of `shape` do not fit the input."""
+    if spec.dims is None:
+        return
+    dims = spec.dims[1:]
+    if len(dims) != len(shape) or any(isinstance(d, int) and d != n for d, n in zip(dims, shape, strict=True)):
+        wanted = ", ".join(str("?" if dim is None else dim) for dim in dims)
+        raise ArgumentError(f"{data}: makes inputs of shape {tuple(shape)} a sample, the model takes ({wanted})")

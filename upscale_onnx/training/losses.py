@@ -2,43 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
+
+import onnx
 import torch
 from torch.nn import functional
 
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.torch_backend.values import Tensor
 from upscale_onnx.training.settings import Training
 
+Penalty = Callable[[Mapping[str, Tensor]], Tensor]
+"""What is added to the loss, as a function of the weights by name."""
 
-def training_loss(
-    scores: torch.Tensor, labels: torch.Tensor, taught: torch.Tensor | None, settings: Training
-) -> torch.Tensor:
+
+def training_loss(scores: Tensor, labels: Tensor, taught: Tensor | None, settings: Training) -> Tensor:
     """The mean loss over samples. scores, taught: (N, classes) unnormalised or logarithms of probabilities, of the
     network and of its teacher.
 
     Source: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, section 2: both are softened by the
     temperature T, and the term counts T^2, so that its gradients do not shrink with T.
     """
-    own = functional.cross_entropy(scores, labels, label_smoothing=settings.label_smoothing)
     if taught is None:
-        return own
+        return functional.cross_entropy(scores, labels, label_smoothing=settings.label_smoothing)
     heat, share = settings.temperature, settings.distill_weight
-    soft = functional.log_softmax(scores / heat, dim=1)
-    goal = functional.log_softmax(taught / heat, dim=1)
-    distance = functional.kl_div(soft, goal, reduction="batchmean", log_target=True)
-    return share * heat**2 * distance + (1.0 - share) * own
+    soft, goal = (functional.log_softmax(x / heat, dim=1) for x in (scores, taught))
+    distance = functional.kl_div(soft, goal, reduction="batchmean", log_target=True) * heat**2
+    if share == 1:  # labels may be unknown
+        return distance
+    return share * distance + (1 - share) * training_loss(scores, labels, None, settings)
 
 
-def class_scores(output: torch.Tensor, labels: torch.Tensor, last: str) -> torch.Tensor:
+def l1_penalty(factor: float, names: Iterable[str]) -> Penalty:
+    """`factor` times the sum of the absolute values of the weights with these names."""
+    chosen = tuple(names)
+    return lambda weights: factor * torch.stack([weights[name].abs().sum() for name in chosen]).sum()
+
+
+def last_operator(model: onnx.ModelProto) -> str:
+    """The operator that makes the model's first output."""
+    name = model.graph.output[0].name
+    return next((node.op_type for node in model.graph.node if name in node.output), "")
+
+
+def as_logits(output: Tensor, last: str) -> Tensor:
     """The model's first output as scores (N, classes). last: the operator that makes it; probabilities become their
-    logarithms.
-
-    Raises: ArgumentError where it holds no scores of these labels.
-    """
-    if output.ndim < 2 or output[0].numel() != output.shape[1] or output.shape[0] != labels.shape[0]:
-        raise ArgumentError(f"the first output is {tuple(output.shape)}: training needs one score per sample and class")
-    scores = output.reshape(output.shape[0], -1).float()
-    if int(labels.min()) < 0 or int(labels.max()) >= scores.shape[1]:
-        raise ArgumentError(
-            f"labels reach from {int(labels.min())} to {int(labels.max())}, the model has {scores.shape[1]} classes"
-        )
+    logarithms."""
+    scores = output.flatten(1).float()
     return torch.log(scores.clamp(min=torch.finfo(scores.dtype).tiny)) if last == "Softmax" else scores

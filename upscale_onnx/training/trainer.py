@@ -1,210 +1,184 @@
-"""Trains a model, epoch by epoch."""
+"""Trains a model for an epoch at a time."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnx import numpy_helper
-from torch.nn import functional
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.targets import constant_tensors
-from upscale_onnx.torch_backend.network import TorchNetwork
+from upscale_onnx.torch_backend.planned import PlannedNetwork
 from upscale_onnx.torch_backend.threads import torch_threads
-from upscale_onnx.torch_backend.values import Operator, Rule, Value, from_array, tensor
-from upscale_onnx.training.images import TrainingData
-from upscale_onnx.training.initialise import fresh_statistics, initialised
-from upscale_onnx.training.learned import kept_entries, learned, statistics
-from upscale_onnx.training.losses import class_scores, training_loss
-from upscale_onnx.training.rates import rate_at
+from upscale_onnx.torch_backend.values import NoGradientError, Tensor
+from upscale_onnx.training.images import TrainingData, only_input
+from upscale_onnx.training.initial import drawn_anew
+from upscale_onnx.training.losses import Penalty, as_logits, l1_penalty, last_operator, training_loss
+from upscale_onnx.training.norms import norm_nodes
+from upscale_onnx.training.optimizing import optimizer_of, rate_at
+from upscale_onnx.training.parameters import Parameters
+from upscale_onnx.training.rules import inference, overrides
 from upscale_onnx.training.settings import Training
+from upscale_onnx.training.unfolding import estimate
 from upscale_onnx.types import Array, BoolArray
 
-Penalty = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
-"""What is added to the loss, as a function of the weights by name."""
+_ESTIMATED = 8  # batches that the statistics of unfolded norms are estimated on
+_SPREAD = 100_003  # between the seeds of two trainings, so that their epochs differ
+
+Told = Callable[[float, float, float], None]
+"""A function of the share of the epoch that is done, and its mean loss and accuracy so far."""
+BeforeStep = Callable[[int], None]
+"""A function that is called before each step of the training with the number of steps done."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The mean loss and the share of correct classes, 0 to 1, over the batches of an epoch."""
+
+    loss: float
+    accuracy: float
 
 
 class Trainer:
     """The training of `model` on `data`.
 
-    teacher: a model whose scores are learned, too. penalty: may be set at any time.
+    teacher: a model of the same input whose scores are learned, too.
+    penalty: may be set at any time. kept_by_dropout: factors of the ratios of Dropout nodes, by their output.
+
+    Raises: ArgumentError where the model cannot be trained, or the data do not fit.
     """
 
     def __init__(
         self, model: onnx.ModelProto, data: TrainingData, settings: Training, teacher: onnx.ModelProto | None = None
     ) -> None:
-        self._model, self._data, self._settings = model, data, settings
-        self._network = TorchNetwork(model, _rules(settings))
-        self._teacher = None if teacher is None else TorchNetwork(teacher)
-        self._last = {name: node.op_type for node in model.graph.node for name in node.output}
-        values = learned(model)
-        moments = statistics(model) if settings.norms == "train" else {}
-        kept = kept_entries(model, {**values, **moments})
-        if settings.init == "random":
-            values, moments = initialised(model, values, settings.seed), fresh_statistics(model, moments)
-        self._weights = {name: _parameter(array) for name, array in values.items()}
-        self._statistics = {name: from_array(array.astype(np.float32)).clone() for name, array in moments.items()}
-        self._tensors = {**self._weights, **self._statistics}
-        self._kept = {name: from_array(mask) for name, mask in kept.items()}
-        self._held = self._held_vectors()
-        self._optimizer = _optimizer(list(self._weights.values()), settings)
-        self._done = 0
+        self.data, self.settings = data, settings
+        self.kept_by_dropout: dict[str, float] = {}
+        is_new, statistics = settings.init == "random", settings.norms != "freeze"
+        start = drawn_anew(model, settings.seed, norms=statistics) if is_new else model
+        self.parameters = Parameters(start, settings.norms)
         self.penalty: Penalty | None = None
+        if settings.l1:
+            kinds = self.parameters.learned
+            self.penalty = l1_penalty(settings.l1, [name for name in self.names if kinds[name].kind == "weight"])
+        with torch_threads(settings.threads):
+            if self.parameters.unfolded:
+                batches = data.epoch(torch.Generator().manual_seed(settings.seed))
+                estimate(self.parameters, data.name, [x for x, _ in islice(batches, _ESTIMATED)], fresh=is_new)
+            rules = overrides(self.parameters.unfolded, self.kept_by_dropout, statistics=statistics)
+            example = {data.name: data.first()}
+            try:
+                self._network = PlannedNetwork(start, self.parameters.live, example, rules)
+            except NoGradientError as error:
+                raise ArgumentError(f"the model cannot be trained: {error.what}") from error
+            self._teacher = None if teacher is None else _Teacher(teacher, example)
+        self._last = last_operator(model)
+        self._check()
+        self._optimizer = optimizer_of(settings, self.parameters.trained.values())
 
     @property
     def names(self) -> tuple[str, ...]:
         """The tensors that are trained."""
-        return tuple(self._weights)
+        return tuple(self.parameters.weights)
 
-    def epoch(self, number: int, progress: Callable[[float], None] | None = None) -> tuple[float, float]:
-        """Train for one epoch, which is `number`, from 0. Return the mean loss and the share of correct classes.
+    def epoch(self, number: int, told: Told | None = None, before: BeforeStep | None = None) -> Fit:
+        """Train for one epoch, which is `number`, from 0. What is random depends on it and the seed alone.
 
-        Raises: ArgumentError where the loss is no finite number, or the model or the data cannot be trained.
+        Raises: ArgumentError where the loss is no finite number.
         """
-        settings, data = self._settings, self._data
-        generator = torch.Generator().manual_seed(settings.seed * 100_003 + number)
-        torch.manual_seed(settings.seed * 100_003 + number)  # of dropout
-        total, correct, steps = 0.0, 0, data.steps
-        with torch_threads(settings.threads):
+        settings, data, total, correct = self.settings, self.data, 0.0, 0
+        seed = settings.seed * _SPREAD + number
+        generator, first = torch.Generator().manual_seed(seed), number * data.steps
+        with torch_threads(settings.threads), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # of dropout
             for step, (x, labels) in enumerate(data.epoch(generator)):
-                loss, scores = self._step(x, labels)
-                total += loss
-                correct += int((scores.argmax(dim=1) == labels).sum())
-                if not np.isfinite(total):
-                    raise ArgumentError(f"epoch {number + 1}: the loss is not finite: train at a lower rate")
-                if progress is not None:
-                    progress((step + 1) / steps)
-        return total / steps, correct / (steps * data.batch)
+                if before is not None:
+                    before(first + step)
+                loss, hits = self._step(x, labels, rate_at(first + step, settings.epochs * data.steps, settings))
+                if not math.isfinite(loss):
+                    raise ArgumentError(
+                        f"the loss is not finite in epoch {number + 1}: lower the learning rate, now {settings.rate:g}"
+                    )
+                total, correct = total + loss, correct + hits
+                if told is not None:
+                    told((step + 1) / data.steps, total / (step + 1), correct / ((step + 1) * data.batch))
+        return Fit(total / data.steps, correct / (data.steps * data.batch))
 
     def model(self) -> onnx.ModelProto:
         """The model with the weights and statistics as they are now."""
-        found = onnx.ModelProto()
-        found.CopyFrom(self._model)
-        tensors = constant_tensors(found)
-        for name, value in self._tensors.items():
-            old = numpy_helper.to_array(tensors[name])
-            array: Array = np.ascontiguousarray(value.detach().numpy()).astype(old.dtype)
-            tensors[name].CopyFrom(numpy_helper.from_array(array, tensors[name].name))
-        return found
+        return self.parameters.written()
 
     def weights(self) -> dict[str, Array]:
         """Copies of the weights by name, as float32."""
-        return {name: np.array(value.detach().numpy()) for name, value in self._weights.items()}
+        return {name: np.array(value.detach().numpy()) for name, value in self.parameters.weights.items()}
 
     def replace(self, weights: Mapping[str, Array], kept: Mapping[str, BoolArray] | None = None) -> None:
         """Give weights other values. kept: by name, the entries that may change from now on; None changes nothing."""
-        with torch.no_grad():
-            for name, array in weights.items():
-                self._weights[name].copy_(from_array(array))
-        if kept is not None:
-            self._kept = {name: from_array(mask) for name, mask in kept.items()}
-        self._held = self._held_vectors()
+        self.parameters.replace(weights, kept)
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes to go on as if there had been no interruption."""
-        return {
-            "weights": {name: value.detach() for name, value in self._weights.items()},
-            "statistics": self._statistics,
-            "kept": self._kept,
-            "optimizer": self._optimizer.state_dict(),
-            "steps": self._done,
-        }
+        return {**self.parameters.state(), "optimizer": self._optimizer.state_dict()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        with torch.no_grad():
-            for own, saved in ((self._weights, state["weights"]), (self._statistics, state["statistics"])):
-                for name, value in own.items():
-                    value.copy_(saved[name])
-        self._kept = dict(state["kept"])
-        self._held = self._held_vectors()
+        self.parameters.restore(state)
         self._optimizer.load_state_dict(state["optimizer"])
-        self._done = int(state["steps"])
 
-    def _step(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
-        settings = self._settings
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate_at(self._done, settings.epochs * self._data.steps, settings)
+    def _step(self, x: Tensor, labels: Tensor, rate: float) -> tuple[float, int]:
         self._optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=settings.precision == "bfloat16"):
-            scores = self._scores(self._network, x, labels, self._tensors)
-        taught = None
-        if self._teacher is not None:
-            with torch.no_grad():
-                taught = self._scores(self._teacher, x, labels, {})
-        loss = training_loss(scores, labels, taught, settings)
-        whole = loss if self.penalty is None else loss + self.penalty(self._weights)
-        torch.autograd.backward(whole)
-        for name, value in self._weights.items():
-            if name in self._kept and value.grad is not None:
-                value.grad.mul_(self._kept[name])
+        taught = None if self._teacher is None else self._teacher.scores(x)
+        scores = self._scores(x)
+        loss = training_loss(scores, labels, taught, self.settings)
+        value = loss.item()
+        if not math.isfinite(value):
+            return value, 0
+        torch.autograd.backward(loss if self.penalty is None else loss + self.penalty(self.parameters.weights))
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
         self._optimizer.step()
-        self._hold()
-        self._done += 1
-        return float(loss.detach()), scores.detach()
+        self.parameters.keep_held()
+        return value, int((scores.detach().argmax(dim=1) == labels).sum())
 
-    def _held_vectors(self) -> dict[str, torch.Tensor]:
-        """The vectors of which entries must stay, as they are now. Zeros of weights stay by themselves."""
-        return {name: self._tensors[name].detach().clone() for name, mask in self._kept.items() if mask.ndim == 1}
+    def _scores(self, x: Tensor) -> Tensor:
+        try:
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+                return as_logits(self._network(x)[0], self._last)
+        except ValueError as error:  # torch's words for statistics of a single number
+            raise ArgumentError(f"the model cannot be trained in batches of {self.data.batch}: {error}") from error
 
-    def _hold(self) -> None:
-        """Undo what weight decay and the statistics of the batch did to entries that must stay."""
+    def _check(self) -> None:
+        shape, batch = self._network.shapes[0], self.data.batch
+        if batch == 1 and self.settings.norms != "freeze" and norm_nodes(self.parameters.model):
+            raise ArgumentError("batches of one sample give norms no statistics: freeze the norms, or take larger ones")
+        if shape[:1] != (batch,) or sum(size > 1 for size in shape[1:]) != 1:
+            raise ArgumentError(
+                f"the model's first output is {shape} for {batch} samples: it takes one score per sample and class"
+            )
+        if not self._network.has_gradient:
+            raise ArgumentError("the model's first output depends on no weight that could be trained")
+        if self._teacher is not None and self._teacher.shape != shape:
+            raise ArgumentError(f"the teacher's first output is {self._teacher.shape}, the model's is {shape}")
+        low, high, classes = int(self.data.labels.min()), int(self.data.labels.max()), math.prod(shape[1:])
+        if self.data.is_labelled and not 0 <= low <= high < classes:
+            raise ArgumentError(f"labels reach from {low} to {high}, the model has {classes} classes")
+
+
+class _Teacher:
+    """A model whose scores are learned. Raises: ArgumentError where it cannot be run."""
+
+    def __init__(self, model: onnx.ModelProto, example: Mapping[str, Tensor]) -> None:
+        (x,) = example.values()
+        try:
+            self._network = PlannedNetwork(model, {}, {only_input(model).name: x}, inference)
+        except ArgumentError as error:
+            raise ArgumentError(f"the teacher cannot be run: {error}") from error
+        self._last, self.shape = last_operator(model), self._network.shapes[0]
+
+    def scores(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            for name, value in self._held.items():
-                self._tensors[name].copy_(torch.where(self._kept[name], self._tensors[name], value))
-
-    def _scores(
-        self, network: TorchNetwork, x: torch.Tensor, labels: torch.Tensor, weights: Mapping[str, Value]
-    ) -> torch.Tensor:
-        name = network.outputs[0]
-        output = network.run({network.inputs[0]: x}, weights=weights)[name]
-        if not isinstance(output, torch.Tensor):
-            raise ArgumentError(f"output {name!r} holds no floating-point scores: it cannot be trained")
-        return class_scores(output, labels, self._last.get(name, ""))
-
-
-def _rules(settings: Training) -> dict[str, Rule]:
-    return {"Dropout": _dropout, **({"BatchNormalization": _batch_norm} if settings.norms == "train" else {})}
-
-
-def _batch_norm(operator: Operator, x: Value, scale: Value, bias: Value, mean: Value, variance: Value) -> torch.Tensor:
-    """Normalises with the statistics of the batch, and updates the running ones in place."""
-    return functional.batch_norm(
-        tensor(x),
-        tensor(mean),
-        tensor(variance),
-        tensor(scale),
-        tensor(bias),
-        training=True,
-        momentum=1.0 - float(operator.get("momentum", 0.9)),
-        eps=float(operator.get("epsilon", 1e-5)),
-    )
-
-
-def _dropout(operator: Operator, x: Value, ratio: Value | None = None, *unused: Value) -> Any:
-    if operator.outputs > 1:
-        raise operator.unsupported("its mask as an output")
-    share = operator.get("ratio", 0.5) if ratio is None else np.asarray(ratio).item()
-    return functional.dropout(tensor(x), float(share), training=True)
-
-
-def _parameter(array: Array) -> torch.Tensor:
-    value = from_array(array.astype(np.float32)).clone()
-    if value.ndim == 4:
-        value = value.contiguous(memory_format=torch.channels_last)
-    return value.requires_grad_()
-
-
-def _optimizer(weights: list[torch.Tensor], settings: Training) -> torch.optim.Optimizer:
-    decay = settings.weight_decay
-    if settings.optimizer == "sgd":
-        momentum = settings.momentum
-        return torch.optim.SGD(
-            weights, lr=settings.rate, momentum=momentum, nesterov=momentum > 0, weight_decay=decay, foreach=True
-        )
-    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    return kind(weights, lr=settings.rate, weight_decay=decay, foreach=True)
+            return as_logits(self._network(x)[0], self._last)

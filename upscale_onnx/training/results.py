@@ -1,0 +1,47 @@
+"""The results of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """An epoch. loss, train_accuracy: means over its training batches. accuracy: top-1 on the validation data, as
+    onnxruntime runs the model. rate: the learning rate at its end. Shares are 0 to 1, and None without labels."""
+
+    number: int
+    loss: float
+    train_accuracy: float | None
+    accuracy: float | None
+    rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """The course of a training.
+
+    before, accuracy: top-1 (0 to 1) on the validation data before and after; None without validation data.
+    kept: the number of the epoch whose weights the model has. trained: the names of the tensors that were trained.
+    norms: how many normalisations followed the batches. batch: samples of a step. notes: what the user should know.
+    """
+
+    before: float | None
+    accuracy: float | None
+    epochs: tuple[Epoch, ...]
+    kept: int
+    trained: tuple[str, ...]
+    norms: int
+    batch: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Finetuned:
+    """A trained model, and how it was trained."""
+
+    model: onnx.ModelProto
+    course: Course
