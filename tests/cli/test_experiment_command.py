@@ -39,6 +39,17 @@ def test_channels_by_scores_of_training_images(tmp_path: Path, capsys: pytest.Ca
     assert "equal, taylor" in capsys.readouterr().out
 
 
+def test_where_training_begins(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    words = ["--train", DATA, "--epochs", "1", "--images", "128", "--out", str(tmp_path), "-q"]
+    assert main(["experiment", "figure1", "--set", DATA, MODEL, *SMALL, *words]) == 0
+    with (tmp_path / "results.csv").open(newline="") as file:
+        kept, new = csv.DictReader(file)
+    assert (kept["init"], new["init"]) == ("pretrained", "random")
+    assert kept["shares"] == new["shares"]
+    assert float(kept["accuracy"]) > float(new["accuracy"])
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

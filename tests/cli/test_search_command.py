@@ -65,6 +65,23 @@ def test_a_command_makes_the_model_that_was_measured(folder: Path) -> None:
         assert evaluate(words[2], DATA, limit=300).top1 == pytest.approx(float(own["accuracy"]))
 
 
+def test_profiles_are_trained(tmp_path: Path) -> None:
+    """A profile is worth what its model is after a training, and the commands repeat that training."""
+    pytest.importorskip("optuna")
+    pytest.importorskip("torch")
+    words = ["--data", DATA, "--limit", "100", "--judge", DATA, "--trials", "1", "--compression", "4"]
+    trained = ["--finetune", "3", "--train", DATA, "--rate", "0.01"]
+    assert main(["search", MODEL, *words, *trained, "--out", str(tmp_path), "-q"]) == 0
+    (found,) = (row for row in rows(tmp_path / "front.csv").values() if row["front"] == "True")
+    (line,) = (tmp_path / "commands.txt").read_text().splitlines()
+    made = [shlex.split(part) for part in line.split(" && ")]
+    assert [main([*part[1:], "-q"]) for part in made] == [0, 0]
+    before, after = (
+        evaluate(str(tmp_path / "profiles" / name), DATA).top1 for name in ("000.onnx", "000-trained.onnx")
+    )
+    assert after == float(found["judged"]) > before
+
+
 def test_starting_again_adds_the_trials_that_are_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = rows(folder / "results.csv")
     words = ["--data", DATA, "--limit", "300", "--out", str(folder), "--trials", "22", "--strategy", "random"]
@@ -95,7 +112,7 @@ def test_masks_chosen_at_random_are_in_the_command(tmp_path: Path) -> None:
     ("words", "said"),
     [
         ("", "needs something to measure on"),
-        (f"--data {DATA} --finetune 2", "--finetune is not there yet"),
+        (f"--data {DATA} --finetune 2", "--finetune and --train go together"),
         (f"--data {DATA} --strategy tep", "no strategy called 'tep'"),
         (f"--data {DATA} --constrain latency>=2", "by <= only"),
         (f"--data {DATA} --objective speed", "no objective called 'speed'"),

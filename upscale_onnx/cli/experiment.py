@@ -15,6 +15,7 @@ from upscale_onnx.cli.arguments import (
     criterion_name,
     factor,
     positive,
+    positive_number,
     session_from,
 )
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
@@ -22,15 +23,15 @@ from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options, Repair
 from upscale_onnx.prune.criteria import CRITERIA
+from upscale_onnx.training.finetune import check_torch
+from upscale_onnx.training.settings import Training
 
 if TYPE_CHECKING:
     import onnx
 
-    from upscale_onnx.experiments.bases import Base
+    from upscale_onnx.experiments.bases import Base, Tune
     from upscale_onnx.experiments.figures import Setting
-    from upscale_onnx.experiments.points import Rows
     from upscale_onnx.measures.accuracy import Preprocessing
-    from upscale_onnx.report.rows import Table
     from upscale_onnx.types import Array
 
 SUMMARY = "repeat a figure of Out-of-the-box Channel Pruned Networks on your networks"
@@ -39,8 +40,6 @@ _NAMES = ("figure1", "figure2", "figure3", "figure4", "figure6")
 _CHOICES = ("scores", "exact", "bernoulli")
 _COMPRESSIONS = (2.0, 3.0, 4.0, 6.0)
 _LIMIT, _CALIBRATE, _DRAWS, _PROFILES = 2000, 64, 5, 1200
-_CLOUD = 20  # more draws than this are drawn as dots
-_COLUMNS = ("draws", "compression", "accuracy", "deviation", "median", "best", "rank")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,6 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--train", action="append", default=[], metavar="DATA", help="training images of a set, in the order of --set"
     )
     add_option(how, "--calibrate", positive, "N", _CALIBRATE, "images of --train for repair and criteria")
+    how.add_argument("--epochs", type=positive, metavar="N", help="train every network on --train")
+    how.add_argument("--images", type=positive, metavar="N", help="train on N images of --train (default: all)")
+    add_option(how, "--rate", positive_number, "R", Training.rate, "highest learning rate")
     add_threads(parser)
     add_session(parser)
     add_preprocessing(parser.add_argument_group("from images to inputs"))
@@ -91,6 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Measure what is missing, report, draw. Returns the exit code."""
     _check(args)
+    from upscale_onnx.cli.experiment_output import draw, table_of, write_summary
     from upscale_onnx.experiments.figures import figure
     from upscale_onnx.experiments.points import Sheet
     from upscale_onnx.experiments.run import check_folder, measure
@@ -103,9 +106,9 @@ def run(args: argparse.Namespace, output: Output) -> int:
         check_folder(folder, _settings(args, bases))
         sheet = Sheet(folder / "results.csv")
         measure(figure(args.figure), setting, bases, sheet, progress)
-    table = _table(args.figure, sheet.rows, bases)
-    note = _draw(folder / f"{args.figure}.png", sheet.rows, bases)
-    _write(table, folder / "summary.csv")
+    table = table_of(args.figure, sheet.rows, bases)
+    note = draw(folder / f"{args.figure}.png", sheet.rows, bases)
+    write_summary(table, folder / "summary.csv")
     output.tables([table])
     if note is not None:
         output.text(f"{args.figure}.png is not drawn: {note}\n")
@@ -126,6 +129,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ArgumentError(f"{len(args.train)} --train for {len(args.set)} --set: give one for each, in their order")
     if args.repair is not None and not args.train:
         raise ArgumentError(f"--repair {args.repair} needs training images: give --train for each --set")
+    if args.epochs is not None and not args.train:
+        raise ArgumentError("--epochs needs training images: give --train for each --set")
 
 
 def _bases(args: argparse.Namespace) -> list[Base]:
@@ -144,8 +149,20 @@ def _bases(args: argparse.Namespace) -> list[Base]:
                 calibration = _calibration(model, args.train[group], preprocessing, args.calibrate)
                 options = options.replaced(calibration=calibration, repair=args.repair)
             measure = labelled(model, data, preprocessing, limit=args.limit, seed=args.seed, place=place)
-            found.append(Base(Path(path).stem, group, model, options, measure))
+            found.append(Base(Path(path).stem, group, model, options, measure, _tune(model, args, group)))
     return found
+
+
+def _tune(model: onnx.ModelProto, args: argparse.Namespace, group: int) -> Tune | None:
+    """What trains the pruned networks of a data set. Raises: ArgumentError where PyTorch is missing."""
+    if args.epochs is None:
+        return None
+    check_torch()
+    from upscale_onnx.training.tuning import Tuning
+
+    settings = Training(epochs=args.epochs, rate=args.rate, seed=args.seed, threads=args.threads)
+    tuning = Tuning.of(model, args.train[group], settings, preprocessing_from(args), args.images)
+    return lambda pruned, point: tuning(pruned, point.init, args.seed + point.number)
 
 
 def _calibration(model: onnx.ModelProto, data: str, preprocessing: Preprocessing, count: int) -> Mapping[str, Array]:
@@ -177,55 +194,10 @@ def _settings(args: argparse.Namespace, bases: Sequence[Base]) -> dict[str, str]
     from upscale_onnx.model.stream import digest
     from upscale_onnx.paper.subject import setup_checksum
 
-    names = ("repair", "calibrate", "limit", "seed")
+    names = ("repair", "calibrate", "epochs", "images", "rate", "limit", "seed")
     found: dict[str, Any] = {name: getattr(args, name) for name in names}
     found["figure"] = args.figure
     found["list of networks"] = [digest(base.model)[:16] for base in bases]
     found["content of data"] = setup_checksum((*(one[0] for one in args.set), *args.train))
     found["preprocessing"] = preprocessing_from(args)
     return {name: str(value) for name, value in found.items()}
-
-
-def _table(figure: str, rows: Rows, bases: Sequence[Base]) -> Table:
-    from upscale_onnx.experiments.summary import lines
-    from upscale_onnx.report.rows import Table
-
-    found = list(lines(rows))
-    shown = [name for name in _COLUMNS if any(getattr(line, name) is not None for line in found)]
-    cells = tuple(
-        (f"{bases[line.network].name}: {line.label}", line.aim, *(getattr(line, name) for name in shown))
-        for line in found
-    )
-    facts = tuple((f"unpruned.{base.name}", base.measure.baseline) for base in bases)
-    return Table("experiment", figure, ("", "aim", *shown), cells, facts)
-
-
-def _write(table: Table, path: Path) -> None:
-    from upscale_onnx.report.csv import write_rows
-
-    write_rows(("line", *table.columns[1:]), table.rows, path)
-
-
-def _draw(path: Path, rows: Rows, bases: Sequence[Base]) -> str | None:
-    """Draw the figure. Returns why that could not be done, if so."""
-    if not any(found.is_met for found in rows.values()):
-        return "no network has any of these compressions"
-    from upscale_onnx.experiments.summary import label, lines
-    from upscale_onnx.report.experiment_plot import write_experiment
-
-    bands: dict[str, dict[str, list[tuple[float, float, float]]]] = {}
-    clouds: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    many = {(line.network, line.label) for line in lines(rows) if line.draws > _CLOUD}
-    for line in lines(rows):
-        if (line.network, line.label) not in many:
-            own = bands.setdefault(bases[line.network].name, {})
-            own.setdefault(line.label, []).append((line.compression, line.accuracy, line.deviation or 0.0))
-    for point, found in rows.items():
-        if found.is_met and (point.network, label(point)) in many:
-            dots = clouds.setdefault(bases[point.network].name, {})
-            dots.setdefault(label(point), []).append((found.compression, found.accuracy))
-    try:
-        write_experiment(clouds, bands, path)
-    except ArgumentError as error:
-        return str(error)
-    return None

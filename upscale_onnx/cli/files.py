@@ -88,6 +88,7 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
         "models": READS_MODEL,
         "data": READS,
         "judge": READS,
+        "train": READS,
         "calibration": READS,
         "target": READS,
         "out": WRITES_FOLDER,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from upscale_onnx.cli.arguments import (
@@ -15,25 +12,20 @@ from upscale_onnx.cli.arguments import (
     add_threads,
     criterion_name,
     factor,
-    given,
     natural,
     positive,
     positive_number,
-    session_from,
 )
-from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
+from upscale_onnx.cli.evaluate import add_preprocessing
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.options import Options, PruneOptions, Repair, Side
+from upscale_onnx.options import PruneOptions, Repair, Side
 from upscale_onnx.prune.criteria import CRITERIA
-from upscale_onnx.search.goals import LARGER_IS_BETTER, QUALITY, Constraint, Goals
+from upscale_onnx.search.goals import LARGER_IS_BETTER, Constraint, Goals
+from upscale_onnx.training.settings import Training
 
 if TYPE_CHECKING:
-    import onnx
-
-    from upscale_onnx.measures.measure import Distance, Top1
-    from upscale_onnx.search.engine import Search
-    from upscale_onnx.search.problem import Problem
+    pass
 
 SUMMARY = "search for the shares of channels that layers keep, for accuracy, latency, sizes, or several of these"
 
@@ -115,13 +107,18 @@ def _add_pruning(group: argparse._ArgumentGroup) -> None:
         default="scores",
         help="how channels are chosen: by the criterion, as many at random, or each at random (default: %(default)s)",
     )
-    group.add_argument("--finetune", type=positive, metavar="EPOCHS", help="train every profile that is tried")
+    group.add_argument(
+        "--finetune", type=positive, metavar="EPOCHS", help="train every profile that is tried, on --train"
+    )
+    group.add_argument("--train", metavar="DATA", help="labelled data to train on, as for finetune")
+    add_option(group, "--rate", positive_number, "R", Training.rate, "highest learning rate")
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Search and report. Returns the exit code."""
     _check(args)
     from upscale_onnx.cli.search_output import report
+    from upscale_onnx.cli.search_setup import measure_from, search_from
     from upscale_onnx.model import load_model
     from upscale_onnx.search.strategies import check_name
     from upscale_onnx.search.workers import work_together
@@ -130,8 +127,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
     with output.progress() as progress:
         progress("baseline", 0.0)
         models = [load_model(path) for path in args.models]
-        search = _search(args, models)
-        judges = [_measure(model, args, args.judge, _ALL) for model in models] if args.judge else []
+        search = search_from(args, models)
+        judges = [measure_from(model, args, args.judge, _ALL) for model in models] if args.judge else []
         study = search.open()
         try:
             if args.address is None:
@@ -153,69 +150,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ArgumentError("--judge needs --data: without labels there is no accuracy to judge")
     if args.address is not None and args.workers > 1:
         raise ArgumentError("--workers are processes on this machine: leave it out with --address")
-    if args.finetune is not None:
-        raise ArgumentError("--finetune is not there yet: train the profiles that are found by the command finetune")
-
-
-def _search(args: argparse.Namespace, models: Sequence[onnx.ModelProto]) -> Search:
-    from upscale_onnx.search.engine import Plan, Search
-
-    goals = _goals(args)
-    problem = _problem(args, models, goals)
-    unpruned = problem.unpruned.accuracy
-    goals = goals if unpruned is None else replace(goals, baseline=unpruned)
-    plan = Plan(**{part: getattr(args, part) for part in Plan.__dataclass_fields__})
-    return Search(Path(args.out), problem, goals, plan)
-
-
-def _goals(args: argparse.Namespace) -> Goals:
-    """The goals that `args` name. Without labels, accuracy is the distance of outputs."""
-    limits: tuple[Constraint, ...] = args.constrain
-    if args.compression is not None:
-        limits += (Constraint("compression", False, args.compression),)
-    chosen = args.objective or (("accuracy",) if any(one.name not in QUALITY for one in limits) else _usual(limits))
-    if args.data is not None:
-        if "distance" in (*chosen, *(one.name for one in limits)):
-            raise ArgumentError("distance is measured without labels: leave out --data, or use accuracy")
-        return Goals(chosen, limits)
-    if any(one.name == "accuracy" for one in limits):
-        raise ArgumentError("a constraint of accuracy needs --data; without labels, use distance<=0.2")
-    return Goals(tuple(dict.fromkeys("distance" if one == "accuracy" else one for one in chosen)), limits)
-
-
-def _usual(limits: Sequence[Constraint]) -> tuple[str, ...]:
-    return ("params",) if limits else ("accuracy", "params")
-
-
-def _problem(args: argparse.Namespace, models: Sequence[onnx.ModelProto], goals: Goals) -> Problem:
-    from upscale_onnx.candidates.space import Space
-    from upscale_onnx.search.problem import Problem
-    from upscale_onnx.search.subject import Subject
-    from upscale_onnx.timing.calibration import measured_tables
-    from upscale_onnx.timing.target_costs import chosen_target
-
-    session = session_from(args)
-    pruning = given(args, "method", "side", "criterion", "calibration", "repair", "target")
-    options = Options.of(**session, **pruning)
-    tables = None
-    if "latency" in goals.names:
-        tables = measured_tables(chosen_target(options.target), session["provider"], args.threads)
-    subjects = []
-    for model in models:
-        space = Space.of(model, options)
-        subjects.append(Subject(space, _measure(model, args, args.data, args.limit), tables, args.seed))
-    return Problem(tuple(subjects), args.choice)
-
-
-def _measure(model: onnx.ModelProto, args: argparse.Namespace, data: str | None, limit: int) -> Top1 | Distance:
-    from upscale_onnx.measures.data import labelled, unlabelled
-    from upscale_onnx.runtime.place import Place
-
-    session = session_from(args)
-    place = Place(session["provider"], args.threads)
-    if data is None:
-        return unlabelled(model, args.calibration, limit=limit, seed=args.seed, place=place)
-    return labelled(model, data, preprocessing_from(args), limit=limit, seed=args.seed, place=place)
+    if (args.finetune is None) != (args.train is None):
+        raise ArgumentError("--finetune and --train go together: how many epochs, and the data to train on")
 
 
 def name(text: str) -> str:

@@ -46,7 +46,12 @@ def write_profiles(ending: Ending, front: Sequence[Finalist], models: Sequence[s
                 masks = folder / f"{stem}.npz"
                 files.write(masks, [archive_bytes(dict(candidate.masks))])
                 written.add(masks.name)
-            lines.append(command(model, folder / f"{stem}.onnx", options, path, masks, search.problem.choice))
+            made = folder / f"{stem}.onnx"
+            line = command(model, made, options, path, masks, search.problem.choice)
+            tune = search.problem.subjects[number - 1].tune
+            if tune is not None:
+                line += " && " + shlex.join(tune.words(str(made), str(folder / f"{stem}-trained.onnx")))
+            lines.append(line)
     _remove_others(folder, written)
     return lines
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
+import onnx
+
 from upscale_onnx.candidates.space import Candidate
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.search.cache import Cache, key_of
@@ -33,7 +35,7 @@ class Evaluation:
     def with_distance(self) -> Measured:
         """Its sizes, and the distance of its outputs from the unpruned network's."""
         if "distance" not in self._known:
-            self._known["distance"] = self._subject.measure.value(self._candidate.model)
+            self._known["distance"] = self._subject.measure.value(self._final)
         return replace(self.sized(), distance=self._known["distance"], images=self._subject.measure.samples)
 
     def counted(self, rung: int) -> tuple[int, int]:
@@ -56,6 +58,10 @@ class Evaluation:
         return self._subject.space.candidate_of(self._masks)
 
     @cached_property
+    def _final(self) -> onnx.ModelProto:
+        return self._subject.final(self._candidate)
+
+    @cached_property
     def _running(self) -> Iterator[int]:
         assert self._subject.rungs is not None
-        return self._subject.rungs.hits(self._candidate.model, len(self._hits))
+        return self._subject.rungs.hits(self._final, len(self._hits))

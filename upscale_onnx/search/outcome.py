@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 
 from upscale_onnx.candidates.space import Candidate
 from upscale_onnx.measures.measure import Measure
@@ -56,6 +57,7 @@ class Ending:
     judges: Sequence[Measure] = ()
     progress: Progress | None = None
     _made: dict[str, list[Candidate]] = field(default_factory=dict)
+    _final: dict[str, list[onnx.ModelProto]] = field(default_factory=dict)
 
     def outcome(self) -> Outcome:
         """Judge and race the best profiles."""
@@ -87,12 +89,18 @@ class Ending:
             ]
         return self._made[one.name]
 
+    def models(self, one: Finalist) -> list[onnx.ModelProto]:
+        """The model of each network under a profile, trained where that is asked for."""
+        if one.name not in self._final:
+            pairs = zip(self.search.problem.subjects, self.candidates(one), strict=True)
+            self._final[one.name] = [subject.final(candidate) for subject, candidate in pairs]
+        return self._final[one.name]
+
     def _judged(self, one: Finalist) -> float | None:
         if not self.judges:
             return None
         self._tell(f"judge {one.name}")
-        pairs = zip(self.judges, self.candidates(one), strict=True)
-        return float(np.mean([judge.value(candidate.model) for judge, candidate in pairs]))
+        return float(np.mean([judge.value(model) for judge, model in zip(self.judges, self.models(one), strict=True)]))
 
     def _raced(self, finalists: Sequence[Finalist]) -> Mapping[str, float]:
         """The measured latencies of the first finalists, means over networks."""
@@ -103,7 +111,7 @@ class Ending:
         ratios: dict[str, list[float]] = {}
         for number, subject in enumerate(self.search.problem.subjects):
             target = subject.space.options.target
-            models = {one.name: self.candidates(one)[number].model for one in chosen}
+            models = {one.name: self.models(one)[number] for one in chosen}
             found = race(
                 {UNPRUNED: subject.space.model, **models},
                 provider="cuda" if target.provider == "cuda" else "cpu",

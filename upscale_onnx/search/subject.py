@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -22,18 +22,33 @@ from upscale_onnx.search.rungs import Rungs
 from upscale_onnx.timing.calibration import executed
 
 
+class Tune(Protocol):
+    """Trains what is left of a network. digest: a hash of all that decides what comes of it."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def __call__(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """The trained model, of the same graph."""
+
+    def words(self, model: str, output: str) -> list[str]:
+        """The words of a command that writes what comes of the file `model` to `output`."""
+
+
 @dataclass(frozen=True, eq=False)
 class Subject:
     """A network of a search.
 
     measure: its accuracy, or without labels the distance of its outputs. tables: measured times, from which latencies
-    are predicted; None where no goal asks for them. seed: of the order of images.
+    are predicted; None where no goal asks for them. seed: of the order of images. tune: trains every profile that is
+    tried, before it is measured; None where nothing is trained.
     """
 
     space: Space
     measure: Top1 | Distance
     tables: Tables | None = None
     seed: int = 0
+    tune: Tune | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """What other processes get: without what each can compute for itself, some of which cannot be sent."""
@@ -65,6 +80,10 @@ class Subject:
             images=self.measure.samples,
         )
 
+    def final(self, candidate: Candidate) -> onnx.ModelProto:
+        """The smaller model of a candidate, trained where that is asked for."""
+        return candidate.model if self.tune is None else self.tune(candidate.model)
+
     def sized(self, candidate: Candidate) -> Measured:
         """The sizes of a candidate."""
         latency = None if self.tables is None else self._predicted_ms(candidate.model) / self._unpruned_ms
@@ -80,6 +99,7 @@ class Subject:
             "data": _hash_of_batches(_inputs(self.measure)),
             "calibration data": _hash_of_batches(self.space.batches),
             "state of the measured times": _hash_of_bytes(repr(self.tables).encode()),
+            "training": "" if self.tune is None else self.tune.digest,
         }
 
     @cached_property

@@ -67,10 +67,7 @@ def prepared(
 ) -> Session:
     """A training that is ready to begin, or to go on. plan: what else is set, for its identity; the rest as in
     `finetune`."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise ArgumentError("training needs PyTorch: pip install 'upscale-onnx[torch]'") from error
+    check_torch()
     from upscale_onnx.measures.accuracy import Preprocessing
     from upscale_onnx.training.checkpoint import identity
     from upscale_onnx.training.images import training_data
@@ -87,3 +84,11 @@ def prepared(
     known = identity(loaded, samples, settings, taught, None if val is None else str(val), limit, plan)
     trainer = Trainer(loaded, samples, settings, taught)
     return Session(loaded, trainer, judge, known, None if state is None else str(state), tell)
+
+
+def check_torch() -> None:
+    """Raises: ArgumentError where PyTorch is missing."""
+    try:
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise ArgumentError("training needs PyTorch: pip install 'upscale-onnx[torch]'") from error
