@@ -118,11 +118,7 @@ class Compressor:
                 lambda x: trials.at(round(1.0 - x, 4), lc).accuracy - trials.floor, ends, self.samples, self.tolerance
             )
         if not trials.within:
-            best = max(trials.done.values(), key=lambda trial: trial.accuracy)
-            raise LossError(
-                f"no density that was tried keeps {trials.floor:.1%} accuracy: {best.density:.3g} keeps "
-                f"{best.accuracy:.1%}; allow a larger eps, or more steps"
-            )
+            raise LossError(_too_much_lost(trials))
         return max(trials.within, key=lambda trial: (self._gain(trial), -trial.density))
 
     def _gain(self, trial: Trial) -> float:
@@ -164,3 +160,12 @@ class Compressor:
             ),
         )
         return Compressed(chosen.model, smaller(chosen.model, self.objective, verify=True), statistics)
+
+
+def _too_much_lost(trials: Trials) -> str:
+    best = max(trials.done.values(), key=lambda trial: trial.accuracy)
+    if not trials.scheme.is_open:
+        found = f"the scheme keeps {best.accuracy:.1%} accuracy, less than {trials.floor:.1%}:"
+    else:
+        found = f"no density that was tried keeps {trials.floor:.1%}: {best.density:.3g} keeps {best.accuracy:.1%};"
+    return f"{found} allow a larger eps, or take more steps"

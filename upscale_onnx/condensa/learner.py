@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx
 
@@ -19,6 +19,7 @@ from upscale_onnx.training.trainer import Trainer
 from upscale_onnx.types import Array, IntArray
 
 Told = Callable[[float], None]
+Data: TypeAlias = TrainingData
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +31,7 @@ class TorchLearner:
     told: Told
 
     @classmethod
-    def of(cls, model: onnx.ModelProto, data: TrainingData, lc: LC, told: Told) -> TorchLearner:
+    def of(cls, model: onnx.ModelProto, data: Data, lc: LC, told: Told) -> TorchLearner:
         """The learner of `model`."""
         settings = Training(
             epochs=max(lc.steps * lc.epochs, lc.tune, 1),
@@ -89,13 +90,13 @@ def unpacked(learner: TorchLearner, state: Mapping[str, Any]) -> Iterate:
     return Iterate(state["step"], theta, multipliers, state["distance"])
 
 
-def read_data(model: onnx.ModelProto, data: str, preprocessing: Preprocessing, batch: int) -> TrainingData:
+def read_data(model: onnx.ModelProto, data: str, preprocessing: Preprocessing, batch: int) -> Data:
     """The training data in `data`. Raises: ArgumentError where it cannot be used."""
     return training_data(model, data, preprocessing, "none", batch)
 
 
 def read_validation(
-    model: onnx.ModelProto, val: str, data: TrainingData, preprocessing: Preprocessing, limit: int | None
+    model: onnx.ModelProto, val: str, data: Data, preprocessing: Preprocessing, limit: int | None
 ) -> list[tuple[Inputs, IntArray]]:
     """The batches in `val`. Raises: ArgumentError where they cannot be used."""
     if data.preprocessing is not None:
@@ -109,7 +110,7 @@ def read_validation(
 class StateFile:
     """A file that holds where a compression stands; without a path, nothing is kept."""
 
-    def __init__(self, path: str | None, model: onnx.ModelProto, data: TrainingData, *others: object) -> None:
+    def __init__(self, path: str | None, model: onnx.ModelProto, data: Data, *others: object) -> None:
         self._path = path
         self._identity = "" if path is None else identity(model, data, Training(), None, *others)
 

@@ -6,8 +6,8 @@ function falls, only points between the last one above zero and the first one be
 of them, so that each point narrows the range by a quarter at least, however wrong the model is. A process of one input
 and ten points is a few lines of linear algebra: it needs no library, and no random start.
 
-Source: Bryan et al., "Active Learning for Identifying Function Threshold Boundaries", NeurIPS 2005, for the rule; Joseph
-et al., "A Programmable Approach to Model Compression", 2019, for a search of sparsities on a restricted domain.
+Source: Bryan et al., "Active Learning for Identifying Function Threshold Boundaries", NeurIPS 2005, for the rule;
+Joseph et al., "A Programmable Approach to Model Compression", 2019, for a search of sparsities on a restricted domain.
 """
 
 from __future__ import annotations

@@ -12,11 +12,10 @@ import onnx
 from upscale_onnx.condensa.goals import Goal
 from upscale_onnx.condensa.layers import Layer, layer_weights
 from upscale_onnx.condensa.lc import LC, Iterate, first_iterate, next_iterate
-from upscale_onnx.condensa.learner import StateFile, TorchLearner, packed, unpacked
+from upscale_onnx.condensa.learner import Data, StateFile, TorchLearner, packed, unpacked
 from upscale_onnx.condensa.schemes import Scheme, Weights
 from upscale_onnx.options.groups import Prefer
 from upscale_onnx.pipeline import compile
-from upscale_onnx.training.images import TrainingData
 from upscale_onnx.types import Array, Progress
 from upscale_onnx.unstructured.zeros import write_zeros
 
@@ -44,7 +43,7 @@ class Trials:
     layers: Sequence[Layer]
     scheme: Scheme
     goal: Goal
-    data: TrainingData
+    data: Data
     judge: Callable[[onnx.ModelProto], float]
     file: StateFile
     tell: Progress
