@@ -86,7 +86,8 @@ class Compressor:
         chosen = self._chosen(trials)
         if self.sampling is not None and trials.scheme.is_open:
             # The sample is kept where longer training makes it no better: it is accurate enough already.
-            chosen = max(chosen, trials.at(chosen.density, self.optimizer), key=lambda trial: trial.accuracy)
+            longer = trials.at(chosen.density, self.optimizer)
+            chosen = max([chosen, *self._allowed([longer])], key=lambda trial: trial.accuracy)
         return self._result(trials, chosen)
 
     def _trials(self) -> Trials:
@@ -111,7 +112,7 @@ class Compressor:
         if not trials.scheme.is_open:
             trials.at(1.0, self.optimizer)
         elif isinstance(self.objective, Constrain):
-            trials.at(self._least_compression(trials, self.objective), lc)
+            self._constrained(trials, self.objective, lc)
         else:
             ends = (trials.before - trials.floor, -trials.floor)
             crossing(
@@ -119,29 +120,41 @@ class Compressor:
             )
         if not trials.within:
             raise LossError(_too_much_lost(trials))
-        return max(trials.within, key=lambda trial: (self._gain(trial), -trial.density))
+        allowed = self._allowed(trials.within)
+        if not allowed:
+            raise ArgumentError(_not_reached(self.objective, [trial.after for trial in trials.within]))
+        if isinstance(self.objective, Constrain):
+            return max(allowed, key=lambda trial: trial.density)
+        return max(allowed, key=lambda trial: (self.objective.gain(trial.after), -trial.density))
 
-    def _gain(self, trial: Trial) -> float:
-        assert trial.value is not None
-        return self.objective.gain(trial.value[1])
+    def _constrained(self, trials: Trials, goal: Constrain, lc: LC) -> None:
+        """Train at the largest density that keeps the bound.
 
-    def _least_compression(self, trials: Trials, goal: Constrain) -> float:
-        """The largest density of those tried that keeps the constraint, found without training."""
-        at_full = goal.margin(trials.value_at(1.0)[1])
-        if at_full >= 0:
-            return 1.0
+        It is searched for without training, which hardly moves an objective. Where it does, so that the trained model
+        misses the bound, the density is lowered by as much.
+        """
 
-        found = crossing(lambda x: goal.margin(trials.value_at(x)[1]), (1.0, at_full), self.samples, self.tolerance)
-        if found is None:
-            reached = max((value for _, value in trials.measured.values()), key=goal.gain)
-            raise ArgumentError(
-                f"{goal.name} does not reach {goal.value:g} {goal.objective.unit}: the best density that was tried "
-                f"gives {reached:g}"
-            )
-        return found
+        def margin(density: float) -> float:
+            return goal.margin(trials.value_at(density)[1])
+
+        full = margin(1.0)
+        if full < 0:
+            crossing(margin, (1.0, full), self.samples, self.tolerance)
+        keeping = [density for density, (_, value) in trials.measured.items() if goal.allows(value)]
+        if not keeping:
+            raise ArgumentError(_not_reached(goal, [value for _, value in trials.measured.values()]))
+        density = max(keeping)
+        for _ in range(self.samples):
+            trial = trials.at(density, lc)
+            if trial.value is None or goal.allows(trial.after):
+                return
+            density = round(density * (1.0 - max(-goal.margin(trial.after), self.tolerance)), 4)
+
+    def _allowed(self, trials: Sequence[Trial]) -> list[Trial]:
+        return [trial for trial in trials if trial.value is not None and self.objective.allows(trial.after)]
 
     def _result(self, trials: Trials, chosen: Trial) -> Compressed:
-        assert chosen.value is not None
+        assert chosen.value is not None  # only such are chosen
         arrays = layer_weights(chosen.model, trials.layers)
         names = trials.scheme.at(1.0).masks(arrays, trials.layers)
         weights = {name: arrays[name] for name in names if arrays[name].ndim >= 2}
@@ -160,6 +173,12 @@ class Compressor:
             ),
         )
         return Compressed(chosen.model, smaller(chosen.model, self.objective, verify=True), statistics)
+
+
+def _not_reached(goal: Goal, values: Sequence[float]) -> str:
+    bound = f"{goal.value:g} " if isinstance(goal, Constrain) else ""
+    best = max(values, key=goal.gain)
+    return f"{goal.name} does not reach {bound}{goal.objective.unit}: the best density that was tried gives {best:g}"
 
 
 def _too_much_lost(trials: Trials) -> str:

@@ -27,6 +27,10 @@ class Goal:
         """A number that is larger for better values."""
         return value if self.objective.larger_is_better else -value
 
+    def allows(self, value: float) -> bool:
+        """Whether `value` is allowed, whatever is wanted beside."""
+        return True
+
 
 @dataclass(frozen=True)
 class Maximize(Goal):
@@ -62,3 +66,7 @@ class Constrain(Goal):
     def margin(self, value: float) -> float:
         """By what share of the bound `value` keeps it; below 0 where it does not."""
         return self.gain(value - self.value) / self.value
+
+    def allows(self, value: float) -> bool:
+        """Whether `value` keeps the bound."""
+        return self.margin(value) >= 0

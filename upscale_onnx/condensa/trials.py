@@ -30,6 +30,11 @@ class Trial:
     distance: float
     model: onnx.ModelProto
 
+    @property
+    def after(self) -> float:
+        """The value of the compressed model, where it was measured."""
+        return math.nan if self.value is None else self.value[1]
+
 
 @dataclass(eq=False)
 class Trials:
@@ -51,7 +56,7 @@ class Trials:
     before: float = 0.0
     floor: float = 0.0
     done: dict[str, Trial] = field(default_factory=dict)
-    measured: dict[str, tuple[float, float]] = field(default_factory=dict)
+    measured: dict[float, tuple[float, float]] = field(default_factory=dict)
     running: dict[str, Any] | None = None
 
     def begin(self, eps: float) -> None:
@@ -80,13 +85,12 @@ class Trials:
 
     def value_at(self, density: float) -> tuple[float, float]:
         """The objective's values before and after, for weights that are compressed without training."""
-        key = str(density)
-        if key not in self.measured:
+        if density not in self.measured:
             masks = self.scheme.at(density).masks(layer_weights(self.model, self.layers), self.layers)
             made = smaller(write_zeros(self.model, masks), self.goal)
-            self.measured[key] = self.goal.objective.measure(self.model, made)
+            self.measured[density] = self.goal.objective.measure(self.model, made)
             self._save()
-        return self.measured[key]
+        return self.measured[density]
 
     def _made(self, key: str, density: float, lc: LC) -> Trial:
         scheme = self.scheme.at(density)
