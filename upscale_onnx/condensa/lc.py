@@ -27,6 +27,7 @@ from upscale_onnx.types import Array
 
 Weights = Mapping[str, Array]
 Compression = Callable[[Weights], dict[str, Array]]
+_RANGE = 30.0
 _GROWTH = Range("a number of at least 1", lambda value: 1 <= value < float("inf"))
 
 
@@ -37,15 +38,17 @@ class LC:
     steps: how many; 0 compresses the weights as they are. epochs: passes over the data in each learning step. tune:
         passes after the last step, in which only what is left is trained.
     lr, momentum, weight_decay, batch: of stochastic gradient descent with Nesterov momentum.
-    mu, factor: mu in the first step, and by how much it grows from step to step, up to 1 / lr: with a larger one,
-        gradient descent at this rate may diverge. Without a factor, it grows so that the last step has 1 / lr.
+    mu, factor: mu in the first step, and by how much it grows from step to step, up to (1 - momentum) / lr: with a
+        larger one, gradient descent at this rate may diverge. Without `mu`, it begins at a thirtieth of that: with a
+        much smaller one, a learning step hardly moves the weights, while multipliers grow and masks alternate. Without
+        a factor, it grows so that the last step has the largest.
     """
 
     steps: Annotated[int, NATURAL] = 30
     lr: Annotated[float, POSITIVE_NUMBER] = 0.01
     epochs: Annotated[int, POSITIVE] = 1
     tune: Annotated[int, NATURAL] = 1
-    mu: Annotated[float, POSITIVE_NUMBER] = 1e-3
+    mu: Annotated[float, POSITIVE_NUMBER] | None = None
     factor: Annotated[float, _GROWTH] | None = None
     momentum: Annotated[float, FRACTION] = 0.9
     weight_decay: Annotated[float, LOSS] = 0.0
@@ -58,9 +61,10 @@ class LC:
 
     def mu_at(self, step: int) -> float:
         """mu in step `step`, from 0."""
-        most = 1.0 / self.lr
-        factor = self.factor or max(most / self.mu, 1.0) ** (1.0 / max(self.steps - 1, 1))
-        return float(min(self.mu * factor**step, most))
+        most = (1.0 - self.momentum) / self.lr
+        first = self.mu or most / _RANGE
+        factor = self.factor or max(most / first, 1.0) ** (1.0 / max(self.steps - 1, 1))
+        return float(min(first * factor**step, most))
 
 
 class Learner(Protocol):
