@@ -126,6 +126,18 @@ LAYERS = {
         "runtime",
         "segments",
     },
+    "condensa": {
+        "errors",
+        "masks",
+        "measures",
+        "model",
+        "options",
+        "pipeline",
+        "runtime",
+        "torch_backend",
+        "training",
+        "unstructured",
+    },
     "report": {"errors", "files", "results"},
     "search": {
         "candidates",
