@@ -47,10 +47,12 @@ IN_PROCESS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _runtime_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.path.relative_to(ROOT / "tests").parts[0] in IN_PROCESS:
-        monkeypatch.setenv(IN_PROCESS_VARIABLE, "1")
+@pytest.fixture(autouse=True, scope="module")
+def _runtime_in_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.relative_to(ROOT / "tests").parts[0] in IN_PROCESS:
+            patch.setenv(IN_PROCESS_VARIABLE, "1")
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
