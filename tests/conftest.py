@@ -73,6 +73,17 @@ def quick_exports() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Races of a compile have the fewest rounds: for tests of what is raced, and of leads that no noise takes away."""
+    from upscale_onnx.race import contest
+    from upscale_onnx.runtime import bench
+
+    monkeypatch.setattr(bench, "race", functools.partial(bench.race, rounds=bench.MIN_ROUNDS))
+    monkeypatch.setattr(contest, "_FINAL_ROUNDS", bench.MIN_ROUNDS)
+    monkeypatch.setattr(contest, "_REVERT_SECONDS", 0.1)
+
+
 @pytest.fixture(scope="session")
 def corpus() -> Path:
     """The folder with the optional corpus of large models: $UPSCALE_CORPUS or ../shared/corpus; skips without it."""
