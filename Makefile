@@ -9,7 +9,8 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# What nothing imports need not be compiled to bytecode.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 PACKAGING := pyproject.toml setup.py constraints.txt
 DEMO := models/digits_inception_masked.onnx
 
@@ -36,22 +37,25 @@ types: $(VENV)/.installed_tests
 		--cache-dir $(CURDIR)/.mypy_cache --package upscale_onnx
 
 # Two processes, each of which keeps to one core: numpy and torch would start threads for all cores in both.
+PYTEST := -m pytest -W error -n 2 --dist worksteal
+ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
 unit: $(VENV)/.installed_tests
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -W error -n 2 --dist worksteal $(PYTEST_ARGS)
+	$(ONE_CORE) $(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
 documented: $(VENV)/.installed_tests
 	$(BIN)/python -m tests.documented.run
 
 # Not the whole suite: the folders where the libraries meet us, in a minute. The package is not installed at all, and
-# onnxruntime is the build for CPUs, a tenth of the size.
+# onnxruntime is the build for CPUs, a tenth of the size. What the tests do not import is not compiled to bytecode.
 LOWEST := build/lowest
 lower-bounds: $(VENV)/.installed_tests
 	rm -rf $(LOWEST)
 	$(PYTHON) -m venv $(LOWEST)
 	$(BIN)/python -m tests.lower_bounds > $(LOWEST)/requirements.txt
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
-	$(LOWEST)/bin/python -m pytest -W error -n 2 -q -m "not slow" \
+	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
 		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
 
 $(VENV)/.installed: $(PACKAGING)
