@@ -66,10 +66,13 @@ def kept_contracts() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def quick_exports() -> Iterator[None]:
-    """torch parses the source of its five hundred operators once, not for each export: a third of a small one."""
-    lazy = pytest.importorskip("torch.onnx._internal._lazy_import", exc_type=ImportError)
+    """torch looks its operators and their translations up once, not for each export: half of a small one."""
+    registration = pytest.importorskip("torch.onnx._internal.exporter._registration", exc_type=ImportError)
+    operators = pytest.importorskip("torch._export.utils", exc_type=ImportError)
+    registry, name = registration.ONNXRegistry, "_materialize_cpp_cia_ops"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lazy.onnxscript_apis, "get_torchlib_ops", functools.cache(lazy.onnxscript_apis.get_torchlib_ops))
+        patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
+        patch.setattr(operators, name, functools.cache(getattr(operators, name)))
         yield
 
 
