@@ -9,8 +9,7 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-# What nothing imports need not be compiled to bytecode.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 PACKAGING := pyproject.toml setup.py constraints.txt
 DEMO := models/digits_inception_masked.onnx
 
@@ -23,7 +22,9 @@ demo: $(VENV)/.installed
 	mkdir -p build
 	$(BIN)/python -m upscale_onnx $(DEMO) build/digits_inception.onnx
 
-test: lint types unit
+# mypy has one thread: beside the tests, it leaves no core idle.
+test: lint
+	$(MAKE) --jobs=2 types unit
 
 lint: $(VENV)/.installed_tests
 	$(BIN)/ruff check .
@@ -47,13 +48,13 @@ documented: $(VENV)/.installed_tests
 	$(BIN)/python -m tests.documented.run
 
 # Not the whole suite: the folders where the libraries meet us, in a minute. The package is not installed at all, and
-# onnxruntime is the build for CPUs, a tenth of the size. What the tests do not import is not compiled to bytecode.
+# onnxruntime is the build for CPUs, a tenth of the size.
 LOWEST := build/lowest
 lower-bounds: $(VENV)/.installed_tests
 	rm -rf $(LOWEST)
 	$(PYTHON) -m venv $(LOWEST)
 	$(BIN)/python -m tests.lower_bounds > $(LOWEST)/requirements.txt
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
 		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
 	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
 		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
