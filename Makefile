@@ -22,7 +22,9 @@ demo: $(VENV)/.installed
 	mkdir -p build
 	$(BIN)/python -m upscale_onnx $(DEMO) build/digits_inception.onnx
 
-test: lint types unit
+# mypy has one thread: beside the tests, it leaves no core idle.
+test: lint
+	$(MAKE) --jobs=2 types unit
 
 lint: $(VENV)/.installed_tests
 	$(BIN)/ruff check .
@@ -36,8 +38,11 @@ types: $(VENV)/.installed_tests
 		--cache-dir $(CURDIR)/.mypy_cache --package upscale_onnx
 
 # Two processes, each of which keeps to one core: numpy and torch would start threads for all cores in both.
+PYTEST := -m pytest -W error -n 2 --dist worksteal
+ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
 unit: $(VENV)/.installed_tests
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -W error -n 2 --dist worksteal $(PYTEST_ARGS)
+	$(ONE_CORE) $(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
 documented: $(VENV)/.installed_tests
 	$(BIN)/python -m tests.documented.run
@@ -51,7 +56,7 @@ lower-bounds: $(VENV)/.installed_tests
 	$(BIN)/python -m tests.lower_bounds > $(LOWEST)/requirements.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
 		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
-	$(LOWEST)/bin/python -m pytest -W error -n 2 -q -m "not slow" \
+	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
 		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
 
 $(VENV)/.installed: $(PACKAGING)

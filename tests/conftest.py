@@ -47,10 +47,12 @@ IN_PROCESS = (
 )
 
 
-@pytest.fixture(autouse=True)
-def _runtime_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if request.path.relative_to(ROOT / "tests").parts[0] in IN_PROCESS:
-        monkeypatch.setenv(IN_PROCESS_VARIABLE, "1")
+@pytest.fixture(autouse=True, scope="module")
+def _runtime_in_process(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.relative_to(ROOT / "tests").parts[0] in IN_PROCESS:
+            patch.setenv(IN_PROCESS_VARIABLE, "1")
+        yield
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -64,11 +66,25 @@ def kept_contracts() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def quick_exports() -> Iterator[None]:
-    """torch parses the source of its five hundred operators once, not for each export: a third of a small one."""
-    lazy = pytest.importorskip("torch.onnx._internal._lazy_import", exc_type=ImportError)
+    """torch looks its operators and their translations up once, not for each export: half of a small one."""
+    registration = pytest.importorskip("torch.onnx._internal.exporter._registration", exc_type=ImportError)
+    operators = pytest.importorskip("torch._export.utils", exc_type=ImportError)
+    registry, name = registration.ONNXRegistry, "_materialize_cpp_cia_ops"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lazy.onnxscript_apis, "get_torchlib_ops", functools.cache(lazy.onnxscript_apis.get_torchlib_ops))
+        patch.setattr(registry, "from_torchlib", staticmethod(functools.cache(registry.from_torchlib)))
+        patch.setattr(operators, name, functools.cache(getattr(operators, name)))
         yield
+
+
+@pytest.fixture
+def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Races of a compile have the fewest rounds: for tests of what is raced, and of leads that no noise takes away."""
+    from upscale_onnx.race import contest
+    from upscale_onnx.runtime import bench
+
+    monkeypatch.setattr(bench, "race", functools.partial(bench.race, rounds=bench.MIN_ROUNDS))
+    monkeypatch.setattr(contest, "_FINAL_ROUNDS", bench.MIN_ROUNDS)
+    monkeypatch.setattr(contest, "_REVERT_SECONDS", 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,7 @@ def network() -> onnx.ModelProto:
     return model
 
 
+@pytest.mark.usefixtures("short_races")
 @pytest.mark.parametrize("asked", [*ASKED, pytest.param("race", marks=pytest.mark.slow)])
 def test_the_model_is_only_read(asked: str, tmp_path: Path) -> None:
     model = network()

@@ -20,8 +20,8 @@ from upscale_onnx.types import Array
 
 # Results of a consumer.
 _WIDTH = 3
-# Of the results of each case.
-_SHAPES: dict[Case, list[tuple[int, ...]]] = {}
+# Channel map and shape of the results of each case: weights change neither.
+_RESULTS: dict[Case, list[tuple[ChannelMap, tuple[int, ...]]]] = {}
 
 
 def case_model(case: Case, rng: np.random.Generator, silent: float, dead: float) -> onnx.ModelProto:
@@ -29,14 +29,15 @@ def case_model(case: Case, rng: np.random.Generator, silent: float, dead: float)
     producers = {i: Producer.random(t, rng, silent) for i, t in case.tracked.items()}
     nodes, inputs, constants = produced(case, producers)
     nodes.append(operator(case))
-    open_ended = finish(case, nodes, inputs, constants, [(name, 0) for name in case.results])
-    found = analyse(import_graph(open_ended), infer_shapes(open_ended))
     feeds = feeds_of(case, rng)
-    if case not in _SHAPES:  # weights do not change them
-        _SHAPES[case] = [value.shape for value in Engine(open_ended).run(feeds)]
+    if case not in _RESULTS:
+        open_ended = finish(case, nodes, inputs, constants, [(name, 0) for name in case.results])
+        maps = analyse(import_graph(open_ended), infer_shapes(open_ended)).maps
+        values = zip(case.results, Engine(open_ended).run(feeds), strict=True)
+        _RESULTS[case] = [(maps[name], value.shape) for name, value in values]
     outputs = []
-    for name, shape in zip(case.results, _SHAPES[case], strict=True):
-        outputs.append((_consume(name, shape, found.maps[name], case, rng, dead, nodes, constants), 0))
+    for name, (found, shape) in zip(case.results, _RESULTS[case], strict=True):
+        outputs.append((_consume(name, shape, found, case, rng, dead, nodes, constants), 0))
     return finish(case, nodes, inputs, constants, outputs)
 
 

@@ -121,7 +121,7 @@ def test_options_that_contradict() -> None:
 def test_shipped_networks(name: str, baseline: bool) -> None:
     path = ROOT / "models" / f"{name}.onnx"
     with np.load(ROOT / "models" / "digits_test.npz") as archive:
-        x = next(iter(archive.values()))
+        x = next(iter(archive.values()))[:64]
     result = PruningManager(path).compute([x]).prune(baseline, **({} if baseline else {"export": "upscale"}))
     assert result.report.after.parameters < result.report.before.parameters
     assert_same(infer(onnx.load(path), x), infer(result.model, x))

@@ -157,7 +157,11 @@ def test_layers_write_to_the_module() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("build", [partial(DenseNet, depth=16), ViT], ids=["densenet", "vit"])  # two layers a block
+@pytest.mark.parametrize(
+    "build",
+    [partial(DenseNet, depth=16), partial(ViT, depth=2)],  # two layers a block, and two blocks
+    ids=["densenet", "vit"],
+)
 def test_networks(build: Callable[[], nn.Module]) -> None:
     net, x = export.drawn(build), torch.randn(1, 3, 32, 32)
     before = output(net, x)

@@ -59,7 +59,9 @@ def copy_checkout(clone: Path) -> None:
 def ran(planned: Step, clone: Path, programs: Path) -> bool:
     """Whether the command ends with 0 in `clone`, where `programs` holds python and pip; prints how it went."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    environment = {**inherited, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    # What no command imports need not be compiled to bytecode.
+    environment = {**inherited, "PATH": path, "PIP_NO_COMPILE": "1"}
     words = ["python", "-c", planned.line] if planned.command.is_python else ["sh", "-c", planned.line]
     start = time.perf_counter()
     run = subprocess.run(words, cwd=clone, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)

@@ -21,8 +21,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     well = True
+    subjects = {"compile": compiling(), "save": saving()}
     for number in (signal.SIGKILL, signal.SIGTERM):
-        for name, subject in (("compile", compiling()), ("save", saving())):
+        for name, subject in subjects.items():
             with tempfile.TemporaryDirectory() as folder:
                 found = interrupt(subject, Path(folder), number, args.moments // 2, args.seed)
             well = well and not found.faults and not found.stray

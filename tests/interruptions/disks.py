@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import resource
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,8 @@ def vanishing(subject: Subject, folder: Path, seed: int, seconds: float) -> str:
     """What is wrong after a run whose folder is removed at a random moment."""
     subject.prepare(folder)
     with subject.start(folder) as process:
-        time.sleep(random.Random(seed).uniform(0, seconds))
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(random.Random(seed).uniform(0, seconds))
         shutil.rmtree(folder)
         out, err = process.communicate("\n", timeout=_LONGEST_S)
     well = process.returncode in (0, 2) and len(err.splitlines()) <= 1 and out == "" and not folder.exists()

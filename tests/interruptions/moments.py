@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -35,13 +37,7 @@ def interrupt(subject: Subject, folder: Path, number: signal.Signals, moments: i
     """Send `number` at `moments` random moments of as many runs, each in a folder of its own made in `folder`, then let
     each be written by a run that nobody interrupts."""
     outcome, rng = Outcome(), random.Random(seed)
-    reference = folder / "reference"
-    reference.mkdir()
-    subject.prepare(reference)
-    known = {"old": subject.read(reference / "out.onnx")}
-    seconds = _run(subject, reference)
-    known["new"] = subject.read(reference / "out.onnx")
-    allowed = {path.name for path in reference.iterdir()}
+    known, allowed, seconds = _undisturbed(subject)
     for moment in range(moments):
         place = folder / str(moment)
         place.mkdir()
@@ -53,6 +49,17 @@ def interrupt(subject: Subject, folder: Path, number: signal.Signals, moments: i
         outcome.stray += tuple(path.name for path in place.iterdir() if path.name not in allowed)
         shutil.rmtree(place)
     return outcome
+
+
+@functools.cache
+def _undisturbed(subject: Subject) -> tuple[dict[str, object], set[str], float]:
+    """The old and the new file of a run that nobody interrupts, all names of files, and how long it takes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        subject.prepare(folder)
+        old = subject.read(folder / "out.onnx")
+        seconds = _run(subject, folder)
+        return {"old": old, "new": subject.read(folder / "out.onnx")}, {p.name for p in folder.iterdir()}, seconds
 
 
 def _run(subject: Subject, folder: Path) -> float:

@@ -42,7 +42,7 @@ def network(channels: int, *, seed: int = 0) -> onnx.ModelProto:
     return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Subject:
     """A command that writes out.onnx, and maybe r.json, in a folder that holds in.onnx.
 

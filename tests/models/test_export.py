@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -12,20 +13,36 @@ torch = pytest.importorskip("torch", reason="needs the extra `torch`", exc_type=
 pytest.importorskip("onnxscript", reason="needs the extra `torch`", exc_type=ImportError)
 
 from models import export, train_digits  # noqa: E402
-from models.networks import NETWORKS, DenseNet  # noqa: E402
+from models.networks import NETWORKS, DenseNet, Inception, MobileNet, ResNet, UNet, ViT  # noqa: E402
 from tests.models.exported import exported  # noqa: E402
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_exports")]
 
 # Those are exported where their decisions are tested.
 ELSEWHERE = ("cnet", "resnet20-16", "resnet20-64")
-# Two layers a block show what the six of the network itself do: each export takes seconds.
-SHALLOW = {"densenet": partial(DenseNet, depth=16)}
+# One or two of each kind of block show what more of them do: an export takes as long as the network is deep.
+SHALLOW: dict[str, Callable[[], torch.nn.Module]] = {
+    "densenet": partial(DenseNet, depth=16),
+    "inception": partial(Inception, (16, "pool", 32)),
+    "mobilenet": partial(MobileNet, ((1, 16, 1, 1), (6, 24, 2, 2))),
+    "resnet20-option-a": partial(ResNet, blocks=2, widths=(16, 32)),
+    "unet": partial(UNet, (16, 32, 64)),
+    "vit": partial(ViT, depth=2),
+}
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS.keys() - set(ELSEWHERE)))
 def test_network_exports_and_computes_the_same(name: str) -> None:
     exported(name, make=SHALLOW.get(name))
+
+
+@pytest.mark.parametrize("name", SHALLOW)
+def test_a_network_of_full_depth_computes_scores(name: str) -> None:
+    network = export.drawn(NETWORKS[name].build)
+    with torch.no_grad():
+        scores = network(torch.zeros(2, *NETWORKS[name].input_shape))
+    assert scores.shape[0] == 2
+    assert scores.isfinite().all()
 
 
 # One network whose norms stand before convolutions, and one whose norms stand behind them.

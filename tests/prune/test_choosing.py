@@ -146,6 +146,7 @@ def test_sizes_are_met_by_what_is_compiled(options: Options) -> None:
     assert done.report.profile == kept_channels(done.model, options.prune.side) or done.report.masked_channels > 0
 
 
+@pytest.mark.usefixtures("short_races")
 @pytest.mark.parametrize("race", [False, True])
 def test_an_export_that_is_too_large_is_not_chosen(race: bool) -> None:
     model = network()

@@ -31,6 +31,7 @@ def won(model: onnx.ModelProto, ratio: float) -> Outcome:
     return Outcome("keep", Exported(model, {}, None), Race(timings, "keep", "cpu", 1, 7))
 
 
+@pytest.mark.usefixtures("short_races")
 def test_a_race_is_at_the_batch_that_is_asked_for() -> None:
     text = "(float[N,16,32,32] x) => (float[N,64,32,32] y) { y = Conv<pads=[1,1,1,1]>(x, w) }"
     w = weight(64, 16, 3, 3)
@@ -61,6 +62,7 @@ def test_a_clear_lead_stands() -> None:
     assert confirmed(before, network(16), OPTIONS.target) is before
 
 
+@pytest.mark.usefixtures("short_races")
 @pytest.mark.parametrize(("width", "winner"), [(16, "keep"), (256, INPUT)])
 def test_a_small_lead_is_raced_again(width: int, winner: str) -> None:
     other = network(64)

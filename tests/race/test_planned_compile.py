@@ -64,6 +64,7 @@ def test_large_values_are_narrowed_by_the_preset() -> None:
     assert_same(model, result.model)
 
 
+@pytest.mark.usefixtures("short_races")
 def test_the_planned_export_takes_part_in_the_race() -> None:
     model = network(24)
     result = upscale_onnx.compile(model, provider="cpu", tune=0.5)

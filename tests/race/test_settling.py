@@ -119,6 +119,7 @@ def goals(model: onnx.ModelProto, done: onnx.ModelProto, options: Options) -> fl
     return size_share(done, model, goal) / goal.share
 
 
+@pytest.mark.usefixtures("short_races")
 @pytest.mark.parametrize("race", [False, True])
 @pytest.mark.parametrize("goal", [{"params": 0.5}, {"macs": 0.6}, {"compression": 2.0}])
 def test_the_input_is_not_the_answer_to_a_size(goal: dict[str, float], race: bool) -> None:
@@ -129,6 +130,7 @@ def test_the_input_is_not_the_answer_to_a_size(goal: dict[str, float], race: boo
     assert goals(model, done.model, options) <= 1.0
 
 
+@pytest.mark.usefixtures("short_races")
 def test_keep_takes_part_where_it_is_small_enough() -> None:
     options = Options.of(params=0.6, method="constrained", verify=False, provider="cpu")
     done = compile_model(fork(), options)
@@ -237,6 +239,7 @@ def test_a_latency_that_races_do_not_confirm(monkeypatch: pytest.MonkeyPatch, lo
         compile_model(chain(), options)
 
 
+@pytest.mark.usefixtures("short_races")
 def test_only_a_target_at_hand_is_raced() -> None:
     zeros = weight(64, 64, 1, 1, seed=1)
     zeros[:, ::2] = 0
