@@ -241,10 +241,10 @@ def test_epochs_train_before_models_are_judged(folder: Path, monkeypatch: pytest
     pytest.importorskip("torch")
     words = ("--amount", "0.6", "--method", "unconstrained", "--data", "all.npz", "-q")
     assert paper(*words) == 0
-    longer = (*words, "--train", "all.npz", "--epochs", "10", "--batch", "20")
+    longer = (*words, "--train", "all.npz", "--epochs", "4", "--batch", "20")
     assert paper(*longer) == 0
     plain, trained = table()
-    assert (plain["epochs"], trained["epochs"]) == ("0", "10")
+    assert (plain["epochs"], trained["epochs"]) == ("0", "4")
     assert float(trained["top1"]) > float(plain["top1"])
     assert trained["parameters"] == plain["parameters"]
     trials = measured(monkeypatch)
