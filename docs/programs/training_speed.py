@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,11 +19,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
 from models.export import export
 from models.networks import NETWORKS, MobileNet
 from upscale_onnx.measures.accuracy import Preprocessing
-from upscale_onnx.runtime.inputs import input_specs
-from upscale_onnx.training.data import read_samples
+from upscale_onnx.training.images import training_data
 from upscale_onnx.training.settings import Training
 from upscale_onnx.training.trainer import Trainer
 
@@ -71,11 +73,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "x.npz")
             np.savez(path, x=rng.integers(0, 256, (batch, size, size, 3)).astype(np.uint8), y=np.arange(batch) % 10)
-            samples = read_samples(path, input_specs(model)[0], Preprocessing())
-        trainer = Trainer(model, samples, Training(epochs=1, batch=batch, rate=1e-3), batch)
-        x = samples.inputs(samples.values)
-        here = partial(trainer._step, x, samples.labels, 1e-3)
-        steps: dict[str, Callable[[], object]] = {"native": native(network, x, samples.labels), "here": here}
+            data = training_data(model, str(path), Preprocessing(), "none", batch)
+        trainer = Trainer(model, data, Training(epochs=1, rate=1e-3))
+        x, labels = data.first(), data.labels
+        here = partial(trainer._step, x, labels, 1e-3)
+        steps: dict[str, Callable[[], object]] = {"native": native(network, x, labels), "here": here}
         times: dict[str, list[float]] = {key: [] for key in steps}
         for round_ in range(args.rounds + 2):  # the first two warm up
             for key, step in steps.items():

@@ -107,6 +107,7 @@ def test_a_grid_with_labels_and_latency(folder: Path, capsys: pytest.CaptureFixt
         assert 0 <= float(row["top1"]) <= float(row["top5"]) <= 1
         assert row["images"] == "60"
         assert float(row["latency_ms"]) > 0
+        assert all(float(row[name]) > 0 for name in ("latency_std_ms", "baseline_std_ms", "unpruned_std_ms"))
         assert float(row["ratio_low"]) <= float(row["ratio"]) <= float(row["ratio_high"])
     assert int(rows[1]["channels"]) > int(rows[0]["channels"]) > 0
     for name in ("accuracy.png", "latency.png"):
@@ -222,6 +223,9 @@ def test_calibration_is_what_outputs_are_compared_on(folder: Path) -> None:
         (("--amount", "1.5"), "is not a fraction"),
         (("--mean", "0.5"), "--mean has no effect without --data"),
         (("--data", "none.npz"), "none.npz"),
+        (("--epochs", "2", "--data", "all.npz"), "--epochs and --train go together"),
+        (("--train", "all.npz", "--data", "all.npz"), "--epochs and --train go together"),
+        (("--epochs", "2", "--train", "all.npz"), "--epochs has no effect without --data"),
     ],
 )
 def test_what_cannot_be_asked_for(
@@ -231,6 +235,30 @@ def test_what_cannot_be_asked_for(
     err = capsys.readouterr().err
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_epochs_train_before_models_are_judged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    words = ("--amount", "0.6", "--method", "unconstrained", "--data", "all.npz", "-q")
+    assert paper(*words) == 0
+    longer = (*words, "--train", "all.npz", "--epochs", "4", "--batch", "20")
+    assert paper(*longer) == 0
+    plain, trained = table()
+    assert (plain["epochs"], trained["epochs"]) == ("0", "4")
+    assert float(trained["top1"]) > float(plain["top1"])
+    assert trained["parameters"] == plain["parameters"]
+    trials = measured(monkeypatch)
+    assert paper(*longer) == 0
+    assert not trials
+
+
+def test_clean_leaves_one_row_of_a_trial(folder: Path) -> None:
+    words = ("--amount", "0.3", "--method", "unconstrained", "--data", "all.npz", "-q")
+    for limit in ("10", "20"):
+        assert paper(*words, "--limit", limit) == 0
+    assert [row["images"] for row in table()] == ["10", "20"]
+    assert paper(*words, "--limit", "10", "--clean") == 0
+    assert [row["images"] for row in table()] == ["10"]
 
 
 def test_a_file_of_someone_else_is_left_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,6 +37,7 @@ ADDED = {
     "python -m upscale_onnx calibrate": "--budget 5",
     "python -m upscale_onnx finetune": "--epochs 1 --batch 16",
     "python -m upscale_onnx paper": "--amount 0.3",
+    "python -m upscale_onnx prune": "--epochs 1 --batch 16 --no-race",
     "python -m upscale_onnx search": "--trials 3 --limit 16",
     "python docs/programs/search_speed.py evaluations": "--images 50 --rounds 1",
     "python docs/programs/search_speed.py trials": "--count 50",
@@ -44,7 +45,7 @@ ADDED = {
     "python docs/programs/accuracy.py latency": f"{_GRID} --budget 0.2 --rounds 2 --out race.csv",
     "python docs/programs/aware_masks.py accuracy": "--amounts 0.3",
     "python docs/programs/mutation_score.py": "--mutants 2",
-    "python docs/programs/training_speed.py": "--networks cnet --rounds 1 --steps 1 --batch 8",
+    "python docs/programs/training_speed.py": "--networks resnet20-16 --rounds 1 --batch 4",
     "python docs/programs/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2",
 }
 PRELUDE = "import numpy, onnx\nmodel, x = onnx.load('in.onnx'), numpy.zeros((1, 3, 16, 16), numpy.float32)\n"

@@ -10,7 +10,7 @@ from upscale_onnx.paper.curves import accuracy_gaps, latencies, unpruned_ms
 from upscale_onnx.paper.rows import Row
 from upscale_onnx.paper.trial import Trial, grid
 
-BASE = Row("m", "0", "d", "", "", 0, "cpu", 1, "0", "input", "unconstrained", "l2", "local", 0.1)
+BASE = Row("m", "0", "d", "", "", "", 0, 0, "cpu", 1, "0", "input", "unconstrained", "l2", "local", 0.1)
 
 
 def test_the_grid_holds_every_combination_once() -> None:

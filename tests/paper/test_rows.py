@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.paper.rows import COLUMNS, Row, Setting, from_csv, is_of, merged, to_csv
+from upscale_onnx.paper.rows import COLUMNS, Row, Setting, cleaned, from_csv, is_of, merged, to_csv
 
-SETTING = Setting('a, "b".onnx', "00ff", "d.npz", "", "", 0, "cpu", 1, "1e5")
+SETTING = Setting('a, "b".onnx', "00ff", "d.npz", "", "", "", 0, 0, "cpu", 1, "1e5")
 ROW = Row(**vars(SETTING), side="input", method="constrained", criterion="l2", scope="local", amount=0.1)  # fmt: skip
 FULL = replace(ROW, channels=3, parameters=10, macs=20, export="keep", top1=1 / 3, top5=1.0, images=9)
 
@@ -41,12 +41,21 @@ def test_rows_of_the_same_trial_are_one() -> None:
     other = replace(ROW, amount=0.2)
     assert merged((FULL, other), timed) == (replace(FULL, latency_ms=2.0, baseline_ms=3.0, channels=4), other)
     assert merged((FULL,), other) == (FULL, other)
-    for name in ("checksum", "setup", "method", "repair"):
+    for name in ("checksum", "setup", "method", "repair", "epochs"):
         assert len(merged((FULL,), replace(ROW, **{name: "another"}))) == 2, name
     assert FULL.has_accuracy
     assert not FULL.has_latency
     assert timed.has_latency
     assert not timed.has_accuracy
+
+
+def test_of_rows_that_differ_in_checksums_alone_one_is_kept() -> None:
+    timed = replace(FULL, setup="old", latency_ms=2.0)
+    other = replace(FULL, seed=1, setup="old")
+    newer = replace(other, setup="new")
+    assert cleaned((timed, FULL, other, newer), SETTING) == (FULL, newer), "that of the setting, and the last"
+    elsewhere = replace(SETTING, checksum="beef")
+    assert cleaned((timed, FULL), Setting(**vars(elsewhere))) == (timed,), "what was timed goes first"
 
 
 def test_rows_know_their_setting() -> None:

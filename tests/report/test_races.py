@@ -19,7 +19,7 @@ NAMES = ("in/a.onnx", 'b, "small".onnx')
 
 
 def _race(batch: int | None, threads: int = 1) -> Race:
-    timings = (Timing(NAMES[0], 2.0, 1.9, 2.5, 1.0, 1.0, 1.0), Timing(NAMES[1], 1.5, 1.25, 1.75, 0.75, 0.7, 0.8))
+    timings = (Timing(NAMES[0], 2.0, 1.9, 2.5, 1.0, 1.0, 1.0), Timing(NAMES[1], 1.5, 1.25, 1.75, 0.75, 0.7, 0.8, 0.1))
     return Race(timings, NAMES[1], "cpu", threads, 12, batch)
 
 
@@ -79,6 +79,7 @@ def test_csv_holds_everything(tmp_path: Path) -> None:
         "ratio": "0.75",
         "ratio_low": "0.7",
         "ratio_high": "0.8",
+        "std_ms": "0.1",
     }
     write_csv(races, tmp_path / "r.csv")
     assert (tmp_path / "r.csv").read_bytes() == races_csv(races).encode()

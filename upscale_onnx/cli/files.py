@@ -72,7 +72,7 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
         "json": WRITES,
         "csv": WRITES,
     },
-    "paper": {"model": READS_MODEL, "calibration": READS, "data": READS, "out": _PAPER},
+    "paper": {"model": READS_MODEL, "calibration": READS, "data": READS, "train": READS, "out": _PAPER},
     "prune": {
         "input": READS_MODEL,
         "output": WRITES,

@@ -16,6 +16,7 @@ from upscale_onnx.cli.arguments import (
     criterion_name,
     fraction,
     given,
+    natural,
     positive,
     positive_number,
     session_from,
@@ -25,6 +26,7 @@ from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ArgumentError, UpscaleError
 from upscale_onnx.options import Export, ExportOptions, Method, PruneOptions, Repair, Side
 from upscale_onnx.prune.criteria import CRITERIA
+from upscale_onnx.training.settings import Training
 
 if TYPE_CHECKING:
     import onnx
@@ -56,6 +58,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     grid.add_argument("--repair", choices=get_args(Repair), help="repair every masked model without labels")
     grid.add_argument("--calibration", metavar="FILE", help=".npz with inputs by name (or x), for criteria and repair")
+    training = parser.add_argument_group("training of every masked model before it is judged, by Adam")
+    add_option(training, "--epochs", natural, "N", 0, "epochs")
+    training.add_argument("--train", metavar="PATH", help="labelled images to train on, of the kind of --data")
+    add_option(training, "--batch", positive, "N", Training.batch, "samples of a step, if the model does not fix it")
     what = parser.add_argument_group("what is measured")
     what.add_argument(
         "--data",
@@ -83,6 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", default="paper", metavar="DIR", help="folder for results.csv and plots (default: %(default)s)"
     )
     parser.add_argument("--force", action="store_true", help="measure trials again that are already in results.csv")
+    parser.add_argument(
+        "--clean",
+        action="store_true",
+        help="leave one of the rows of results.csv that differ only in what files held, or in options without a column",
+    )
     add_common(parser)
 
 
@@ -111,6 +122,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
     with output.progress() as progress:
         for row in run_trials(experiment, trials, known, progress=progress, failed=failed):
             book.add(row)
+    if args.clean:
+        book.clean(experiment.setting)
     rows = book.rows()
     wanted = set(mine)
     output.tables([_table([row for row in rows if row.key in wanted])])
@@ -153,8 +166,12 @@ def _trials(args: argparse.Namespace) -> tuple[Trial, ...]:
 
 
 def _check_data(args: argparse.Namespace) -> None:
+    if (args.epochs > 0) != (args.train is not None):
+        raise ArgumentError("--epochs and --train go together: how long to train, and on which labelled images")
     if args.data is not None:
         return
+    if args.epochs:
+        raise ArgumentError("--epochs has no effect without --data: give labelled images to judge on")
     for name in ("mean", "std", "normalise", "size"):
         if getattr(args, name) is not None:
             raise ArgumentError(f"--{name} has no effect without --data: give labelled images, or leave it out")
@@ -183,10 +200,14 @@ def _experiment(args: argparse.Namespace, model: onnx.ModelProto) -> Experiment:
         data=_name(args.data),
         calibration=_name(args.calibration),
         repair=args.repair or "",
+        train=_name(args.train),
+        epochs=args.epochs,
         **session_from(args),
-        setup=setup_checksum((args.data, args.calibration), preprocessing, args.limit, args.export),
+        setup=setup_checksum(
+            (args.data, args.calibration, args.train), preprocessing, args.limit, args.export, args.batch
+        ),
     )
-    chosen = given(args, "data", "limit", "calibration", "repair", "export", "latency")
+    chosen = given(args, "data", "train", "batch", "limit", "calibration", "repair", "export", "latency")
     return Experiment(model, setting, preprocessing=preprocessing, budget_s=args.budget, **chosen)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import write_whole
-from upscale_onnx.paper.rows import Row, from_csv, merged, to_csv
+from upscale_onnx.paper.rows import Row, Setting, cleaned, from_csv, merged, to_csv
 
 
 class Book:
@@ -29,4 +30,11 @@ class Book:
 
     def add(self, row: Row) -> None:
         """Add `row`, or replace an older row of the same trial by it."""
-        write_whole(to_csv(merged(self.rows(), row)).encode(), self.path)
+        self._write(merged(self.rows(), row))
+
+    def clean(self, setting: Setting) -> None:
+        """Leave out rows that `cleaned` leaves out."""
+        self._write(cleaned(self.rows(), setting))
+
+    def _write(self, rows: Iterable[Row]) -> None:
+        write_whole(to_csv(rows).encode(), self.path)

@@ -23,6 +23,8 @@ from upscale_onnx.results import Race, Result
 from upscale_onnx.runtime import race
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.providers import Device
+from upscale_onnx.training.finetune import finetune
+from upscale_onnx.training.settings import Training
 from upscale_onnx.types import Progress
 
 _BUDGET_S = 6.0
@@ -35,6 +37,8 @@ class Experiment:
 
     data, preprocessing: labelled images, as `evaluate` takes them. Without them, outputs are compared with those of
     the unpruned model, on the calibration data if it is given, else on random inputs.
+    train, batch: labelled images of the same kind that every masked model is trained on before it is judged, for the
+    epochs of the setting, and the samples of a step.
     limit: the number of images to evaluate, or of samples to compare on.
     export: the export that is timed. "auto" is the fastest one, or the paper's if nothing is timed.
     latency: whether models are timed, in a race of `budget_s` seconds per trial.
@@ -44,6 +48,8 @@ class Experiment:
     setting: Setting
     data: str | None = None
     preprocessing: Preprocessing | None = None
+    train: str | None = None
+    batch: int = Training.batch
     limit: int | None = None
     calibration: str | None = None
     repair: Repair | None = None
@@ -128,7 +134,7 @@ def measure(experiment: Experiment, trial: Trial, known: Row | None = None) -> R
     outcome: dict[str, Any] = {"channels": pruned.count, "parameters": after.parameters, "macs": after.macs}
     outcome["export"] = exported.report.export
     if known is None or not known.has_accuracy:
-        outcome |= _accuracy(experiment, exported.model)
+        outcome |= _accuracy(experiment, _trained(experiment, pruned.model, exported))
     if experiment.latency:
         outcome |= _latency(experiment, pruned.model, exported)
     return experiment.row(trial, **outcome)
@@ -143,6 +149,27 @@ def _exported(experiment: Experiment, masked: onnx.ModelProto, race: bool = Fals
     """`masked`, compiled to the export that is asked for. "auto" without a race is the paper's export."""
     export = "upscale" if experiment.export == "auto" and not race else experiment.export
     return pipeline.compile(masked, export=export, race=race, **experiment.session)
+
+
+def _trained(experiment: Experiment, masked: onnx.ModelProto, exported: Result) -> onnx.ModelProto:
+    """The export of `masked`, trained if that is asked for: by Adam at a constant rate, as the reference does. So the
+    first epochs are the same for any number of them."""
+    setting = experiment.setting
+    if experiment.train is None or not setting.epochs:
+        return exported.model
+    settings = Training(
+        epochs=setting.epochs,
+        batch=experiment.batch,
+        optimizer="adam",
+        rate=1e-3,
+        weight_decay=0.0,
+        schedule="constant",
+        keep="last",
+        seed=setting.seed,
+        threads=setting.threads,
+    )
+    trained = finetune(masked, experiment.train, None, settings, experiment.preprocessing)
+    return _exported(experiment, trained.model).model
 
 
 def _accuracy(experiment: Experiment, model: onnx.ModelProto) -> dict[str, Any]:
@@ -165,8 +192,11 @@ def _timings(raced: Race) -> dict[str, Any]:
     baseline, unpruned, pruned = raced.timings
     return {
         "unpruned_ms": unpruned.median_ms,
+        "unpruned_std_ms": unpruned.std_ms,
         "baseline_ms": baseline.median_ms,
+        "baseline_std_ms": baseline.std_ms,
         "latency_ms": pruned.median_ms,
+        "latency_std_ms": pruned.std_ms,
         "ratio": pruned.ratio,
         "ratio_low": pruned.ratio_low,
         "ratio_high": pruned.ratio_high,

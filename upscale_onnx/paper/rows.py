@@ -20,7 +20,8 @@ class Setting:
     model, data, calibration: names of files, "" for none.
     checksum: a checksum of the model's content.
     repair: the repair, "" for none.
-    setup: a checksum of the other files, the preprocessing of images, the limit and the export.
+    train, epochs: the name of the file that the masked models are trained on, "" for none, and for how many epochs.
+    setup: a checksum of the other files, the preprocessing of images, the limit, the export and the batch of training.
     """
 
     model: str
@@ -28,6 +29,8 @@ class Setting:
     data: str
     calibration: str
     repair: str
+    train: str
+    epochs: int
     seed: int
     provider: str
     threads: int
@@ -45,7 +48,8 @@ class Row(Setting):
     top1, top5: accuracies of the compiled model on `images` images, shares of 1; unpruned_top1: of the unpruned model.
     distance: of the outputs from those of the unpruned model, relative to these.
     latency_ms, baseline_ms, unpruned_ms: median latencies of the compiled model, of the "gather" export of the same
-    masks, and of the unpruned model, measured in turns.
+    masks, and of the unpruned model, measured in turns; latency_std_ms, baseline_std_ms, unpruned_std_ms: the standard
+    deviations over rounds.
     ratio: latency_ms relative to baseline_ms; ratio_low, ratio_high: its 95 % interval.
     """
 
@@ -64,8 +68,11 @@ class Row(Setting):
     images: int | None = None
     distance: float | None = None
     unpruned_ms: float | None = None
+    unpruned_std_ms: float | None = None
     baseline_ms: float | None = None
+    baseline_std_ms: float | None = None
     latency_ms: float | None = None
+    latency_std_ms: float | None = None
     ratio: float | None = None
     ratio_low: float | None = None
     ratio_high: float | None = None
@@ -103,6 +110,18 @@ def merged(rows: Iterable[Row], fresh: Row) -> tuple[Row, ...]:
         fresh = replace(old, **known)
     found[fresh.key] = fresh
     return tuple(found.values())
+
+
+def cleaned(rows: Iterable[Row], setting: Setting) -> tuple[Row, ...]:
+    """`rows` without those that only the contents of files, or options that the table does not hold, tell apart.
+
+    Of these, the one in `setting` is kept, else the last that was timed, else the last.
+    """
+    known, kept = tuple(rows), dict[Key, Row]()
+    for row in sorted(known, key=lambda row: (is_of(row, setting), row.has_latency)):
+        kept[replace(row, checksum="", setup="").key] = row
+    best = set(kept.values())
+    return tuple(row for row in known if row in best)
 
 
 def to_csv(rows: Iterable[Row]) -> str:

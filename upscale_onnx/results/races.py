@@ -12,6 +12,7 @@ class Timing:
 
     ratio: its time relative to the first runner's, the median over rounds.
     ratio_low, ratio_high: the 95 % confidence interval of `ratio`; None if it was not computed.
+    std_ms: the standard deviation over rounds, in ms; None if it was not computed.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Timing:
     ratio: float
     ratio_low: float | None = None
     ratio_high: float | None = None
+    std_ms: float | None = None
 
 
 @dataclass(frozen=True)

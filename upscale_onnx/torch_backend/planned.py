@@ -3,7 +3,7 @@ the kernels: sizes and constants are computed beforehand, and values stand in nu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,7 +51,14 @@ class PlannedNetwork(TorchNetwork):
         super().__init__(model)
         self._slots: list[Value | None] = [None]
         self._calls: list[_Call] = []
-        self._plan({**self._constants, **live, **example}, live, example, override)
+        found: dict[str, Value] = {**self._constants, **live, **example}
+        steps, varying = self._planned(found, live, example, override)
+        slots = {name: self._slot(None) for name in example}
+        self._number(steps, found, slots, varying - live.keys() - {*self.outputs})
+        results = [found[name] for name in self.outputs]
+        self.shapes = [tuple(value.shape) for value in results]
+        self.has_gradient = isinstance(results[0], torch.Tensor) and results[0].requires_grad
+        self._results = [slots[name] if name in slots else self._slot(found[name]) for name in self.outputs]
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
         """The outputs of the model. inputs: in the order of `example`."""
@@ -68,45 +75,43 @@ class PlannedNetwork(TorchNetwork):
                 values[slot] = None
         return [values[slot] for slot in self._results]
 
-    def _plan(
+    def _planned(
         self,
         found: dict[str, Value],
         live: Mapping[str, Tensor],
         example: Mapping[str, Tensor],
         override: Override,
-    ) -> None:
-        slots = {name: i for i, name in enumerate(example, 1)}
-        self._slots += [None] * len(example)
+    ) -> tuple[list[tuple[Step, Rule]], set[str]]:
+        """The steps to run for each input, with their rules, and the names of values that vary. All values for the
+        example are put into `found`."""
         varying = {*example, *live}
-        run: list[tuple[Step, Rule]] = []
+        steps: list[tuple[Step, Rule]] = []
         for number, step in enumerate(self._steps):
-            names = [name for name in step.node.input if name]
             given = [found[name] if name else None for name in step.node.input]
-            made = dict(zip(step.node.output, self._made(step, number, given), strict=False))
-            found.update(made)
-            if varying.isdisjoint(names) or step.node.op_type in _OF_SHAPES:
+            found.update(zip(step.node.output, self._made(step, number, given), strict=False))
+            if varying.isdisjoint(filter(None, step.node.input)) or step.node.op_type in _OF_SHAPES:
                 continue
-            varying.update(name for name in made if name)
-            run.append((step, override(step.node) or step.rule or _evaluated(self, step, number)))
-        last = {name: position for position, (step, _) in enumerate(run) for name in step.node.input}
-        for name in {name for step, _ in run for name in step.node.input if name} - {*example}:
-            if name not in varying or name in live:
-                slots[name] = self._slot(found[name])
-        for position, (step, rule) in enumerate(run):
+            varying.update(filter(None, step.node.output))
+            steps.append((step, override(step.node) or step.rule or _evaluated(self, step, number)))
+        return steps, varying
+
+    def _number(
+        self, steps: Sequence[tuple[Step, Rule]], found: Mapping[str, Value], slots: dict[str, int], passing: set[str]
+    ) -> None:
+        """Make the calls, and number values in `slots`. Values in `passing` are dropped behind their last reader."""
+        last = {name: position for position, (step, _) in enumerate(steps) for name in step.node.input if name}
+        made = {name for step, _ in steps for name in step.node.output}
+        for name in last.keys() - made - slots.keys():
+            slots[name] = self._slot(found[name])
+        for position, (step, rule) in enumerate(steps):
             reads = [slots[name] if name else _NOTHING for name in step.node.input]
             while reads and reads[-1] == _NOTHING:
                 reads.pop()
-            writes = []
             for name in step.node.output:
                 slots[name] = self._slot(None)
-                writes.append(slots[name])
-            gone = [n for n in {*step.node.input} if n and last[n] == position and n in varying and n not in live]
-            drops = tuple(slots[name] for name in gone if name not in self.outputs)
-            self._calls.append(_Call(rule, step.operator, tuple(reads), tuple(writes), drops))
-        results = [found[name] for name in self.outputs]
-        self.shapes = [tuple(value.shape) for value in results]
-        self.has_gradient = isinstance(results[0], torch.Tensor) and results[0].requires_grad
-        self._results = [slots[name] if name in slots else self._slot(found[name]) for name in self.outputs]
+            writes = tuple(slots[name] for name in step.node.output)
+            drops = tuple(slots[name] for name in passing.intersection(step.node.input) if last[name] == position)
+            self._calls.append(_Call(rule, step.operator, tuple(reads), writes, drops))
 
     def _slot(self, value: Value | None) -> int:
         self._slots.append(value)
