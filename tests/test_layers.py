@@ -147,6 +147,7 @@ LAYERS = {
         "masks",
         "measures",
         "options",
+        "reinforce",
         "runtime",
         "timing",
         "torch_backend",

@@ -82,7 +82,8 @@ def _add_course(group: argparse._ArgumentGroup) -> None:
         type=name,
         default="tpe",
         metavar="NAME",
-        help="random, greedy, tpe, gp (needs PyTorch) or nsga2; each begins with profiles by rule (default: tpe)",
+        help="random, greedy, tpe, nsga2, gp or ppo (these two need PyTorch); each begins with profiles by rule "
+        "(default: tpe)",
     )
     add_option(group, "--trials", positive, "N", 100, "trials of all processes and starts together")
     group.add_argument("--seconds", type=positive_number, metavar="S", help="begin no trial after S seconds")

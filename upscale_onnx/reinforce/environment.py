@@ -40,6 +40,9 @@ LEAST = 0.1
 Finetune = Callable[[Candidate], onnx.ModelProto]
 """Trains a candidate. It returns a model with the graph of `candidate.masked`, whose zeros it has left in place."""
 
+Judge = Callable[[tuple[float, ...], int], Outcome]
+"""Says what a profile is worth. It is also told the seed of the choice of channels."""
+
 _REMEMBERED = 4096
 
 
@@ -53,6 +56,7 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     queue), and at the end accuracy, compression, macs and reward.
 
     choice: how a decision's channels are chosen. finetune: trains the network after every decision (algorithm 2).
+    judge: says what a profile is worth, in place of the networks' own measures.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         reward: Reward,
         choice: Choice = "bernoulli",
         finetune: Finetune | None = None,
+        judge: Judge | None = None,
     ) -> None:
         """An environment of these networks.
 
@@ -68,6 +73,7 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """
         check_structure([network.space for network in queue])
         self._queue, self._reward, self._choice, self._finetune = tuple(queue), reward, choice, finetune
+        self._told = judge
         self._described = tuple(Descriptions.of(network.space) for network in self._queue)
         self._decisions = len(queue[0].space.decisions)
         self._width = observed_width(queue[0].space)
@@ -108,12 +114,20 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             self._look()
             return self._observation(), 0.0, False, False, self._info()
         masks = self._masks()
-        outcome = self._recalled("outcome", masks, self._judge)
+        if self._told is not None:
+            outcome = self._told(tuple(self._shares), self._seed)
+        else:
+            outcome = self._recalled("outcome", masks, self._judge)
         reward = self._reward(outcome)
         # To first order, what a channel means to the loss does not depend on whether it is pruned: equation 13.
         self._features = self._features * _kept(self._queue[self._place], masks)
         ended = {"accuracy": outcome.accuracy, "compression": outcome.compression, "macs": outcome.macs}
         return self._observation(), reward, True, False, {**self._info(), **ended, "reward": reward}
+
+    @property
+    def choice_seed(self) -> int:
+        """The seed of the choice of channels in this episode."""
+        return self._seed
 
     def _masks(self) -> Masks:
         return self._queue[self._place].space.masks(self._shares, self._choice, self._seed)

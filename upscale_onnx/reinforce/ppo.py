@@ -58,7 +58,7 @@ def train(
     chosen = settings or Settings()
     env = PruningEnv(networks, reward, chosen.choice, finetune)
     run = Run.of(folder, networks, reward, chosen, learner="stable-baselines3", finetune=finetune is not None)
-    model, done = _model(env, len(run.decisions), chosen), 0
+    model, done = untrained(env, len(run.decisions), chosen), 0
     if (run.folder / _POLICY).exists():
         done = _load(model, run.folder / _POLICY)
     run.begin(done)
@@ -80,7 +80,7 @@ def load(folder: str | os.PathLike[str], network: Network, reward: Reward) -> Po
     Raises: ArgumentError where there is none, or it is of another structure.
     """
     decisions = settings_of(folder)["decisions"]
-    model = _model(PruningEnv([network], reward), len(decisions), Settings())
+    model = untrained(PruningEnv([network], reward), len(decisions), Settings())
     _load(model, Path(folder) / _POLICY)
     return Policy(tuple(decisions), _acting(model))
 
@@ -97,7 +97,7 @@ class _Ended(BaseCallback):
         return True
 
 
-def _model(env: PruningEnv, decisions: int, settings: Settings) -> Any:
+def untrained(env: PruningEnv, decisions: int, settings: Settings) -> Any:
     """An untrained policy. Its actions are from -1 to 1: in the mean, it first keeps a half."""
     steps = max(settings.episodes * decisions, 2)
     model = PPO(
@@ -121,7 +121,7 @@ def _model(env: PruningEnv, decisions: int, settings: Settings) -> Any:
 def _iterated(model: Any, iteration: int, settings: Settings) -> list[dict[str, Any]]:
     """Run the episodes of an iteration and update the policy. Returns what the environment said at their ends."""
     ended = _Ended()
-    model.set_random_seed(_seed(settings.seed, iteration))
+    model.set_random_seed(seed_of(settings.seed, iteration))
     model.get_env().set_options({"episode": iteration * settings.episodes})
     model.learn(model.n_steps, callback=ended)
     return ended.infos
@@ -132,7 +132,8 @@ def _divisor(steps: int, most: int) -> int:
     return next((size for size in range(min(steps, most), 1, -1) if steps % size == 0), steps)
 
 
-def _seed(seed: int, iteration: int) -> int:
+def seed_of(seed: int, iteration: int) -> int:
+    """The seed of an iteration."""
     return (seed * 1_000_003 + iteration) % 2**31
 
 
