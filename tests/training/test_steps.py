@@ -150,10 +150,18 @@ def test_replaced_weights_are_those_that_train_from_then_on(tmp_path: Path) -> N
     trainer.epoch(1)
     after = trainer.weights()
     assert np.array_equal(after["w2"] != 0, half)
+    assert (after["w3"] != 0).all()
     again = Trainer(model, trainer.data, Training(batch=16))
     again.restore(torch.load(state, weights_only=True))
     again.epoch(1)
     assert all(np.array_equal(value, after[name]) for name, value in again.weights().items())
+    shift = np.arange(12) % 2 == 0
+    trainer.replace({}, {"b1": shift})
+    trainer.epoch(2)
+    assert np.array_equal(trainer.weights()["b1"] != after["b1"], shift)
+    assert (trainer.weights()["s1"] != after["s1"]).all(), (
+        "a shift that may not change does not make a channel constant"
+    )
 
 
 def _saved(folder: Path, state: Any) -> Path:

@@ -32,7 +32,7 @@ class Learned:
 
     kind: what it is; "mean" and "variance" are running statistics, which follow the batches and have no gradient.
     fan_in: of a weight, how many products a sum has. free: the entries that may change; None is all. level: of a bias
-    or shift, what the channels hold that must not change; where they may, it is its own value.
+    or shift, what its constant channels hold, NaN for others; None if there are none.
     """
 
     name: str
@@ -74,7 +74,8 @@ def learned_constants(
             state = None if node.op_type == "Concat" or node.output[0] not in maps else maps[node.output[0]].state
             still = _still(array, kind, layout, state) | _of_empty_rows(node, array, kind, layout, tensors, roots)
             held[name] = held.get(name, np.zeros(array.shape, np.bool_)) | still
-            levels[name] = _level(array, state)
+            if kind in ("bias", "shift") and still.any():
+                levels[name] = np.where(still, _level(array, state), np.nan)
     for name, each in found.items():
         array = weight_array(tensors[name])
         stays = held.get(name, np.zeros(array.shape, np.bool_))
@@ -83,8 +84,7 @@ def learned_constants(
         elif each.kind == "weight":
             stays = stays | (array == 0)
         if stays.any():
-            level = levels.get(name) if each.kind in ("bias", "shift") else None
-            found[name] = replace(each, free=~stays, level=level)
+            found[name] = replace(each, free=~stays, level=levels.get(name))
     return found
 
 

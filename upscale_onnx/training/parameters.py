@@ -95,13 +95,11 @@ class Parameters:
         """
         with torch.no_grad():
             for norm in self._norms:
-                free = self.free(norm.shift)
-                if free is None:
-                    continue
-                norm.scale.mul_(free)
-                shift, level = self.trained[norm.shift], self.learned[norm.shift].level
+                level = self.learned[norm.shift].level
                 if level is not None:
-                    shift.copy_(torch.where(free, shift, from_array(level)))
+                    constant, shift = from_array(np.isfinite(level)), self.trained[norm.shift]
+                    norm.scale.mul_(~constant)
+                    shift.copy_(torch.where(constant, from_array(level), shift))
             held = {name: (self.free(name), value.detach().clone()) for name, value in self.trained.items()}
         self._held = {name: (free, value) for name, (free, value) in held.items() if free is not None}
 
