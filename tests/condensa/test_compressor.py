@@ -164,6 +164,15 @@ class StoppedError(Exception):
     """The process ended."""
 
 
+def test_what_was_too_inaccurate_is_remembered(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = compressor(data, state=str(tmp_path / "state"), optimizer=UNTRAINED, samples=6)
+    whole = asked.run()
+    assert any(one.value is None for one in whole.statistics.tried)
+    monkeypatch.setattr(learner.TorchLearner, "model", None)  # no trial is made again
+    found = asked.run()
+    assert (found.model, found.statistics) == (whole.model, whole.statistics)
+
+
 @pytest.mark.parametrize("saves", [1, 4])
 def test_what_was_stopped_goes_on_to_the_same_weights(
     data: str, saves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

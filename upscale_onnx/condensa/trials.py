@@ -142,7 +142,7 @@ def smaller(model: onnx.ModelProto, goal: Goal, verify: bool = False) -> onnx.Mo
 
 def _saved(trial: Trial) -> dict[str, Any]:
     # Models that cannot be chosen are not kept.
-    model = b"" if trial.value is None else trial.model.SerializeToString()
+    model = None if trial.value is None else trial.model.SerializeToString()
     value = None if trial.value is None else list(trial.value)
     row = {"density": trial.density, "accuracy": trial.accuracy, "value": value, "distance": trial.distance}
     return {**row, "model": model}
