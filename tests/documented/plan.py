@@ -35,6 +35,7 @@ ADDED = {
     "python -m tests.fuzz": "--count 20 --folder fuzzed",
     "python -m tests.interruptions": "--moments 3",
     "python -m upscale_onnx calibrate": "--budget 5",
+    "python -m upscale_onnx experiment": "--compressions 2 --draws 1 --limit 16",
     "python -m upscale_onnx finetune": "--epochs 1 --batch 16",
     "python -m upscale_onnx paper": "--amount 0.3",
     "python -m upscale_onnx prune": "--epochs 1 --batch 16 --no-race",
