@@ -23,11 +23,11 @@ def images_of(count: int, size: int, seed: int) -> train_cifar.Images:
     return train_cifar.Images(pixels.to(torch.uint8), torch.arange(count))
 
 
-def write_colours(path: Path, count: int, seed: int) -> Path:
-    """Noisy 16x16 images in which only the strongest colour tells the class, sorted by class."""
+def write_colours(path: Path, count: int, seed: int, size: int = 16) -> Path:
+    """Noisy images of `size` by `size` in which only the strongest colour tells the class, sorted by class."""
     rng = np.random.default_rng(seed)
     y = np.sort(np.arange(count) % 3)
-    x = rng.integers(0, 128, (count, 16, 16, 3), dtype=np.uint8)
+    x = rng.integers(0, 128, (count, size, size, 3), dtype=np.uint8)
     x[np.arange(count), :, :, y] += 64
     np.savez(path, x=x, y=y)
     return path
