@@ -22,10 +22,11 @@ assert rules.__all__
 _MOST_POSITIONS = 12
 
 
-@pytest.mark.parametrize(("domain", "op", "since", "until"), registered())
-def test_every_registration_has_a_case(domain: str, op: str, since: int, until: int) -> None:
-    forms = [case for case in ALL if case.op == op and since <= case.opset < until and not case.refused]
-    assert forms, f"{domain}:{op} from opset {since} is registered but never probed"
+def test_every_registration_has_a_case() -> None:
+    probed = {(case.op, case.opset) for case in ALL if not case.refused}
+    for domain, op, since, until in registered():
+        forms = [opset for name, opset in probed if name == op and since <= opset < until]
+        assert forms, f"{domain}:{op} from opset {since} is registered but never probed"
 
 
 def analysed(case: Case, producers: dict[int, Producer]) -> tuple[Analysis, Step]:
@@ -114,11 +115,11 @@ def test_what_changes_is_announced(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", [case for case in ALL if case.tracked and not case.refused], ids=str)
-@pytest.mark.parametrize(("silent", "draws"), [(0.5, 3), (1.0, 1)])  # where all are constant, none is left to chance
-def test_predicted_constants_are_what_is_computed(case: Case, silent: float, draws: int) -> None:
+def test_predicted_constants_are_what_is_computed(case: Case) -> None:
     rng = np.random.default_rng(1)
     engine = Engine(bare_model(case))
-    for _ in range(draws):
+    for silent in (0.5, 0.5, 0.5, 1.0):  # where all are constant, none is left to chance
+        print(silent)
         _, step = analysed(case, {i: Producer.random(t, rng, silent) for i, t in case.tracked.items()})
         for _ in range(2):
             feeds = operands(case, rng)

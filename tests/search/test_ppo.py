@@ -52,14 +52,14 @@ def test_a_search_that_goes_on_proposes_what_one_that_was_not_stopped_does(
 
 
 def test_the_policy_learns_the_compression(problem: Problem) -> None:
-    strategy, history, found = make_strategy("ppo", Setting(problem, GOALS, 200, 2.0)), History(GOALS), list[float]()
-    for number in range(200):
+    strategy, history, found = make_strategy("ppo", Setting(problem, GOALS, 120, 2.0)), History(GOALS), list[float]()
+    for number in range(120):
         proposal = strategy.propose(history, number)
         assert proposal is not None
         measured = problem.evaluate(proposal.shares, proposal.seed)
         found.append(measured.compression)
         history.end(Trial(number, proposal, "finished", measured))
-    first, last = np.abs(np.log(found[:40]) - np.log(2.0)).mean(), np.abs(np.log(found[-40:]) - np.log(2.0)).mean()
+    first, last = np.abs(np.log(found[:24]) - np.log(2.0)).mean(), np.abs(np.log(found[-24:]) - np.log(2.0)).mean()
     assert last < 0.7 * first
 
 
