@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from upscale_onnx.candidates.space import Candidate, Space
+from upscale_onnx.masks.decisions import Decision
 
 # The bounds of random shares, as in the source.
 LEAST, MOST = 0.3, 0.9
@@ -19,6 +20,11 @@ def random_shares(count: int, rng: np.random.Generator) -> tuple[float, ...]:
     Source: Venkatesan et al., "Out-of-the-box Channel Pruned Networks", 2020, section 3.
     """
     return tuple(rng.uniform(LEAST, MOST, count).tolist())
+
+
+def shares_of(ratios: Mapping[str, float], decisions: Sequence[Decision]) -> tuple[float, ...]:
+    """The share of each decision, of ratios by weight."""
+    return tuple(float(ratios[one.weights[0]]) for one in decisions)
 
 
 def at_compression(

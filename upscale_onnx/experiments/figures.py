@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.candidates.families import random_shares
+from upscale_onnx.candidates.families import random_shares, shares_of
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.experiments.points import Outcome, Point, Rows
 from upscale_onnx.masks.decisions import Decision
@@ -159,7 +159,7 @@ def _files(setting: Setting, rows: Rows) -> Iterator[Wanted]:
     for group in setting.sets:
         network = setting.last(group)
         for name, ratios in setting.files:
-            shares = tuple(float(ratios[one.weights[0]]) for one in setting.decisions)
+            shares = shares_of(ratios, setting.decisions)
             for number in range(setting.draws):
                 yield Wanted(Point(network, name, 0.0, number, setting.choice, setting.criterion), shares, False)
         for compression in setting.compressions:
@@ -192,5 +192,4 @@ def _wanted(setting: Setting, network: int, family: str, compression: float, num
 def _shares(setting: Setting, family: str, number: int) -> tuple[float, ...]:
     if family == RANDOM:
         return random_shares(len(setting.decisions), np.random.default_rng(number))
-    ratios = keep_ratios(family, setting.decisions, 0.5)
-    return tuple(float(ratios[one.weights[0]]) for one in setting.decisions)
+    return shares_of(keep_ratios(family, setting.decisions, 0.5), setting.decisions)

@@ -6,6 +6,7 @@ decreasing profiles. "global" is what comes of ranking the channels of all layer
 
 from __future__ import annotations
 
+from upscale_onnx.candidates.families import shares_of
 from upscale_onnx.masks.profiles import keep_ratios
 from upscale_onnx.search.goals import Goals
 from upscale_onnx.search.problem import Problem
@@ -33,8 +34,7 @@ def by_rule(problem: Problem, rule: str, amount: float) -> Shares:
     space = problem.subjects[0].space
     if rule == "global":
         return space.ranked_together(amount)
-    ratios = keep_ratios(rule, space.decisions, amount)
-    return tuple(float(ratios[one.weights[0]]) for one in space.decisions)
+    return shares_of(keep_ratios(rule, space.decisions, amount), space.decisions)
 
 
 def _least(problem: Problem, goals: Goals, rule: str) -> float | None:
