@@ -50,7 +50,9 @@ class Recurrent(Rule):
             if _has_units(op, found, cell):
                 ties.append((_grid(op, found, hidden.shape), hidden))
                 held.append(index)
-            elif not (found.state == 0).all():
+            elif (found.state == 0).all():
+                reads.append(Read(index, found.labels.ravel(), hidden.ravel()))
+            else:
                 # Nothing is known of the units that this state holds.
                 reads += [Read(index, found.labels.ravel()), Read(index, hidden.ravel())]
                 fixed += [found.labels, hidden]
