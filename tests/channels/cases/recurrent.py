@@ -1,10 +1,11 @@
-"""LSTM, GRU and RNN: directions, states, biases, peepholes, activations, lengths."""
+"""LSTM, GRU and RNN in all their forms, and ConstantOfShape, which makes their initial states."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from tests.channels.case import Case, Plain, Tracked
 from upscale_onnx.types import Array
@@ -93,8 +94,10 @@ def _cases() -> list[Case]:
     return found
 
 
-CASES = _cases() + [
+CASES = [
+    *_cases(),
     Case("LSTM", (_X, Tracked((1, 20, 4), (1,)), sparse(1, 20, 5)), {"hidden_size": 5}, 14, "computed", refused=True),
+    Case("ConstantOfShape", (Plain((2,), TensorProto.INT64),), note="sizes of an input"),
     Case("GRU", (Tracked((3, 2, 4), (0,)), sparse(1, 15, 4), sparse(1, 15, 5)), {"hidden_size": 5}, 14, "steps",
          refused=True),
 ]  # fmt: skip

@@ -107,7 +107,7 @@ class Cell:
         silent &= (proposed[:, 0] + offset == 0) & (proposed[:, 1] == 0)
         reads = self.recurrence[:, self.candidate] != 0
         while True:
-            fewer = silent & ~(reads & ~silent[:, None]).any(-1)
+            fewer: BoolArray = silent & ~(reads & ~silent[:, None]).any(-1)
             if fewer.sum() == silent.sum():
                 return fewer
             silent = fewer

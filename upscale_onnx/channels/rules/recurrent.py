@@ -7,7 +7,6 @@ own; a direction that loses all of its units goes as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,11 +18,19 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.cell import Cell, cell_of
+from upscale_onnx.channels.rules.initial_states import (
+    STATES,
+    grid,
+    has_units,
+    held,
+    places,
+    resized_states,
+    zero_starts,
+)
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
+from upscale_onnx.types import Array, FloatArray, IntArray
 
 _RECURRENCE = 2
-_STATES = {"LSTM": (5, 6), "GRU": (5,), "RNN": (5,)}
 
 
 class Recurrent(Rule):
@@ -38,18 +45,18 @@ class Recurrent(Rule):
         hidden = fresh(cell.directions * cell.units).reshape(cell.directions, cell.units)
         starts, wild = np.ones(hidden.shape, bool), bool(is_wild(state).any())
         ties: list[tuple[IntArray, IntArray]] = []
-        held: list[int] = []
+        tied: list[int] = []
         reads: list[Read] = []
         fixed = [hidden] if cell.directions > 1 else []
-        for index in _STATES[op.op_type]:
-            starts &= _zero_starts(op, cell, maps, index)
-            found = _held(op, maps, index)
+        for index in STATES[op.op_type]:
+            starts &= zero_starts(op, cell, maps, index)
+            found = held(op, maps, index)
             if found is None:
                 continue
             wild |= bool(is_wild(found.state).any())
-            if _has_units(op, found, cell):
-                ties.append((_grid(op, found, hidden.shape), hidden))
-                held.append(index)
+            if has_units(op, found, cell):
+                ties.append((grid(op, found, hidden.shape), hidden))
+                tied.append(index)
             elif (found.state == 0).all():
                 reads.append(Read(index, found.labels.ravel(), hidden.ravel()))
             else:
@@ -59,6 +66,9 @@ class Recurrent(Rule):
         if op.has(4) and len(maps) > 4 and maps[4] is not None:
             reads.append(Read(4, maps[4].labels.ravel()))
             fixed.append(maps[4].labels)
+        if cell.directions > 1 and (op.attrs.get("activation_alpha") or op.attrs.get("activation_beta")):
+            # Which direction a factor belongs to depends on the activations in front of it, so no direction may go.
+            reads.append(Read(_RECURRENCE, hidden[:, 0]))
         silent = cell.silent(state, starts) & (not wild)
         channels, units = cell.reads(silent)
         if wild:  # zero times infinity is not zero
@@ -66,9 +76,9 @@ class Recurrent(Rule):
         flat = hidden.ravel()
         # In the first step, the recurrence reads the units of the initial states.
         own = [Read(0, labels, flat, channels, 2, is_constant(state))]
-        own += [Read(index, flat, flat, units) for index in (_RECURRENCE, *held)]
+        own += [Read(index, flat, flat, units) for index in (_RECURRENCE, *tied)]
         content = np.where(silent, 0.0, WILD if wild else VARYING)
-        outputs = tuple(_spread(hidden, content, axes, rank) for axes, rank in _places(op)[: len(op.out_dims)])
+        outputs = tuple(_spread(hidden, content, axes, rank) for axes, rank in places(op)[: len(op.out_dims)])
         even = (Even((hidden,)),) if cell.directions > 1 else ()
         return Flow(outputs, tuple(ties), (*own, *reads), even, tuple(fixed), creates=True, role=Role.CONTRACTION)
 
@@ -83,11 +93,9 @@ class Recurrent(Rule):
             raise Misaligned(hidden)
         used = [d for d, row in enumerate(rows) if row.size]
         gone = len(used) < cell.directions
-        if gone and (op.attrs.get("activation_alpha") or op.attrs.get("activation_beta")):
-            raise Misaligned(hidden)  # which direction each of these factors belongs to depends on the activations
-        constants, absent = _resized_states(op, cell, request, hidden, rows)
+        constants, absent = resized_states(op, cell, request, hidden, rows)
         picked = np.concatenate([d * cell.units + rows[d] for d in used])
-        outputs = tuple(_emission(picked, len(used), axes, rank) for axes, rank in _places(op)[: len(op.out_dims)])
+        outputs = tuple(_emission(picked, len(used), axes, rank) for axes, rank in places(op)[: len(op.out_dims)])
         live = request.choose.live(hidden)
         whole = is_full(picked, (hidden.size,)) and is_full(columns, (cell.channels_in,)) and bool(live.all())
         if whole:
@@ -116,13 +124,6 @@ def _steps(cell: Cell, maps: Maps) -> tuple[IntArray, FloatArray]:
     return source.along(2, cell.channels_in)
 
 
-def _places(op: Op) -> tuple[tuple[tuple[int, int], int], ...]:
-    """The axes of directions and units, and the rank, of each output."""
-    batch_first = op.attrs.get("layout", 0) == 1
-    whole, last = (((2, 3), 4), ((1, 2), 3)) if batch_first else (((1, 3), 4), ((0, 2), 3))
-    return (whole, *[last] * len(_STATES[op.op_type]))
-
-
 def _spread(hidden: IntArray, content: FloatArray, axes: tuple[int, int], rank: int) -> ChannelMap:
     """The map of an output with directions and units on `axes`."""
     shape = [1] * rank
@@ -136,101 +137,13 @@ def _emission(picked: IntArray, directions: int, axes: tuple[int, int], rank: in
     return picked.reshape(shape)
 
 
-def _held(op: Op, maps: Maps, index: int) -> ChannelMap | None:
-    """The map of an initial state that is computed at run time; None for constants, and where there is none."""
-    return known_map(maps[index], "an initial state") if op.is_dynamic(index) else None
-
-
-def _has_units(op: Op, found: ChannelMap, cell: Cell) -> bool:
-    """Whether the map of an initial state tells hidden units apart. Raises `Refused` where it holds anything else."""
-    (ways, units), rank = _places(op)[1]
-    if found.rank != rank or any(axis not in (ways, units) for axis in found.axes):
-        raise Refused(Reason.MIXED_LAYOUT, "an initial state has channels along the batch")
-    if found.shape[ways] not in (1, cell.directions) or found.shape[units] not in (1, cell.units):
-        raise Refused(Reason.UNSUPPORTED_FORM, "weights and initial state disagree about the hidden units")
-    return found.shape[units] > 1
-
-
-def _grid(op: Op, found: ChannelMap, shape: tuple[int, ...]) -> IntArray:
-    """The classes of an initial state, for each direction and unit."""
-    (ways, units), _ = _places(op)[1]
-    return np.broadcast_to(found.labels.reshape(found.shape[ways], found.shape[units]), shape)
-
-
-def _zero_starts(op: Op, cell: Cell, maps: Maps, index: int) -> BoolArray:
-    """`(D, H)`: the units that start at zero, as far as input `index` says."""
-    shape = (cell.directions, cell.units)
-    (ways, units), rank = _places(op)[1]
-    array, found = op.constant(index), _held(op, maps, index)
-    if array is not None:
-        if array.ndim != rank or (array.shape[ways], array.shape[units]) != shape:
-            raise Refused(Reason.UNSUPPORTED_FORM, f"an initial state of shape {array.shape}")
-        batch = next(axis for axis in range(rank) if axis not in (ways, units))
-        return np.asarray((array == 0).all(axis=batch))
-    if found is None:
-        return np.ones(shape, bool)
-    if not _has_units(op, found, cell):
-        return np.full(shape, bool((found.state == 0).all()))
-    return np.broadcast_to((found.state == 0).reshape(found.shape[ways], found.shape[units]), shape)
-
-
-def _resized_states(
-    op: Op, cell: Cell, request: Request, hidden: IntArray, rows: Sequence[IntArray]
-) -> tuple[dict[int, Array], tuple[int, ...]]:
-    """The constant initial states that are left, and the inputs of states of zeros, which are left out.
-
-    Raises: Misaligned where a state that is computed holds other units.
-    """
-    used = [d for d, row in enumerate(rows) if row.size]
-    whole = len(used) == cell.directions and all(is_full(row, (cell.units,)) for row in rows)
-    (ways, units), _ = _places(op)[1]
-    constants: dict[int, Array] = {}
-    absent = []
-    for index in _STATES[op.op_type]:
-        array, found = op.constant(index), _held(op, request.maps, index)
-        if array is not None and not whole:
-            parts = [array.take([d], ways).take(rows[d], units) for d in used]
-            constants[index] = np.concatenate(parts, ways)
-        if found is None:
-            continue
-        if not found.axes and (found.state == 0).all():
-            absent += [] if whole else [index]
-            continue
-        given = request.emissions[index]
-        if given is None or not _holds(found, given, ways, units, rows, used, cell):
-            raise Misaligned(hidden, found.labels)
-    return constants, tuple(absent)
-
-
-def _holds(
-    found: ChannelMap,
-    given: IntArray,
-    ways: int,
-    units: int,
-    rows: Sequence[IntArray],
-    used: Sequence[int],
-    cell: Cell,
-) -> bool:
-    """Whether an initial state holds the units `rows` of the directions `used`."""
-    many = found.shape[ways] > 1
-    if len(used) < cell.directions and not many:
-        return False
-    if given.shape[ways] != (len(used) if many else 1):
-        return False
-    for place, d in enumerate(used):
-        wanted = rows[d] if found.shape[units] > 1 else np.zeros(1, np.int64)
-        if found.shape[units] == 1 and not is_full(rows[d], (cell.units,)):
-            return False
-        base = d * found.shape[units] if many else 0
-        if not np.array_equal(given.take(place if many else 0, ways).ravel(), base + wanted):
-            return False
-    return True
-
-
 def _stored(cell: Cell) -> dict[int, Array]:
     """The inputs that hold the weights of the cell."""
     directions, units = cell.directions, cell.units
-    stored = {1: cell.weight.reshape(directions, -1, cell.channels_in), 2: cell.recurrence.reshape(directions, -1, units)}
+    stored = {
+        1: cell.weight.reshape(directions, -1, cell.channels_in),
+        2: cell.recurrence.reshape(directions, -1, units),
+    }
     if cell.bias is not None:
         stored[3] = cell.bias.reshape(directions, -1)
     if cell.peepholes is not None:
