@@ -140,7 +140,7 @@ def _emission(picked: IntArray, directions: int, axes: tuple[int, int], rank: in
 def _stored(cell: Cell) -> dict[int, Array]:
     """The inputs that hold the weights of the cell."""
     directions, units = cell.directions, cell.units
-    stored = {
+    stored: dict[int, Array] = {
         1: cell.weight.reshape(directions, -1, cell.channels_in),
         2: cell.recurrence.reshape(directions, -1, units),
     }
