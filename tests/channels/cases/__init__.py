@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tests.channels.case import Case
-from tests.channels.cases import contractions, elementwise, movers, normalizations, selections, spatial
+from tests.channels.cases import contractions, elementwise, movers, normalizations, recurrent, selections, spatial
 
 ALL: tuple[Case, ...] = (
     *contractions.CASES,
     *elementwise.CASES,
     *movers.CASES,
     *normalizations.CASES,
+    *recurrent.CASES,
     *selections.CASES,
     *spatial.CASES,
 )
