@@ -115,12 +115,13 @@ class Flow:
 class NewNode:
     """A node to put in place of another, between the same values.
 
-    inputs: indices of the replaced node's inputs, or constants. output: index of the replaced node's output.
+    inputs: indices of the replaced node's inputs, constants, or nodes that compute them. output: index of the replaced
+    node's output.
     """
 
     op_type: str
-    inputs: tuple[int | Array, ...]
-    output: int
+    inputs: tuple[int | Array | NewNode, ...]
+    output: int = 0
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -128,9 +129,9 @@ class NewNode:
 class Resize:
     """How a node changes when its inputs hold other channels.
 
-    outputs: the emission of each output that the flow names. constants: new constant inputs by index. attrs: changed
-    attributes. drop: indices of inputs to disconnect. alias: the input that the node returns unchanged.
-    replace: nodes to put in its place.
+    outputs: the emission of each output that the flow names. constants: new constant inputs by index. computed: nodes
+    that compute new inputs, by index. attrs: changed attributes. drop: indices of inputs to disconnect. alias: the
+    input that the node returns unchanged. replace: nodes to put in its place.
     """
 
     outputs: tuple[IntArray, ...]
@@ -139,6 +140,7 @@ class Resize:
     drop: tuple[int, ...] = ()
     alias: int | None = None
     replace: tuple[NewNode, ...] | None = None
+    computed: Mapping[int, NewNode] = field(default_factory=dict)
 
 
 class Fresh(Protocol):
