@@ -62,11 +62,12 @@ class Read:
 class Even:
     """Grids of classes that must stay rectangular together.
 
-    Each part is a grid `(rows, …)`. All rows in use keep the same number of entries along every axis. A
-    row is in use in one part if and only if it is in use in all parts.
+    Each part is a grid `(rows, …)`. All rows in use keep the same number of entries along every axis; if `aligned`,
+    the same entries. A row is in use in one part if and only if it is in use in all parts.
     """
 
     parts: tuple[IntArray, ...]
+    aligned: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class Flow:
             outputs=tuple(None if found is None else found.resolved(roots) for found in self.outputs),
             ties=(),
             reads=tuple(read.resolved(roots) for read in self.reads),
-            evens=tuple(Even(tuple(roots[part] for part in even.parts)) for even in self.evens),
+            evens=tuple(replace(even, parts=tuple(roots[part] for part in even.parts)) for even in self.evens),
             fixed=tuple(roots[labels] for labels in self.fixed),
             fragile=tuple(roots[labels] for labels in self.fragile),
         )
