@@ -110,9 +110,7 @@ def _computed(node: gs.Node, new: NewNode, names: Names) -> list[gs.Node]:
     return _made(node, new, names, base, base, [gs.Variable(base)])
 
 
-def _made(
-    node: gs.Node, new: NewNode, names: Names, base: str, name: str, outputs: list[gs.Tensor]
-) -> list[gs.Node]:
+def _made(node: gs.Node, new: NewNode, names: Names, base: str, name: str, outputs: list[gs.Tensor]) -> list[gs.Node]:
     before: list[gs.Node] = []
     inputs: list[gs.Tensor] = []
     for number, item in enumerate(new.inputs):

@@ -84,9 +84,7 @@ def selected_axis(op: Op, index: int, found: ChannelMap, shape: tuple[int, ...])
     return wide[0] if len(wide) == 1 and not found.axes else None
 
 
-def broadcast_operand(
-    index: int, found: ChannelMap, labels: IntArray
-) -> tuple[Read, list[Even]]:
+def broadcast_operand(index: int, found: ChannelMap, labels: IntArray) -> tuple[Read, list[Even]]:
     """The read and grids that bind an operand to `labels`, along whose axes it is broadcast."""
     slots = np.broadcast_to(np.arange(found.labels.size).reshape(found.shape), labels.shape)
     order = np.argsort(slots.ravel(), kind="stable")

@@ -25,7 +25,14 @@ from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.broadcast import broadcast_operand, common_shape, lift, open_axes, operand_rank, selected_axis
+from upscale_onnx.channels.rules.broadcast import (
+    broadcast_operand,
+    common_shape,
+    lift,
+    open_axes,
+    operand_rank,
+    selected_axis,
+)
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.types import Array, FloatArray, IntArray

@@ -35,8 +35,8 @@ def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[AxisGr
             raise Refused(Reason.DYNAMIC_AXIS, "reshapes the channel axis together with a dynamic one")
     if op.op_type == "Reshape":
         tracked = {axis for group in groups for axis in group.outputs if holds(found, group)}
-        sizes = [dim if axis in tracked and isinstance(dim, int) else None for axis, dim in enumerate(dims_out)]
-        new_shape(op, sizes, list(dims_in), list(dims_out))
+        stated = [int(dim) if axis in tracked and isinstance(dim, int) else None for axis, dim in enumerate(dims_out)]
+        new_shape(op, stated, list(dims_in), list(dims_out))
     return list(dims_in), list(dims_out), groups
 
 
@@ -104,7 +104,8 @@ def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: li
             shape.append(-1)
     if shape.count(-1) <= 1:
         return np.asarray(shape, np.int64)
-    return NewNode("Add", (1, np.asarray(list(map(_difference, target, entries, dims_out)), np.int64)))
+    change = np.asarray(list(map(_difference, target, entries, dims_out)), np.int64)
+    return NewNode("Add", (1, change)) if change.any() else NewNode("Identity", (1,))
 
 
 def _difference(wanted: int | None, entry: Dim, dim: Dim) -> int:

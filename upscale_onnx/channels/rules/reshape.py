@@ -63,10 +63,10 @@ class Reshape(Rule):
         tracked = {axis for group in groups for axis in group.outputs if holds(found, group)}
         target = [shape[axis] if axis in tracked else None for axis in range(len(shape))]
         copies = {"allowzero": 0} if op.attrs.get("allowzero", 0) else {}
-        shape = new_shape(op, target, dims_in, dims_out)
-        if isinstance(shape, NewNode):
-            return Resize((given,), computed={1: shape} if np.any(shape.inputs[1]) else {})
-        return Resize((given,), {1: shape}, copies)
+        entries = new_shape(op, target, dims_in, dims_out)
+        if isinstance(entries, NewNode):
+            return Resize((given,), computed={1: entries} if entries.op_type == "Add" else {})
+        return Resize((given,), {1: entries}, copies)
 
 
 def _with_axes(op: Op, given: IntArray) -> Resize:
