@@ -20,12 +20,19 @@ from upscale_onnx.channels.channel_map import (
     varying,
 )
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
-from upscale_onnx.channels.grid import is_full, take
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.broadcast import broadcast_operand, common_shape, lift, open_axes, operand_rank
+from upscale_onnx.channels.rules.broadcast import (
+    broadcast_operand,
+    common_shape,
+    lift,
+    open_axes,
+    operand_rank,
+    selected_axis,
+)
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.types import Array, FloatArray, IntArray
@@ -54,34 +61,35 @@ class Elementwise(Rule):
             raise Refused(Reason.MIXED_LAYOUT, "no operand has all channel axes of the result")
         labels = lifted[full[0]].labels
         ties = tuple((labels, lifted[index].labels) for index in full[1:])
-        reads: list[Read] = []
-        for index, grown in born.items():
-            reads += [Read(index, grown.ravel()), Read(index, known_map(maps[index], "an operand").labels.ravel())]
+        given = {index: known_map(maps[index], "an operand") for index in born}
+        whole = {i: grown for i, grown in born.items() if selected_axis(op, i, lift(given[i], rank), shape) is None}
+        reads = [Read(index, found.labels.ravel()) for index, found in given.items()]
+        reads += [Read(index, grown.ravel()) for index, grown in whole.items()]
         evens: list[Even] = []
         for index in indices:
             if index not in full:
-                read, even, tied = broadcast_operand(index, lifted[index], labels)
+                read, even = broadcast_operand(index, lifted[index], labels)
                 reads.append(read)
                 evens.extend(even)
-                ties += tied
         out = ChannelMap(labels, self._content(op, lifted, shape))
         fragile = (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
-        fixed = tuple(born.values())
+        fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
 
     def resize(self, op: Op, request: Request) -> Resize:
         result, emission = request.result, self._emission(op, request)
         if is_full(emission, result.shape):
             return Resize((emission,))
-        constants = {}
+        constants, computed = {}, {}
         for index in self._connected(op):
             constant = op.constant(index)
             if constant is None:
+                computed.update(_selected(op, index, request, emission))
                 continue
             small = take(constant, emission, result.shape)
             if small is not constant:
                 constants[index] = small
-        return Resize((emission,), constants)
+        return Resize((emission,), constants, computed=computed)
 
     def _connected(self, op: Op) -> list[int]:
         count = len(op.present) if self.data_inputs is None else min(self.data_inputs, len(op.present))
@@ -171,6 +179,21 @@ class Elementwise(Rule):
         result = result.copy()
         result[fixed] = computed
         return result
+
+
+def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[int, NewNode]:
+    """A Gather of what stays of an operand without classes, by the operand's index; nothing for other operands."""
+    shape, found = request.result.shape, known_map(request.maps[index], "an operand")
+    axis = selected_axis(op, index, lift(found, len(shape)), shape)
+    if axis is None:
+        return {}
+    try:
+        rows = axis_positions(emission, shape, axis)
+    except ValueError:
+        raise Misaligned(request.result.labels) from None
+    if np.array_equal(rows, np.arange(shape[axis])):
+        return {}
+    return {index: NewNode("Gather", (index, rows), attrs={"axis": axis - len(shape) + found.rank})}
 
 
 def _trains(op: Op) -> bool:
