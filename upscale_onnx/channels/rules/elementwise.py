@@ -28,6 +28,7 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import broadcast_operand, common_shape, lift, open_axes, operand_rank
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array, FloatArray, IntArray
 
 # Above this, float64 does not hold every integer.
@@ -161,7 +162,7 @@ class Elementwise(Rule):
                 continue
             constant = op.constant(index)
             inputs.append(operand[fixed].astype(op.dtype(index) if constant is None else constant.dtype))
-        values = evaluate(op.op_type, op.opset, op.attrs, inputs)
+        values = evaluate(op.op_type, op.opset, op.attrs, inputs, domain=op.domain)
         if values is None or values[0].shape != (int(fixed.sum()),) or values[0].dtype.kind not in "fiub":
             return result
         computed = values[0].astype(np.float64)
@@ -221,3 +222,4 @@ def _spread(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None
 
 register(Elementwise(1), *UNARY, "CastLike", "Dropout")
 register(Elementwise(), *BROADCASTING)
+register(Elementwise(), "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=RUNTIME_DOMAIN)
