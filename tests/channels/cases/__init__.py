@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from tests.channels.case import Case
-from tests.channels.cases import contractions, elementwise, fused, movers, normalizations, selections, spatial
+from tests.channels.cases import along, contractions, elementwise, fused, movers, normalizations, selections, spatial
 
 ALL: tuple[Case, ...] = (
+    *along.CASES,
     *contractions.CASES,
     *elementwise.CASES,
     *fused.CASES,

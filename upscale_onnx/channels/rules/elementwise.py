@@ -135,7 +135,9 @@ class Elementwise(Rule):
                 states.append(None)
                 exact = exact and op.constant(index) is not None
         known = [state for state in states if state is not None]
-        spread = {i: _spread(_operand(op, i), shape) for i in self._connected(op) if op.constant(i) is not None}
+        spread = {
+            i: constant_content(_operand(op, i), shape) for i in self._connected(op) if op.constant(i) is not None
+        }
         wild = np.logical_or.reduce([is_wild(state) for state in (*known, *spread.values()) if state is not None])
         fixed = np.logical_and.reduce([is_constant(state) for state in known])
         result = np.where(wild, WILD, varying(shape))
@@ -201,7 +203,7 @@ def _operand(op: Op, index: int) -> Array | None:
     return np.where(constant == 0, np.asarray(np.inf, constant.dtype), constant)
 
 
-def _spread(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None:
+def constant_content(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None:
     """The content of a constant per channel, `VARYING` where entries differ along other axes. None where it has more
     axes than `shape`, or no numeric type."""
     if constant is None or constant.dtype.kind not in "fiub":
