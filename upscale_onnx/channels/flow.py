@@ -80,6 +80,7 @@ class Flow:
     channels (a producer). fragile: classes that must not be mere padding, since this node may turn their zeros into NaN
     or infinity. droppable: whether the node can run without an input of which no channel is left. picks: per output,
     the positions that it takes along the only channel axis of the first input; None where the node does anything else.
+    linear: whether results of parts of the channels add up to the result; not where an activation is fused.
     """
 
     outputs: tuple[ChannelMap | None, ...]
@@ -92,6 +93,7 @@ class Flow:
     droppable: bool = False
     role: Role = Role.CARRIER
     picks: tuple[IntArray, ...] | None = None
+    linear: bool = True
 
     @property
     def dense(self) -> Read | None:

@@ -1,18 +1,23 @@
-"""Operators that onnxruntime has in the default domain, but onnx does not, or not yet. Optimised models hold them.
+"""Operators that onnxruntime has and onnx does not, or not yet. Optimised models hold them.
 
-onnx's checker refuses a model with such an operator, and its shape inference stops there.
+onnx's checker refuses a model with such an operator in the default domain, and its shape inference stops at all of
+them.
 """
 
 from __future__ import annotations
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, helper
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
 
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
-_OWN_DOMAIN = "com.microsoft"
+RUNTIME_DOMAIN = "com.microsoft"
+# Fused operators whose result has the shape of the first input.
+_LIKE_FIRST = frozenset(("BiasGelu", "FastGelu", "Gelu", "QuickGelu"))
+_LIKE_FIRST_AND_SUM = frozenset(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"))
+_ADDED = ("activation", "activation_params", "activation_alpha", "activation_beta", "activation_gamma")
 
 
 def only_runtime_knows(node: NodeProto, opset: int) -> bool:
@@ -28,12 +33,40 @@ def set_apart(model: ModelProto) -> ModelProto:
     opset = default_opset(model)
     nodes = [node for node in iter_nodes(model.graph) if only_runtime_knows(node, opset)]
     for node in nodes:
-        node.domain = _OWN_DOMAIN
-    if nodes and not any(entry.domain == _OWN_DOMAIN for entry in model.opset_import):
-        model.opset_import.add(domain=_OWN_DOMAIN, version=1)
+        node.domain = RUNTIME_DOMAIN
+    if nodes and not any(entry.domain == RUNTIME_DOMAIN for entry in model.opset_import):
+        model.opset_import.add(domain=RUNTIME_DOMAIN, version=1)
     return model
 
 
 def default_opset(model: ModelProto) -> int:
     """The version of the default operator set that `model` imports."""
     return next((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), 1)
+
+
+def shaped_alike(node: NodeProto) -> list[NodeProto]:
+    """Standard nodes whose results have the shapes of the results of `node`, an operator of onnxruntime's own domain.
+    None are returned for operators whose shapes are not known here."""
+    if node.domain != RUNTIME_DOMAIN or not node.input or not node.output:
+        return []
+    if node.op_type in ("FusedConv", "FusedGemm"):
+        made = NodeProto(op_type=node.op_type.removeprefix("Fused"), input=node.input[:3], output=node.output)
+        made.attribute.extend(attribute for attribute in node.attribute if attribute.name not in _ADDED)
+        return [made]
+    if node.op_type in ("FusedMatMul", "TransposeMatMul") and len(node.input) == 2:
+        return _product(node)
+    if node.op_type in _LIKE_FIRST:
+        return [helper.make_node("Identity", node.input[:1], node.output[:1])]
+    if node.op_type in _LIKE_FIRST_AND_SUM:
+        named = [name for index, name in enumerate(node.output) if name and index in (0, 3)]
+        return [helper.make_node("Identity", node.input[:1], [name]) for name in named]
+    return []
+
+
+def _product(node: NodeProto) -> list[NodeProto]:
+    attrs = {attribute.name: attribute.i for attribute in node.attribute}
+    if attrs.get("transBatchA") or attrs.get("transBatchB"):
+        return []
+    left = "...km" if attrs.get("transA") else "...mk"
+    right = "...nk" if attrs.get("transB") else "...kn"
+    return [helper.make_node("Einsum", node.input, node.output, equation=f"{left},{right}->...mn")]

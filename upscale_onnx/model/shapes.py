@@ -11,7 +11,7 @@ from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import skeleton
 from upscale_onnx.model.reader_sizes import sizes_from_readers
-from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows
+from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows, shaped_alike
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
 from upscale_onnx.types import Dim
 from upscale_onnx.worker.checks import infer
@@ -146,8 +146,14 @@ def _inferred(bare: ModelProto) -> tuple[GraphProto, bool]:
 
 
 def _simplify(bare: ModelProto) -> None:
-    """Replace with an Identity every operator that keeps the shape of its input, but is unknown to inference."""
+    """Replace operators that are unknown to inference by standard ones whose results have the same shapes: by an
+    Identity where the shape of the input is kept."""
     opset = default_opset(bare)
+    alike = [(node, shaped_alike(node)) for node in bare.graph.node]
+    if any(standard for _, standard in alike):
+        nodes = [made for node, standard in alike for made in standard or (node,)]
+        del bare.graph.node[:]
+        bare.graph.node.extend(nodes)
     for node in bare.graph.node:
         preserving = node.op_type in _SHAPE_PRESERVING and node.domain in STANDARD_DOMAINS
         if preserving or only_runtime_knows(node, opset):

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from tests.channels.case import Case
-from tests.channels.cases import contractions, elementwise, movers, normalizations, recurrent, selections, spatial
+from tests.channels.cases import (
+    along,
+    contractions,
+    elementwise,
+    fused,
+    movers,
+    normalizations,
+    recurrent,
+    selections,
+    spatial,
+)
 
 ALL: tuple[Case, ...] = (
+    *along.CASES,
     *contractions.CASES,
     *elementwise.CASES,
+    *fused.CASES,
     *movers.CASES,
     *normalizations.CASES,
     *recurrent.CASES,

@@ -35,6 +35,7 @@ from upscale_onnx.channels.rules.broadcast import (
 )
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array, FloatArray, IntArray
 
 # Above this, float64 does not hold every integer.
@@ -142,7 +143,9 @@ class Elementwise(Rule):
                 states.append(None)
                 exact = exact and op.constant(index) is not None
         known = [state for state in states if state is not None]
-        spread = {i: _spread(_operand(op, i), shape) for i in self._connected(op) if op.constant(i) is not None}
+        spread = {
+            i: constant_content(_operand(op, i), shape) for i in self._connected(op) if op.constant(i) is not None
+        }
         wild = np.logical_or.reduce([is_wild(state) for state in (*known, *spread.values()) if state is not None])
         fixed = np.logical_and.reduce([is_constant(state) for state in known])
         result = np.where(wild, WILD, varying(shape))
@@ -169,7 +172,7 @@ class Elementwise(Rule):
                 continue
             constant = op.constant(index)
             inputs.append(operand[fixed].astype(op.dtype(index) if constant is None else constant.dtype))
-        values = evaluate(op.op_type, op.opset, op.attrs, inputs)
+        values = evaluate(op.op_type, op.opset, op.attrs, inputs, domain=op.domain)
         if values is None or values[0].shape != (int(fixed.sum()),) or values[0].dtype.kind not in "fiub":
             return result
         computed = values[0].astype(np.float64)
@@ -223,7 +226,7 @@ def _operand(op: Op, index: int) -> Array | None:
     return np.where(constant == 0, np.asarray(np.inf, constant.dtype), constant)
 
 
-def _spread(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None:
+def constant_content(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None:
     """The content of a constant per channel, `VARYING` where entries differ along other axes. None where it has more
     axes than `shape`, or no numeric type."""
     if constant is None or constant.dtype.kind not in "fiub":
@@ -244,3 +247,4 @@ def _spread(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None
 
 register(Elementwise(1), *UNARY, "CastLike", "Dropout")
 register(Elementwise(), *BROADCASTING)
+register(Elementwise(), "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=RUNTIME_DOMAIN)
