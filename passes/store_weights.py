@@ -17,6 +17,7 @@ import onnx_graphsurgeon as gs
 from onnx import helper
 
 from upscale_onnx.model.constants import MadeConstant, Origin
+from upscale_onnx.model.content import values_of
 from upscale_onnx.model.quantiser import Quantiser
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
@@ -149,7 +150,7 @@ class _Storing:
             key = (name, _content(array))
             if key not in self.parameters:
                 old = self.names.tensors.get(name)
-                whole = isinstance(old, gs.Constant) and _content(np.asarray(old.values)) == key[1]
+                whole = isinstance(old, gs.Constant) and _content(values_of(old)) == key[1]
                 self.parameters[key] = old if whole else gs.Constant(self.names.fresh(name), array.copy())
                 self.written += [] if whole else [self.parameters[key]]
             found.append(self.parameters[key])
@@ -214,4 +215,4 @@ def _untransposed(values: Array, step: gs.Node) -> Array | None:
 
 
 def _content(values: Array) -> tuple[object, ...]:
-    return values.dtype.str, values.shape, sha256(np.ascontiguousarray(values).ravel().data).digest()
+    return values.dtype.name, values.shape, sha256(np.ascontiguousarray(values).view(np.uint8)).digest()

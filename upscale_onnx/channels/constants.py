@@ -6,23 +6,17 @@ import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import numpy as np
-
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.model import Constant, Graph, Node, Variable
 from upscale_onnx.model.constants import HeldConstant
-from upscale_onnx.model.content import decoded, encoded, is_sparse
+from upscale_onnx.model.content import decoded, element_type, encoded, is_sparse, values_of
 from upscale_onnx.model.folding_budget import FoldingBudget
 from upscale_onnx.model.known import KINDS, Constants, constant_value
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import stored_bytes
-from upscale_onnx.model.quantiser import QUANTISERS, computed
+from upscale_onnx.model.quantiser import QUANTISED_TYPES, QUANTISERS, computed
 from upscale_onnx.types import Array, Dims
 
-# Types that only quantisers compute with. Zero points are of these types.
-_QUANTISED = frozenset(
-    ("int4", "uint4", "int2", "uint2", "float4_e2m1fn", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2fnuz")
-)
 # Weights of more bytes stay encoded; otherwise an analysis would need the memory of a second model.
 _LARGEST_HELD = 1 << 16
 
@@ -66,8 +60,8 @@ def _reader(found: Constants, tensor: Constant | Variable) -> Callable[[], Array
         return None
     if tensor.name in found:
         return partial(found.array, tensor.name)
-    if isinstance(tensor, Constant) and not is_sparse(tensor):
-        return lambda: np.asarray(tensor.values)
+    if isinstance(tensor, Constant) and not is_sparse(tensor) and element_type(tensor) is not None:
+        return partial(values_of, tensor)
     return None
 
 
@@ -87,10 +81,10 @@ def _add_weight(found: Constants, tensor: Constant) -> None:
 
 def _is_numeric(tensor: Constant) -> bool:
     """Whether the values of a constant can be read: those of sparse tensors and of rare types are not."""
-    if is_sparse(tensor) or not isinstance(tensor.dtype, np.dtype | type):
+    dtype = None if is_sparse(tensor) else element_type(tensor)
+    if dtype is None or dtype.name == "bfloat16":
         return False
-    dtype = np.dtype(tensor.dtype)
-    return dtype.kind in KINDS or (dtype.name in _QUANTISED and math.prod(tensor.shape) <= _LARGEST_HELD)
+    return dtype.kind in KINDS or (dtype.name in QUANTISED_TYPES and math.prod(tensor.shape) <= _LARGEST_HELD)
 
 
 def _visit(found: Constants, node: Node, dims: Mapping[str, Dims], opset: int) -> None:

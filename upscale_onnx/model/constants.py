@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
+from upscale_onnx.model.content import element_type, values_of
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import QUANTISERS, Quantiser
 from upscale_onnx.types import Array
@@ -62,7 +62,7 @@ def origin_of(tensor: gs.Tensor) -> Origin | None:
     # Copies: once nothing reads them, the nodes themselves are taken apart.
     steps = [node for node in way if node.op != "Identity"]
     quantisers = {place: _quantiser(node) for place, node in enumerate(steps) if node.op in QUANTISERS}
-    return Origin(source.name, int(size), weight.dtype, tuple(_copy(node) for node in steps), quantisers)
+    return Origin(source.name, int(size), element_type(weight), tuple(_copy(node) for node in steps), quantisers)
 
 
 def _carries(node: gs.Node) -> bool:
@@ -76,7 +76,7 @@ def _carries(node: gs.Node) -> bool:
 
 def _quantiser(node: gs.Node) -> Quantiser:
     held = [_weight(tensor) for tensor in node.inputs[1:]]
-    scale, *points = [np.asarray(tensor.values) for tensor in held if tensor is not None]
+    scale, *points = [values_of(tensor) for tensor in held if tensor is not None]
     names = tuple(tensor.name for tensor in node.inputs[1:])
     return Quantiser(node.op, dict(node.attrs), scale, points[0] if points else None, names)
 

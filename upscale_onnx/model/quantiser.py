@@ -13,6 +13,9 @@ from upscale_onnx.model.evaluate import evaluate_node
 from upscale_onnx.types import Array, BoolArray, IntArray
 
 QUANTISERS = frozenset(("QuantizeLinear", "DequantizeLinear"))
+# Types for which numpy has no kind of its own. Those of float8 without a negative zero are missing: graphsurgeon writes
+# them as others.
+QUANTISED_TYPES = frozenset(("int4", "uint4", "float8_e4m3fn", "float8_e5m2"))
 _ATTRIBUTES = {"axis", "block_size", "saturate", "output_dtype", "precision"}
 _OPSET = 25  # the newest; all opsets compute the same where they know a form
 # A bias takes up the products of constants and weights. In exact numbers these are multiples of its scale.
@@ -144,6 +147,8 @@ def computed(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Array | No
 def _is_sound(attrs: Mapping[str, int], inputs: Sequence[Array | None]) -> bool:
     """Whether the scales fit the values. The evaluator would broadcast those of any other shape."""
     values, scale, point = (*inputs, None, None)[:3]
+    if any(array is not None and not _is_known(array.dtype) for array in inputs):
+        return False
     if values is None or scale is None or (point is not None and point.shape != scale.shape):
         return False
     if scale.size == 1 and scale.ndim <= 1:
@@ -162,8 +167,11 @@ def integer_range(dtype: np.dtype[Any]) -> tuple[int, int]:
     """The least and the largest number of an integer type, one of four bits among them."""
     if dtype.kind in "iu":
         return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
-    bits = 2 if dtype.name.endswith("2") else 4
-    return (0, 2**bits - 1) if dtype.name.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    return (0, 15) if dtype.name == "uint4" else (-8, 7)
+
+
+def _is_known(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "fiu" or dtype.name in QUANTISED_TYPES
 
 
 def _is_integer(dtype: np.dtype[Any]) -> bool:
