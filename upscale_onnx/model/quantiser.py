@@ -149,10 +149,12 @@ def _is_sound(attrs: Mapping[str, int], inputs: Sequence[Array | None]) -> bool:
     values, scale, point = (*inputs, None, None)[:3]
     if any(array is not None and not _is_known(array.dtype) for array in inputs):
         return False
-    if values is None or scale is None or (point is not None and point.shape != scale.shape):
+    if values is None or scale is None:
         return False
-    if scale.size == 1 and scale.ndim <= 1:
+    if all(array is None or (array.size == 1 and array.ndim <= 1) for array in (scale, point)):
         return True
+    if point is not None and point.shape != scale.shape:
+        return False
     axis = _non_negative(attrs.get("axis", 1), values.ndim)
     if axis is None:
         return False
