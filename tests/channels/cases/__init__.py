@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tests.channels.case import Case
-from tests.channels.cases import contractions, elementwise, movers, normalizations, selections, spatial
+from tests.channels.cases import contractions, elementwise, movers, normalizations, quantised, selections, spatial
 
 ALL: tuple[Case, ...] = (
     *contractions.CASES,
     *elementwise.CASES,
     *movers.CASES,
     *normalizations.CASES,
+    *quantised.CASES,
     *selections.CASES,
     *spatial.CASES,
 )
