@@ -215,4 +215,4 @@ def _untransposed(values: Array, step: gs.Node) -> Array | None:
 
 
 def _content(values: Array) -> tuple[object, ...]:
-    return values.dtype.name, values.shape, sha256(np.ascontiguousarray(values).view(np.uint8)).digest()
+    return values.dtype.name, values.shape, sha256(np.ascontiguousarray(values).view(np.uint8).data).digest()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from onnx import ModelProto
 
@@ -24,9 +24,6 @@ from upscale_onnx.runtime.tolerance import Tolerance, tolerances
 from upscale_onnx.runtime.user_inputs import check_dims, check_inputs
 from upscale_onnx.types import Array
 from upscale_onnx.worker import in_worker
-
-if TYPE_CHECKING:
-    from onnxruntime import InferenceSession
 
 # By multiply-accumulates of the model: the number of trials, and in how many of them sleeping channels are looked for.
 # Large models get fewer trials, so that the check takes no longer than the rest of a compile. The first trials differ
@@ -107,10 +104,7 @@ class Reference:
         self._limits = tolerances(model, self._shapes)
         if tolerance is not None:
             self._limits = (Tolerance(tolerance, tolerance, whole=True),) * len(self._limits)
-        # Fused integer kernels round elsewhere than the nodes that they replace, and which nodes are fused may differ
-        # between two models. So a quantiser's steps are compared without onnxruntime's optimisations, where that runs.
-        self._optimize = not any(limit.step for limit in self._limits)
-        self._session = self._made_session(model)
+        self._session = make_session(model, provider=provider, exact=True)
         self._kept: list[_Kept] = []
         self._noise: list[list[list[Any]]] | None = None
         usual, self._watched = _effort(model, self._shapes, self._limits)
@@ -130,7 +124,7 @@ class Reference:
         feeds, largest = self.feeds, max((limit.limit for limit in self._limits), default=0.0)
         fed = tuple({name: array.shape for name, array in feed.items()} for feed in feeds)
         try:
-            session = make_session(compiled, provider=self._provider, exact=True, optimize=self._optimize)
+            session = make_session(compiled, provider=self._provider, exact=True)
             actual = [run(session, feed) for feed in feeds]
         except ModelError as error:
             failure = f"the compiled model fails: {error}"
@@ -166,22 +160,13 @@ class Reference:
         if all(limit.whole or is_plain(found, limit) for found, limit in pairs):
             return tuple(verdict(found, (), limit) for found, limit in pairs)
         if self._noise is None:
-            again = noisy_runs(self._model, self._session, self.feeds, self._provider, self._seed, self._optimize)
+            again = noisy_runs(self._model, self._session, self.feeds, self._provider, self._seed)
             self._noise = list(again)
         noise = [[self._trials(name, i, outputs) for outputs in self._noise] for i, name in enumerate(names)]
         return tuple(verdict(found, noise[i], limit) for i, (found, limit) in enumerate(pairs))
 
     def _trials(self, name: str, index: int, outputs: Sequence[list[Any]]) -> tuple[DrawnTrial, ...]:
         return trials_of(name, [kept.outputs[index] for kept in self._kept], [found[index] for found in outputs])
-
-    def _made_session(self, model: ModelProto) -> InferenceSession:
-        try:
-            return make_session(model, provider=self._provider, exact=True, optimize=self._optimize)
-        except ModelError:
-            if self._optimize:
-                raise
-            self._optimize = True  # some models run only when optimised
-            return make_session(model, provider=self._provider, exact=True)
 
     def _attempt(self, feed: Inputs) -> None:
         self._kept.append(_Kept(feed, run(self._session, feed)))
