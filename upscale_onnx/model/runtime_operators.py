@@ -13,6 +13,21 @@ from upscale_onnx.model.protos import iter_nodes
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
 _OWN_DOMAIN = "com.microsoft"
+# Quantised operators: the operator whose result has the shape and the type of theirs, and its inputs.
+_SHAPED_LIKE = {
+    "QLinearAdd": ("Add", slice(0, 6, 3)),
+    "QLinearMul": ("Mul", slice(0, 6, 3)),
+    "QLinearLeakyRelu": ("Identity", slice(1)),
+    "QLinearSigmoid": ("Identity", slice(1)),
+    "QLinearSoftmax": ("Identity", slice(1)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", slice(1)),
+    "QLinearAveragePool": ("AveragePool", slice(1)),
+    "QLinearConcat": ("Concat", slice(2, None, 3)),
+    "QGemm": ("Gemm", slice(0, 6, 3)),
+    "DynamicQuantizeMatMul": ("MatMul", slice(2)),
+}
+_CHANNELS_LAST = "channels_last"
+_POINT_OF_GEMM = 8
 
 
 def only_runtime_knows(node: NodeProto, opset: int) -> bool:
@@ -21,6 +36,26 @@ def only_runtime_knows(node: NodeProto, opset: int) -> bool:
         return False
     first = _FIRST_KNOWN[node.op_type]
     return first is None or opset < first
+
+
+def stand_in(node: NodeProto) -> bool:
+    """Make a quantised operator of onnxruntime one of ONNX whose result has the same shape and type. Return whether
+    there is one."""
+    if node.domain != _OWN_DOMAIN or node.op_type not in _SHAPED_LIKE:
+        return False
+    last = any(attribute.name == _CHANNELS_LAST and attribute.i for attribute in node.attribute)
+    floats = node.op_type == "QGemm" and len(node.input) <= _POINT_OF_GEMM
+    if last or floats:
+        return False
+    node.op_type, read = _SHAPED_LIKE[node.op_type]
+    node.domain = ""
+    inputs = node.input[read]
+    del node.input[:]
+    node.input.extend(inputs)
+    kept = [attribute for attribute in node.attribute if attribute.name not in (_CHANNELS_LAST, "alpha")]
+    del node.attribute[:]
+    node.attribute.extend([] if node.op_type == "Identity" else kept)
+    return True
 
 
 def set_apart(model: ModelProto) -> ModelProto:

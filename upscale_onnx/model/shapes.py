@@ -10,7 +10,7 @@ from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import skeleton
-from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows
+from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows, stand_in
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
 from upscale_onnx.types import Dim
 from upscale_onnx.worker.checks import infer
@@ -142,9 +142,11 @@ def _inferred(bare: ModelProto) -> tuple[GraphProto, bool]:
 
 
 def _simplify(bare: ModelProto) -> None:
-    """Replace with an Identity every operator that keeps the shape of its input, but is unknown to inference."""
+    """Replace operators that are unknown to inference: by an Identity where they keep the shape of their input."""
     opset = default_opset(bare)
     for node in bare.graph.node:
+        if stand_in(node):
+            continue
         preserving = node.op_type in _SHAPE_PRESERVING and node.domain in STANDARD_DOMAINS
         if preserving or only_runtime_knows(node, opset):
             node.op_type = "Identity"
