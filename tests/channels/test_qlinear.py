@@ -128,6 +128,27 @@ def test_features_at_the_zero_point_leave(op: str) -> None:
     assert held["w1b"].dtype == np.int32
 
 
+@pytest.mark.parametrize("count", [1, 6], ids=["one scale", "scales of columns"])
+def test_dynamic_quantisers_lose_channels_of_zeros(count: int) -> None:
+    build = Build()
+    build.held["w0"] = build.rng.normal(0, 1, (4, WIDTH)).astype(np.float32)
+    build.held["w0"][:, DEAD] = 0
+    build.weight("w1", (WIDTH, 6), [], axis=1)
+    build.held["w1s"], build.held["w1z"] = build.held["w1s"][:count], build.held["w1z"][:count]
+    build.held["w2"] = build.rng.normal(0, 1, (6, 3)).astype(np.float32)
+    build.held["w2"][[0, 3]] = 0
+    values = build.node("Relu", build.node("MatMul", "x w0", "h"), "values")
+    build.nodes.append(helper.make_node("DynamicQuantizeLinear", [values], ["v", "vs", "vz"]))
+    sums = build.node("Cast", build.node("MatMulInteger", "v w1 vz w1z", "sums"), "floats", to=TensorProto.FLOAT)
+    scaled = build.node("Mul", f"{sums} {build.node('Mul', 'vs w1s', 'both')}", "scaled")
+    build.node("MatMul", f"{scaled} w2", "y")
+    _, held = compiled(build.model("y", [5, 4]))
+    assert held["w0"].shape == (4, 5)
+    assert held["w1"].shape == (5, 4)
+    assert held["w1s"].shape == (min(count, 4),)
+    assert held["w2"].shape == (4, 3)
+
+
 def test_a_channel_that_sets_the_range_stays() -> None:
     build = Build()
     build.weight("w1", (4, WIDTH), [], axis=1)

@@ -23,6 +23,7 @@ def _cases() -> list[Case]:
         Case("QuantizeLinear", (x, _SCALES, _POINTS), note="scales of channels"),
         Case("QuantizeLinear", (x, _SCALES[:4], _POINTS[:4]), {"axis": 2}, note="scales beside channels"),
         Case("QuantizeLinear", (x, np.ones((2, 3, 4, 4), np.float32)), {"block_size": 2}, note="blocks", refused=True),
+        Case("DynamicQuantizeLinear", (x,), outputs=3),
         Case("DequantizeLinear", (q, *_ONE), note="one scale"),
         Case("DequantizeLinear", (q, _SCALES, _POINTS), {"axis": -3}, note="scales of channels"),
         Case("DequantizeLinear", (q, _SCALES), opset=13, note="no zero points"),
@@ -39,6 +40,7 @@ def _integers() -> list[Case]:
     image = Tracked((2, 6, 5, 5), through=("Abs",), dtype=TensorProto.UINT8)
     grouped = Tracked((2, 8, 5, 5), through=("Abs",), dtype=TensorProto.UINT8)
     rows = Tracked((3, 6), through=("Abs",), dtype=TensorProto.UINT8)
+    columns = Tracked((6, 3), through=("Abs",), dtype=TensorProto.UINT8)
     zero, one, two = np.asarray(0, np.uint8), np.asarray(1, np.uint8), np.asarray(2, np.float32)
     scales, points = _SCALES[:4], np.asarray([0, 1, -1, 2], np.int8)
     none = np.asarray(0, np.int8)
@@ -68,7 +70,7 @@ def _integers() -> list[Case]:
         Case("QLinearMatMul", (rows, two, zero, _signed(6, 4), scales, points, *result), whole=True),
         Case("MatMulInteger", (rows, _signed(6, 4), zero, points), note="zero points of columns", whole=True),
         Case("MatMulInteger", (rows, _signed(6, 4)), note="no zero points"),
-        Case("MatMulInteger", (rows, rows), note="two activations", refused=True),
+        Case("MatMulInteger", (rows, columns), note="two activations", refused=True),
     ]
 
 

@@ -25,7 +25,14 @@ from upscale_onnx.channels.grid import is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.broadcast import broadcast_operand, common_shape, lift, open_axes, operand_rank
+from upscale_onnx.channels.rules.broadcast import (
+    broadcast_operand,
+    common_shape,
+    lift,
+    open_axes,
+    operand_rank,
+    vector_shape,
+)
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.types import Array, FloatArray, IntArray
@@ -48,6 +55,11 @@ class Elementwise(Rule):
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
         shape = common_shape(list(lifted.values()), rank)
+        vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
+        if vector is not None:
+            made = ChannelMap(fresh(int(np.prod(vector))).reshape(vector), self._content(op, lifted, vector))
+            read = tuple(Read(index, lifted[index].labels.ravel(), made.labels.ravel()) for index in indices)
+            return Flow((made,), (), read, fragile=self._fragile(op, made.labels), role=Role.POINTWISE)
         lifted, born = open_axes(op, lifted, shape, rank, fresh)
         full = [index for index in indices if lifted[index].shape == shape]
         if not full:
@@ -65,9 +77,11 @@ class Elementwise(Rule):
                 evens.extend(even)
                 ties += tied
         out = ChannelMap(labels, self._content(op, lifted, shape))
-        fragile = (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
-        fixed = tuple(born.values())
+        fixed, fragile = tuple(born.values()), self._fragile(op, labels)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
+
+    def _fragile(self, op: Op, labels: IntArray) -> tuple[IntArray, ...]:
+        return (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
 
     def resize(self, op: Op, request: Request) -> Resize:
         result, emission = request.result, self._emission(op, request)
@@ -96,6 +110,10 @@ class Elementwise(Rule):
     def _emission(self, op: Op, request: Request) -> IntArray:
         """The emission on which the operands agree. An operand that lacks some channel axes is broadcast along them."""
         maps, result = request.maps, request.result
+        if result.labels.size > 1 and all(known_map(maps[i]).labels.size == 1 for i in self._dynamic(op, maps)):
+            # Constants alone give the result its channels.
+            chosen = request.choose.positions(result.labels.ravel())
+            return chosen.reshape([-1 if size > 1 else 1 for size in result.shape])
         found: IntArray | None = None
         partial: list[tuple[IntArray, tuple[int, ...]]] = []
         for index in self._dynamic(op, maps):

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Read
+from upscale_onnx.channels.channel_map import VARYING, WILD, is_wild
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Read, Request, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -52,13 +53,29 @@ class Integer(Contraction):
         self._inputs = inputs
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        flow = super().flow(op, maps, fresh)
+        flow = super().flow(op, self._seen(op, maps), fresh)
+        beside = [(index, found) for index, found in enumerate(maps) if index and found is not None]
+        reads = [Read(index, found.labels.ravel()) for index, found in beside]
         found = maps[0]
-        if not self._inputs.spans or found is None:
-            return flow
-        # The range always includes zero. Channels of any other content may hold the least or the largest number.
-        labels, state = found.labels.ravel(), found.state.ravel()
-        return replace(flow, reads=(*flow.reads, Read(0, labels[state != 0])))
+        if self._inputs.spans and found is not None:
+            # The range always includes zero. Channels of any other content may hold the least or the largest number.
+            labels, state = found.labels.ravel(), found.state.ravel()
+            reads.append(Read(0, labels[state != 0]))
+        return replace(flow, reads=(*flow.reads, *reads)) if reads else flow
+
+    def resize(self, op: Op, request: Request) -> Resize:
+        return super().resize(op, replace(request, maps=self._seen(op, request.maps)))
+
+    def _seen(self, op: Op, maps: Maps) -> Maps:
+        """The maps, with zero for channels of the activation that hold a zero point computed at run time."""
+        at, found = self._inputs.point, maps[0]
+        if at < 0 or not op.is_dynamic(at) or found is None:
+            return maps
+        state = np.where(is_wild(found.state), WILD, VARYING)
+        point = maps[at]
+        if found.at_point is not None and point is not None and point.labels.size == 1:
+            state = np.where(found.at_point & (point.labels.flat[0] == found.point), 0.0, state)
+        return (found.with_state(state), *maps[1:])
 
     def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         at = self._inputs
@@ -66,8 +83,8 @@ class Integer(Contraction):
         parameters = (at.weight_point, at.scale, at.bias, at.added, at.made_point)
         if weight is None or any(index >= 0 and op.is_dynamic(index) for index in parameters):
             raise Refused(Reason.DYNAMIC_PARAMETER, "weight, scale, zero point or bias is computed at run time")
-        if at.point >= 0 and op.is_dynamic(at.point):
-            raise Refused(Reason.DYNAMIC_PARAMETER, "the activation's zero point is computed at run time")
+        if at.point >= 0 and op.is_dynamic(at.point) and op.in_dims[at.point] not in ((), (1,)):
+            raise Refused(Reason.DYNAMIC_PARAMETER, "zero points of the activation are computed at run time")
         if op.attrs.get("transA", 0):
             raise Refused(Reason.UNSUPPORTED_FORM, "transposed activation")
         layout = _layout(op, at, weight.ndim)

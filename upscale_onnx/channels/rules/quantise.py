@@ -1,12 +1,12 @@
-"""QuantizeLinear and DequantizeLinear of activations: each channel is rounded by itself, so channels pass through."""
+"""Quantisers of activations: each channel is rounded by itself, so channels pass through."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Role, Rule
-from upscale_onnx.channels.grid import axis_positions, is_full
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.grid import axis_positions, full_emission, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -41,6 +41,26 @@ class Quantise(Rule):
         return Resize((emission,), {i: vector[kept] for i, vector in vectors.items() if vector is not None})
 
 
+class DynamicQuantise(Rule):
+    """Takes its range from the least and the largest number of its input, and from zero. So channels of zeros may
+    leave, and no others."""
+
+    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        found = known_map(maps[0])
+        wild = bool(is_wild(found.state).any())
+        zeros = (found.state == 0) & (not wild)
+        scale, point = fresh(1).reshape(()), fresh(1).reshape(())
+        content = WILD if wild else VARYING
+        made = ChannelMap(found.labels, np.full(found.shape, VARYING), zeros, int(point))
+        read = Read(0, found.labels.ravel(), foldable=zeros.ravel())
+        outputs = (made, ChannelMap(scale, np.asarray(content)), ChannelMap(point, np.asarray(VARYING)))
+        return Flow(outputs, reads=(read,))
+
+    def resize(self, op: Op, request: Request) -> Resize:
+        _, emission = request.first_input()
+        return Resize((emission, full_emission(()), full_emission(())))
+
+
 def _axis(op: Op, rank: int) -> int | None:
     """The axis of the scales; None where one scale is for the whole value."""
     scale = op.constant(1)
@@ -70,3 +90,4 @@ def _content(op: Op, found: ChannelMap) -> FloatArray:
 
 
 register(Quantise(), "QuantizeLinear", "DequantizeLinear")
+register(DynamicQuantise(), "DynamicQuantizeLinear")
