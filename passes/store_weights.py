@@ -170,7 +170,8 @@ def _form(constant: MadeConstant) -> _Form:
     way: list[_Step] = []
     types = _types_before(origin)
     for place, node, dtype in zip(reversed(range(len(origin.way))), reversed(origin.way), reversed(types), strict=True):
-        found = _in_front(_Step(node, origin.quantisers.get(place)), values, dtype)
+        behind = way[0].quantiser if way else None
+        found = _in_front(_Step(node, origin.quantisers.get(place)), values, dtype, behind)
         if found is None:
             break
         values, step = found
@@ -178,10 +179,13 @@ def _form(constant: MadeConstant) -> _Form:
     return _Form(constant, np.asarray(values, order="C"), tuple(way))
 
 
-def _in_front(step: _Step, values: Array, dtype: np.dtype[np.generic] | None) -> tuple[Array, _Step] | None:
-    """The values of type `dtype` from which a step makes `values`, and the step with the scales for them."""
+def _in_front(
+    step: _Step, values: Array, dtype: np.dtype[np.generic] | None, behind: Quantiser | None
+) -> tuple[Array, _Step] | None:
+    """The values of type `dtype` from which a step makes `values`, and the step with the scales for them. behind: the
+    quantiser that follows."""
     if step.quantiser is not None:
-        found = None if dtype is None else step.quantiser.undone(values, dtype)
+        found = None if dtype is None else step.quantiser.undone(values, dtype, behind)
         return None if found is None else (found[0], _Step(step.node, found[1]))
     before = _uncast(values, dtype) if step.node.op == "Cast" else _untransposed(values, step.node)
     return None if before is None else (before, step)

@@ -134,3 +134,22 @@ def test_a_scale_is_found_for_each_slice_in_any_order() -> None:
     np.testing.assert_array_equal(found[0], stored[order])
     np.testing.assert_array_equal(found[1].scale, scale[order])
     assert node.undone(values[order] + np.float32(0.001), np.dtype(np.uint8)) is None
+
+
+def test_a_quantiser_and_its_counterpart_keep_the_same_scales() -> None:
+    rng = np.random.default_rng(2)
+    weight = rng.normal(0, 1, (6, 4)).astype(np.float32)
+    scale, point = rng.uniform(0.01, 0.1, 6).astype(np.float32), np.zeros(6, np.int8)
+    forth = Quantiser("QuantizeLinear", {"axis": 0}, scale, point, ("s", "z"))
+    back = Quantiser("DequantizeLinear", {"axis": 0}, scale, point, ("s", "z"))
+    steps = forth.applied(weight)
+    assert steps is not None
+    values = back.applied(steps)
+    assert values is not None
+    rows = [1, 2, 5]
+    behind = back.undone(values[rows], np.dtype(np.int8))
+    assert behind is not None
+    front = forth.undone(behind[0], np.dtype(np.float32), behind[1])
+    assert front is not None
+    np.testing.assert_array_equal(front[1].scale, scale[rows])
+    np.testing.assert_array_equal(front[1].applied(front[0]), steps[rows])

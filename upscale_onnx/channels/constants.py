@@ -40,6 +40,8 @@ def _quantise(found: Constants, node: Node) -> None:
     """Record what a quantiser makes of a constant. Its types are rare ones that no other operator is followed for."""
     if node.domain not in STANDARD_DOMAINS or len(node.outputs) != 1:
         return
+    if node.attrs.get("block_size", 0):
+        return  # a cut through blocks could only be stored as floating-point numbers
     readers = [_reader(found, tensor) for tensor in node.inputs]
     if not readers or any(reader is None for reader in readers):
         return

@@ -51,11 +51,6 @@ class Quantiser:
         """The scale, and the zero point if there is one."""
         return (self.scale,) if self.zero_point is None else (self.scale, self.zero_point)
 
-    @property
-    def blocked(self) -> bool:
-        """Whether each scale belongs to a block along the axis."""
-        return self.scale.ndim > 1
-
     def axis(self, rank: int) -> int | None:
         """The axis of the scales in a value of `rank`; None where one scale is for all values."""
         if self.scale.ndim != 1 or self.scale.size == 1:
@@ -71,13 +66,16 @@ class Quantiser:
         """What the node makes of `values`; None where it cannot be computed."""
         return computed(self.op_type, self.attrs, (values, self.scale, self.zero_point))
 
-    def undone(self, values: Array, dtype: np.dtype[Any]) -> tuple[Array, Quantiser] | None:
+    def undone(
+        self, values: Array, dtype: np.dtype[Any], behind: Quantiser | None = None
+    ) -> tuple[Array, Quantiser] | None:
         """An argument of type `dtype` for which the node makes `values`, and the node with the scales that belong to
-        it. None where there is no such argument."""
-        if self.blocked:
-            return None
+        it. None where there is no such argument. A node `behind` that reads the same scales has been matched."""
         axis = self.axis(values.ndim)
-        found = self if axis is None else self._matched(values, axis, dtype)
+        if behind is not None and behind.names == self.names:
+            found: Quantiser | None = replace(self, scale=behind.scale, zero_point=behind.zero_point)
+        else:
+            found = self if axis is None else self._matched(values, axis, dtype)
         argument = None if found is None else found._argument(values, dtype)
         return None if argument is None or found is None else (argument, found)
 
@@ -158,11 +156,7 @@ def _is_sound(attrs: Mapping[str, int], inputs: Sequence[Array | None]) -> bool:
     axis = _non_negative(attrs.get("axis", 1), values.ndim)
     if axis is None:
         return False
-    if scale.ndim == 1:
-        return bool(scale.size == values.shape[axis])
-    block = attrs.get("block_size", 0)
-    sizes = [-(-size // block) if a == axis else size for a, size in enumerate(values.shape)] if block > 0 else []
-    return scale.shape == tuple(sizes)
+    return bool(scale.ndim == 1 and scale.size == values.shape[axis])
 
 
 def integer_range(dtype: np.dtype[Any]) -> tuple[int, int]:

@@ -58,8 +58,8 @@ class Elementwise(Rule):
         vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
         if vector is not None:
             made = ChannelMap(fresh(int(np.prod(vector))).reshape(vector), self._content(op, lifted, vector))
-            read = tuple(Read(index, lifted[index].labels.ravel(), made.labels.ravel()) for index in indices)
-            return Flow((made,), (), read, fragile=self._fragile(op, made.labels), role=Role.POINTWISE)
+            taken = tuple(Read(index, lifted[index].labels.ravel(), made.labels.ravel()) for index in indices)
+            return Flow((made,), (), taken, fragile=self._fragile(op, made.labels), role=Role.POINTWISE)
         lifted, born = open_axes(op, lifted, shape, rank, fresh)
         full = [index for index in indices if lifted[index].shape == shape]
         if not full:
