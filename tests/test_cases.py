@@ -56,6 +56,10 @@ def test_nothing_grows(name: str) -> None:
     assert report.after.parameters <= (limit or report.before.parameters)
 
 
+def test_a_quantised_network_loses_all_that_its_masks_leave_idle() -> None:
+    assert compiled("qdq").report.after.parameters == 842
+
+
 def test_every_constant_counts() -> None:
     path = FOLDER / "qdq.onnx"
     if not path.is_file():

@@ -25,6 +25,8 @@ _MOST_POSITIONS = 12
 def test_every_registration_has_a_case() -> None:
     probed = {(case.op, case.opset) for case in ALL if not case.refused}
     for domain, op, since, until in registered():
+        if domain:  # onnxruntime's own operators have tests of their own
+            continue
         forms = [opset for name, opset in probed if name == op and since <= opset < until]
         assert forms, f"{domain}:{op} from opset {since} is registered but never probed"
 

@@ -84,6 +84,22 @@ def selected_axis(op: Op, index: int, found: ChannelMap, shape: tuple[int, ...])
     return wide[0] if len(wide) == 1 and not found.axes else None
 
 
+def vector_shape(op: Op, dynamic: Sequence[int], rank: int) -> tuple[int, ...] | None:
+    """The map shape of a result to which constants alone give channels: the operands computed at run time hold one
+    number, and a constant is a vector. None for any other result."""
+    if any(size != 1 for index in dynamic for size in operand_dims(op, index, rank)):
+        return None
+    shapes = [array.shape for index in range(len(op.present)) if (array := op.constant(index)) is not None]
+    wide = {(1,) * (rank - len(shape)) + shape for shape in shapes if any(size != 1 for size in shape)}
+    if len(wide) != 1:
+        return None
+    (shape,) = wide
+    if 0 in shape or sum(size > 1 for size in shape) != 1:
+        return None
+    check_room(*shape)
+    return shape
+
+
 def broadcast_operand(index: int, found: ChannelMap, labels: IntArray) -> tuple[Read, list[Even]]:
     """The read and grids that bind an operand to `labels`, along whose axes it is broadcast."""
     slots = np.broadcast_to(np.arange(found.labels.size).reshape(found.shape), labels.shape)

@@ -10,16 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import (
-    MASKED,
-    VARYING,
-    WILD,
     ChannelMap,
-    is_constant,
-    is_wild,
     known_map,
-    varying,
 )
-from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
@@ -32,14 +25,13 @@ from upscale_onnx.channels.rules.broadcast import (
     open_axes,
     operand_rank,
     selected_axis,
+    vector_shape,
 )
+from upscale_onnx.channels.rules.contents import pointwise_content
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
-from upscale_onnx.types import Array, FloatArray, IntArray
-
-# Above this, float64 does not hold every integer.
-_LARGEST_INTEGER = 2.0**53
+from upscale_onnx.types import IntArray
 
 
 class Elementwise(Rule):
@@ -56,6 +48,12 @@ class Elementwise(Rule):
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
         shape = common_shape(list(lifted.values()), rank)
+        vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
+        if vector is not None:
+            content = pointwise_content(op, lifted, self._connected(op), vector)
+            made = ChannelMap(fresh(int(np.prod(vector))).reshape(vector), content)
+            taken = tuple(Read(index, lifted[index].labels.ravel(), made.labels.ravel()) for index in indices)
+            return Flow((made,), (), taken, fragile=self._fragile(op, made.labels), role=Role.POINTWISE)
         lifted, born = open_axes(op, lifted, shape, rank, fresh)
         full = [index for index in indices if lifted[index].shape == shape]
         if not full:
@@ -72,10 +70,13 @@ class Elementwise(Rule):
                 read, even = broadcast_operand(index, lifted[index], labels)
                 reads.append(read)
                 evens.extend(even)
-        out = ChannelMap(labels, self._content(op, lifted, shape))
-        fragile = (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
+        out = ChannelMap(labels, pointwise_content(op, lifted, self._connected(op), shape))
+        fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
+
+    def _fragile(self, op: Op, labels: IntArray) -> tuple[IntArray, ...]:
+        return (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
 
     def resize(self, op: Op, request: Request) -> Resize:
         result, emission = request.result, self._emission(op, request)
@@ -105,6 +106,10 @@ class Elementwise(Rule):
     def _emission(self, op: Op, request: Request) -> IntArray:
         """The emission on which the operands agree. An operand that lacks some channel axes is broadcast along them."""
         maps, result = request.maps, request.result
+        if result.labels.size > 1 and all(known_map(maps[i]).labels.size == 1 for i in self._dynamic(op, maps)):
+            # Constants alone give the result its channels.
+            chosen = request.choose.positions(result.labels.ravel())
+            return chosen.reshape([-1 if size > 1 else 1 for size in result.shape])
         found: IntArray | None = None
         partial: list[tuple[IntArray, tuple[int, ...]]] = []
         for index in self._dynamic(op, maps):
@@ -128,60 +133,6 @@ class Elementwise(Rule):
             if not fits or not np.array_equal(np.broadcast_to(given, found.shape), wanted):
                 raise Misaligned(result.labels)
         return found
-
-    def _content(self, op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...]) -> FloatArray:
-        """The contents of the result: evaluated where all operands are constant, zero where a product has a zero
-        factor."""
-        states: list[FloatArray | None] = []
-        exact = True
-        for index in range(len(op.present)):
-            if index in lifted:
-                states.append(np.broadcast_to(lifted[index].state, shape))
-            elif not op.has(index):
-                states.append(None)
-            else:
-                states.append(None)
-                exact = exact and op.constant(index) is not None
-        known = [state for state in states if state is not None]
-        spread = {
-            i: constant_content(_operand(op, i), shape) for i in self._connected(op) if op.constant(i) is not None
-        }
-        wild = np.logical_or.reduce([is_wild(state) for state in (*known, *spread.values()) if state is not None])
-        fixed = np.logical_and.reduce([is_constant(state) for state in known])
-        result = np.where(wild, WILD, varying(shape))
-        if op.op_type == "Mul":
-            zero = np.logical_or.reduce(
-                [state == 0 for state in known] + [state == 0 for state in spread.values() if state is not None]
-            )
-            result = np.where(zero & ~wild, 0.0, result)
-        if op.op_type == "Add" and all(_is_mask(op.constant(i)) for i, s in spread.items() if s is not None):
-            calm = ~np.logical_or.reduce([is_wild(state) for state in known])
-            result = np.where(wild & calm, MASKED, result)
-        if not exact or not fixed.any() or any(state is None for state in spread.values()):
-            return result
-        for state in spread.values():
-            if state is not None:
-                fixed = fixed & is_constant(state)
-        if not fixed.any():
-            return result
-        inputs: list[Array | None] = []
-        for index in range(len(op.present)):
-            operand = states[index] if states[index] is not None else spread.get(index)
-            if operand is None:
-                inputs.append(op.constant(index))
-                continue
-            constant = op.constant(index)
-            inputs.append(operand[fixed].astype(op.dtype(index) if constant is None else constant.dtype))
-        values = evaluate(op.op_type, op.opset, op.attrs, inputs, domain=op.domain)
-        if values is None or values[0].shape != (int(fixed.sum()),) or values[0].dtype.kind not in "fiub":
-            return result
-        computed = values[0].astype(np.float64)
-        computed = np.where(np.isfinite(computed), computed, WILD)
-        if values[0].dtype.kind in "iu":
-            computed = np.where(np.abs(computed) < _LARGEST_INTEGER, computed, VARYING)
-        result = result.copy()
-        result[fixed] = computed
-        return result
 
 
 def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[int, NewNode]:
@@ -208,41 +159,6 @@ def _trains(op: Op) -> bool:
 
 def _safe_divisor(op: Op) -> bool:
     return op.op_type in ("Div", "Mod") and op.constant(1) is not None
-
-
-def _is_mask(constant: Array | None) -> bool:
-    """Whether the constant is an attention mask: its infinities are all negative and fill no row."""
-    if constant is None or constant.dtype.kind != "f" or constant.ndim == 0:
-        return False
-    finite = np.isfinite(constant)
-    return bool((finite | (constant == -np.inf)).all() and finite.any(-1).all())
-
-
-def _operand(op: Op, index: int) -> Array | None:
-    """The constant at `index`; that of a divisor with infinity in place of zero, so that it counts as wild."""
-    constant = op.constant(index)
-    if constant is None or op.op_type != "Div" or index != 1 or constant.dtype.kind != "f":
-        return constant
-    return np.where(constant == 0, np.asarray(np.inf, constant.dtype), constant)
-
-
-def constant_content(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None:
-    """The content of a constant per channel, `VARYING` where entries differ along other axes. None where it has more
-    axes than `shape`, or no numeric type."""
-    if constant is None or constant.dtype.kind not in "fiub":
-        return None
-    rank = len(shape)
-    if constant.ndim > rank:
-        return None
-    values = constant.reshape((1,) * (rank - constant.ndim) + constant.shape).astype(np.float64)
-    values = np.where(np.isfinite(values), values, WILD)
-    for axis in range(rank):
-        if values.shape[axis] > 1 and shape[axis] == 1:
-            head = values.take([0], axis)
-            same = (values == head).all(axis, keepdims=True)
-            mixed = np.where(is_wild(values).any(axis, keepdims=True), WILD, VARYING)
-            values = np.where(same, head, mixed)
-    return np.broadcast_to(values, shape)
 
 
 register(Elementwise(1), *UNARY, "CastLike", "Dropout")
