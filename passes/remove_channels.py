@@ -55,7 +55,9 @@ def apply_resize(node: gs.Node, resize: Resize, names: Names) -> bool:
     node.attrs.update(resize.attrs)
     for index in sorted(resize.drop, reverse=True):
         del node.inputs[index]
-    return bool(resize.constants or resize.attrs or resize.drop)
+    for index in resize.absent:
+        node.inputs[index] = gs.Variable.empty()
+    return bool(resize.constants or resize.attrs or resize.drop or resize.absent)
 
 
 def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, list[gs.Node]]) -> int:

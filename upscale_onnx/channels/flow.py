@@ -98,6 +98,11 @@ class Flow:
         and for several groups."""
         return self.reads[0] if self.creates and len(self.reads) == 1 else None
 
+    @property
+    def selected(self) -> Read | None:
+        """The read that a selection can be put in front of; None where there is none."""
+        return next((read for read in self.reads if read.axis is not None), None) if self.creates else None
+
     def resolved(self, roots: IntArray) -> Flow:
         """This flow with each class id replaced by its root, and without ties, which are done."""
         return replace(
@@ -129,14 +134,15 @@ class Resize:
     """How a node changes when its inputs hold other channels.
 
     outputs: the emission of each output that the flow names. constants: new constant inputs by index. attrs: changed
-    attributes. drop: indices of inputs to disconnect. alias: the input that the node returns unchanged.
-    replace: nodes to put in its place.
+    attributes. drop: indices of inputs to disconnect, those behind move up. absent: indices of optional inputs to leave
+    out. alias: the input that the node returns unchanged. replace: nodes to put in its place.
     """
 
     outputs: tuple[IntArray, ...]
     constants: Mapping[int, Array] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     drop: tuple[int, ...] = ()
+    absent: tuple[int, ...] = ()
     alias: int | None = None
     replace: tuple[NewNode, ...] | None = None
 

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tests.channels.case import Case
-from tests.channels.cases import contractions, elementwise, movers, normalizations, quantised, selections, spatial
+from tests.channels.cases import (
+    contractions,
+    elementwise,
+    movers,
+    normalizations,
+    quantised,
+    recurrent,
+    selections,
+    spatial,
+)
 
 ALL: tuple[Case, ...] = (
     *contractions.CASES,
@@ -11,6 +20,7 @@ ALL: tuple[Case, ...] = (
     *movers.CASES,
     *normalizations.CASES,
     *quantised.CASES,
+    *recurrent.CASES,
     *selections.CASES,
     *spatial.CASES,
 )
