@@ -22,6 +22,7 @@ CRASHED = (
     "hostile/KeyError_plan_value",
 )
 REFUSED = ("simplified_layernorm_refused", "hostile/groupnorm_reader_dead", "hostile/min_instancenorm_bias")
+RIGHT = ("fusedconv",)
 GREW = ("shared_weights", "albert_grows", "fp16_cast_grows")
 
 
@@ -37,6 +38,14 @@ def test_a_sound_graph_compiles(name: str) -> None:
     report = compiled(name).report
     assert report.verification is not None
     assert report.verification.equal
+
+
+@pytest.mark.parametrize("name", RIGHT)
+def test_no_more_is_left_than_must_be(name: str) -> None:
+    report = compiled(name).report
+    assert report.verification is not None
+    assert report.verification.equal
+    assert report.after.parameters <= json.loads((FOLDER / "limits.json").read_text())[name]
 
 
 @pytest.mark.parametrize("name", GREW)

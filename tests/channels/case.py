@@ -77,9 +77,10 @@ class Case:
     exact: bool = True
     refused: bool = False
     whole: bool = False
+    domain: str = ""
 
     def __str__(self) -> str:
-        return f"{self.op}-{self.opset}-{self.note}" if self.note else f"{self.op}-{self.opset}"
+        return f"{self.domain}{self.op}-{self.opset}-{self.note}" if self.note else f"{self.op}-{self.opset}"
 
     @property
     def names(self) -> list[str]:
@@ -132,7 +133,7 @@ def operator(case: Case) -> onnx.NodeProto:
     names = case.names
     while names and not names[-1]:
         names.pop()
-    return helper.make_node(case.op, names, case.results, name="probed", **case.attrs)
+    return helper.make_node(case.op, names, case.results, name="probed", domain=case.domain, **case.attrs)
 
 
 def produced(case: Case, producers: Mapping[int, Producer]) -> tuple[list[Any], list[Any], list[Any]]:
@@ -203,7 +204,8 @@ def finish(
     """A checked model; output types of 0 are inferred."""
     declared = [helper.make_tensor_value_info(n, t, None) if t else onnx.ValueInfoProto(name=n) for n, t in outputs]
     graph = helper.make_graph(list(nodes), "case", list(inputs), declared, list(constants))
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", case.opset)], ir_version=10)
+    opsets = [helper.make_opsetid("", case.opset), *([helper.make_opsetid(case.domain, 1)] if case.domain else ())]
+    model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     known = {v.name: v for v in inferred.graph.output}
     for value in model.graph.output:
@@ -213,8 +215,7 @@ def finish(
                 dim.Clear()
         if not value.type.tensor_type.HasField("shape"):
             # Inference does not know every operator; none of those changes the rank.
-            first = case.operands[0]
-            assert isinstance(first, Tracked)
+            first = next(operand for operand in case.operands if isinstance(operand, Tracked))
             value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [None] * len(first.shape)))
     check(model)
     return model

@@ -1,4 +1,4 @@
-"""A rule for one more operator is one module and its cases: GridSample, which is a barrier without it."""
+"""A rule for one more operator is one module and its cases: Det, which is a barrier without it."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return patched(DIFF, tmp_path_factory.mktemp("operator_rule"))
 
 
-def sampled() -> onnx.ModelProto:
-    """A convolution, a GridSample of what it makes, and a convolution that reads 3 of its 8 channels."""
+def determined() -> onnx.ModelProto:
+    """A convolution, the determinants of what it makes, and a layer that reads 3 of its 8 channels."""
     net = Net()
     made = net.conv("x", "made", net.matrix(8, 3, 1, 1), np.arange(1, 9))
-    places = net.weight("places", np.linspace(-1.4, 1.4, 24, dtype=np.float32).reshape(1, 3, 4, 2))
-    moved = net.op("GridSample", [made, places], "moved", mode="nearest")
-    return net.model([net.conv(moved, "y", net.matrix(4, 8, 1, 1, reads=[0, 3, 4]))], x=(1, 3, 5, 5))
+    numbers = net.op("Det", made, "numbers")
+    weight = net.weight("y_w", net.matrix(4, 8, reads=[0, 3, 4]))
+    return net.model([net.op("Gemm", [numbers, weight], "y", transB=1)], x=(1, 3, 3, 3))
 
 
 def test_a_rule_is_one_module_and_its_cases() -> None:
-    assert touched(DIFF) == ["tests/channels/cases/spatial.py", "upscale_onnx/channels/rules/sampling.py"]
+    assert touched(DIFF) == ["tests/channels/cases/spatial.py", "upscale_onnx/channels/rules/determinant.py"]
 
 
 def test_without_the_rule_the_operator_is_a_barrier() -> None:
-    result = upscale_onnx.compile(sampled(), export="keep", align=1, race=False, verify=False)
-    assert [refusal.op_type for refusal in result.report.refusals] == ["GridSample"]
+    result = upscale_onnx.compile(determined(), export="keep", align=1, race=False, verify=False)
+    assert [refusal.op_type for refusal in result.report.refusals] == ["Det"]
     assert {t.name: list(t.dims) for t in result.model.graph.initializer}["made_w"] == [8, 3, 1, 1]
 
 
 def test_with_the_rule_channels_go_through_it(tree: Path, tmp_path: Path) -> None:
-    onnx.save(sampled(), tmp_path / "in.onnx")
+    onnx.save(determined(), tmp_path / "in.onnx")
     sizes = ast.literal_eval(run_python(tree, "-c", COMPILE, str(tmp_path / "in.onnx")))
-    assert (sizes["made_w"], sizes["made_b"], sizes["y_w"]) == ([3, 3, 1, 1], [3], [4, 3, 1, 1])
+    assert (sizes["made_w"], sizes["made_b"], sizes["y_w"]) == ([3, 3, 1, 1], [3], [4, 3])
 
 
 def test_the_rule_is_probed_like_any_other(tree: Path) -> None:
     files = ("tests/channels/test_probe.py", "tests/channels/test_removal.py")
-    said = run_python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", "GridSample")
+    said = run_python(tree, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files, "-k", "Det")
     passed = re.search(r"^(\d+) passed", said, re.MULTILINE)
     assert passed, said
     assert int(passed[1]) >= 8  # of each test that takes every form of an operator

@@ -12,13 +12,49 @@ from typing import Any
 from upscale_onnx.model import Node, Variable
 from upscale_onnx.model.content import node_proto
 from upscale_onnx.model.evaluate import evaluate_node
+from upscale_onnx.model.operators import STANDARD_DOMAINS
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array
+
+# The operators of the default domain that onnxruntime's own compute, one after the other. Each takes the result
+# before it as its first input, and the next input of the node if it has two.
+_NEWEST = 24
+_CHAINS: Mapping[tuple[str, str], tuple[tuple[str, Mapping[str, Any]], ...]] = {
+    (RUNTIME_DOMAIN, "Gelu"): (("Gelu", {}),),
+    (RUNTIME_DOMAIN, "BiasGelu"): (("Add", {}), ("Gelu", {})),
+    (RUNTIME_DOMAIN, "QuickGelu"): (("Swish", {"alpha": 1.702}),),
+    (RUNTIME_DOMAIN, "FastGelu"): (("Add", {}), ("Gelu", {"approximate": "tanh"})),
+}
 
 
 def evaluate(
-    op_type: str, opset: int, attrs: Mapping[str, Any], inputs: Sequence[Array | None], outputs: int = 1
+    op_type: str,
+    opset: int,
+    attrs: Mapping[str, Any],
+    inputs: Sequence[Array | None],
+    outputs: int = 1,
+    domain: str = "",
 ) -> list[Array] | None:
-    """The outputs of one node of the default domain on `inputs`; None where it cannot be computed."""
+    """The outputs of one node on `inputs`; None where it cannot be computed."""
+    if domain not in STANDARD_DOMAINS:
+        steps = _CHAINS.get((domain, op_type), ())
+        own = [(name, {key: attrs.get(key, value) for key, value in fixed.items()}) for name, fixed in steps]
+        return _evaluate_chain(own, inputs)
     results = [Variable(f"y{index}") for index in range(outputs)]
     node = Node(op_type, attrs=dict(attrs), outputs=results)
     return evaluate_node(node_proto(node), opset, inputs)
+
+
+def _evaluate_chain(
+    chain: Sequence[tuple[str, Mapping[str, Any]]], inputs: Sequence[Array | None]
+) -> list[Array] | None:
+    result, behind = list(inputs[:1]), [value for value in inputs[1:] if value is not None]
+    for op_type, attrs in chain:
+        if op_type == "Add" and not behind:
+            continue
+        operands = [*result, *(behind if op_type == "Add" else ())]
+        found = evaluate(op_type, _NEWEST, attrs, operands)
+        if found is None:
+            return None
+        result = list(found)
+    return [value for value in result if value is not None] if chain else None

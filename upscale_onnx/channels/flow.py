@@ -62,11 +62,12 @@ class Read:
 class Even:
     """Grids of classes that must stay rectangular together.
 
-    Each part is a grid `(rows, …)`. All rows in use keep the same number of entries along every axis. A
-    row is in use in one part if and only if it is in use in all parts.
+    Each part is a grid `(rows, …)`. All rows in use keep the same number of entries along every axis; if `aligned`,
+    the same entries. A row is in use in one part if and only if it is in use in all parts.
     """
 
     parts: tuple[IntArray, ...]
+    aligned: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Flow:
     channels (a producer). fragile: classes that must not be mere padding, since this node may turn their zeros into NaN
     or infinity. droppable: whether the node can run without an input of which no channel is left. picks: per output,
     the positions that it takes along the only channel axis of the first input; None where the node does anything else.
+    linear: whether results of parts of the channels add up to the result; not where an activation is fused.
     """
 
     outputs: tuple[ChannelMap | None, ...]
@@ -91,6 +93,7 @@ class Flow:
     droppable: bool = False
     role: Role = Role.CARRIER
     picks: tuple[IntArray, ...] | None = None
+    linear: bool = True
 
     @property
     def dense(self) -> Read | None:
@@ -110,7 +113,7 @@ class Flow:
             outputs=tuple(None if found is None else found.resolved(roots) for found in self.outputs),
             ties=(),
             reads=tuple(read.resolved(roots) for read in self.reads),
-            evens=tuple(Even(tuple(roots[part] for part in even.parts)) for even in self.evens),
+            evens=tuple(replace(even, parts=tuple(roots[part] for part in even.parts)) for even in self.evens),
             fixed=tuple(roots[labels] for labels in self.fixed),
             fragile=tuple(roots[labels] for labels in self.fragile),
         )
@@ -120,12 +123,13 @@ class Flow:
 class NewNode:
     """A node to put in place of another, between the same values.
 
-    inputs: indices of the replaced node's inputs, or constants. output: index of the replaced node's output.
+    inputs: indices of the replaced node's inputs, constants, or nodes that compute them. output: index of the replaced
+    node's output.
     """
 
     op_type: str
-    inputs: tuple[int | Array, ...]
-    output: int
+    inputs: tuple[int | Array | NewNode, ...]
+    output: int = 0
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -133,9 +137,10 @@ class NewNode:
 class Resize:
     """How a node changes when its inputs hold other channels.
 
-    outputs: the emission of each output that the flow names. constants: new constant inputs by index. attrs: changed
-    attributes. drop: indices of inputs to disconnect, those behind move up. absent: indices of optional inputs to leave
-    out. alias: the input that the node returns unchanged. replace: nodes to put in its place.
+    outputs: the emission of each output that the flow names. constants: new constant inputs by index. computed: nodes
+    that compute new inputs, by index. attrs: changed attributes. drop: indices of inputs to disconnect, those behind
+    move up. absent: indices of optional inputs to leave out. alias: the input that the node returns unchanged. replace:
+    nodes to put in its place.
     """
 
     outputs: tuple[IntArray, ...]
@@ -145,6 +150,7 @@ class Resize:
     absent: tuple[int, ...] = ()
     alias: int | None = None
     replace: tuple[NewNode, ...] | None = None
+    computed: Mapping[int, NewNode] = field(default_factory=dict)
 
 
 class Fresh(Protocol):

@@ -61,9 +61,10 @@ def weight_layout(op_type: str, attrs: Mapping[str, Any], rank: int, operand: in
         return WeightLayout(1, *axes, int(attrs.get("group", 1)), bias=2) if operand == 1 and rank > 2 else None
     if kind not in MATRIX_PRODUCTS or rank < 2 or (kind == "Gemm" and rank > 2):
         return None
-    # (…, M, K) by (…, K, N), each of a Gemm transposed where transA and transB say so.
+    # (…, M, K) by (…, K, N), each transposed where transA and transB say so, which a standard MatMul does not have.
     right = operand == 1
-    own, other = (bool(kind == "Gemm" and attrs.get(name, 0)) for name in (("transA", "transB")[:: -1 if right else 1]))
+    transposes = op_type != "MatMul"
+    own, other = (bool(transposes and attrs.get(name, 0)) for name in (("transA", "transB")[:: -1 if right else 1]))
     axes = (rank - 2, rank - 1) if right != own else (rank - 1, rank - 2)
     read_axis, made_axis = -1 if right != other else -2, -1 if right else -2
     return WeightLayout(operand, *axes, 1, read_axis, made_axis, 2 if kind == "Gemm" and right else None)

@@ -1,20 +1,25 @@
-"""Operators that onnxruntime has in the default domain, but onnx does not, or not yet. Optimised models hold them.
+"""Operators that onnxruntime has and onnx does not, or not yet. Optimised models hold them.
 
-onnx's checker refuses a model with such an operator, and its shape inference stops there.
+onnx's checker refuses a model with such an operator in the default domain, and its shape inference stops at all of
+them.
 """
 
 from __future__ import annotations
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto, NodeProto, helper
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
 
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
-_OWN_DOMAIN = "com.microsoft"
-# Quantised operators: the operator whose result has the shape and the type of theirs, and its inputs.
-_SHAPED_LIKE = {
+RUNTIME_DOMAIN = "com.microsoft"
+# Fused operators whose result has the shape of the first input.
+_LIKE_FIRST = frozenset(("BiasGelu", "FastGelu", "Gelu", "QuickGelu"))
+_LIKE_FIRST_AND_SUM = frozenset(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"))
+_ADDED = ("activation", "activation_params", "activation_alpha", "activation_beta", "activation_gamma")
+# Quantised operators: an operator whose result has the shape and the type of theirs, and its inputs among theirs.
+_QUANTISED_LIKE = {
     "QLinearAdd": ("Add", slice(0, 6, 3)),
     "QLinearMul": ("Mul", slice(0, 6, 3)),
     "QLinearLeakyRelu": ("Identity", slice(1)),
@@ -27,6 +32,7 @@ _SHAPED_LIKE = {
     "DynamicQuantizeMatMul": ("MatMul", slice(2)),
 }
 _CHANNELS_LAST = "channels_last"
+_OWN_ATTRIBUTES = (_CHANNELS_LAST, "alpha")
 _POINT_OF_GEMM = 8
 
 
@@ -38,37 +44,57 @@ def only_runtime_knows(node: NodeProto, opset: int) -> bool:
     return first is None or opset < first
 
 
-def stand_in(node: NodeProto) -> bool:
-    """Make a quantised operator of onnxruntime one of ONNX whose result has the same shape and type. Return whether
-    there is one."""
-    if node.domain != _OWN_DOMAIN or node.op_type not in _SHAPED_LIKE:
-        return False
-    last = any(attribute.name == _CHANNELS_LAST and attribute.i for attribute in node.attribute)
-    floats = node.op_type == "QGemm" and len(node.input) <= _POINT_OF_GEMM
-    if last or floats:
-        return False
-    node.op_type, read = _SHAPED_LIKE[node.op_type]
-    node.domain = ""
-    inputs = node.input[read]
-    del node.input[:]
-    node.input.extend(inputs)
-    kept = [attribute for attribute in node.attribute if attribute.name not in (_CHANNELS_LAST, "alpha")]
-    del node.attribute[:]
-    node.attribute.extend([] if node.op_type == "Identity" else kept)
-    return True
-
-
 def set_apart(model: ModelProto) -> ModelProto:
     """Move these operators of `model` into onnxruntime's own domain, which the checker skips. Return `model`."""
     opset = default_opset(model)
     nodes = [node for node in iter_nodes(model.graph) if only_runtime_knows(node, opset)]
     for node in nodes:
-        node.domain = _OWN_DOMAIN
-    if nodes and not any(entry.domain == _OWN_DOMAIN for entry in model.opset_import):
-        model.opset_import.add(domain=_OWN_DOMAIN, version=1)
+        node.domain = RUNTIME_DOMAIN
+    if nodes and not any(entry.domain == RUNTIME_DOMAIN for entry in model.opset_import):
+        model.opset_import.add(domain=RUNTIME_DOMAIN, version=1)
     return model
 
 
 def default_opset(model: ModelProto) -> int:
     """The version of the default operator set that `model` imports."""
     return next((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), 1)
+
+
+def shaped_alike(node: NodeProto) -> list[NodeProto]:
+    """Standard nodes whose results have the shapes of the results of `node`, an operator of onnxruntime's own domain.
+    None are returned for operators whose shapes are not known here."""
+    if node.domain != RUNTIME_DOMAIN or not node.input or not node.output:
+        return []
+    if node.op_type in ("FusedConv", "FusedGemm"):
+        made = NodeProto(op_type=node.op_type.removeprefix("Fused"), input=node.input[:3], output=node.output)
+        made.attribute.extend(attribute for attribute in node.attribute if attribute.name not in _ADDED)
+        return [made]
+    if node.op_type in ("FusedMatMul", "TransposeMatMul") and len(node.input) == 2:
+        return _product(node)
+    if node.op_type in _LIKE_FIRST:
+        return [helper.make_node("Identity", node.input[:1], node.output[:1])]
+    if node.op_type in _LIKE_FIRST_AND_SUM:
+        named = [name for index, name in enumerate(node.output) if name and index in (0, 3)]
+        return [helper.make_node("Identity", node.input[:1], [name]) for name in named]
+    return _dequantised(node)
+
+
+def _dequantised(node: NodeProto) -> list[NodeProto]:
+    last = any(attribute.name == _CHANNELS_LAST and attribute.i for attribute in node.attribute)
+    floats = node.op_type == "QGemm" and len(node.input) <= _POINT_OF_GEMM
+    if node.op_type not in _QUANTISED_LIKE or last or floats:
+        return []
+    like, read = _QUANTISED_LIKE[node.op_type]
+    made = NodeProto(op_type=like, input=node.input[read], output=node.output)
+    if like != "Identity":
+        made.attribute.extend(attribute for attribute in node.attribute if attribute.name not in _OWN_ATTRIBUTES)
+    return [made]
+
+
+def _product(node: NodeProto) -> list[NodeProto]:
+    attrs = {attribute.name: attribute.i for attribute in node.attribute}
+    if attrs.get("transBatchA") or attrs.get("transBatchB"):
+        return []
+    left = "...km" if attrs.get("transA") else "...mk"
+    right = "...nk" if attrs.get("transB") else "...kn"
+    return [helper.make_node("Einsum", node.input, node.output, equation=f"{left},{right}->...mn")]

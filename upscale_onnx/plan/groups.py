@@ -78,7 +78,7 @@ def _splittable(step: Step, key: _Key, inside: int) -> bool:
     if any(step.outputs[1:]):
         return False
     if step.flow.dense is not None:
-        return True
+        return step.flow.linear
     if step.flow.role not in (Role.POINTWISE, Role.POOLING) or step.flow.reads or step.flow.evens:
         return False
     dynamic = [given for given in step.maps if given is not None]

@@ -46,7 +46,7 @@ def narrowings(analysis: Analysis, costs: Costs) -> tuple[Narrowing, ...]:
 
 
 def _narrowing(analysis: Analysis, number: int, step: Step, costs: Costs) -> Narrowing | None:
-    if step.flow.dense is None:
+    if step.flow.dense is None or not step.flow.linear:
         return None
     out, dims = step.flow.outputs[0], step.op.out_dims[0] if step.op.out_dims else None
     if out is None or dims is None or len(out.axes) != 1:

@@ -175,7 +175,8 @@ class _Search:
         again = self._join_ms(step.outputs[0], 0) + _AGAIN * self._join_ms(step.outputs[0], self._rows[number])
         summed = (len(mine) - 1) * again + sum(self._read_ms(number, size) for size in sizes)
         joined = self._read_ms(number, sum(sizes)) + self._join_ms(step.inputs[item.input], sum(sizes))
-        return PieceRead(item, mine, len(mine) == 1 or summed <= joined, min(summed, joined))
+        adds = len(mine) == 1 or (step.flow.linear and summed <= joined)
+        return PieceRead(item, mine, adds, summed if adds else joined)
 
     def _read_ms(self, number: int, channels: int) -> float:
         return self._contraction_ms(self._group.items[number].step, channels, self._rows[number])

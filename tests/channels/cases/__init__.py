@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from tests.channels.case import Case
 from tests.channels.cases import (
+    along,
     contractions,
     elementwise,
+    fused,
     movers,
     normalizations,
     quantised,
@@ -15,8 +17,10 @@ from tests.channels.cases import (
 )
 
 ALL: tuple[Case, ...] = (
+    *along.CASES,
     *contractions.CASES,
     *elementwise.CASES,
+    *fused.CASES,
     *movers.CASES,
     *normalizations.CASES,
     *quantised.CASES,

@@ -20,8 +20,8 @@ from upscale_onnx.channels.channel_map import (
     varying,
 )
 from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
-from upscale_onnx.channels.grid import is_full, take
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -31,10 +31,11 @@ from upscale_onnx.channels.rules.broadcast import (
     lift,
     open_axes,
     operand_rank,
-    vector_shape,
+    selected_axis,
 )
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array, FloatArray, IntArray
 
 # Above this, float64 does not hold every integer.
@@ -55,47 +56,41 @@ class Elementwise(Rule):
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
         shape = common_shape(list(lifted.values()), rank)
-        vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
-        if vector is not None:
-            made = ChannelMap(fresh(int(np.prod(vector))).reshape(vector), self._content(op, lifted, vector))
-            taken = tuple(Read(index, lifted[index].labels.ravel(), made.labels.ravel()) for index in indices)
-            return Flow((made,), (), taken, fragile=self._fragile(op, made.labels), role=Role.POINTWISE)
         lifted, born = open_axes(op, lifted, shape, rank, fresh)
         full = [index for index in indices if lifted[index].shape == shape]
         if not full:
             raise Refused(Reason.MIXED_LAYOUT, "no operand has all channel axes of the result")
         labels = lifted[full[0]].labels
         ties = tuple((labels, lifted[index].labels) for index in full[1:])
-        reads: list[Read] = []
-        for index, grown in born.items():
-            reads += [Read(index, grown.ravel()), Read(index, known_map(maps[index], "an operand").labels.ravel())]
+        given = {index: known_map(maps[index], "an operand") for index in born}
+        whole = {i: grown for i, grown in born.items() if selected_axis(op, i, lift(given[i], rank), shape) is None}
+        reads = [Read(index, found.labels.ravel()) for index, found in given.items()]
+        reads += [Read(index, grown.ravel()) for index, grown in whole.items()]
         evens: list[Even] = []
         for index in indices:
             if index not in full:
-                read, even, tied = broadcast_operand(index, lifted[index], labels)
+                read, even = broadcast_operand(index, lifted[index], labels)
                 reads.append(read)
                 evens.extend(even)
-                ties += tied
         out = ChannelMap(labels, self._content(op, lifted, shape))
-        fixed, fragile = tuple(born.values()), self._fragile(op, labels)
+        fragile = (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
+        fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
-
-    def _fragile(self, op: Op, labels: IntArray) -> tuple[IntArray, ...]:
-        return (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
 
     def resize(self, op: Op, request: Request) -> Resize:
         result, emission = request.result, self._emission(op, request)
         if is_full(emission, result.shape):
             return Resize((emission,))
-        constants = {}
+        constants, computed = {}, {}
         for index in self._connected(op):
             constant = op.constant(index)
             if constant is None:
+                computed.update(_selected(op, index, request, emission))
                 continue
             small = take(constant, emission, result.shape)
             if small is not constant:
                 constants[index] = small
-        return Resize((emission,), constants)
+        return Resize((emission,), constants, computed=computed)
 
     def _connected(self, op: Op) -> list[int]:
         count = len(op.present) if self.data_inputs is None else min(self.data_inputs, len(op.present))
@@ -110,10 +105,6 @@ class Elementwise(Rule):
     def _emission(self, op: Op, request: Request) -> IntArray:
         """The emission on which the operands agree. An operand that lacks some channel axes is broadcast along them."""
         maps, result = request.maps, request.result
-        if result.labels.size > 1 and all(known_map(maps[i]).labels.size == 1 for i in self._dynamic(op, maps)):
-            # Constants alone give the result its channels.
-            chosen = request.choose.positions(result.labels.ravel())
-            return chosen.reshape([-1 if size > 1 else 1 for size in result.shape])
         found: IntArray | None = None
         partial: list[tuple[IntArray, tuple[int, ...]]] = []
         for index in self._dynamic(op, maps):
@@ -152,7 +143,9 @@ class Elementwise(Rule):
                 states.append(None)
                 exact = exact and op.constant(index) is not None
         known = [state for state in states if state is not None]
-        spread = {i: _spread(_operand(op, i), shape) for i in self._connected(op) if op.constant(i) is not None}
+        spread = {
+            i: constant_content(_operand(op, i), shape) for i in self._connected(op) if op.constant(i) is not None
+        }
         wild = np.logical_or.reduce([is_wild(state) for state in (*known, *spread.values()) if state is not None])
         fixed = np.logical_and.reduce([is_constant(state) for state in known])
         result = np.where(wild, WILD, varying(shape))
@@ -179,7 +172,7 @@ class Elementwise(Rule):
                 continue
             constant = op.constant(index)
             inputs.append(operand[fixed].astype(op.dtype(index) if constant is None else constant.dtype))
-        values = evaluate(op.op_type, op.opset, op.attrs, inputs)
+        values = evaluate(op.op_type, op.opset, op.attrs, inputs, domain=op.domain)
         if values is None or values[0].shape != (int(fixed.sum()),) or values[0].dtype.kind not in "fiub":
             return result
         computed = values[0].astype(np.float64)
@@ -189,6 +182,21 @@ class Elementwise(Rule):
         result = result.copy()
         result[fixed] = computed
         return result
+
+
+def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[int, NewNode]:
+    """A Gather of what stays of an operand without classes, by the operand's index; nothing for other operands."""
+    shape, found = request.result.shape, known_map(request.maps[index], "an operand")
+    axis = selected_axis(op, index, lift(found, len(shape)), shape)
+    if axis is None:
+        return {}
+    try:
+        rows = axis_positions(emission, shape, axis)
+    except ValueError:
+        raise Misaligned(request.result.labels) from None
+    if np.array_equal(rows, np.arange(shape[axis])):
+        return {}
+    return {index: NewNode("Gather", (index, rows), attrs={"axis": axis - len(shape) + found.rank})}
 
 
 def _trains(op: Op) -> bool:
@@ -218,7 +226,7 @@ def _operand(op: Op, index: int) -> Array | None:
     return np.where(constant == 0, np.asarray(np.inf, constant.dtype), constant)
 
 
-def _spread(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None:
+def constant_content(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None:
     """The content of a constant per channel, `VARYING` where entries differ along other axes. None where it has more
     axes than `shape`, or no numeric type."""
     if constant is None or constant.dtype.kind not in "fiub":
@@ -239,3 +247,4 @@ def _spread(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None
 
 register(Elementwise(1), *UNARY, "CastLike", "Dropout")
 register(Elementwise(), *BROADCASTING)
+register(Elementwise(), "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=RUNTIME_DOMAIN)

@@ -67,8 +67,8 @@ class _Product(Contraction):
             raise Refused(Reason.UNSUPPORTED_FORM, "activation of lower rank than the weight")
         layout = _layout(op, self._operand)
         matrix = layout.canonical(weight.reshape(weight.shape[-2:]))
-        axis = rank + layout.made_axis
-        return DenseKernel(matrix, None, 1 - self._operand, axis, axis, folds=False)
+        read, made = rank + layout.read_axis, rank + layout.made_axis
+        return DenseKernel(matrix, None, 1 - self._operand, read, made, folds=False)
 
     def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         old, matrix = op.constant(self._operand), _layout(op, self._operand).stored(kernel.weight)
