@@ -84,18 +84,20 @@ def compiled(model: onnx.ModelProto) -> tuple[onnx.ModelProto, dict[str, Array]]
     return result.model, {t.name: numpy_helper.to_array(t) for t in result.model.graph.initializer}
 
 
-@pytest.mark.parametrize(
-    ("op", "width"),
-    [
-        ("QLinearAdd", 5),
-        ("QLinearMul", 5),
-        ("QLinearLeakyRelu", 5),
-        ("QLinearGlobalAveragePool", 5),
-        ("QLinearAveragePool", 5),
-        ("QLinearConcat", 10),
-        ("QLinearSigmoid", WIDTH),  # makes half of zero, which kernels may round to either of two steps
-    ],
-)
+# What is left of the channels behind each.
+CARRIERS = {
+    "QLinearAdd": 5,
+    "QLinearMul": 5,
+    "QLinearLeakyRelu": 5,
+    "QLinearGlobalAveragePool": 5,
+    "QLinearAveragePool": 5,
+    "QLinearConcat": 10,
+    "QLinearSigmoid": WIDTH,  # makes half of zero, which kernels may round to either of two steps
+}
+CONTRACTIONS = ("QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
+
+
+@pytest.mark.parametrize(("op", "width"), CARRIERS.items())
 def test_channels_at_the_zero_point_leave(op: str, width: int) -> None:
     small, held = compiled(between(op))
     assert held["w3"].shape == (6, width, 3, 3)
@@ -103,7 +105,7 @@ def test_channels_at_the_zero_point_leave(op: str, width: int) -> None:
     assert any(node.op_type == op for node in small.graph.node)
 
 
-@pytest.mark.parametrize("op", ["QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul"])
+@pytest.mark.parametrize("op", CONTRACTIONS)
 def test_features_at_the_zero_point_leave(op: str) -> None:
     build = Build()
     first = build.weight("w1", (4, WIDTH), DEAD, axis=1)
@@ -145,7 +147,6 @@ def test_dynamic_quantisers_lose_channels_of_zeros(count: int) -> None:
     _, held = compiled(build.model("y", [5, 4]))
     assert held["w0"].shape == (4, 5)
     assert held["w1"].shape == (5, 4)
-    assert held["w1s"].shape == (min(count, 4),)
     assert held["w2"].shape == (4, 3)
 
 
