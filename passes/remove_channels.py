@@ -72,7 +72,21 @@ def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, lis
             new_nodes[id(node)] = []
             replace_uses(target, source)
         return 1
-    return int(apply_resize(node, resize, names))
+    if resize.computed:
+        new_nodes[id(node)] = [*(_computed(node, index, new, names) for index, new in resize.computed.items()), node]
+    return int(apply_resize(node, resize, names)) or len(resize.computed)
+
+
+def _computed(node: gs.Node, index: int, new: NewNode, names: Names) -> gs.Node:
+    """A node whose result becomes input `index` of `node`."""
+    old = node.inputs[index]
+    made = gs.Variable(names.fresh(f"{old.name}_here"), dtype=old.dtype)
+    base = f"{made.name}_{new.op_type.lower()}"
+    inputs = [
+        node.inputs[i] if isinstance(i, int) else constant(names, f"{base}_{n}", i) for n, i in enumerate(new.inputs)
+    ]
+    node.inputs[index] = made
+    return gs.Node(new.op_type, made.name, attrs=dict(new.attrs), inputs=inputs, outputs=[made])
 
 
 def _connect(node: gs.Node, index: int, values: np.ndarray, names: Names) -> None:

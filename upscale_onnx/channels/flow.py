@@ -132,11 +132,12 @@ class Resize:
 
     outputs: the emission of each output that the flow names. constants: new constant inputs by index. attrs: changed
     attributes. drop: indices of inputs to disconnect. alias: the input that the node returns unchanged.
-    replace: nodes to put in its place.
+    replace: nodes to put in its place. computed: nodes that compute an input anew, by its index, from inputs.
     """
 
     outputs: tuple[IntArray, ...]
     constants: Mapping[int, Array] = field(default_factory=dict)
+    computed: Mapping[int, NewNode] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     drop: tuple[int, ...] = ()
     alias: int | None = None

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
+from upscale_onnx.channels.flow import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
+from upscale_onnx.channels.rules.run_time_sizes import overwritten
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, Dim, Dims
 
@@ -82,12 +84,12 @@ def _product(dims: list[Dim]) -> int:
     return int(np.prod([dim for dim in dims if isinstance(dim, int)]))
 
 
-def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: list[Dim]) -> Array:
+def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: list[Dim]) -> Array | NewNode:
     """The shape input with `target` sizes; axes without a target keep their entry. A 0 copies a size, so it may be
-    used without `allowzero` only.
+    used without `allowzero` only. Where several entries are known at run time only, a node that computes the input.
 
     Raises:
-        Refused: several entries are known at run time only, or a size is zero.
+        Refused: no entry is known, or a size is zero.
     """
     entries = op.shape_values[1] if len(op.shape_values) > 1 else None
     if entries is None or len(entries) != len(target):
@@ -108,7 +110,7 @@ def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: li
         else:
             shape.append(-1)
     if shape.count(-1) > 1:
-        raise Refused(Reason.DYNAMIC_PARAMETER, "several entries of the shape are computed at run time")
+        return overwritten(op, 1, target)
     return np.asarray(shape, np.int64)
 
 

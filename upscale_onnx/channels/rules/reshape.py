@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, collapse, known_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Request, Resize, Rule
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates, rectangle
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
@@ -63,7 +63,10 @@ class Reshape(Rule):
         tracked = {axis for group in groups for axis in group.outputs if holds(found, group)}
         target = [shape[axis] if axis in tracked else None for axis in range(len(shape))]
         copies = {"allowzero": 0} if op.attrs.get("allowzero", 0) else {}
-        return Resize((given,), {1: new_shape(op, target, dims_in, dims_out)}, copies)
+        shape_input = new_shape(op, target, dims_in, dims_out)
+        if isinstance(shape_input, NewNode):
+            return Resize((given,), computed={1: shape_input}, attrs=copies)
+        return Resize((given,), {1: shape_input}, attrs=copies)
 
 
 def _with_axes(op: Op, given: IntArray) -> Resize:
