@@ -12,6 +12,8 @@ from upscale_onnx.channels.view import node_inputs
 from upscale_onnx.model import Graph, Node
 from upscale_onnx.model.known import Constants
 
+_SIZES = 3  # the input of a Resize
+
 
 class KnownSizes:
     """Finds which size computations of a graph need no run."""
@@ -32,17 +34,52 @@ class KnownSizes:
         if found is None or node.outputs[0].name in self._outputs:
             return False
         end = node.attrs.get("end")
+        end = node.attrs.get("end")
         axes = range(found.rank)[int(node.attrs.get("start", 0)) : None if end is None else int(end)]
-        return all(self._beside(reader, axes, found.axes) for reader in node.outputs[0].outputs)
+        return all(self._beside(reader, axes, found.axes, node.inputs[0].name) for reader in node.outputs[0].outputs)
 
-    def _beside(self, reader: Node, axes: range, channels: tuple[int, ...]) -> bool:
-        """Whether `reader` needs no run, or picks sizes of `axes` that are not in `channels`."""
+    def _beside(self, reader: Node, axes: range, channels: tuple[int, ...], source: str) -> bool:
+        """Whether `reader` needs no run, or picks sizes of `axes` that are not in `channels`, or states the size of the
+        value `source` again where that is resized."""
         if id(reader) in self._known:
             return True
-        index = self._constants.array(reader.inputs[1].name) if reader.op == "Gather" else None
-        if index is None or any(not -len(axes) <= i < len(axes) for i in index.ravel()):
+        picked = self._picked(reader, axes)
+        if picked is None:
             return False
-        return all(axes[int(i)] not in channels for i in index.ravel())
+        return all(axis not in channels for axis in picked) or self._restates(reader, picked, source)
+
+    def _picked(self, reader: Node, axes: range) -> list[int] | None:
+        """The axes whose sizes a Gather or a Slice picks; None for other nodes, and where they are not known."""
+        given = [self._constants.array(tensor.name) for tensor in reader.inputs[1:]]
+        if reader.op == "Gather" and given[0] is not None:
+            index = [int(i) for i in given[0].ravel()]
+            return [axes[i] for i in index] if all(-len(axes) <= i < len(axes) for i in index) else None
+        if reader.op != "Slice" or len(given) < 2 or any(values is None or values.size != 1 for values in given):
+            return None
+        bounds = [int(values.ravel()[0]) for values in given if values is not None]
+        step = bounds[3] if len(bounds) > 3 else 1
+        return list(axes[bounds[0] : bounds[1] : step]) if step > 0 else None
+
+    def _restates(self, reader: Node, picked: list[int], source: str) -> bool:
+        """Whether the sizes, which are those of the first axes, are only used as the first sizes in a Resize of the
+        value itself. Its rule states the size of a channel axis anew."""
+        name = reader.outputs[0].name
+        if picked != list(range(len(picked))) or name in self._outputs:
+            return False
+        for joined in reader.outputs[0].outputs:
+            if (
+                joined.op != "Concat"
+                or [t.name for t in joined.inputs].index(name)
+                or joined.outputs[0].name in self._outputs
+            ):
+                return False
+            if sum(tensor.name == name for tensor in joined.inputs) > 1:
+                return False
+            for user in joined.outputs[0].outputs:
+                places = [place for place, tensor in enumerate(user.inputs) if tensor.name == joined.outputs[0].name]
+                if user.op != "Resize" or places != [_SIZES] or user.inputs[0].name != source or user.attrs.get("axes"):
+                    return False
+        return True
 
     def _known_nodes(self, graph: Graph) -> set[int]:
         """The ids of nodes that need no run: their results are known, and so are the results of all nodes that use

@@ -1,4 +1,4 @@
-"""Pad with constant amounts."""
+"""Pad. Along channel axes the amounts must be known before the graph runs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
+from upscale_onnx.channels.rules.run_time_sizes import known_entries
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
@@ -19,14 +20,19 @@ class Pad(Rule):
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
-        before, after, value, mode = _pads(op, found.rank)
+        before, after, value, mode, unknown = _pads(op, found.rank)
+        if any(axis in unknown for axis in found.axes):
+            raise Refused(Reason.DYNAMIC_PARAMETER, "pads of a channel axis are computed at run time")
         hit = [axis for axis in found.axes if before[axis] or after[axis]]
-        border = any(before[axis] or after[axis] for axis in range(found.rank) if axis not in found.axes)
+        beside = [axis for axis in range(found.rank) if axis not in found.axes]
+        border = any(before[axis] or after[axis] or axis in unknown for axis in beside)
         wild = is_wild(found.state)
         kept = (found.state == value) if border and mode == "constant" else np.isfinite(found.state)
         state = np.where(kept, found.state, np.where(wild, WILD, VARYING))
         if not hit:
             return Flow((found.with_state(state),))
+        if unknown:
+            raise Refused(Reason.DYNAMIC_PARAMETER, "pads channels, and other axes by amounts computed at run time")
         if len(hit) > 1 or len(found.axes) > 1 or mode != "constant" or min(before[hit[0]], after[hit[0]]) < 0:
             raise Refused(
                 Reason.UNSUPPORTED_FORM,
@@ -42,7 +48,7 @@ class Pad(Rule):
 
     def resize(self, op: Op, request: Request) -> Resize:
         (found, emission), result = request.first_input(), request.result
-        before, after, _, _ = _pads(op, found.rank)
+        before, after, _, _, _ = _pads(op, found.rank)
         hit = [axis for axis in found.axes if before[axis] or after[axis]]
         if not hit:
             return Resize((emission,))
@@ -68,24 +74,26 @@ class Pad(Rule):
         return Resize(outputs, replace=(NewNode("Pad", tuple(inputs), 0, {"mode": "constant"}),))
 
 
-def _pads(op: Op, rank: int) -> tuple[list[int], list[int], float, str]:
+def _pads(op: Op, rank: int) -> tuple[list[int], list[int], float, str, list[int]]:
+    """The amounts before and behind each axis, the value, the mode, and the axes whose amounts are computed at run
+    time."""
     mode = op.attrs.get("mode", "constant")
     if op.opset < 11:
         pads = [int(p) for p in op.attrs.get("pads", op.attrs.get("paddings", ()))]
-        return pads[:rank], pads[rank:], float(op.attrs.get("value", 0.0)), mode
-    given, value = op.constant(1), op.constant(2)
-    if given is None or op.is_dynamic(2) or op.is_dynamic(3):
-        raise Refused(Reason.DYNAMIC_PARAMETER, "pads are computed at run time")
-    amounts = [int(p) for p in given.ravel()]
+        return pads[:rank], pads[rank:], float(op.attrs.get("value", 0.0)), mode, []
+    value, listed = op.constant(2), op.constant(3)
+    if not op.has(1) or op.is_dynamic(2) or op.is_dynamic(3):
+        raise Refused(Reason.DYNAMIC_PARAMETER, "the value or the axes are computed at run time")
+    axes = list(range(rank)) if listed is None else [int(a) % rank for a in listed.ravel()]
+    amounts = known_entries(op, 1, 2 * len(axes))
     constant = float(value.ravel()[0]) if value is not None and value.size else 0.0
-    axes = op.constant(3)
-    if axes is None:
-        return amounts[:rank], amounts[rank:], constant, mode
     before, after = [0] * rank, [0] * rank
-    half = len(amounts) // 2
-    for number, axis in enumerate(int(a) % rank for a in axes.ravel()):
-        before[axis], after[axis] = amounts[number], amounts[half + number]
-    return before, after, constant, mode
+    unknown: list[int] = []
+    for number, axis in enumerate(axes):
+        first, last = amounts[number], amounts[len(axes) + number]
+        before[axis], after[axis] = first or 0, last or 0
+        unknown += [axis] if first is None or last is None else []
+    return before, after, constant, mode, unknown
 
 
 register(Pad(), "Pad", since=2)

@@ -14,6 +14,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
+from upscale_onnx.channels.rules.run_time_sizes import known_entries, overwritten
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
 
@@ -44,6 +45,8 @@ class Resample(Rule):
         found = known_map(maps[0])
         factors, sizes = self._factors(op, found.rank), self._sizes(op, found.rank)
         for axis in found.axes:
+            if sizes is not None and sizes[axis] is None:
+                raise Refused(Reason.DYNAMIC_PARAMETER, "sizes are computed at run time")
             if factors is not None and factors[axis] != 1:
                 raise Refused(Reason.UNSUPPORTED_FORM, "resamples the channel axis")
             if sizes is not None and sizes[axis] != found.shape[axis]:
@@ -57,9 +60,13 @@ class Resample(Rule):
         sizes = self._sizes(op, found.rank)
         if sizes is None or emission.shape == found.shape:
             return Resize((emission,))
+        axes = self._chosen(op, found.rank)
+        if op.is_dynamic(3):
+            new = [emission.shape[axis] if found.shape[axis] > 1 else None for axis in axes]
+            changed = any(entry is not None for entry in new)
+            return Resize((emission,), computed={3: overwritten(op, 3, new)} if changed else {})
         entries = [emission.shape[a] if found.shape[a] > 1 else s for a, s in enumerate(sizes)]
         full = [s if isinstance(s, int) else 0 for s in entries]
-        axes = self._chosen(op, found.rank)
         return Resize((emission,), {3: np.asarray([full[a] for a in axes], np.int64)})
 
     def _chosen(self, op: Op, rank: int) -> list[int]:
@@ -82,12 +89,14 @@ class Resample(Rule):
     def _sizes(self, op: Op, rank: int) -> list[int | None] | None:
         if op.op_type == "Upsample" or op.opset < 11 or not op.has(3):
             return None
-        sizes = op.constant(3)
-        if sizes is None:
-            raise Refused(Reason.DYNAMIC_PARAMETER, "sizes are computed at run time")
         if op.attrs.get("keep_aspect_ratio_policy", "stretch") != "stretch":
             raise Refused(Reason.UNSUPPORTED_FORM, "sizes that keep the aspect ratio")
-        spread = _spread(sizes, self._chosen(op, rank), rank, float("nan"))
+        sizes, axes = op.constant(3), self._chosen(op, rank)
+        if sizes is None:
+            known = dict(zip(axes, known_entries(op, 3, len(axes)), strict=True))
+            given = op.in_dims[0] or (None,) * rank
+            return [known[a] if a in known else d if isinstance(d, int) else None for a, d in enumerate(given)]
+        spread = _spread(sizes, axes, rank, float("nan"))
         dims = op.in_dims[0] or (None,) * rank
         return [int(s) if s == s else (d if isinstance(d, int) else None) for s, d in zip(spread, dims, strict=True)]
 

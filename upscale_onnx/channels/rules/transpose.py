@@ -11,6 +11,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
+from upscale_onnx.channels.rules.run_time_sizes import known_entries, overwritten
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
@@ -47,8 +48,6 @@ class Expand(Rule):
         lifted = (1,) * (len(entries) - found.rank) + found.shape
         if any(size > 1 and entry not in (1, size) for size, entry in zip(lifted, entries, strict=True)):
             raise Refused(Reason.DYNAMIC_AXIS, "expands the channel axis")
-        if None in entries and any(size > 1 and entry != 1 for size, entry in zip(lifted, entries, strict=True)):
-            raise Refused(Reason.DYNAMIC_PARAMETER, "shape is computed at run time")
         return Flow((ChannelMap(found.labels.reshape(lifted), found.state.reshape(lifted)),))
 
     def resize(self, op: Op, request: Request) -> Resize:
@@ -62,33 +61,49 @@ class Expand(Rule):
         if given.shape == lifted or all(e == 1 for s, e in zip(lifted, entries, strict=True) if s > 1):
             return Resize((given,))
         # An entry of 1 keeps the size of its axis.
+        if None in entries:
+            new = [1 if size > 1 else None for size in lifted]
+            return Resize((given,), computed={1: overwritten(op, 1, new[len(new) - _length(op) :])})
         shape = [1 if size > 1 or entry is None else entry for size, entry in zip(lifted, entries, strict=True)]
         return Resize((given,), {1: np.asarray(shape, np.int64)})
 
     def _entries(self, op: Op, found: ChannelMap) -> list[int | None]:
-        """The shape entry of each axis of the result: 1 where the axis keeps its size, None where the number of
-        repetitions of an axis of size 1 is computed at run time.
+        """The shape entry of each axis of the result: 1 where the axis keeps its size, None where the entry of an axis
+        without channels is computed at run time.
 
         Raises:
-            Refused: the entry of any other axis is computed at run time and is not the input's size.
+            Refused: the entry of a channel axis is computed at run time and is not the input's size.
         """
-        entries = op.shape_values[1] if len(op.shape_values) > 1 else None
-        dims = op.in_dims[0]
-        if entries is None or dims is None:
+        dims, length = op.in_dims[0], _length(op)
+        entries = (op.shape_values[1] if len(op.shape_values) > 1 else None) or (None,) * length
+        if dims is None or len(entries) != length:
             raise Refused(Reason.DYNAMIC_PARAMETER, "shape is computed at run time")
         rank = max(found.rank, len(entries))
         wanted, given = (1,) * (rank - len(entries)) + entries, (1,) * (rank - len(dims)) + dims
         fixed: list[int | None] = []
-        for entry, dim in zip(wanted, given, strict=True):
+        channels = (1,) * (rank - found.rank) + found.shape
+        for entry, dim, size in zip(wanted, given, channels, strict=True):
             if isinstance(entry, int):
                 fixed.append(entry)
             elif entry is not None and entry == dim:
                 fixed.append(1)
-            elif dim == 1:
+            elif size == 1:
                 fixed.append(None)
             else:
                 raise Refused(Reason.DYNAMIC_PARAMETER, "shape is computed at run time")
         return fixed
+
+
+def _length(op: Op) -> int:
+    """The number of entries of the shape. Raises `Refused` where it is not known."""
+    known, dims = (
+        op.shape_values[1] if len(op.shape_values) > 1 else None,
+        op.in_dims[1] if len(op.in_dims) > 1 else None,
+    )
+    length = len(known) if known is not None else dims[0] if dims is not None and len(dims) == 1 else None
+    if not isinstance(length, int):
+        raise Refused(Reason.DYNAMIC_PARAMETER, "shape is computed at run time")
+    return length
 
 
 def _expanded_map(op: Op, maps: Maps, fresh: Fresh) -> ChannelMap:
@@ -117,25 +132,31 @@ class Tile(Rule):
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found, counts = known_map(maps[0]), self._counts(op, known_map(maps[0]))
-        reps = [count if found.shape[axis] > 1 else 1 for axis, count in enumerate(counts)]
+        if any(counts[axis] is None for axis in found.axes):
+            raise Refused(Reason.DYNAMIC_PARAMETER, "repeats of a channel axis are computed at run time")
+        reps = _repeats(found, counts)
         check_room(found.labels.size, *reps)
         return Flow((ChannelMap(np.tile(found.labels, reps), np.tile(found.state, reps)),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         (found, emission), result = request.first_input(), request.result
-        counts = self._counts(op, found)
-        reps = [count if found.shape[axis] > 1 else 1 for axis, count in enumerate(counts)]
+        reps = _repeats(found, self._counts(op, found))
         where = [np.tile(c, reps) for c in coordinates(emission, found.shape)]
         for axis, count in enumerate(reps):
             copy = np.arange(emission.shape[axis] * count) // max(emission.shape[axis], 1) * found.shape[axis]
             where[axis] = where[axis] + copy.reshape([-1 if a == axis else 1 for a in range(found.rank)])
         return Resize((np.asarray(np.ravel_multi_index(tuple(where), result.shape), np.int64),))
 
-    def _counts(self, op: Op, found: ChannelMap) -> list[int]:
-        counts = op.constant(1)
-        if counts is None or counts.size != found.rank or (counts < 1).any():
-            raise Refused(Reason.DYNAMIC_PARAMETER, "repeats are computed at run time")
-        return [int(count) for count in counts.ravel()]
+    def _counts(self, op: Op, found: ChannelMap) -> list[int | None]:
+        counts = known_entries(op, 1, found.rank)
+        if any(count is not None and count < 1 for count in counts):
+            raise Refused(Reason.UNSUPPORTED_FORM, "repeats that leave nothing")
+        return counts
+
+
+def _repeats(found: ChannelMap, counts: list[int | None]) -> list[int]:
+    """How often the map repeats along each axis: along axes without channels, it does not."""
+    return [count or 1 if found.shape[axis] > 1 else 1 for axis, count in enumerate(counts)]
 
 
 register(Transpose(), "Transpose")
