@@ -70,4 +70,4 @@ def _removing(making: Making) -> tuple[Pass, ...]:
 def plan_of(making: Making, now: Rewrite) -> Plan:
     """The plan of the channels that go, once all selections are in place."""
     rank = arrange(now.analysis) if making.recipe.reorders else None
-    return settled_plan(now.analysis, making.recipe.align, rank)
+    return settled_plan(now.analysis, making.recipe.align, rank, making.known_costs)
