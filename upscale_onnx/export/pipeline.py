@@ -18,6 +18,7 @@ from upscale_onnx.passes.select_channels import SelectChannels
 from upscale_onnx.passes.split_producers import SplitProducers
 from upscale_onnx.passes.store_weights import StoreWeights
 from upscale_onnx.plan.arrange import arrange
+from upscale_onnx.plan.grouping import Grouper
 from upscale_onnx.plan.narrowing import narrowings
 from upscale_onnx.plan.plan import Plan, settled_plan
 from upscale_onnx.plan.planner import plan_selections, selected
@@ -70,4 +71,5 @@ def _removing(making: Making) -> tuple[Pass, ...]:
 def plan_of(making: Making, now: Rewrite) -> Plan:
     """The plan of the channels that go, once all selections are in place."""
     rank = arrange(now.analysis) if making.recipe.reorders else None
-    return settled_plan(now.analysis, making.recipe.align, rank, making.known_costs)
+    grouper = Grouper(now.analysis, making.recipe.align, making.known_costs, making.widens)
+    return settled_plan(now.analysis, making.recipe.align, rank, grouper)

@@ -39,8 +39,8 @@ def emitted_classes(
 ) -> Emitted:
     """The smallest set that holds what is demanded, is rectangular where it must be, and fills blocks of
     `align` channels in every value that weights create, as far as there are dead channels to fill with.
-    Classes in `whole` stay whatever is demanded. Dead classes with the most `worth` fill blocks first. `grouper` decides
-    on the groups of contractions; without it, each keeps its groups, all of one size.
+    Classes in `whole` stay whatever is demanded. Dead classes with the most `worth` fill blocks first. `grouper`
+    decides on the groups of contractions; without it, each keeps its groups, all of one size.
 
     Raises:
         InternalError: the set does not settle.

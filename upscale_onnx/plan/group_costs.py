@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -16,15 +18,14 @@ from upscale_onnx.types import Array, BoolArray, IntArray
 
 @dataclass(frozen=True, eq=False)
 class _Beside:
-    """A layer that creates or reads the same channels. sources, targets: the classes that it reads and creates."""
+    """A dense layer that creates what the groups read, or reads what they create.
+
+    sources, targets: the classes that it reads and creates.
+    """
 
     op: Op
     sources: IntArray
     targets: IntArray
-
-    def ms(self, costs: Costs, held: BoolArray) -> float:
-        """Its time where the classes `held` are there."""
-        return costs.contraction_ms(self.op, int(held[self.sources].sum()), int(held[self.targets].sum()))
 
 
 class GroupCosts:
@@ -32,19 +33,52 @@ class GroupCosts:
 
     def __init__(self, analysis: Analysis, step: Step, costs: Costs) -> None:
         self._op, self._costs = step.op, costs
-        self._inputs, self._outputs = (part.ravel() for part in step.flow.evens[0].parts)
-        self._beside = tuple(_beside(analysis, self._inputs, self._outputs))
+        inputs, outputs = (part.ravel() for part in step.flow.evens[0].parts)
+        self._channels = inputs.size, outputs.size
+        self._reads, self._makes = np.zeros((2, analysis.live.size), bool)
+        self._reads[inputs] = self._makes[outputs] = True
+        self._beside = tuple(self._layers(analysis))
+        self._times: dict[tuple[int, ...], float] = {}
+
+    def _layers(self, analysis: Analysis) -> list[_Beside]:
+        found = []
+        for step, needed in zip(analysis.steps, analysis.needed, strict=True):
+            read, out = step.flow.dense, step.flow.outputs[0] if step.flow.outputs else None
+            if not needed or read is None or out is None:
+                continue
+            if self._makes[read.sources].any() or self._reads[out.labels].any():
+                found.append(_Beside(step.op, read.sources, out.labels.ravel()))
+        return found
 
     def price(self, packing: Packing, kept: BoolArray) -> tuple[float, int]:
         """The time in milliseconds where the contraction is computed in these groups, and the size of its weight, which
         decides where times are not known."""
-        held = kept.copy()
-        for labels in (packing.inputs, packing.outputs):
-            held[labels] = True
-        own = grouped(self._op, len(packing.inputs), packing.inputs.shape[1], packing.outputs.shape[1])
-        around = sum(layer.ms(self._costs, held) for layer in self._beside)
-        ms = self._costs.contraction_ms(own, packing.inputs.size, packing.outputs.size) + around
-        return ms, packing.inputs.size * packing.outputs.shape[1]
+        count, read, made = packing.sizes
+        ms = self._timed((count, read, made), self._own, count, read, made)
+        for number, layer in enumerate(self._beside):
+            sizes = tuple(
+                self._held(labels, kept, count * read, count * made) for labels in (layer.sources, layer.targets)
+            )
+            ms += self._timed((-number - 1, *sizes), self._costs.contraction_ms, layer.op, *sizes)
+        return ms, count * read * made
+
+    def _own(self, count: int, read: int, made: int) -> float:
+        return self._costs.contraction_ms(grouped(self._op, count, read, made), count * read, count * made)
+
+    def _timed(self, key: tuple[int, ...], function: Callable[..., float], *given: Any) -> float:
+        if key not in self._times:
+            self._times[key] = function(*given)
+        return self._times[key]
+
+    def _held(self, labels: IntArray, kept: BoolArray, read: int, made: int) -> int:
+        """How many of `labels` there are, where the contraction reads and creates so many channels."""
+        total = 0.0
+        beside = kept[labels]
+        for own, count, all_ in ((self._reads, read, self._channels[0]), (self._makes, made, self._channels[1])):
+            inside = own[labels]
+            beside = beside & ~inside
+            total += count * int(inside.sum()) / all_
+        return round(total) + int(beside.sum())
 
 
 def grouped(op: Op, count: int, inputs: int, outputs: int) -> Op:
@@ -58,16 +92,3 @@ def grouped(op: Op, count: int, inputs: int, outputs: int) -> Op:
     # A single zero, seen as a whole weight.
     constants[layout.operand] = np.broadcast_to(np.zeros((), weight.dtype), (*sizes, *weight.shape[2:]))
     return replace(op, name="", constants=constants, attrs={**op.attrs, "group": count})
-
-
-def _beside(analysis: Analysis, inputs: IntArray, outputs: IntArray) -> list[_Beside]:
-    found = []
-    near = np.zeros(analysis.live.size, bool)
-    near[inputs] = near[outputs] = True
-    for step, needed in zip(analysis.steps, analysis.needed, strict=True):
-        read, out = step.flow.dense, step.flow.outputs[0] if step.flow.outputs else None
-        if not needed or read is None or out is None:
-            continue
-        if near[read.sources].any() or near[out.labels].any():
-            found.append(_Beside(step.op, read.sources, out.labels.ravel()))
-    return found

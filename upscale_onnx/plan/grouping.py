@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf, prod
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.plan.group_costs import GroupCosts
-from upscale_onnx.plan.packing import Group, Packing, packed_anew, packed_in_order
+from upscale_onnx.plan.packing import Packing, packed_anew, packed_in_order
 from upscale_onnx.types import BoolArray, IntArray
 
 # Channels are put into another order only if what is left of the time is less than this share.
@@ -40,12 +41,14 @@ class Grouping:
 class Grouper:
     """Decides on the groups of contractions, of which those in `held` keep the order of their channels.
 
-    align: channels per block. costs: what decides between groups; None: groups keep their sizes, whatever these are.
+    align: channels per block. costs: what decides between groups, where channels fill blocks; else groups keep their
+    sizes, whatever these are. widens: whether the weights may be more than before, zeros among them.
     """
 
     analysis: Analysis
     align: int = 1
     costs: Costs | None = None
+    widens: bool = True
     held: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -78,21 +81,22 @@ class Grouper:
 
     def _grouping(self, number: int, step: Step, kept: BoolArray, live: BoolArray, free: bool) -> Grouping:
         inputs, outputs = step.flow.evens[0].parts
-        if self.costs is None:
+        if self.costs is None or self.align == 1:
             return _as_they_are(inputs, outputs, kept, free)
         price = self._prices.get(number)
         if price is None:
             price = self._prices[number] = GroupCosts(self.analysis, step, self.costs)
-        groups = [
-            Group(labels[demanded_positions(read, live)], row[live[row]])
+        needed = [
+            (labels[demanded_positions(read, live)], row[live[row]])
             for labels, row, read in zip(inputs, outputs, step.flow.reads, strict=False)
         ]
-        best = _cheapest(packed_in_order(inputs, outputs, kept, self.align), price, kept)
+        most = inf if self.widens else inputs.shape[1] * outputs.size
+        best = _cheapest(packed_in_order(inputs, outputs, kept, self.align), price, kept, most)
         if free:
-            anew = _cheapest(packed_anew(groups, inputs.ravel(), outputs.ravel(), kept, self.align), price, kept)
+            anew = _cheapest(packed_anew(needed, inputs.ravel(), outputs.ravel(), kept, self.align), price, kept, most)
             if anew is not None and (best is None or _clearly_less(anew[0], best[0])):
-                return _grouping_of(anew[1], True)
-        return _as_they_are(inputs, outputs, kept, False) if best is None else _grouping_of(best[1], False)
+                best = anew
+        return _as_they_are(inputs, outputs, kept, False) if best is None else _grouping_of(best[1], kept)
 
 
 def is_grouped(step: Step) -> bool:
@@ -135,14 +139,18 @@ def _as_they_are(inputs: IntArray, outputs: IntArray, kept: BoolArray, free: boo
     return Grouping(read[kept[read]], made[kept[made]], None, left != sorted(left))
 
 
-def _grouping_of(packing: Packing, moved: bool) -> Grouping:
-    return Grouping(packing.inputs.ravel(), packing.outputs.ravel(), len(packing.inputs), moved)
+def _grouping_of(packing: Packing, kept: BoolArray) -> Grouping:
+    read, made = (side.filled(kept).ravel() for side in (packing.inputs, packing.outputs))
+    return Grouping(read, made, packing.sizes[0], packing.moved)
 
 
 def _clearly_less(price: _Price, other: _Price) -> bool:
     return price[0] < _CLEARLY * other[0] or (price[0] == other[0] and price[1] < other[1])
 
 
-def _cheapest(packings: Iterator[Packing], price: GroupCosts, kept: BoolArray) -> tuple[_Price, Packing] | None:
-    priced = [(price.price(packing, kept), packing) for packing in packings]
+def _cheapest(
+    packings: Iterator[Packing], price: GroupCosts, kept: BoolArray, most: float
+) -> tuple[_Price, Packing] | None:
+    """The packing of the least price whose weight has at most so many entries."""
+    priced = [(price.price(packing, kept), packing) for packing in packings if prod(packing.sizes) <= most]
     return min(priced, key=lambda item: item[0], default=None)

@@ -12,7 +12,6 @@ from upscale_onnx.channels.flow import Emissions, Misaligned, Request, Resize
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.step import Step
-from upscale_onnx.costs.costs import Costs
 from upscale_onnx.errors import InternalError
 from upscale_onnx.plan.emitted import Emitted, emitted_classes
 from upscale_onnx.plan.grouping import Grouper, Grouping, ordered_by
@@ -81,18 +80,17 @@ def make_plan(analysis: Analysis, emitted: Emitted, rank: IntArray | None = None
 
 
 def settled_plan(
-    analysis: Analysis, align: int = 1, rank: IntArray | None = None, costs: Costs | None = None
+    analysis: Analysis, align: int = 1, rank: IntArray | None = None, grouper: Grouper | None = None
 ) -> Plan:
     """The plan of the smallest emitted set under which all operands line up.
 
-    Where they do not line up even in the original order, the classes at that place are kept whole. costs: what decides
-    on the groups of contractions where channels fill blocks; without blocks the groups keep what is left of them.
+    Where they do not line up even in the original order, the classes at that place are kept whole. `grouper` decides on
+    the groups of contractions.
 
     Raises:
         InternalError: operands do not line up although every channel is there.
     """
     whole = np.zeros(analysis.live.size, bool)
-    grouper = Grouper(analysis, align, costs if align > 1 else None) if align == 1 or costs is not None else None
     widenings = 0
     while widenings < _MOST_WIDENINGS:
         try:
@@ -106,9 +104,7 @@ def settled_plan(
     return make_plan(analysis, emitted_classes(analysis, align, np.ones_like(whole)), rank)
 
 
-def _ordered(
-    analysis: Analysis, emitted: Emitted, rank: IntArray | None, grouper: Grouper | None = None
-) -> Plan:
+def _ordered(analysis: Analysis, emitted: Emitted, rank: IntArray | None, grouper: Grouper | None = None) -> Plan:
     fixed = analysis.fixed.copy() if grouper is None else grouper.fixed(emitted.groupings)
     rank = ordered_by(emitted.groupings, np.arange(fixed.size) if rank is None else rank)
     for _ in range(_MOST_RETRIES):

@@ -71,7 +71,7 @@ class Contraction(Rule):
 
     def resize(self, op: Op, request: Request) -> Resize:
         kernel, choose = self.kernel(op, request.maps), request.choose
-        labels, state = _read_axis(kernel, request.maps)
+        _, state = _read_axis(kernel, request.maps)
         source = request.emissions[kernel.input]
         whole = source is None or known_map(request.maps[kernel.input], "the activation").shape[kernel.in_axis] == 1
         index_in = np.arange(kernel.channels_in) if whole or source is None else source.ravel()
