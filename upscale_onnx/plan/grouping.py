@@ -101,7 +101,8 @@ class Grouper:
 
 def is_grouped(step: Step) -> bool:
     """Whether this step is a contraction of several groups, all of whose channels are told apart."""
-    if not step.flow.evens or not step.flow.creates or step.flow.role is not Role.CONTRACTION:
+    several = bool(step.flow.evens) and step.flow.creates and step.flow.role is Role.CONTRACTION
+    if not several or int(step.op.attrs.get("group", 1)) < 2:
         return False
     parts = step.flow.evens[0].parts
     return step.op.domain in STANDARD_DOMAINS and all(np.unique(part).size == part.size for part in parts)
