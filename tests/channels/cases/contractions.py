@@ -52,6 +52,28 @@ def _convolutions() -> list[Case]:
     ]
 
 
+def _deformable() -> list[Case]:
+    x, places = image(), weight(1, 18, 3, 3) / np.float32(4)
+    computed, image_of_one = Tracked((1, 18, 3, 3)), Tracked((1, 6, 5, 5))
+    return [
+        Case("DeformConv", (Plain((1, 6, 5, 5)), weight(4, 6, 3, 3), places), opset=22, note="of an input"),
+        Case("DeformConv", (image_of_one, weight(4, 6, 3, 3), places), opset=22, note="given places", exact=False),
+        Case(
+            "DeformConv",
+            (image_of_one, weight(4, 6, 3, 3), computed, weight(4), Tracked((1, 9, 3, 3))),
+            opset=19, note="computed places", exact=False, whole=True,
+        ),
+        Case(
+            "DeformConv", (Tracked((1, 8, 5, 5)), weight(4, 4, 3, 3), places), {"group": 2},
+            opset=22, note="2 groups", exact=False, whole=True,
+        ),
+        Case(
+            "DeformConv", (x, weight(4, 6, 3, 3), weight(2, 36, 3, 3)), {"offset_group": 2},
+            opset=22, note="places for groups", refused=True,
+        ),
+    ]  # fmt: skip
+
+
 def _gemms() -> list[Case]:
     x, half = Tracked((3, 6)), np.float32(0.5)
     return [
@@ -99,4 +121,4 @@ def _products() -> list[Case]:
     ]
 
 
-CASES = (*_convolutions(), *_gemms(), *_products())
+CASES = (*_convolutions(), *_deformable(), *_gemms(), *_products())
