@@ -10,6 +10,7 @@ from upscale_onnx.passes.fold_constants import FoldConstants
 from upscale_onnx.passes.hold_weights import HoldWeights
 from upscale_onnx.passes.merge_selections import MergeSelections
 from upscale_onnx.passes.narrow_producers import NarrowProducers
+from upscale_onnx.passes.open_sequences import OpenSequences
 from upscale_onnx.passes.pipeline import Pipeline, with_added
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.passes.remove_unread import RemoveUnread
@@ -27,7 +28,8 @@ from upscale_onnx.plan.splitting import plan_splits
 
 # Edits after which rules look through more nodes. Each may make another one possible, so they repeat.
 _PREPARATION = Pipeline(
-    (AbsorbShuffles(), AbsorbPixelShuffles(), FoldConstants(), MergeSelections(), RemoveUnread()), repeats=True
+    (OpenSequences(), AbsorbShuffles(), AbsorbPixelShuffles(), FoldConstants(), MergeSelections(), RemoveUnread()),
+    repeats=True,
 )
 
 

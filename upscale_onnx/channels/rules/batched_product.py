@@ -60,7 +60,7 @@ class BatchedProduct(Rule):
         targets = fresh(count * made).reshape(count, made)
         finite = np.isfinite(product.matrices)
         # Zero times infinity is not zero.
-        reading = (product.matrices != 0) | product.wild[:, None, :]
+        reading: BoolArray = np.not_equal(product.matrices, 0) | product.wild[:, None, :]
         folded = product.zero & finite.all(1)
         depends = (reading & ~folded[:, None, :]).any(2)
         wild = product.wild.any(1)[:, None] | ~finite.all(2)
@@ -129,9 +129,10 @@ class BatchedProduct(Rule):
         assert weight is not None
         if any(size != 1 for size in weight.shape[:_BATCH]):
             raise Refused(Reason.UNSUPPORTED_FORM, f"weight of shape {weight.shape}")
-        matrices = weight.reshape(weight.shape[_BATCH:])
+        count, first, second = weight.shape[_BATCH:]
+        matrices: Array = weight.reshape(count, first, second)
         matrices = matrices.swapaxes(1, 2) if self._operand else matrices
-        count, _, size = matrices.shape
+        size = int(matrices.shape[2])
         read, made = (-1, -1) if self._operand else (-2, -2)
         if source.rank < -made:
             raise Refused(Reason.UNSUPPORTED_FORM, f"weight of shape {weight.shape}")
@@ -142,7 +143,8 @@ class BatchedProduct(Rule):
         if batch not in (1, count) or source.shape[read] not in (1, size):
             raise Refused(Reason.UNSUPPORTED_FORM, "weight and activation disagree about the channel count")
         sizes = (batch, source.shape[read])
-        labels, state = (np.broadcast_to(one.reshape(sizes), (count, size)) for one in (source.labels, source.state))
+        labels = np.broadcast_to(source.labels.reshape(sizes), (count, size))
+        state = np.broadcast_to(source.state.reshape(sizes), (count, size))
         rank = max(source.rank, weight.ndim)
         dims = op.in_dims[1 - self._operand] or ()
         repeated = source.rank < -_BATCH or (len(dims) == source.rank and dims[_BATCH] == 1)
