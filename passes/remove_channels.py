@@ -14,6 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.flow import NewNode, Resize
+from upscale_onnx.model import set_input
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, disconnect, remade, replace_nodes, replace_uses
@@ -55,12 +56,14 @@ def apply_resize(node: gs.Node, resize: Resize, names: Names) -> bool:
     node.attrs.update(resize.attrs)
     for index in sorted(resize.drop, reverse=True):
         del node.inputs[index]
-    return bool(resize.constants or resize.attrs or resize.drop)
+    for index in resize.absent:
+        node.inputs[index] = gs.Variable.empty()
+    return bool(resize.constants or resize.attrs or resize.drop or resize.absent)
 
 
 def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, list[gs.Node]]) -> int:
     if resize.replace is not None:
-        new_nodes[id(node)] = [_new_node(node, new, names) for new in resize.replace]
+        new_nodes[id(node)] = [made for new in resize.replace for made in _new_nodes(node, new, names)]
         disconnect(node)
         return 1
     if resize.alias is not None:
@@ -72,21 +75,13 @@ def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, lis
             new_nodes[id(node)] = []
             replace_uses(target, source)
         return 1
-    if resize.computed:
-        new_nodes[id(node)] = [*(_computed(node, index, new, names) for index, new in resize.computed.items()), node]
-    return int(apply_resize(node, resize, names)) or len(resize.computed)
-
-
-def _computed(node: gs.Node, index: int, new: NewNode, names: Names) -> gs.Node:
-    """A node whose result becomes input `index` of `node`."""
-    old = node.inputs[index]
-    made = gs.Variable(names.fresh(f"{old.name}_here"), dtype=old.dtype)
-    base = f"{made.name}_{new.op_type.lower()}"
-    inputs = [
-        node.inputs[i] if isinstance(i, int) else constant(names, f"{base}_{n}", i) for n, i in enumerate(new.inputs)
-    ]
-    node.inputs[index] = made
-    return gs.Node(new.op_type, made.name, attrs=dict(new.attrs), inputs=inputs, outputs=[made])
+    before = {index: _computed(node, new, names) for index, new in resize.computed.items()}
+    changed = apply_resize(node, resize, names)
+    for index, made in before.items():
+        set_input(node, index, made[-1].outputs[0])
+    if before:
+        new_nodes[id(node)] = [*(new for made in before.values() for new in made), node]
+    return int(changed or bool(before))
 
 
 def _connect(node: gs.Node, index: int, values: np.ndarray, names: Names) -> None:
@@ -103,15 +98,30 @@ def _connect(node: gs.Node, index: int, values: np.ndarray, names: Names) -> Non
         node.inputs.append(new)
 
 
-def _new_node(node: gs.Node, new: NewNode, names: Names) -> gs.Node:
-    base = f"{node.outputs[max(new.output, 0)].name}_{new.op_type.lower()}"
-    inputs = [
-        node.inputs[item] if isinstance(item, int) else constant(names, f"{base}_{number}", item)
-        for number, item in enumerate(new.inputs)
-    ]
+def _new_nodes(node: gs.Node, new: NewNode, names: Names) -> list[gs.Node]:
+    """The nodes that make an output of `node` in its place."""
     outputs = list(node.outputs) if new.output < 0 else [node.outputs[new.output]]
     name = node.name if new.output <= 0 else f"{node.name}_{new.output}" if node.name else ""
-    return gs.Node(new.op_type, name, attrs=dict(new.attrs), inputs=inputs, outputs=outputs)
+    base = f"{node.outputs[max(new.output, 0)].name}_{new.op_type.lower()}"
+    return _made(node, new, names, base, name, outputs)
+
+
+def _computed(node: gs.Node, new: NewNode, names: Names) -> list[gs.Node]:
+    """The nodes that compute a new input of `node`. The last one has a single output, which is that input."""
+    base = names.fresh(f"{node.outputs[0].name}_{new.op_type.lower()}")
+    return _made(node, new, names, base, base, [gs.Variable(base)])
+
+
+def _made(node: gs.Node, new: NewNode, names: Names, base: str, name: str, outputs: list[gs.Tensor]) -> list[gs.Node]:
+    before: list[gs.Node] = []
+    inputs: list[gs.Tensor] = []
+    for number, item in enumerate(new.inputs):
+        if isinstance(item, NewNode):
+            before += _computed(node, item, names)
+            inputs.append(before[-1].outputs[0])
+        else:
+            inputs.append(node.inputs[item] if isinstance(item, int) else constant(names, f"{base}_{number}", item))
+    return [*before, gs.Node(new.op_type, name, attrs=dict(new.attrs), inputs=inputs, outputs=outputs)]
 
 
 def _pin_shapes(graph: gs.Graph, plan: Plan, names: Names) -> None:

@@ -156,7 +156,8 @@ class _Insertion:
             source = self.names.tensors[name]
             self.made[key] = gs.Variable(new, dtype=source.dtype)
             pick = selection_node(positions, self._size(name, axis), axis, 0, self.analysis.opset)
-            picked = (constant(self.names, f"{new}_indices", item) for item in pick.inputs if not isinstance(item, int))
+            indices = [item for item in pick.inputs if isinstance(item, np.ndarray)]
+            picked = [constant(self.names, f"{new}_indices", item) for item in indices]
             node = gs.Node(pick.op_type, new, dict(pick.attrs), [source, *picked], [self.made[key]])
             self.before.setdefault(id(user), []).append(node)
         return self.made[key]

@@ -17,6 +17,8 @@ import onnx_graphsurgeon as gs
 from onnx import helper
 
 from upscale_onnx.model.constants import MadeConstant, Origin
+from upscale_onnx.model.content import values_of
+from upscale_onnx.model.quantiser import Quantiser
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, replace_uses
@@ -48,7 +50,21 @@ class _Form:
 
     constant: MadeConstant
     values: Array
-    way: tuple[gs.Node, ...]
+    way: tuple[_Step, ...]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A node behind a stored constant; a quantiser with its scales."""
+
+    node: gs.Node
+    quantiser: Quantiser | None = None
+
+    @property
+    def key(self) -> str:
+        """A text that is the same for steps that do the same."""
+        parameters = [] if self.quantiser is None else [_content(array) for array in self.quantiser.parameters]
+        return f"{self.node.op} {sorted(self.node.attrs.items())} {parameters}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,7 @@ class _Storing:
     names: Names
     written: list[gs.Constant] = field(default_factory=list)
     nodes: list[gs.Node] = field(default_factory=list)
+    parameters: dict[object, gs.Constant] = field(default_factory=dict)
 
     def store(self, forms: Sequence[_Form], name: str | None) -> list[gs.Constant]:
         """The constants stored for one weight, equal ones once. A single one is called `name`."""
@@ -113,16 +130,31 @@ class _Storing:
         for form in forms:
             way: tuple[str, ...] = ()
             for step in form.way:
-                source, way = made[way], (*way, f"{step.op} {sorted(step.attrs.items())}")
+                source, way = made[way], (*way, step.key)
                 if way not in made:
                     made[way] = self._step(step, source)
             replace_uses(form.constant, made[way])
 
-    def _step(self, step: gs.Node, source: gs.Tensor) -> gs.Variable:
-        known = step.outputs[0].name
+    def _step(self, step: _Step, source: gs.Tensor) -> gs.Variable:
+        node, known = step.node, step.node.outputs[0].name
         out = gs.Variable(self.names.fresh(known))
-        self.nodes.append(gs.Node(step.op, step.name if out.name == known else out.name, step.attrs, [source], [out]))
+        inputs = [source] if step.quantiser is None else [source, *self._parameters(step.quantiser)]
+        self.nodes.append(gs.Node(node.op, node.name if out.name == known else out.name, node.attrs, inputs, [out]))
         return out
+
+    def _parameters(self, quantiser: Quantiser) -> list[gs.Constant]:
+        """The scale and the zero point of a quantiser. Those that are equal and come from one constant are stored
+        once, as that constant where it is the same."""
+        found = []
+        for name, array in zip(quantiser.names, quantiser.parameters, strict=True):
+            key = (name, _content(array))
+            if key not in self.parameters:
+                old = self.names.tensors.get(name)
+                whole = isinstance(old, gs.Constant) and _content(values_of(old)) == key[1]
+                self.parameters[key] = old if whole else gs.Constant(self.names.fresh(name), array.copy())
+                self.written += [] if whole else [self.parameters[key]]
+            found.append(self.parameters[key])
+        return found
 
 
 def _made_constants(graph: gs.Graph) -> list[MadeConstant]:
@@ -135,25 +167,40 @@ def _form(constant: MadeConstant) -> _Form:
     """The constant in the form in which its origin is stored, or in the nearest form to it that loses nothing."""
     origin = constant.origin or _NEW
     values: Array = constant.values
-    way: list[gs.Node] = []
+    way: list[_Step] = []
     types = _types_before(origin)
-    for step, dtype in zip(reversed(origin.way), reversed(types), strict=True):
-        before = _uncast(values, dtype) if step.op == "Cast" else _untransposed(values, step)
-        if before is None:
+    for place, node, dtype in zip(reversed(range(len(origin.way))), reversed(origin.way), reversed(types), strict=True):
+        behind = way[0].quantiser if way else None
+        found = _in_front(_Step(node, origin.quantisers.get(place)), values, dtype, behind)
+        if found is None:
             break
-        values = before
+        values, step = found
         way.insert(0, step)
     return _Form(constant, np.asarray(values, order="C"), tuple(way))
+
+
+def _in_front(
+    step: _Step, values: Array, dtype: np.dtype[np.generic] | None, behind: Quantiser | None
+) -> tuple[Array, _Step] | None:
+    """The values of type `dtype` from which a step makes `values`, and the step with the scales for them. behind: the
+    quantiser that follows."""
+    if step.quantiser is not None:
+        found = None if dtype is None else step.quantiser.undone(values, dtype, behind)
+        return None if found is None else (found[0], _Step(step.node, found[1]))
+    before = _uncast(values, dtype) if step.node.op == "Cast" else _untransposed(values, step.node)
+    return None if before is None else (before, step)
 
 
 def _types_before(origin: Origin) -> list[np.dtype[np.generic] | None]:
     """The type in front of each step from the origin; None where it is not known."""
     types: list[np.dtype[np.generic] | None] = []
     current = np.dtype(origin.dtype) if isinstance(origin.dtype, np.dtype | type) else None
-    for step in origin.way:
+    for place, step in enumerate(origin.way):
         types.append(current)
         if step.op == "Cast":
             current = np.dtype(helper.tensor_dtype_to_np_dtype(int(step.attrs["to"])))
+        if place in origin.quantisers:
+            current = origin.quantisers[place].made
     return types
 
 
@@ -172,4 +219,4 @@ def _untransposed(values: Array, step: gs.Node) -> Array | None:
 
 
 def _content(values: Array) -> tuple[object, ...]:
-    return values.dtype.str, values.shape, sha256(np.ascontiguousarray(values).ravel().data).digest()
+    return values.dtype.name, values.shape, sha256(np.ascontiguousarray(values).view(np.uint8).data).digest()

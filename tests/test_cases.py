@@ -22,7 +22,7 @@ CRASHED = (
     "hostile/KeyError_plan_value",
 )
 REFUSED = ("simplified_layernorm_refused", "hostile/groupnorm_reader_dead", "hostile/min_instancenorm_bias")
-RIGHT = ("fusedconv",)
+RIGHT = ("fusedconv", "gridsample", "runtime_sizes")
 GREW = ("shared_weights", "albert_grows", "fp16_cast_grows")
 
 
@@ -54,6 +54,10 @@ def test_nothing_grows(name: str) -> None:
     limit = json.loads((FOLDER / "limits.json").read_text())[name]
     assert report.after.bytes < report.before.bytes
     assert report.after.parameters <= (limit or report.before.parameters)
+
+
+def test_a_quantised_network_loses_all_that_its_masks_leave_idle() -> None:
+    assert compiled("qdq").report.after.parameters == 842
 
 
 def test_every_constant_counts() -> None:

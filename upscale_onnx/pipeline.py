@@ -27,7 +27,7 @@ from upscale_onnx.race.settling import Subject, settled
 from upscale_onnx.results import ModelStats, PruningEffect, Refusal, Report, Result, Segment
 from upscale_onnx.runtime.faults import blames_the_model
 from upscale_onnx.runtime.user_inputs import load_inputs
-from upscale_onnx.segments import find_segments
+from upscale_onnx.segments import find_segments, priced_refusals
 from upscale_onnx.timing.target_costs import tune
 from upscale_onnx.types import Progress
 
@@ -131,9 +131,10 @@ def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
         loaded = load_model(model)
     with clock.stage("analyse"):
         analysis = _analysed(loaded)
-        segments = find_segments(analysis)
+        refusals = priced_refusals(analysis)
+        segments = find_segments(analysis, refusals)
     clock.done()
-    return Inspection(segments, analysis.refusals, model_stats(loaded))
+    return Inspection(segments, refusals, model_stats(loaded))
 
 
 def _analysed(model: onnx.ModelProto) -> Analysis:

@@ -2,6 +2,7 @@
 
     python docs/programs/reinforcement.py transfer --queue A.onnx B.onnx --data VAL.npz --unseen C.onnx \\
         --unseen-data VAL2.npz --out FOLDER [--compressions 2 4 6] [--iterations 50] [--profiles 100]
+        [--reward gaussian|ashok] [--repair lsq]
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
@@ -31,8 +32,7 @@ from accuracy_data import Results
 from upscale_onnx.candidates.families import at_compression, random_shares
 from upscale_onnx.candidates.space import Choice, Space
 from upscale_onnx.cli.arguments import positive
-from upscale_onnx.cli.evaluate import PRESETS
-from upscale_onnx.measures.accuracy import Preprocessing
+from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.measures.data import labelled
 from upscale_onnx.model import load_model
 from upscale_onnx.options import Options
@@ -41,7 +41,7 @@ from upscale_onnx.reinforce.environment import PruningEnv
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import taylor_features
 from upscale_onnx.reinforce.ppo import train
-from upscale_onnx.reinforce.rewards import SEVERITY, Gaussian
+from upscale_onnx.reinforce.rewards import SEVERITY, Ashok, Gaussian, Reward
 from upscale_onnx.reinforce.runs import MEASURES, Settings
 from upscale_onnx.report.training_curve import write_training_curve
 from upscale_onnx.torch_backend.threads import torch_threads
@@ -67,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--iterations", type=positive, default=50, metavar="N")
     transfer.add_argument("--episodes", type=positive, default=16, metavar="N")
     transfer.add_argument("--learning-rate", type=float, default=Settings.learning_rate, metavar="R")
+    transfer.add_argument("--reward", choices=("gaussian", "ashok"), default="gaussian")
     transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
     transfer.add_argument("--profiles", type=positive, default=100, metavar="N")
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--images", type=positive, default=500, metavar="N", help="of each network's data")
         command.add_argument("--seed", type=int, default=0, metavar="N")
         command.add_argument("--repair", choices=get_args(Repair), help="of what is pruned, before it is judged")
-        command.add_argument("--normalise", choices=sorted(PRESETS), help="of the images, as `evaluate` has it")
+        add_preprocessing(command)
     args = parser.parse_args(argv)
     if args.command == "speed":
         os.environ[IN_PROCESS_VARIABLE] = "1"
@@ -90,8 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _network(model: Path, data: Path, args: argparse.Namespace) -> Network:
     loaded = load_model(model)
-    preprocessing = Preprocessing(*PRESETS[args.normalise]) if args.normalise else None
-    measure = labelled(loaded, data, preprocessing, limit=args.images, seed=args.seed)
+    measure = labelled(loaded, data, preprocessing_from(args), limit=args.images, seed=args.seed)
     options = Options.of(method="constrained")
     if args.repair:
         (name,) = measure.batches[0][0]
@@ -108,7 +108,7 @@ def _transfer(args: argparse.Namespace) -> None:
     results = Results(args.out / "results.csv", KEY, MEASURED)
     settings = Settings(args.iterations, args.episodes, args.choice, args.seed, args.learning_rate)
     for target in args.compressions:
-        reward, folder = Gaussian(target, args.sigma * target), args.out / f"compression-{target:g}"
+        reward, folder = _reward(args, target), args.out / f"compression-{target:g}"
         policy = train(queue, reward, folder, settings, progress=_tell)
         _draw(folder, target)
         found = policy.apply(unseen, reward, args.choice, args.seed)
@@ -118,6 +118,11 @@ def _transfer(args: argparse.Namespace) -> None:
         for number in range(args.profiles):
             _random(results, unseen, target, number, found.compression, args.choice)
         _judge(results, target)
+
+
+def _reward(args: argparse.Namespace, target: float) -> Reward:
+    """Gaussian, or Ashok's, which aims at no compression."""
+    return Ashok() if args.reward == "ashok" else Gaussian(target, args.sigma * target)
 
 
 def _random(results: Results, network: Network, target: float, number: int, compression: float, choice: Choice) -> None:

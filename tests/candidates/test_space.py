@@ -101,6 +101,21 @@ def test_its_profile_file_compiles_to_the_same_model(space: Space, tmp_path: Pat
     assert made.model.SerializeToString() == found.model.SerializeToString()
 
 
+def test_what_a_repair_chooses_is_what_a_compile_chooses(tmp_path: Path) -> None:
+    """By `obs`, layers that choose for themselves choose anew on what the repaired layers before them make."""
+    data = np.random.default_rng(0).normal(size=(32, 3, 8, 8)).astype(np.float32)
+    asked = {"method": "unconstrained", "criterion": "obs", "repair": "lsq", "calibration": data}
+    space = Space.of(network(), Options.of(**asked))
+    shares = (0.5,) * len(space.decisions)
+    path = tmp_path / "p.json"
+    path.write_text(profile_text(space.kept(space.masks(shares)), "input", "unconstrained"))
+    made = compile(network(), profile=str(path), masks="flat", export="gather", race=False, verify=False, **asked)
+    found = space.candidate(shares)
+    assert made.model.SerializeToString() == found.model.SerializeToString()
+    settled = space.candidate_of(space.masks(shares), "exact")
+    assert _error(found, data) < _error(settled, data)
+
+
 def test_repair_fits_what_is_left() -> None:
     data = np.random.default_rng(0).normal(size=(32, 3, 8, 8)).astype(np.float32)
     plain = Space.of(network(), CONSTRAINED.replaced(calibration=data))

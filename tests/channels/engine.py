@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 from upscale_onnx.types import Array
 
 _NO_KERNEL = (ort.capi.onnxruntime_pybind11_state.NotImplemented,)
+_NO_FORM = "are not supported"  # onnxruntime has the operator, but not this form of it
 
 
 class Engine:
@@ -28,6 +29,10 @@ class Engine:
         try:
             self._session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except _NO_KERNEL:
+            self._reference = ReferenceEvaluator(model)
+        except ort.capi.onnxruntime_pybind11_state.Fail as error:
+            if _NO_FORM not in str(error):
+                raise
             self._reference = ReferenceEvaluator(model)
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:

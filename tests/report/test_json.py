@@ -30,6 +30,8 @@ def test_every_field_is_there_in_its_order(report: Report) -> None:
         "op_type": "Foo",
         "reason": "operator of another domain",
         "detail": "com.example",
+        "channels": 0,
+        "bytes": 0,
     }
     assert content["verification"]["shapes"] == [{"x": [1, 3, 224, 224]}, {"x": [2, 3, 224, 224]}]
     assert content["seconds"] == {"load": 0.25, "analysis": 0.1}

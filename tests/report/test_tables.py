@@ -78,16 +78,24 @@ def test_producers_and_consumers_are_named_with_their_segment(report: Report) ->
 
 def test_refusals_are_counted_by_reason_with_examples(report: Report) -> None:
     whole, custom = rows.refusals_table(report.refusals).rows
-    assert whole[:3] == ("whole_axis", 4, "reads the whole channel axis")
-    assert whole[3] == "softmax0 (Softmax), softmax1 (Softmax), softmax2 (Softmax), …"
+    assert whole[:5] == ("whole_axis", 4, 0, 0, "reads the whole channel axis")
+    assert whole[5] == "softmax0 (Softmax), softmax1 (Softmax), softmax2 (Softmax), …"
     assert custom[:2] == ("custom_domain", 1)
-    assert custom[3] == "my\nnode (Foo)"
+    assert custom[5] == "my\nnode (Foo)"
 
 
 def test_refused_nodes_say_where_they_sit(report: Report) -> None:
     table = rows.refused_nodes_table(report.refusals, report.segments)
     assert [row[-1] for row in table.rows] == ["", "1", "", "", "1"]
-    assert table.rows[4][:4] == ("my\nnode", "Foo", "operator of another domain", "com.example")
+    assert table.rows[4][:6] == ("my\nnode", "Foo", 0, 0, "operator of another domain", "com.example")
+
+
+def test_the_most_expensive_refusals_come_first(report: Report) -> None:
+    costly = [dataclasses.replace(r, channels=3, bytes=48) if r.op_type == "Foo" else r for r in report.refusals]
+    assert [row[:4] for row in rows.refusals_table(costly).rows] == [
+        ("custom_domain", 1, 3, 48),
+        ("whole_axis", 4, 0, 0),
+    ]
 
 
 def test_a_report_shows_what_was_done(report: Report) -> None:

@@ -6,7 +6,7 @@ its size is then exact, and what it saves in the first hundreds of images is mor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -23,7 +23,7 @@ from upscale_onnx.masks.decisions import Decision, decisions, structure_of
 from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.patterns import matching
-from upscale_onnx.masks.pools import Masks, Pool, Scores, pools
+from upscale_onnx.masks.pools import Groups, Masks, Pool, Scores, pools
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.scopes import Limits, together
 from upscale_onnx.masks.select import pruned_count
@@ -49,9 +49,9 @@ the share as its probability, which keeps as many in the mean."""
 class Candidate:
     """A model under one profile.
 
-    shares: what each decision really keeps, 0 to 1. masked: the model with channels zeroed (and repaired, where options
-    ask for it). model: the smaller one, which computes the same. stats: its size. params, macs: its share (0 to 1) of
-    the unpruned model's parameters and multiply-accumulates.
+    shares: what each decision really keeps, 0 to 1. masks: those that were asked for. masked: the model with channels
+    zeroed (and repaired, where options ask for it). model: the smaller one, which computes the same. stats: its size.
+    params, macs: its share (0 to 1) of the unpruned model's parameters and multiply-accumulates.
     """
 
     shares: tuple[float, ...]
@@ -80,6 +80,7 @@ class Space:
     decisions: tuple[Decision, ...]
     batches: tuple[Inputs, ...]
     _pools: tuple[Pool, ...]
+    _pooling: _Pooling
     _targets: Mapping[str, MaskTarget]
     _shapes: Mapping[str, Shape]
     _recipe: Recipe
@@ -101,7 +102,8 @@ class Space:
         groups = mask_groups(analysis, model, asked.side) if asked.method == "constrained" else ()
         targets = {target.weight: target for target in prunable_targets(model, asked.side)}
         ignored = matching([t for t in mask_targets(model) if t.axis(asked.side) is not None], asked.ignore)
-        found = {frozenset(pool.members): pool for pool in pools(scores_of(model, options, batches), groups, ignored)}
+        pooling = _Pooling(groups, ignored)
+        found = pooling.pools_of(model, options, batches)
         kept = [
             one for one in decisions(tuple(targets.values()), asked.side, groups) if frozenset(one.weights) in found
         ]
@@ -109,7 +111,7 @@ class Space:
             raise ArgumentError("the model has no layer whose channels can be pruned: there is nothing to decide")
         own = tuple(found[frozenset(one.weights)] for one in kept)
         recipe = tightest(contenders(options, chosen_target(options.target)))
-        return cls(model, options, tuple(kept), batches, own, targets, shapes, recipe)
+        return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, recipe)
 
     @cached_property
     def stats(self) -> ModelStats:
@@ -145,13 +147,14 @@ class Space:
 
         Raises: as `masks`.
         """
-        return self.candidate_of(self.masks(shares, choice, seed), progress)
+        return self.candidate_of(self.masks(shares, choice, seed), choice, progress)
 
-    def candidate_of(self, masks: Masks, progress: Progress | None = None) -> Candidate:
-        """The candidate with these masks, which `masks` has made."""
+    def candidate_of(self, masks: Masks, choice: Choice = "scores", progress: Progress | None = None) -> Candidate:
+        """The candidate with these masks, which `masks` has made by `choice`. Where scores choose, the repair may
+        choose as many other channels, as it does in a compile."""
         masked = write_masks(self.model, masks, self.options.prune.side)[0]
         if self.options.prune.repair is not None:
-            masked = repaired(self.model, masked, self.options, self.batches, progress, anew=False)
+            masked = repaired(self.model, masked, self.options, self.batches, progress, anew=choice == "scores")
         made = make(self._recipe, masked, self._shapes)
         after = model_stats(made)
         params, macs = after.parameters / max(self.stats.parameters, 1), after.macs / max(self.stats.macs, 1)
@@ -173,8 +176,14 @@ class Space:
         """The shares that decisions keep if `amount` (0 to 1) of all channels is pruned, ranked together by score."""
         asked = self.options.prune
         is_comparable = criterion_of(asked.criterion).is_comparable
-        counts = together(self._pools, amount, not is_comparable, Limits(asked.min_channels))
-        return tuple(1.0 - count / pool.size for count, pool in zip(counts, self._pools, strict=True))
+        counts = together(self._ranked, amount, not is_comparable, Limits(asked.min_channels))
+        return tuple(1.0 - count / pool.size for count, pool in zip(counts, self._ranked, strict=True))
+
+    @cached_property
+    def _ranked(self) -> tuple[Pool, ...]:
+        """The pools with scores that can be compared between layers."""
+        found = self._pooling.pools_of(self.model, self.options.replaced(scope="global"), self.batches)
+        return tuple(found[frozenset(one.weights)] for one in self.decisions)
 
     def by_channel(self, index: int, values: Scores) -> FloatArray:
         """For each channel of decision `index`, the sum of `values` (by weight) over the layers that lose it."""
@@ -184,6 +193,21 @@ class Space:
             if weight in values:
                 np.add.at(total, pool.members[weight], values[weight])
         return total
+
+
+@dataclass(frozen=True, eq=False)
+class _Pooling:
+    """Which layers lose channels together, and which lose none."""
+
+    groups: Groups
+    ignored: Collection[str]
+
+    def pools_of(
+        self, model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]
+    ) -> dict[frozenset[str], Pool]:
+        """Pools by the weights in them, with scores as `options` ask for them."""
+        found = pools(scores_of(model, options, batches), self.groups, self.ignored)
+        return {frozenset(pool.members): pool for pool in found}
 
 
 def _kept(pool: Pool, share: float, choice: Choice, rng: np.random.Generator, least: int) -> BoolArray:

@@ -31,10 +31,14 @@ class ChannelMap:
 
     labels: class ids, one per index along the channel axes, size 1 along the other axes.
     state: same shape; a finite number (constant), `VARYING` or `WILD`.
+    at_point: same shape; which channels hold a zero point that is computed at run time. None: none is known to.
+    point: the class of that zero point.
     """
 
     labels: IntArray
     state: FloatArray
+    at_point: BoolArray | None = None
+    point: int = -1
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,7 +65,8 @@ class ChannelMap:
 
     def resolved(self, roots: IntArray) -> ChannelMap:
         """This map with each class id replaced by its root in `roots`."""
-        return ChannelMap(roots[self.labels], self.state)
+        point = self.point if self.at_point is None else int(roots[self.point])
+        return ChannelMap(roots[self.labels], self.state, self.at_point, point)
 
 
 def known_map(found: ChannelMap | None, what: str = "the input") -> ChannelMap:

@@ -62,11 +62,12 @@ class Read:
 class Even:
     """Grids of classes that must stay rectangular together.
 
-    Each part is a grid `(rows, …)`. All rows in use keep the same number of entries along every axis. A
-    row is in use in one part if and only if it is in use in all parts.
+    Each part is a grid `(rows, …)`. All rows in use keep the same number of entries along every axis; if `aligned`,
+    the same entries. A row is in use in one part if and only if it is in use in all parts.
     """
 
     parts: tuple[IntArray, ...]
+    aligned: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ class Flow:
         and for several groups."""
         return self.reads[0] if self.creates and len(self.reads) == 1 else None
 
+    @property
+    def selected(self) -> Read | None:
+        """The read that a selection can be put in front of; None where there is none."""
+        return next((read for read in self.reads if read.axis is not None), None) if self.creates else None
+
     def resolved(self, roots: IntArray) -> Flow:
         """This flow with each class id replaced by its root, and without ties, which are done."""
         return replace(
@@ -107,7 +113,7 @@ class Flow:
             outputs=tuple(None if found is None else found.resolved(roots) for found in self.outputs),
             ties=(),
             reads=tuple(read.resolved(roots) for read in self.reads),
-            evens=tuple(Even(tuple(roots[part] for part in even.parts)) for even in self.evens),
+            evens=tuple(replace(even, parts=tuple(roots[part] for part in even.parts)) for even in self.evens),
             fixed=tuple(roots[labels] for labels in self.fixed),
             fragile=tuple(roots[labels] for labels in self.fragile),
         )
@@ -117,12 +123,13 @@ class Flow:
 class NewNode:
     """A node to put in place of another, between the same values.
 
-    inputs: indices of the replaced node's inputs, or constants. output: index of the replaced node's output.
+    inputs: indices of the replaced node's inputs, constants, or nodes that compute them. output: index of the replaced
+    node's output.
     """
 
     op_type: str
-    inputs: tuple[int | Array, ...]
-    output: int
+    inputs: tuple[int | Array | NewNode, ...]
+    output: int = 0
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -130,18 +137,20 @@ class NewNode:
 class Resize:
     """How a node changes when its inputs hold other channels.
 
-    outputs: the emission of each output that the flow names. constants: new constant inputs by index. attrs: changed
-    attributes. drop: indices of inputs to disconnect. alias: the input that the node returns unchanged.
-    replace: nodes to put in its place. computed: nodes that compute an input anew, by its index, from inputs.
+    outputs: the emission of each output that the flow names. constants: new constant inputs by index. computed: nodes
+    that compute new inputs, by index. attrs: changed attributes. drop: indices of inputs to disconnect, those behind
+    move up. absent: indices of optional inputs to leave out. alias: the input that the node returns unchanged. replace:
+    nodes to put in its place.
     """
 
     outputs: tuple[IntArray, ...]
     constants: Mapping[int, Array] = field(default_factory=dict)
-    computed: Mapping[int, NewNode] = field(default_factory=dict)
     attrs: Mapping[str, Any] = field(default_factory=dict)
     drop: tuple[int, ...] = ()
+    absent: tuple[int, ...] = ()
     alias: int | None = None
     replace: tuple[NewNode, ...] | None = None
+    computed: Mapping[int, NewNode] = field(default_factory=dict)
 
 
 class Fresh(Protocol):

@@ -155,6 +155,13 @@ def even_out(kept: BoolArray) -> BoolArray:
     return kept
 
 
+def aligned_out(kept: BoolArray) -> BoolArray:
+    """The smallest superset of `kept` that is a product of indices along all axes."""
+    product = kept.copy()
+    product[np.ix_(*(kept.any(tuple(a for a in range(kept.ndim) if a != axis)) for axis in range(kept.ndim)))] = True
+    return product
+
+
 def _revived(kept: BoolArray, axis: int, width: int, size: int) -> BoolArray:
     """The entries to keep in a block that had none: those of a block in use."""
     blocks = kept.reshape(-1, size)

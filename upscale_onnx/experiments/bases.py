@@ -57,5 +57,5 @@ class Base:
     def _recovered(self, found: Candidate, point: Point) -> onnx.ModelProto:
         model = found.model
         if self.options.prune.repair is not None:
-            model = self.space(point.criterion, repaired=True).candidate_of(found.masks).model
+            model = self.space(point.criterion, repaired=True).candidate_of(found.masks, point.choice).model  # type: ignore[arg-type]
         return model if self.tune is None else self.tune(model, point)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import onnx
 
 from upscale_onnx.model.contractions import WeightLayout, node_layout
-from upscale_onnx.model.operators import CONTRACTIONS, STANDARD_DOMAINS
+from upscale_onnx.model.operators import CONTRACTIONS, RECURRENT, STANDARD_DOMAINS
 from upscale_onnx.model.protos import overridable
 from upscale_onnx.options import Side
 
@@ -73,7 +73,8 @@ def constant_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
 
 
 def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
-    """The floating-point weights of Conv, ConvTranspose, Gemm and MatMul nodes, in node order.
+    """The floating-point weights of Conv, ConvTranspose, Gemm, MatMul and recurrent nodes, in node order. A recurrent
+    node has two: one reads the channels of its sequence, the other its own hidden units.
 
     Identity nodes between a weight and its use are followed. A weight that several nodes share is listed
     once, as the first of them reads it: a mask changes the weight itself, so it changes all of its uses.
@@ -84,6 +85,8 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     uses = Counter(roots.get(name, name) for name in _used_names(model.graph))
     targets: dict[str, MaskTarget] = {}
     for node in model.graph.node:
+        for target in _recurrent(node, roots, tensors):
+            targets.setdefault(target.weight, target)
         layout = _layout(node, roots, tensors)
         if layout is None:
             continue
@@ -116,6 +119,19 @@ def weight_uses(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
             weight = roots[node.input[layout.operand]]
             uses[weight] = (*uses.get(weight, ()), node.output[0])
     return uses
+
+
+def _recurrent(
+    node: onnx.NodeProto, roots: Mapping[str, str], tensors: Mapping[str, onnx.TensorProto]
+) -> Iterator[MaskTarget]:
+    """The two weights of a recurrent node, of shapes (D, gates·H, I) and (D, gates·H, H), by what they read."""
+    if node.op_type not in RECURRENT or node.domain not in STANDARD_DOMAINS:
+        return
+    for name in node.input[1:3]:
+        tensor = tensors.get(roots.get(name, ""))
+        if tensor is not None and tensor.data_type in FLOATS and len(tensor.dims) == 3:
+            named = node.name or next(iter(node.output))
+            yield MaskTarget(roots[name], named, node.op_type, tuple(tensor.dims), 2, None, 1, None)
 
 
 def _layout(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_graphsurgeon as gs
 
+from upscale_onnx.model.content import element_type, values_of
 from upscale_onnx.model.operators import STANDARD_DOMAINS
+from upscale_onnx.model.quantiser import QUANTISERS, Quantiser
 from upscale_onnx.types import Array
 
-_CARRIERS = ("Identity", "Cast", "Transpose")
+_CARRIERS = ("Identity", "Cast", "Transpose", *QUANTISERS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,13 +23,15 @@ class Origin:
     name: name of the initializer, of the output of a Constant node, or of a value computed from constants.
     stored_bytes: its size in the file in bytes, 0 if it is computed.
     dtype: the type of its stored values, None if it is computed.
-    way: the Casts and Transposes in between; the first reads the stored values.
+    way: the nodes in between; the first reads the stored values. They are Casts, Transposes and quantisers.
+    quantisers: the quantisers among them, by their place in `way`.
     """
 
     name: str
     stored_bytes: int = 0
     dtype: Any = None
     way: tuple[gs.Node, ...] = ()
+    quantisers: Mapping[int, Quantiser] = field(default_factory=dict)
 
 
 class MadeConstant(gs.Constant):  # type: ignore[misc]
@@ -55,12 +60,25 @@ def origin_of(tensor: gs.Tensor) -> Origin | None:
         return Origin(tensor.name)
     size = getattr(weight._values, "nbytes", 0)
     # Copies: once nothing reads them, the nodes themselves are taken apart.
-    steps = tuple(_copy(node) for node in way if node.op != "Identity")
-    return Origin(source.name, int(size), weight.dtype, steps)
+    steps = [node for node in way if node.op != "Identity"]
+    quantisers = {place: _quantiser(node) for place, node in enumerate(steps) if node.op in QUANTISERS}
+    return Origin(source.name, int(size), element_type(weight), tuple(_copy(node) for node in steps), quantisers)
 
 
 def _carries(node: gs.Node) -> bool:
-    return node.op in _CARRIERS and node.domain in STANDARD_DOMAINS and len(node.inputs) == 1
+    if node.op not in _CARRIERS or node.domain not in STANDARD_DOMAINS:
+        return False
+    if len(node.inputs) == 1:
+        return node.op not in QUANTISERS
+    known = all(_weight(tensor) is not None for tensor in node.inputs[1:])
+    return node.op in QUANTISERS and len(node.inputs) in (2, 3) and known
+
+
+def _quantiser(node: gs.Node) -> Quantiser:
+    held = [_weight(tensor) for tensor in node.inputs[1:]]
+    scale, *points = [values_of(tensor) for tensor in held if tensor is not None]
+    names = tuple(tensor.name for tensor in node.inputs[1:])
+    return Quantiser(node.op, dict(node.attrs), scale, points[0] if points else None, names)
 
 
 def _weight(tensor: gs.Tensor) -> gs.Constant | None:

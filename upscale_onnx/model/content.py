@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import NodeProto, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
@@ -38,6 +39,20 @@ def decoded(weight: Encoded) -> Array:
         array = numpy_helper.to_array(weight.tensor)
         weight.decoded = weakref.ref(array)
     return array
+
+
+def values_of(tensor: gs.Constant) -> Array:
+    """The values of a constant in the type in which it is stored. graphsurgeon itself gives other types for some."""
+    lazy = encoded(tensor)
+    return np.asarray(tensor.values) if lazy is None else decoded(lazy)
+
+
+def element_type(tensor: gs.Constant) -> np.dtype[Any] | None:
+    """The type in which the values of a constant are stored; None where numpy has none for it."""
+    dtype = tensor.dtype
+    if isinstance(dtype, int):  # graphsurgeon has ONNX's own number for types that it does not know
+        return np.dtype(helper.tensor_dtype_to_np_dtype(dtype))
+    return np.dtype(dtype) if isinstance(dtype, np.dtype | type) else None
 
 
 def node_proto(node: gs.Node) -> NodeProto:

@@ -7,6 +7,7 @@ only looked up. A caller passes the nodes of its graph to `Constants.visit` in o
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,7 @@ from upscale_onnx.model.folding_budget import FoldingBudget
 from upscale_onnx.model.shape_entries import known_entries
 from upscale_onnx.types import Array, Dims
 
-# Operators through which constants are followed. Dequantisation is not among them: looking through
-# it would turn a quantised weight into a float one.
+# Operators through which constants are followed. Quantisers are followed, too, by `add_computed`.
 _FOLDED = frozenset(
     "Identity Cast Transpose Reshape Squeeze Unsqueeze Flatten Concat Slice Gather Add Sub Mul Div Neg Sqrt "  # noqa: SIM905
     "Reciprocal Pow Range Expand Equal Where Floor Ceil Min Max ReduceProd Not And Or Tile "
@@ -45,15 +45,18 @@ class Constants:
         self._shapes: dict[str, Dims] = {}
         self._scalars: set[str] = set()
         self._lazy: dict[str, Encoded] = {}
+        self._computed: dict[str, _Computed] = {}
         self.from_shape: set[str] = set()
         self.weight_bytes = 0
         self.budget = FoldingBudget(0)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._arrays or name in self._lazy
+        return name in self._arrays or name in self._lazy or name in self._computed
 
     def array(self, name: str) -> Array | None:
         """The constant called `name`; None if there is none. A large weight is decoded anew unless someone holds it."""
+        if name in self._computed:
+            return self._computed[name].array()
         lazy = self._lazy.get(name)
         return self._arrays.get(name) if lazy is None else decoded(lazy)
 
@@ -61,6 +64,8 @@ class Constants:
         """The shape of the constant called `name`; None if there is none. Nothing is decoded."""
         if name in self._lazy:
             return tuple(self._lazy[name].tensor.dims)
+        if name in self._computed:
+            return self._computed[name].dims
         return tuple(self._arrays[name].shape) if name in self._arrays else None
 
     def shape_value(self, name: str) -> Dims | None:
@@ -86,6 +91,13 @@ class Constants:
     def add_encoded(self, name: str, weight: Encoded) -> None:
         """Record `weight` as the value of `name`. It is decoded when `array` is called."""
         self._lazy[name] = weight
+
+    def add_computed(self, name: str, compute: Callable[[], Array | None]) -> None:
+        """Record what `compute` returns as the value of `name`, if it returns one. It is computed anew unless someone
+        holds it: a dequantised weight takes several times the bytes of the weight."""
+        first = compute()
+        if first is not None and first.dtype.kind in KINDS:
+            self._computed[name] = _Computed(compute, first)
 
     def visit(
         self,
@@ -145,6 +157,22 @@ class Constants:
         if op_type in ("Squeeze", "Reshape", "Unsqueeze", "Concat", "Slice", "ConstantOfShape"):
             return bool(op_type == "Squeeze" or (op_type == "Reshape" and self.dims(inputs[1]) == (0,)))
         return all(name in self._scalars or self.dims(name) == () for name in inputs)
+
+
+class _Computed:
+    """An array that can be computed again."""
+
+    def __init__(self, compute: Callable[[], Array | None], first: Array) -> None:
+        self._compute, self._shared = compute, weakref.ref(first)
+        self.dims: tuple[int, ...] = first.shape
+
+    def array(self) -> Array | None:
+        found = self._shared()
+        if found is None:
+            found = self._compute()
+            if found is not None:
+                self._shared = weakref.ref(found)
+        return found
 
 
 def constant_value(attrs: Mapping[str, Any], tensor: Array | None) -> Array | None:

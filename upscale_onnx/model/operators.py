@@ -17,6 +17,8 @@ CONVOLUTIONS = _named("Conv ConvTranspose")
 MATRIX_PRODUCTS = _named("Gemm MatMul")
 CONTRACTIONS = CONVOLUTIONS | MATRIX_PRODUCTS
 """Operators that sum products of a weight and channels."""
+RECURRENT = _named("GRU LSTM RNN")
+"""Operators that sum products over the steps of a sequence, of its channels and of their own hidden units."""
 
 ACTIVATIONS = _named(
     "Celu Clip Elu Gelu HardSigmoid HardSwish LeakyRelu Mish Relu Selu Shrink Sigmoid Softplus Softsign Swish Tanh "

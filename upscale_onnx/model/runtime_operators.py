@@ -18,6 +18,21 @@ RUNTIME_DOMAIN = "com.microsoft"
 _LIKE_FIRST = frozenset(("BiasGelu", "FastGelu", "Gelu", "QuickGelu"))
 _LIKE_FIRST_AND_SUM = frozenset(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"))
 _ADDED = ("activation", "activation_params", "activation_alpha", "activation_beta", "activation_gamma")
+# Quantised operators: the operator whose result has the shape and the type of theirs, and its inputs.
+_QUANTISED = {
+    "QLinearAdd": ("Add", slice(0, 6, 3)),
+    "QLinearMul": ("Mul", slice(0, 6, 3)),
+    "QLinearLeakyRelu": ("Identity", slice(1)),
+    "QLinearSigmoid": ("Identity", slice(1)),
+    "QLinearSoftmax": ("Identity", slice(1)),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", slice(1)),
+    "QLinearAveragePool": ("AveragePool", slice(1)),
+    "QLinearConcat": ("Concat", slice(2, None, 3)),
+    "QGemm": ("Gemm", slice(0, 6, 3)),
+    "DynamicQuantizeMatMul": ("MatMul", slice(2)),
+}
+_CHANNELS_LAST = "channels_last"
+_POINT_OF_GEMM = 8
 
 
 def only_runtime_knows(node: NodeProto, opset: int) -> bool:
@@ -60,7 +75,19 @@ def shaped_alike(node: NodeProto) -> list[NodeProto]:
     if node.op_type in _LIKE_FIRST_AND_SUM:
         named = [name for index, name in enumerate(node.output) if name and index in (0, 3)]
         return [helper.make_node("Identity", node.input[:1], [name]) for name in named]
-    return []
+    return _quantised(node) if node.op_type in _QUANTISED else []
+
+
+def _quantised(node: NodeProto) -> list[NodeProto]:
+    last = any(attribute.name == _CHANNELS_LAST and attribute.i for attribute in node.attribute)
+    floats = node.op_type == "QGemm" and len(node.input) <= _POINT_OF_GEMM
+    if last or floats:
+        return []
+    op_type, read = _QUANTISED[node.op_type]
+    made = NodeProto(op_type=op_type, input=node.input[read], output=node.output)
+    if op_type != "Identity":
+        made.attribute.extend(one for one in node.attribute if one.name not in (_CHANNELS_LAST, "alpha"))
+    return [made]
 
 
 def _product(node: NodeProto) -> list[NodeProto]:

@@ -10,6 +10,7 @@ from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import skeleton
+from upscale_onnx.model.reader_sizes import sizes_from_readers
 from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows, shaped_alike
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
 from upscale_onnx.types import Dim
@@ -120,7 +121,10 @@ def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int
     opset = default_opset(bare)
     dims = {name: shape.dims for name, shape in shapes.items()}
     known = known_values(bare.graph, dims, opset)
-    found = list(computed_shapes(bare.graph, dims, {name: shape.dtype for name, shape in shapes.items()}, known))
+    dtypes = {name: shape.dtype for name, shape in shapes.items()}
+    found = list(computed_shapes(bare.graph, dims, dtypes, known))
+    computed = {value.name for value in found}
+    found += [value for value in sizes_from_readers(bare.graph, dims, dtypes) if value.name not in computed]
     for dim in (dim for value in found for dim in value.type.tensor_type.shape.dim):
         # In the next run of inference, the names that it made up stand for other sizes.
         if dim.dim_param.startswith(_MADE_UP):

@@ -9,7 +9,7 @@ import numpy as np
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.demand import demand
 from upscale_onnx.channels.flow import Even
-from upscale_onnx.channels.grid import even_out
+from upscale_onnx.channels.grid import aligned_out, even_out
 from upscale_onnx.channels.step import Step
 from upscale_onnx.errors import InternalError
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
@@ -77,7 +77,7 @@ def _make_even(even: Even, kept: BoolArray) -> None:
         if used is not None:
             _revive(part, used, kept)
         present = kept[part]
-        grown = even_out(present)
+        grown = aligned_out(present) if even.aligned else even_out(present)
         if grown.sum() > present.sum():
             kept[part[grown]] = True
 

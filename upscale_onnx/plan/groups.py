@@ -37,7 +37,9 @@ def find_groups(analysis: Analysis) -> list[ProducerGroup]:
     """The groups of the analysed graph, in the order of their first values."""
     found: dict[_Key, ProducerGroup] = defaultdict(ProducerGroup)
     home: dict[str, ProducerGroup] = {}
-    consumers = {item.step: item for item in demands(analysis)}
+    # Only a sum over all channels can be made of sums over pieces.
+    dense = (item for item in demands(analysis) if analysis.steps[item.step].flow.dense is not None)
+    consumers = {item.step: item for item in dense}
     for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True)):
         if not needed:
             continue

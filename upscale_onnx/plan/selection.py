@@ -42,7 +42,7 @@ def demands(analysis: Analysis) -> tuple[Demand, ...]:
     # Dead channels that keep a grid rectangular are emitted, so they are present too.
     kept = emitted_classes(analysis).kept
     for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True)):
-        read = step.flow.dense
+        read = step.flow.selected
         if needed and read is not None and read.axis is not None:
             found.append(_demand(analysis, kept, number, read, read.axis))
     return tuple(found)

@@ -189,7 +189,7 @@ class Proof:
             fed[name] = draw.value(name, shape, dtype, claim)
             held[name] = held_of(fed[name], claim)
             if claim.held is not None and (claim.held < 0).any():
-                np.copyto(held[name], draw.junk(name, held[name].shape, dtype), where=claim.held < 0)
+                held[name] = np.where(claim.held < 0, draw.junk(name, held[name].shape, dtype), held[name])
         return fed, held
 
     def _run(self, chunk: Sequence[Region], draw: Draw, feeds: Sequence[Values], held: Values) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model.protos import one_line
+from upscale_onnx.model.protos import iter_nodes, one_line
 from upscale_onnx.runtime.sessions import make_session, run
 
+_INTEGER = ("QGemm", "DynamicQuantizeMatMul")
 _NO_KERNEL = ("Could not find an implementation", "NOT_IMPLEMENTED")
 
 
@@ -33,13 +34,21 @@ class Regions:
         if not self._evaluates:
             try:
                 if self._session is None:
-                    self._session = make_session(self._model, optimize=False, exact=True)
+                    self._session = make_session(self._model, optimize=_contracts_integers(self._model), exact=True)
                 return [run(self._session, feed) for feed in given]
             except ModelError as error:
                 if not any(text in str(error) for text in _NO_KERNEL):
                     raise
             self._evaluates = True
         return [_evaluated(self._model, feed) for feed in given]
+
+
+def _contracts_integers(model: ModelProto) -> bool:
+    """Whether some kernels would saturate sums if onnxruntime did not replace them."""
+    return any(
+        node.op_type.startswith("QLinear") or "Integer" in node.op_type or node.op_type in _INTEGER
+        for node in iter_nodes(model.graph)
+    )
 
 
 def _evaluated(model: ModelProto, feed: Mapping[str, Any]) -> list[Any]:

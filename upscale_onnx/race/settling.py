@@ -23,7 +23,7 @@ from upscale_onnx.prune.pruned import Pruned, kept_masks, with_standing
 from upscale_onnx.race import notes
 from upscale_onnx.race.contest import INPUT, Outcome, Told, contest
 from upscale_onnx.results import Refusal, Segment
-from upscale_onnx.segments import find_segments
+from upscale_onnx.segments import find_segments, priced_refusals
 
 # Weights that are restored may keep other channels in place.
 _MOST_ROUNDS = 3
@@ -43,7 +43,8 @@ class Subject:
     def of(cls, model: onnx.ModelProto) -> Subject:
         """The subject for `model`, which is analysed."""
         draft = Draft(model, infer_shapes(model))
-        return cls(draft, find_segments(draft.analysis), draft.analysis.refusals)
+        refusals = priced_refusals(draft.analysis)
+        return cls(draft, find_segments(draft.analysis, refusals), refusals)
 
 
 @dataclass(frozen=True, eq=False)

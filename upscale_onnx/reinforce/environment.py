@@ -141,12 +141,12 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if self._finetune is None or self._done == 0:  # nothing is pruned yet
             model = write_masks(network.space.model, masks, network.space.options.prune.side)[0]
         else:
-            model = self._finetune(network.space.candidate_of(masks))
+            model = self._finetune(network.space.candidate_of(masks, self._choice))
         return taylor_features(network, model, self._done)
 
     def _judge(self, masks: Masks) -> Outcome:
         network = self._queue[self._place]
-        candidate = network.space.candidate_of(masks)
+        candidate = network.space.candidate_of(masks, self._choice)
         return network.outcome(candidate, None if self._finetune is None else self._finetune(candidate))
 
     def _recalled(self, what: Hashable, masks: Masks, made: Callable[[Masks], Any]) -> Any:

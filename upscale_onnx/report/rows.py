@@ -103,23 +103,30 @@ def consumers_table(segments: Sequence[Segment]) -> Table:
 
 
 def refusals_table(refusals: Sequence[Refusal]) -> Table:
-    """One row per reason, the most frequent first: how many nodes were left alone for it, and the first three."""
+    """One row per reason, the most expensive first: how many nodes were left alone for it, how many channels and bytes
+    could go if it were not for them, and three of them."""
     by_reason: defaultdict[Reason, list[Refusal]] = defaultdict(list)
     for refusal in refusals:
         by_reason[refusal.reason].append(refusal)
-    ordered = sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0].name))
-    rows = tuple((reason.name.lower(), len(found), reason.value, _examples(found)) for reason, found in ordered)
-    return Table("refusal", "Left alone", ("reason", "nodes", "meaning", "examples"), rows)
+    ordered = sorted(by_reason.items(), key=lambda item: (-_bytes(item[1]), -len(item[1]), item[0].name))
+    rows = tuple(
+        (reason.name.lower(), len(found), sum(r.channels for r in found), _bytes(found), reason.value, _examples(found))
+        for reason, found in ordered
+    )
+    return Table("refusal", "Left alone", ("reason", "nodes", "channels", "bytes", "meaning", "examples"), rows)
 
 
 def refused_nodes_table(refusals: Sequence[Refusal], segments: Sequence[Segment]) -> Table:
-    """One row per node that was left alone: the reason, and the segments that it bounds."""
+    """One row per node that was left alone: the reason, what it costs, and the segments that it bounds."""
     places: defaultdict[Refusal, list[str]] = defaultdict(list)
     for segment in segments:
         for refusal in segment.refusals:
             places[refusal].append(str(segment.index))
-    rows = tuple((r.node, r.op_type, r.reason.value, r.detail, ", ".join(places[r])) for r in refusals)
-    return Table("refused", "Nodes left alone", ("node", "operator", "reason", "detail", "segments"), rows)
+    rows = tuple(
+        (r.node, r.op_type, r.channels, r.bytes, r.reason.value, r.detail, ", ".join(places[r])) for r in refusals
+    )
+    columns = ("node", "operator", "channels", "bytes", "reason", "detail", "segments")
+    return Table("refused", "Nodes left alone", columns, rows)
 
 
 def verification_table(verification: Verification) -> Table:
@@ -199,6 +206,10 @@ def _refusal_tables(refusals: Sequence[Refusal], segments: Sequence[Segment], *,
         return []
     listed = [refused_nodes_table(refusals, segments)] if verbose else []
     return [refusals_table(refusals), *listed]
+
+
+def _bytes(refusals: Sequence[Refusal]) -> int:
+    return sum(refusal.bytes for refusal in refusals)
 
 
 def _examples(refusals: Sequence[Refusal]) -> str:

@@ -27,12 +27,18 @@ class ModelStats:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A node whose channels were left alone, and why."""
+    """A node whose channels were left alone, and why.
+
+    channels, bytes: what it costs: channels that could go if it were not for this node, and bytes of the weights that
+    would go with them.
+    """
 
     node: str
     op_type: str
     reason: Reason
     detail: str = ""
+    channels: int = 0
+    bytes: int = 0
 
 
 @dataclass(frozen=True)

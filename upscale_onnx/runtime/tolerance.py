@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from onnx import ModelProto, NodeProto, TensorProto
 
 from upscale_onnx.model import Shape, infer_shapes
-from upscale_onnx.model.operators import CONTRACTIONS
+from upscale_onnx.model.operators import CONTRACTIONS, RECURRENT
 from upscale_onnx.model.protos import attribute_graphs, iter_nodes
 
 # These operators sum many terms, whatever they multiply.
-_SUMS = CONTRACTIONS | {"Attention", "Einsum", "GRU", "LSTM", "RNN"}
+_SUMS = CONTRACTIONS | RECURRENT | {"Attention", "Einsum"}
 # These operators round values to a grid. The least rounding error moves a value halfway between two steps to either.
 _QUANTISERS = frozenset(("QuantizeLinear", "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"))
 _QUANTISED_PREFIX = "QLinear"

@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from upscale_onnx.candidates.space import Candidate
+from upscale_onnx.candidates.space import Candidate, Choice
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.search.cache import Cache, key_of
 from upscale_onnx.search.measured import Measured
@@ -17,10 +17,10 @@ from upscale_onnx.search.subject import Subject
 
 
 class Evaluation:
-    """The evaluation of `subject` under `masks`."""
+    """The evaluation of `subject` under `masks`, which `choice` has made."""
 
-    def __init__(self, subject: Subject, masks: Masks, cache: Cache | None = None) -> None:
-        self._subject, self._masks, self._cache = subject, masks, cache
+    def __init__(self, subject: Subject, masks: Masks, choice: Choice, cache: Cache | None = None) -> None:
+        self._subject, self._masks, self._choice, self._cache = subject, masks, choice, cache
         self._key = "" if cache is None else key_of(subject.digest, masks)
         self._known: dict[str, Any] = dict((cache.get(self._key) if cache is not None else None) or {})
         self._before = dict(self._known)
@@ -55,7 +55,7 @@ class Evaluation:
 
     @cached_property
     def _candidate(self) -> Candidate:
-        return self._subject.space.candidate_of(self._masks)
+        return self._subject.space.candidate_of(self._masks, self._choice)
 
     @cached_property
     def _final(self) -> onnx.ModelProto:

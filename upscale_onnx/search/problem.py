@@ -91,7 +91,8 @@ class Problem:
         return found
 
     def _evaluations(self, shares: Sequence[float], seed: int, cache: Cache | None) -> list[Evaluation]:
-        return [Evaluation(subject, subject.space.masks(shares, self.choice, seed), cache) for subject in self.subjects]
+        made = [subject.space.masks(shares, self.choice, seed) for subject in self.subjects]
+        return [Evaluation(one, masks, self.choice, cache) for one, masks in zip(self.subjects, made, strict=True)]
 
 
 def mean(found: Sequence[Measured]) -> Measured:

@@ -28,11 +28,14 @@ class _Parts:
     refusals: list[Refusal] = field(default_factory=list)
 
 
-def find_segments(analysis: Analysis) -> tuple[Segment, ...]:
-    """The segments of the analysed graph, in graph order. Values without channel axes are in none."""
+def find_segments(analysis: Analysis, refusals: Sequence[Refusal] | None = None) -> tuple[Segment, ...]:
+    """The segments of the analysed graph, in graph order. Values without channel axes are in none. refusals: those of
+    the analysis, with what they cost, if that is known."""
     home = _components(analysis)
     parts: dict[int, _Parts] = defaultdict(_Parts)
-    refused = {(refusal.node, refusal.op_type): refusal for refusal in analysis.refusals}
+    refused = {
+        (refusal.node, refusal.op_type): refusal for refusal in (analysis.refusals if refusals is None else refusals)
+    }
     for step in analysis.steps:
         _place(analysis, step, home, parts, refused)
     readers: dict[str, int] = defaultdict(int)

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from tests.channels.case import Case
-from tests.channels.cases import along, contractions, elementwise, fused, movers, normalizations, selections, spatial
+from tests.channels.cases import (
+    along,
+    contractions,
+    elementwise,
+    fused,
+    movers,
+    normalizations,
+    quantised,
+    recurrent,
+    selections,
+    spatial,
+)
 
 ALL: tuple[Case, ...] = (
     *along.CASES,
@@ -12,6 +23,8 @@ ALL: tuple[Case, ...] = (
     *fused.CASES,
     *movers.CASES,
     *normalizations.CASES,
+    *quantised.CASES,
+    *recurrent.CASES,
     *selections.CASES,
     *spatial.CASES,
 )

@@ -55,12 +55,11 @@ def open_axes(
     op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...], rank: int, fresh: Fresh
 ) -> tuple[dict[int, ChannelMap], dict[int, IntArray]]:
     """Give new classes to operands that are not broadcast along a channel axis and have no classes there (a
-    graph input, the result of a barrier). Returns all maps, and the new classes, which must stay whole and in order."""
+    graph input, the result of a barrier). Returns all maps, and the new classes."""
     opened = dict(lifted)
     born: dict[int, IntArray] = {}
     for index, found in lifted.items():
-        dims = operand_dims(op, index, rank)
-        wide = [axis for axis in range(rank) if shape[axis] > 1 and found.shape[axis] == 1 and dims[axis] != 1]
+        dims, wide = operand_dims(op, index, rank), _opened(op, index, found, shape)
         if not wide:
             continue
         if any(dims[axis] != shape[axis] for axis in wide):
@@ -72,24 +71,49 @@ def open_axes(
     return opened, born
 
 
-def broadcast_operand(
-    index: int, found: ChannelMap, labels: IntArray
-) -> tuple[Read, list[Even], tuple[tuple[IntArray, IntArray], ...]]:
-    """The read, grids and ties that bind an operand to `labels`, along whose axes it is broadcast."""
+def _opened(op: Op, index: int, found: ChannelMap, shape: tuple[int, ...]) -> list[int]:
+    """The axes along which an operand has elements for each channel of the result, but no classes."""
+    dims = operand_dims(op, index, len(shape))
+    return [axis for axis, size in enumerate(shape) if size > 1 and found.shape[axis] == 1 and dims[axis] != 1]
+
+
+def selected_axis(op: Op, index: int, found: ChannelMap, shape: tuple[int, ...]) -> int | None:
+    """The only axis along which an operand is opened, if it has no channel axes: a Gather hands the node what stays of
+    such an operand. None for all other operands, which must stay whole."""
+    wide = _opened(op, index, found, shape)
+    return wide[0] if len(wide) == 1 and not found.axes else None
+
+
+def vector_shape(op: Op, dynamic: Sequence[int], rank: int) -> tuple[int, ...] | None:
+    """The map shape of a result to which constants alone give channels: the operands computed at run time hold one
+    number, and a constant is a vector. None for any other result."""
+    if any(size != 1 for index in dynamic for size in operand_dims(op, index, rank)):
+        return None
+    shapes = [array.shape for index in range(len(op.present)) if (array := op.constant(index)) is not None]
+    wide = {(1,) * (rank - len(shape)) + shape for shape in shapes if any(size != 1 for size in shape)}
+    if len(wide) != 1:
+        return None
+    (shape,) = wide
+    if 0 in shape or sum(size > 1 for size in shape) != 1:
+        return None
+    check_room(*shape)
+    return shape
+
+
+def broadcast_operand(index: int, found: ChannelMap, labels: IntArray) -> tuple[Read, list[Even]]:
+    """The read and grids that bind an operand to `labels`, along whose axes it is broadcast."""
     slots = np.broadcast_to(np.arange(found.labels.size).reshape(found.shape), labels.shape)
     order = np.argsort(slots.ravel(), kind="stable")
     rows = labels.ravel()[order].reshape(found.labels.size, -1)
     if found.labels.size == 1:
-        return Read(index, found.labels.ravel(), labels.ravel()), [], ()
+        return Read(index, found.labels.ravel(), labels.ravel()), []
     check_pattern_room(labels.size, found.labels.size)
     pattern = slots.ravel()[:, None] == np.arange(found.labels.size)
     even = Even((found.labels.reshape(-1, 1), rows))
     read = Read(index, found.labels.ravel(), labels.ravel(), pattern)
     outer = [axis for axis in range(max(found.axes)) if found.shape[axis] == 1 and labels.shape[axis] > 1]
-    if not outer:
-        return read, [even], ()
-    # The operand has one row for all rows of the grid, so that these must keep the same entries, not only as many.
-    first = labels
-    for axis in outer:
-        first = first.take([0], axis)
-    return read, [even], ((labels, first),)
+    if outer:
+        # The operand has one row for all rows of the grid, so that these must keep the same entries, not only as many.
+        axes = [axis for axis, size in enumerate(labels.shape) if size > 1]
+        return read, [even, Even((labels.reshape([labels.shape[axis] for axis in axes]),), aligned=True)]
+    return read, [even]

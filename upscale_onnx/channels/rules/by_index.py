@@ -10,7 +10,7 @@ from upscale_onnx.channels.grid import take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.elementwise import constant_content
+from upscale_onnx.channels.rules.contents import constant_content
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, FloatArray, IntArray
 

@@ -27,6 +27,7 @@ from upscale_onnx.channels.rules.kernel import (
     folds,
     group_positions,
     is_whole,
+    made_of,
     narrow,
     narrow_depthwise,
     nonzero,
@@ -81,7 +82,8 @@ class Contraction(Rule):
                 return Resize((full_emission(target.shape),))
             groups = group_positions(kernel, index_in, index_out, labels, out_labels)
             # A padding channel must hold its constant: readers may have folded this into their bias.
-            settled = np.where(live | ~is_constant(out_state), VARYING, out_state)
+            held = out_state if kernel.made is None else np.zeros(out_state.shape)
+            settled = np.where(live | ~is_constant(out_state), VARYING, held)
             small = narrow(kernel, groups, state, live, settled)
         positions = index_out if target.shape[kernel.out_axis] > 1 else np.zeros(1, np.int64)
         shape = [1] * target.rank
@@ -100,7 +102,8 @@ def _read_axis(kernel: DenseKernel, maps: Maps) -> tuple[IntArray, FloatArray]:
         raise Refused(Reason.MIXED_LAYOUT, "channels lie on an axis that is not contracted")
     if source.shape[kernel.in_axis] not in (1, kernel.channels_in):
         raise Refused(Reason.UNSUPPORTED_FORM, "weight and activation disagree about the channel count")
-    return source.along(kernel.in_axis, kernel.channels_in)
+    labels, state = source.along(kernel.in_axis, kernel.channels_in)
+    return labels, state - kernel.zero
 
 
 def _contract(kernel: DenseKernel, labels: IntArray, state: FloatArray, rank: int, fresh: Fresh) -> Flow:
@@ -136,7 +139,7 @@ def _contract(kernel: DenseKernel, labels: IntArray, state: FloatArray, rank: in
         content = np.where(finite, content, WILD)
     if kernel.group == 1:
         reads = [replace(reads[0], axis=kernel.in_axis)]
-    out = vector_map(targets, content, rank, kernel.out_axis)
+    out = vector_map(targets, made_of(kernel, content), rank, kernel.out_axis)
     made = Flow((out,), reads=tuple(reads), creates=True, role=Role.CONTRACTION)
     if kernel.group == 1:
         return made
@@ -161,5 +164,5 @@ def _carry(kernel: DenseKernel, labels: IntArray, state: FloatArray, rank: int) 
         shape = (1,) * rank
         out = ChannelMap(labels[:1].reshape(shape), np.full(shape, WILD if wild.any() else VARYING))
     else:
-        out = vector_map(np.repeat(labels, multiplier), content, rank, kernel.out_axis)
+        out = vector_map(np.repeat(labels, multiplier), made_of(kernel, content), rank, kernel.out_axis)
     return Flow((out,), role=Role.CONTRACTION)

@@ -11,7 +11,8 @@ from upscale_onnx.channels.flow import Flow, Fresh, Maps, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.elementwise import Elementwise, constant_content
+from upscale_onnx.channels.rules.contents import constant_content
+from upscale_onnx.channels.rules.elementwise import Elementwise
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import FloatArray
 

@@ -10,29 +10,28 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import (
-    MASKED,
-    VARYING,
-    WILD,
     ChannelMap,
-    is_constant,
-    is_wild,
     known_map,
-    varying,
 )
-from upscale_onnx.channels.evaluate import evaluate
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
-from upscale_onnx.channels.grid import is_full, take
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.broadcast import broadcast_operand, common_shape, lift, open_axes, operand_rank
+from upscale_onnx.channels.rules.broadcast import (
+    broadcast_operand,
+    common_shape,
+    lift,
+    open_axes,
+    operand_rank,
+    selected_axis,
+    vector_shape,
+)
+from upscale_onnx.channels.rules.contents import pointwise_content
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
-from upscale_onnx.types import Array, FloatArray, IntArray
-
-# Above this, float64 does not hold every integer.
-_LARGEST_INTEGER = 2.0**53
+from upscale_onnx.types import IntArray
 
 
 class Elementwise(Rule):
@@ -49,40 +48,50 @@ class Elementwise(Rule):
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
         shape = common_shape(list(lifted.values()), rank)
+        vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
+        if vector is not None:
+            content = pointwise_content(op, lifted, self._connected(op), vector)
+            made = ChannelMap(fresh(int(np.prod(vector))).reshape(vector), content)
+            taken = tuple(Read(index, lifted[index].labels.ravel(), made.labels.ravel()) for index in indices)
+            return Flow((made,), (), taken, fragile=self._fragile(op, made.labels), role=Role.POINTWISE)
         lifted, born = open_axes(op, lifted, shape, rank, fresh)
         full = [index for index in indices if lifted[index].shape == shape]
         if not full:
             raise Refused(Reason.MIXED_LAYOUT, "no operand has all channel axes of the result")
         labels = lifted[full[0]].labels
         ties = tuple((labels, lifted[index].labels) for index in full[1:])
-        reads: list[Read] = []
-        for index, grown in born.items():
-            reads += [Read(index, grown.ravel()), Read(index, known_map(maps[index], "an operand").labels.ravel())]
+        given = {index: known_map(maps[index], "an operand") for index in born}
+        whole = {i: grown for i, grown in born.items() if selected_axis(op, i, lift(given[i], rank), shape) is None}
+        reads = [Read(index, found.labels.ravel()) for index, found in given.items()]
+        reads += [Read(index, grown.ravel()) for index, grown in whole.items()]
         evens: list[Even] = []
         for index in indices:
             if index not in full:
-                read, even, tied = broadcast_operand(index, lifted[index], labels)
+                read, even = broadcast_operand(index, lifted[index], labels)
                 reads.append(read)
                 evens.extend(even)
-                ties += tied
-        out = ChannelMap(labels, self._content(op, lifted, shape))
-        fragile = (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
-        fixed = tuple(born.values())
+        out = ChannelMap(labels, pointwise_content(op, lifted, self._connected(op), shape))
+        fragile = self._fragile(op, labels)
+        fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
+
+    def _fragile(self, op: Op, labels: IntArray) -> tuple[IntArray, ...]:
+        return (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
 
     def resize(self, op: Op, request: Request) -> Resize:
         result, emission = request.result, self._emission(op, request)
         if is_full(emission, result.shape):
             return Resize((emission,))
-        constants = {}
+        constants, computed = {}, {}
         for index in self._connected(op):
             constant = op.constant(index)
             if constant is None:
+                computed.update(_selected(op, index, request, emission))
                 continue
             small = take(constant, emission, result.shape)
             if small is not constant:
                 constants[index] = small
-        return Resize((emission,), constants)
+        return Resize((emission,), constants, computed=computed)
 
     def _connected(self, op: Op) -> list[int]:
         count = len(op.present) if self.data_inputs is None else min(self.data_inputs, len(op.present))
@@ -97,6 +106,10 @@ class Elementwise(Rule):
     def _emission(self, op: Op, request: Request) -> IntArray:
         """The emission on which the operands agree. An operand that lacks some channel axes is broadcast along them."""
         maps, result = request.maps, request.result
+        if result.labels.size > 1 and all(known_map(maps[i]).labels.size == 1 for i in self._dynamic(op, maps)):
+            # Constants alone give the result its channels.
+            chosen = request.choose.positions(result.labels.ravel())
+            return chosen.reshape([-1 if size > 1 else 1 for size in result.shape])
         found: IntArray | None = None
         partial: list[tuple[IntArray, tuple[int, ...]]] = []
         for index in self._dynamic(op, maps):
@@ -121,59 +134,20 @@ class Elementwise(Rule):
                 raise Misaligned(result.labels)
         return found
 
-    def _content(self, op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...]) -> FloatArray:
-        """The contents of the result: evaluated where all operands are constant, zero where a product has a zero
-        factor."""
-        states: list[FloatArray | None] = []
-        exact = True
-        for index in range(len(op.present)):
-            if index in lifted:
-                states.append(np.broadcast_to(lifted[index].state, shape))
-            elif not op.has(index):
-                states.append(None)
-            else:
-                states.append(None)
-                exact = exact and op.constant(index) is not None
-        known = [state for state in states if state is not None]
-        spread = {
-            i: constant_content(_operand(op, i), shape) for i in self._connected(op) if op.constant(i) is not None
-        }
-        wild = np.logical_or.reduce([is_wild(state) for state in (*known, *spread.values()) if state is not None])
-        fixed = np.logical_and.reduce([is_constant(state) for state in known])
-        result = np.where(wild, WILD, varying(shape))
-        if op.op_type == "Mul":
-            zero = np.logical_or.reduce(
-                [state == 0 for state in known] + [state == 0 for state in spread.values() if state is not None]
-            )
-            result = np.where(zero & ~wild, 0.0, result)
-        if op.op_type == "Add" and all(_is_mask(op.constant(i)) for i, s in spread.items() if s is not None):
-            calm = ~np.logical_or.reduce([is_wild(state) for state in known])
-            result = np.where(wild & calm, MASKED, result)
-        if not exact or not fixed.any() or any(state is None for state in spread.values()):
-            return result
-        for state in spread.values():
-            if state is not None:
-                fixed = fixed & is_constant(state)
-        if not fixed.any():
-            return result
-        inputs: list[Array | None] = []
-        for index in range(len(op.present)):
-            operand = states[index] if states[index] is not None else spread.get(index)
-            if operand is None:
-                inputs.append(op.constant(index))
-                continue
-            constant = op.constant(index)
-            inputs.append(operand[fixed].astype(op.dtype(index) if constant is None else constant.dtype))
-        values = evaluate(op.op_type, op.opset, op.attrs, inputs, domain=op.domain)
-        if values is None or values[0].shape != (int(fixed.sum()),) or values[0].dtype.kind not in "fiub":
-            return result
-        computed = values[0].astype(np.float64)
-        computed = np.where(np.isfinite(computed), computed, WILD)
-        if values[0].dtype.kind in "iu":
-            computed = np.where(np.abs(computed) < _LARGEST_INTEGER, computed, VARYING)
-        result = result.copy()
-        result[fixed] = computed
-        return result
+
+def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[int, NewNode]:
+    """A Gather of what stays of an operand without classes, by the operand's index; nothing for other operands."""
+    shape, found = request.result.shape, known_map(request.maps[index], "an operand")
+    axis = selected_axis(op, index, lift(found, len(shape)), shape)
+    if axis is None:
+        return {}
+    try:
+        rows = axis_positions(emission, shape, axis)
+    except ValueError:
+        raise Misaligned(request.result.labels) from None
+    if np.array_equal(rows, np.arange(shape[axis])):
+        return {}
+    return {index: NewNode("Gather", (index, rows), attrs={"axis": axis - len(shape) + found.rank})}
 
 
 def _trains(op: Op) -> bool:
@@ -185,41 +159,6 @@ def _trains(op: Op) -> bool:
 
 def _safe_divisor(op: Op) -> bool:
     return op.op_type in ("Div", "Mod") and op.constant(1) is not None
-
-
-def _is_mask(constant: Array | None) -> bool:
-    """Whether the constant is an attention mask: its infinities are all negative and fill no row."""
-    if constant is None or constant.dtype.kind != "f" or constant.ndim == 0:
-        return False
-    finite = np.isfinite(constant)
-    return bool((finite | (constant == -np.inf)).all() and finite.any(-1).all())
-
-
-def _operand(op: Op, index: int) -> Array | None:
-    """The constant at `index`; that of a divisor with infinity in place of zero, so that it counts as wild."""
-    constant = op.constant(index)
-    if constant is None or op.op_type != "Div" or index != 1 or constant.dtype.kind != "f":
-        return constant
-    return np.where(constant == 0, np.asarray(np.inf, constant.dtype), constant)
-
-
-def constant_content(constant: Array | None, shape: tuple[int, ...]) -> FloatArray | None:
-    """The content of a constant per channel, `VARYING` where entries differ along other axes. None where it has more
-    axes than `shape`, or no numeric type."""
-    if constant is None or constant.dtype.kind not in "fiub":
-        return None
-    rank = len(shape)
-    if constant.ndim > rank:
-        return None
-    values = constant.reshape((1,) * (rank - constant.ndim) + constant.shape).astype(np.float64)
-    values = np.where(np.isfinite(values), values, WILD)
-    for axis in range(rank):
-        if values.shape[axis] > 1 and shape[axis] == 1:
-            head = values.take([0], axis)
-            same = (values == head).all(axis, keepdims=True)
-            mixed = np.where(is_wild(values).any(axis, keepdims=True), WILD, VARYING)
-            values = np.where(same, head, mixed)
-    return np.broadcast_to(values, shape)
 
 
 register(Elementwise(1), *UNARY, "CastLike", "Dropout")

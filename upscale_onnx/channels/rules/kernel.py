@@ -3,11 +3,12 @@ when channels go."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import WILD, is_constant
+from upscale_onnx.channels.channel_map import VARYING, WILD, is_constant, is_wild
 from upscale_onnx.channels.flow import Misaligned
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
@@ -20,6 +21,9 @@ class DenseKernel:
     input, in_axis, out_axis: the index of the activation, its contracted axis, and the axis created.
     folds: whether a non-zero constant channel acts as a bias (there is no zero padding, and the operator
     has a bias).
+    zero: the content of a channel that adds nothing, which is the zero point of a quantised activation.
+    made: `(C_out,)`, what the result holds where the sum is zero; None: the sum itself.
+    rows: further constant inputs, by index, with an entry for each output channel.
     """
 
     weight: Array
@@ -29,6 +33,9 @@ class DenseKernel:
     out_axis: int
     group: int = 1
     folds: bool = True
+    zero: float = 0.0
+    made: FloatArray | None = None
+    rows: Mapping[int, Array] = field(default_factory=dict)
 
     @property
     def channels_in(self) -> int:
@@ -62,6 +69,13 @@ def bias_of(kernel: DenseKernel) -> FloatArray:
     if kernel.bias is None:
         return np.zeros(kernel.channels_out)
     return kernel.bias.astype(np.float64)
+
+
+def made_of(kernel: DenseKernel, sums: FloatArray) -> FloatArray:
+    """The contents of the result, from those of the sums."""
+    if kernel.made is None:
+        return sums
+    return np.where(sums == 0, kernel.made, np.where(is_wild(sums), WILD, VARYING))
 
 
 def folds(kernel: DenseKernel, state: FloatArray) -> BoolArray:
@@ -138,7 +152,12 @@ def narrow(
         weight=weights[0] if len(weights) == 1 else np.concatenate(weights),
         bias=None if kernel.bias is None and not bias_all.any() else bias_all,
         group=len(groups),
+        rows=_cut_rows(kernel, np.concatenate([index_out for _, index_out in groups])),
     )
+
+
+def _cut_rows(kernel: DenseKernel, index_out: IntArray) -> Mapping[int, Array]:
+    return {index: vector[index_out] for index, vector in kernel.rows.items()}
 
 
 def _cut(kernel: DenseKernel, rows: IntArray, columns: IntArray) -> Array:
@@ -154,7 +173,8 @@ def narrow_depthwise(kernel: DenseKernel, index_in: IntArray) -> tuple[DenseKern
     multiplier = kernel.channels_out // kernel.group
     index_out = (index_in[:, None] * multiplier + np.arange(multiplier)).ravel()
     bias = None if kernel.bias is None else kernel.bias[index_out]
-    return replace(kernel, weight=kernel.weight[index_out], bias=bias, group=index_in.size), index_out
+    rows = _cut_rows(kernel, index_out)
+    return replace(kernel, weight=kernel.weight[index_out], bias=bias, group=index_in.size, rows=rows), index_out
 
 
 def is_whole(index: IntArray, size: int) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,17 +10,9 @@ from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
-from upscale_onnx.channels.rules.run_time_sizes import overwritten
+from upscale_onnx.channels.rules.axis_groups import AxisGroup, axis_groups
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, Dim, Dims
-
-
-@dataclass(frozen=True)
-class AxisGroup:
-    """Axes `[a, b)` of the input that become axes `[c, d)` of the output."""
-
-    inputs: range
-    outputs: range
 
 
 def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[AxisGroup]]:
@@ -34,7 +25,7 @@ def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[AxisGr
         dims_out = _stated(op, dims_in, dims_out)
     if op.op_type == "Squeeze" and len(dims_in) - len(dims_out) > dims_in.count(1):
         raise Refused(Reason.UNKNOWN_SHAPE, "which axes are squeezed is not known")
-    groups = _groups(list(dims_in), list(dims_out))
+    groups = axis_groups(list(dims_in), list(dims_out))
     for group in groups:
         if not holds(found, group):
             continue
@@ -43,7 +34,9 @@ def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[AxisGr
         if not same and any(not isinstance(size, int) for size in sizes):
             raise Refused(Reason.DYNAMIC_AXIS, "reshapes the channel axis together with a dynamic one")
     if op.op_type == "Reshape":
-        new_shape(op, [None] * len(dims_out), list(dims_in), list(dims_out))
+        tracked = {axis for group in groups for axis in group.outputs if holds(found, group)}
+        stated = [int(dim) if axis in tracked and isinstance(dim, int) else None for axis, dim in enumerate(dims_out)]
+        new_shape(op, stated, list(dims_in), list(dims_out))
     return list(dims_in), list(dims_out), groups
 
 
@@ -85,11 +78,11 @@ def _product(dims: list[Dim]) -> int:
 
 
 def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: list[Dim]) -> Array | NewNode:
-    """The shape input with `target` sizes; axes without a target keep their entry. A 0 copies a size, so it may be
-    used without `allowzero` only. Where several entries are known at run time only, a node that computes the input.
+    """The shape input with `target` sizes; axes without a target keep their entry. Where entries are known at run time
+    only, a node computes it from the present one. A 0 copies a size, so it may be used without `allowzero` only.
 
     Raises:
-        Refused: no entry is known, or a size is zero.
+        Refused: an entry to change is not known, or a size is zero.
     """
     entries = op.shape_values[1] if len(op.shape_values) > 1 else None
     if entries is None or len(entries) != len(target):
@@ -109,53 +102,20 @@ def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: li
             shape.append(0)
         else:
             shape.append(-1)
-    if shape.count(-1) > 1:
-        return overwritten(op, 1, target)
-    return np.asarray(shape, np.int64)
+    if shape.count(-1) <= 1:
+        return np.asarray(shape, np.int64)
+    change = np.asarray(list(map(_difference, target, entries, dims_out)), np.int64)
+    return NewNode("Add", (1, change)) if change.any() else NewNode("Identity", (1,))
 
 
-def _groups(dims_in: list[Dim], dims_out: list[Dim]) -> list[AxisGroup]:
-    """Cut both shapes into groups of axes with equal products. Equal axes at the ends form groups of one axis each."""
-    head = 0
-    while head < min(len(dims_in), len(dims_out)) and _equal(dims_in[head], dims_out[head]):
-        head += 1
-    tail = 0
-    most = min(len(dims_in), len(dims_out)) - head
-    while tail < most and _equal(dims_in[-1 - tail], dims_out[-1 - tail]):
-        tail += 1
-    groups = [AxisGroup(range(a, a + 1), range(a, a + 1)) for a in range(head)]
-    groups += _middle(dims_in, dims_out, head, len(dims_in) - tail, len(dims_out) - tail)
-    for behind in range(tail, 0, -1):
-        a, b = len(dims_in) - behind, len(dims_out) - behind
-        groups.append(AxisGroup(range(a, a + 1), range(b, b + 1)))
-    return groups
-
-
-def _middle(dims_in: list[Dim], dims_out: list[Dim], start: int, stop_in: int, stop_out: int) -> list[AxisGroup]:
-    numbers = [*dims_in[start:stop_in], *dims_out[start:stop_out]]
-    if start == stop_in and start == stop_out:
-        return []
-    if not all(isinstance(d, int) and d > 0 for d in numbers):
-        return [AxisGroup(range(start, stop_in), range(start, stop_out))]
-    groups, i, j = [], start, start
-    while i < stop_in or j < stop_out:
-        a, b = i, j
-        left = right = 1
-        while True:
-            if left <= right and i < stop_in and not (left == right and (i > a or j > b)):
-                left, i = left * int(dims_in[i] or 1), i + 1
-            elif j < stop_out and (right < left or i == stop_in):
-                right, j = right * int(dims_out[j] or 1), j + 1
-            else:
-                break
-            if left == right and i > a and j > b:
-                break
-        groups.append(AxisGroup(range(a, i), range(b, j)))
-    return groups
-
-
-def _equal(left: Dim, right: Dim) -> bool:
-    return left is not None and left == right
+def _difference(wanted: int | None, entry: Dim, dim: Dim) -> int:
+    """What is added to an entry of the shape so that it states the size `wanted`: 0 where it is to stay."""
+    if wanted is None or entry == -1:
+        return 0
+    stated = entry if isinstance(entry, int) and entry > 0 else dim
+    if entry is None or not isinstance(stated, int) or entry == 0:
+        raise Refused(Reason.DYNAMIC_PARAMETER, "an entry of the shape is computed at run time")
+    return wanted - stated
 
 
 def holds(found: ChannelMap, group: AxisGroup) -> bool:

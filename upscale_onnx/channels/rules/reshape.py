@@ -63,10 +63,10 @@ class Reshape(Rule):
         tracked = {axis for group in groups for axis in group.outputs if holds(found, group)}
         target = [shape[axis] if axis in tracked else None for axis in range(len(shape))]
         copies = {"allowzero": 0} if op.attrs.get("allowzero", 0) else {}
-        shape_input = new_shape(op, target, dims_in, dims_out)
-        if isinstance(shape_input, NewNode):
-            return Resize((given,), computed={1: shape_input}, attrs=copies)
-        return Resize((given,), {1: shape_input}, attrs=copies)
+        entries = new_shape(op, target, dims_in, dims_out)
+        if isinstance(entries, NewNode):
+            return Resize((given,), computed={1: entries} if entries.op_type == "Add" else {})
+        return Resize((given,), {1: entries}, copies)
 
 
 def _with_axes(op: Op, given: IntArray) -> Resize:

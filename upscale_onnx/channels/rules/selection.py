@@ -63,8 +63,8 @@ class Selection(Rule):
         if len(found.axes) == 1:
             alone = picked.alone and not dropped
             return Flow(tuple(outputs), role=Role.SELECTION, picks=picks if alone else None)
-        ties, evens = _aligned(found.labels, axis, picks)
-        return Flow(tuple(outputs), ties, evens=evens, fixed=(found.labels,), role=Role.SELECTION)
+        evens = _aligned(found.labels, axis, picks)
+        return Flow(tuple(outputs), evens=evens, fixed=(found.labels,), role=Role.SELECTION)
 
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
@@ -171,27 +171,18 @@ def _scalar(
     return Resize(tuple(outputs), {} if same else {1: np.asarray(place, np.int64)})
 
 
-def _aligned(
-    labels: IntArray, axis: int, picks: Sequence[IntArray]
-) -> tuple[tuple[tuple[IntArray, IntArray], ...], tuple[Even, ...]]:
-    """The ties and grids that keep every pick at the same indices in all rows of a grid: all rows keep the same
-    number of entries between the bounds of the picks or, where picks are no ranges, the same entries."""
-    outer = [a for a in range(axis) if labels.shape[a] > 1]
-    if not outer:
-        return (), ()
+def _aligned(labels: IntArray, axis: int, picks: Sequence[IntArray]) -> tuple[Even, ...]:
+    """The grids that keep every pick at the same indices in all rows: all rows keep the same number of entries between
+    the bounds of the picks or, where picks are no ranges, the same entries."""
+    if not any(labels.shape[a] > 1 for a in range(axis)):
+        return ()
     if not all(is_range(pick) for pick in picks):
-        return ((labels, _first(labels, outer)),), ()
+        return (Even((rows_along(labels, axis),), aligned=True),)
     cuts = {0, labels.shape[axis]}
     cuts.update(int(bound) for pick in picks if pick.size for bound in (pick[0], pick[-1] + 1))
     bounds = sorted(cuts)
     runs = [np.arange(low, high) for low, high in pairwise(bounds)]
-    return (), (Even(tuple(rows_along(labels.take(run, axis), axis) for run in runs)),)
-
-
-def _first(labels: IntArray, axes: Sequence[int]) -> IntArray:
-    for axis in axes:
-        labels = labels.take([0], axis)
-    return labels
+    return (Even(tuple(rows_along(labels.take(run, axis), axis) for run in runs)),)
 
 
 def _choose(request: Request, axis: int, pick: IntArray, target: ChannelMap) -> tuple[IntArray, IntArray]:
