@@ -1,0 +1,111 @@
+"""Units of transformers that go together, found by the names of their weights, and zeroed with random masks."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+_ROWS = {
+    "ffn": r"(intermediate\.dense|fc1|gate_proj|up_proj|\.wi|\.wi_0|\.wi_1)\.(weight|bias)$",
+    "query": r"(query|q_proj|SelfAttention\.q)\.(weight|bias)$",
+    "key": r"(key|k_proj|SelfAttention\.k)\.(weight|bias)$",
+    "value": r"(value|v_proj|SelfAttention\.v)\.(weight|bias)$",
+}
+_COLUMNS = {
+    "ffn": r"((?<!attention\.)output\.dense|fc2|down_proj|\.wo)\.weight$",
+    "value": r"(attention\.output\.dense|out_proj|o_proj|SelfAttention\.o)\.weight$",
+}
+_LAYER = re.compile(r"^.*?\.\d+\.")
+
+
+@dataclass(frozen=True)
+class Heads:
+    """count: heads of queries. groups: heads of keys and values. size: features of a head. rotary: features go in
+    pairs, the same of all heads."""
+
+    count: int
+    groups: int
+    size: int
+    rotary: bool = False
+
+
+def zero(network: nn.Module, unit: str, share: float, heads: Heads, seed: int = 0) -> int:
+    """Zero a share of the units of each layer, in all weights that hold them. Returns the count of zeroed entries of
+    weights of two and more axes.
+
+    unit: "neurons", "heads", "query features" or "value features".
+    """
+    layers: dict[str, dict[str, list[torch.Tensor]]] = defaultdict(lambda: defaultdict(list))
+    for name, weight in network.named_parameters():
+        layer = _LAYER.match(name)
+        for side, patterns in (("rows", _ROWS), ("columns", _COLUMNS)):
+            for kind, pattern in patterns.items():
+                if layer and re.search(pattern, name):
+                    layers[layer.group()][f"{kind} {side}"].append(weight.data)
+    rng = np.random.default_rng(seed)
+    before = _zeros(network)
+    for parts in layers.values():
+        for kind, index in _CHOICES[unit](rng, share, heads, parts).items():
+            for weight in parts[kind]:
+                weight[(slice(None), index) if kind.endswith("columns") else index] = 0
+    return _zeros(network) - before
+
+
+def _zeros(network: nn.Module) -> int:
+    return sum(int((weight == 0).sum()) for weight in network.parameters() if weight.ndim > 1)
+
+
+def _neurons(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> dict[str, Any]:
+    size = len(parts["ffn rows"][0])
+    gone = rng.choice(size, int(share * size), replace=False)
+    return {"ffn rows": gone, "ffn columns": gone}
+
+
+def _heads(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> dict[str, Any]:
+    gone = rng.choice(heads.groups, max(int(share * heads.groups), 1), replace=False)
+    per = heads.count // heads.groups
+    asked = _spread((gone[:, None] * per + np.arange(per)).ravel(), heads.size)
+    kept = _spread(gone, heads.size)
+    return {"query rows": asked, "key rows": kept, "value rows": kept, "value columns": asked}
+
+
+def _query_features(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> dict[str, Any]:
+    half = heads.size // 2
+    if heads.rotary:
+        gone = rng.choice(half, int(share * half), replace=False)
+        features = [np.concatenate((gone, gone + half))] * heads.groups
+    else:
+        features = [rng.choice(heads.size, int(share * heads.size), replace=False) for _ in range(heads.groups)]
+    per = heads.count // heads.groups
+    asked = np.concatenate([features[h // per] + h * heads.size for h in range(heads.count)])
+    kept = np.concatenate([features[g] + g * heads.size for g in range(heads.groups)])
+    return {"query rows": asked, "key rows": kept}
+
+
+def _value_features(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> dict[str, Any]:
+    count = int(share * heads.size)
+    features = [rng.choice(heads.size, count, replace=False) for _ in range(heads.groups)]
+    per = heads.count // heads.groups
+    read = np.concatenate([features[h // per] + h * heads.size for h in range(heads.count)])
+    made = np.concatenate([features[g] + g * heads.size for g in range(heads.groups)])
+    return {"value rows": made, "value columns": read}
+
+
+def _spread(heads: Any, size: int) -> Any:
+    return (np.asarray(heads)[:, None] * size + np.arange(size)).ravel()
+
+
+_CHOICES: dict[str, Callable[[np.random.Generator, float, Heads, Any], dict[str, Any]]] = {
+    "neurons": _neurons,
+    "heads": _heads,
+    "query features": _query_features,
+    "value features": _value_features,
+}
+UNITS = tuple(_CHOICES)
