@@ -31,7 +31,7 @@ from upscale_onnx.channels.rules.contents import pointwise_content
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
-from upscale_onnx.types import IntArray
+from upscale_onnx.types import FloatArray, IntArray
 
 
 class Elementwise(Rule):
@@ -50,7 +50,7 @@ class Elementwise(Rule):
         shape = common_shape(list(lifted.values()), rank)
         vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
         if vector is not None:
-            content = pointwise_content(op, lifted, self._connected(op), vector)
+            content = self._content(op, lifted, vector)
             made = ChannelMap(fresh(int(np.prod(vector))).reshape(vector), content)
             taken = tuple(Read(index, lifted[index].labels.ravel(), made.labels.ravel()) for index in indices)
             return Flow((made,), (), taken, fragile=self._fragile(op, made.labels), role=Role.POINTWISE)
@@ -70,10 +70,13 @@ class Elementwise(Rule):
                 read, even = broadcast_operand(index, lifted[index], labels)
                 reads.append(read)
                 evens.extend(even)
-        out = ChannelMap(labels, pointwise_content(op, lifted, self._connected(op), shape))
+        out = ChannelMap(labels, self._content(op, lifted, shape))
         fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
+
+    def _content(self, op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...]) -> FloatArray:
+        return pointwise_content(op, lifted, self._connected(op), shape)
 
     def _fragile(self, op: Op, labels: IntArray) -> tuple[IntArray, ...]:
         return (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()
