@@ -47,6 +47,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "  FoldConstants",
         "  MergeSelections",
         "  RemoveUnread",
+        "MergeConstants",
         "NarrowProducers",
         "SplitProducers",
         "RemoveUnread",
@@ -57,7 +58,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "RemoveUnread",
         "StoreWeights",
     ]
-    assert lines[12] == f"RemoveChannels: {RemoveChannels.purpose}"
+    assert lines[13] == f"RemoveChannels: {RemoveChannels.purpose}"
     keep = str(pipeline_of(Making(RECIPES["keep"])))
     assert "SelectChannels" not in keep
     assert "HoldWeights" not in keep
