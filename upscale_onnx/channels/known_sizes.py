@@ -66,20 +66,22 @@ class KnownSizes:
         name = reader.outputs[0].name
         if picked != list(range(len(picked))) or name in self._outputs:
             return False
-        for joined in reader.outputs[0].outputs:
-            if (
-                joined.op != "Concat"
-                or [t.name for t in joined.inputs].index(name)
-                or joined.outputs[0].name in self._outputs
-            ):
-                return False
-            if sum(tensor.name == name for tensor in joined.inputs) > 1:
-                return False
-            for user in joined.outputs[0].outputs:
-                places = [place for place, tensor in enumerate(user.inputs) if tensor.name == joined.outputs[0].name]
-                if user.op != "Resize" or places != [_SIZES] or user.inputs[0].name != source or user.attrs.get("axes"):
-                    return False
-        return True
+        return all(self._resizes(joined, name, source) for joined in reader.outputs[0].outputs)
+
+    def _resizes(self, joined: Node, name: str, source: str) -> bool:
+        """Whether a Concat has the sizes `name` first, and is only used as the sizes of a Resize of `source`."""
+        sizes = joined.outputs[0].name
+        if joined.op != "Concat" or sizes in self._outputs:
+            return False
+        if [place for place, tensor in enumerate(joined.inputs) if tensor.name == name] != [0]:
+            return False
+        return all(
+            user.op == "Resize"
+            and user.inputs[0].name == source
+            and not user.attrs.get("axes")
+            and [place for place, tensor in enumerate(user.inputs) if tensor.name == sizes] == [_SIZES]
+            for user in joined.outputs[0].outputs
+        )
 
     def _known_nodes(self, graph: Graph) -> set[int]:
         """The ids of nodes that need no run: their results are known, and so are the results of all nodes that use

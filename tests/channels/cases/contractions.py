@@ -10,6 +10,9 @@ from tests.channels.case import Case, Plain, Tracked
 _RNG = np.random.default_rng(1)
 
 
+_GRID = Tracked((2, 3, 5, 4), (1, 3))
+
+
 def weight(*shape: int) -> npt.NDArray[np.float32]:
     """Integers with some slices of zeros, so that not every output reads every input."""
     values = _RNG.integers(-3, 4, shape).astype(np.float32)
@@ -41,6 +44,7 @@ def _convolutions() -> list[Case]:
         Case("Conv", (x, weight(12, 1, 3, 3), weight(12)), {"group": 6}, note="depthwise by 2"),
         Case("Conv", (Plain((1, 6, 5, 5)), weight(6, 1, 3, 3), weight(6)), {"group": 6}, note="depthwise of an input"),
         Case("Conv", (Plain((1, 6, 5, 5)), weight(4, 3, 3, 3), weight(4)), {"group": 2}, note="groups of an input"),
+        Case("Conv", (Tracked((2, 3, 4, 4), (1, 2, 3)), weight(4, 3, 3, 3), weight(4)), note="of a grid", whole=True),
         Case("Conv", (Tracked((2, 1, 5, 5)), weight(4, 1, 3, 3), weight(4)), note="one channel"),
         Case("Conv", (x, Tracked((4, 6, 1, 1), (0,))), note="computed weight", refused=True),
         Case("ConvTranspose", (x, weight(6, 4, 3, 3), weight(4)), {"strides": [2, 2]}, note="2-D"),
@@ -67,7 +71,7 @@ def _gemms() -> list[Case]:
         Case("Gemm", (x, weight(6, 4), weight(4)), opset=7, note="opset 7"),
         Case("Gemm", (x, weight(6, 4), weight(3, 1)), note="column bias", refused=True),
         Case("Gemm", (x, weight(6, 4), weight(3, 4)), note="full bias", refused=True),
-        Case("Gemm", (Tracked((6, 3), (0,)), weight(6, 4), weight(4)), {"transA": 1}, note="transA", refused=True),
+        Case("Gemm", (Tracked((6, 3), (0,)), weight(6, 4), weight(4)), {"transA": 1}, note="transA"),
     ]
 
 
@@ -76,6 +80,9 @@ def _products() -> list[Case]:
     queries, keys = Tracked((2, 3, 5, 4), (1, 3)), Tracked((2, 3, 4, 5), (1, 2))
     return [
         Case("MatMul", (tokens, weight(6, 4)), note="right"),
+        Case("MatMul", (image(6, 5, 4), weight(4, 3)), note="beside channels"),
+        Case("MatMul", (weight(3, 5), image(6, 5, 4)), note="beside channels, left"),
+        Case("MatMul", (_GRID, weight(4, 3)), note="one axis of a grid", whole=True),
         Case("MatMul", (tokens, weight(1, 6, 4)), note="right of rank 3"),
         Case("MatMul", (Tracked((5, 6)), weight(6, 4)), note="right of rank 2", opset=9),
         Case("MatMul", (tokens, weight(2, 6, 4)), note="right batch", refused=True),
