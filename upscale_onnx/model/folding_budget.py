@@ -125,7 +125,8 @@ def _indexed(equation: str, known: Sequence[Array]) -> float:
         return math.inf
     operands = equation.replace(" ", "").partition("->")[0].split(",")
     named = (zip(letters, array.shape, strict=True) for letters, array in zip(operands, known, strict=True))
-    return math.prod({letter: size for pairs in named for letter, size in pairs}.values())
+    sizes: dict[str, int] = {letter: size for pairs in named for letter, size in pairs}
+    return math.prod(sizes.values())
 
 
 def _elements(shape: Array) -> float:

@@ -135,12 +135,8 @@ class Constants:
         arrays = [self.array(name) if name else None for name in inputs]
         if not self.budget.allows(op_type, attrs, arrays):
             return
-        if (
-            op_type == "Dropout"
-            and len(arrays) > _TRAINING
-            and arrays[_TRAINING] is not None
-            and arrays[_TRAINING].any()
-        ):
+        training = arrays[_TRAINING] if op_type == "Dropout" and len(arrays) > _TRAINING else None
+        if training is not None and training.any():
             return
         if op_type == "LpNormalization" and attrs.get("p", 2) != _SQUARES:
             return  # onnx's reference evaluator sums up no absolute values

@@ -44,7 +44,6 @@ def _convolutions() -> list[Case]:
         Case("Conv", (x, weight(12, 1, 3, 3), weight(12)), {"group": 6}, note="depthwise by 2"),
         Case("Conv", (Plain((1, 6, 5, 5)), weight(6, 1, 3, 3), weight(6)), {"group": 6}, note="depthwise of an input"),
         Case("Conv", (Plain((1, 6, 5, 5)), weight(4, 3, 3, 3), weight(4)), {"group": 2}, note="groups of an input"),
-        Case("Conv", (Tracked((2, 3, 4, 4), (1, 2, 3)), weight(4, 3, 3, 3), weight(4)), note="of a grid", whole=True),
         Case("Conv", (Tracked((2, 1, 5, 5)), weight(4, 1, 3, 3), weight(4)), note="one channel"),
         Case("Conv", (x, Tracked((4, 6, 1, 1), (0,))), note="computed weight", refused=True),
         Case("ConvTranspose", (x, weight(6, 4, 3, 3), weight(4)), {"strides": [2, 2]}, note="2-D"),
@@ -80,9 +79,6 @@ def _products() -> list[Case]:
     queries, keys = Tracked((2, 3, 5, 4), (1, 3)), Tracked((2, 3, 4, 5), (1, 2))
     return [
         Case("MatMul", (tokens, weight(6, 4)), note="right"),
-        Case("MatMul", (image(6, 5, 4), weight(4, 3)), note="beside channels"),
-        Case("MatMul", (weight(3, 5), image(6, 5, 4)), note="beside channels, left"),
-        Case("MatMul", (_GRID, weight(4, 3)), note="one axis of a grid", whole=True),
         Case("MatMul", (tokens, weight(1, 6, 4)), note="right of rank 3"),
         Case("MatMul", (Tracked((5, 6)), weight(6, 4)), note="right of rank 2", opset=9),
         Case("MatMul", (tokens, weight(2, 6, 4)), note="right batch", refused=True),
@@ -100,4 +96,14 @@ def _products() -> list[Case]:
     ]
 
 
-CASES = (*_convolutions(), *_gemms(), *_products())
+def _beside() -> list[Case]:
+    """Channels on other axes than the contracted one."""
+    return [
+        Case("MatMul", (image(6, 5, 4), weight(4, 3)), note="beside channels"),
+        Case("MatMul", (weight(3, 5), image(6, 5, 4)), note="beside channels, left"),
+        Case("MatMul", (_GRID, weight(4, 3)), note="one axis of a grid", whole=True),
+        Case("Conv", (Tracked((2, 3, 4, 4), (1, 2, 3)), weight(4, 3, 3, 3), weight(4)), note="of a grid", whole=True),
+    ]
+
+
+CASES = (*_convolutions(), *_gemms(), *_products(), *_beside())
