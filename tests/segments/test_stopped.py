@@ -60,6 +60,14 @@ def test_the_most_expensive_comes_first() -> None:
     assert costs(left_alone(model, "y", "z")) == [("z", 2, 24), ("y", 1, 12)]
 
 
+def test_every_one_of_many_nodes_is_priced() -> None:
+    lines = "".join(f"a{i} = Conv(x, w)  y{i} = Relu(a{i}) " for i in range(250))
+    results = ", ".join(f"float[1,4,4,4] y{i}" for i in range(250))
+    model = parse(f"(float[1,3,4,4] x) => ({results}) {{ {lines} }}", w=weight(4, 3, 1, 1, rows=[1, 3]))
+    found = costs(left_alone(model, *(f"y{i}" for i in range(250))))
+    assert [item[1:] for item in found] == [(2, 24)] * 250
+
+
 def test_slices_of_zeros_are_counted_along_all_axes() -> None:
     array = np.ones((4, 5), np.float32)
     array[1], array[:, :2] = 0, 0

@@ -34,7 +34,6 @@ class KnownSizes:
         if found is None or node.outputs[0].name in self._outputs:
             return False
         end = node.attrs.get("end")
-        end = node.attrs.get("end")
         axes = range(found.rank)[int(node.attrs.get("start", 0)) : None if end is None else int(end)]
         return all(self._beside(reader, axes, found.axes, node.inputs[0].name) for reader in node.outputs[0].outputs)
 
@@ -71,15 +70,13 @@ class KnownSizes:
     def _resizes(self, joined: Node, name: str, source: str) -> bool:
         """Whether a Concat has the sizes `name` first, and is only used as the sizes of a Resize of `source`."""
         sizes = joined.outputs[0].name
-        if joined.op != "Concat" or sizes in self._outputs:
-            return False
-        if [place for place, tensor in enumerate(joined.inputs) if tensor.name == name] != [0]:
+        if joined.op != "Concat" or sizes in self._outputs or _uses(joined, name) != [0]:
             return False
         return all(
             user.op == "Resize"
             and user.inputs[0].name == source
             and not user.attrs.get("axes")
-            and [place for place, tensor in enumerate(user.inputs) if tensor.name == sizes] == [_SIZES]
+            and _uses(user, sizes) == [_SIZES]
             for user in joined.outputs[0].outputs
         )
 
@@ -97,6 +94,11 @@ class KnownSizes:
             if all(id(r) in found for r in readers if all(t.name in self._constants for t in r.outputs)):
                 found.add(id(node))
         return found
+
+
+def _uses(node: Node, name: str) -> list[int]:
+    """The inputs of a node that are the value `name`."""
+    return [place for place, tensor in enumerate(node.inputs) if tensor.name == name]
 
 
 class _ShapeOf(Rule):

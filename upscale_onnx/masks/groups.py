@@ -21,8 +21,9 @@ def mask_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[
 
     Weights whose channels have no class of their own (they read a graph input, say) are in no group.
     """
-    weights = {target.node: target.weight for target in mask_targets(model) if target.axis(side) is not None}
-    known = {target.weight for target in mask_targets(model)}
+    targets = mask_targets(model)
+    weights = {target.node: target.weight for target in targets if target.axis(side) is not None}
+    known = {target.weight for target in targets}
     members: list[tuple[str, IntArray]] = []
     joined = Classes()
     joined.fresh(analysis.live.size)

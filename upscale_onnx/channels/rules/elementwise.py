@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import (
-    ChannelMap,
-    known_map,
-)
+from upscale_onnx.channels.channel_map import ChannelMap, known_map
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op

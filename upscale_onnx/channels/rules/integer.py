@@ -18,8 +18,10 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.kernel import DenseKernel
+from upscale_onnx.channels.rules.quantise import zero_point
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.contractions import WeightLayout, weight_layout
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array, FloatArray
 
 _MATRIX = 2
@@ -102,7 +104,7 @@ class Integer(Contraction):
         bias = _vector(op, at.bias, count)
         axis = 1 if at.like != "MatMul" else _last_axis(op)
         made = self._made(op, rows[at.added], count)
-        zero = _one(op, at.point)
+        zero = zero_point(op, at.point)
         full = None if bias is None else np.broadcast_to(bias, (count,))
         return DenseKernel(canonical, full, 0, axis, axis, layout.group, False, zero, made, varied)
 
@@ -110,14 +112,14 @@ class Integer(Contraction):
         at = self._inputs
         if added is not None:
             return np.broadcast_to(added.astype(np.float64), (count,))
-        return np.full(count, _one(op, at.made_point))
+        return np.full(count, zero_point(op, at.made_point))
 
     def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         at = self._inputs
         old, point = op.constant(at.weight), kernel.rows.get(at.weight_point)
         assert old is not None
         if point is None:
-            point = np.asarray([_one(op, at.weight_point)])
+            point = np.asarray([zero_point(op, at.weight_point)])
         shifted = kernel.weight + point.astype(np.int32).reshape(-1, *[1] * (kernel.weight.ndim - 1))
         layout = replace(_layout(op, at, old.ndim), group=kernel.group)
         constants = {at.weight: layout.stored(shifted.astype(old.dtype))}
@@ -154,16 +156,6 @@ def _vector(op: Op, index: int, count: int) -> Array | None:
     return found.reshape(-1)
 
 
-def _one(op: Op, index: int) -> float:
-    """A parameter with one entry; zero where it is left out. Raises `Refused` for several."""
-    found = op.constant(index) if index >= 0 else None
-    if found is None:
-        return 0.0
-    if found.size != 1:
-        raise Refused(Reason.UNSUPPORTED_FORM, f"a zero point of shape {found.shape}")
-    return float(found.reshape(-1)[0])
-
-
 def _like(old: Array | None, vector: Array) -> Array:
     """`vector` in the type of the constant that it replaces, with as many axes."""
     if old is None:
@@ -171,11 +163,10 @@ def _like(old: Array | None, vector: Array) -> Array:
     return vector.astype(old.dtype).reshape([1] * max(old.ndim - 1, 0) + [-1])
 
 
-_MICROSOFT = "com.microsoft"
 register(Integer(Inputs("Conv", 3, 2, 5, 4, 7, bias=8)), "QLinearConv")
 register(Integer(Inputs("Conv", 1, 2, 3)), "ConvInteger")
 register(Integer(Inputs("MatMul", 3, 2, 5, 4, 7)), "QLinearMatMul")
 register(Integer(Inputs("MatMul", 1, 2, 3)), "MatMulInteger")
-register(Integer(Inputs("Gemm", 3, 2, 5, 4, 8, bias=6)), "QGemm", domain=_MICROSOFT)
-register(Integer(Inputs("MatMul", 1, 4, 5, 3, added=6)), "MatMulIntegerToFloat", domain=_MICROSOFT)
-register(Integer(Inputs("MatMul", 1, -1, 3, 2, added=4, spans=True)), "DynamicQuantizeMatMul", domain=_MICROSOFT)
+register(Integer(Inputs("Gemm", 3, 2, 5, 4, 8, bias=6)), "QGemm", domain=RUNTIME_DOMAIN)
+register(Integer(Inputs("MatMul", 1, 4, 5, 3, added=6)), "MatMulIntegerToFloat", domain=RUNTIME_DOMAIN)
+register(Integer(Inputs("MatMul", 1, -1, 3, 2, added=4, spans=True)), "DynamicQuantizeMatMul", domain=RUNTIME_DOMAIN)

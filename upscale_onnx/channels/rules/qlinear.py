@@ -13,7 +13,9 @@ from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register, rule_for
+from upscale_onnx.channels.rules.quantise import zero_point
 from upscale_onnx.errors import Reason
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array
 
 _OPSET = 21
@@ -41,7 +43,7 @@ class Quantised(Rule):
         dynamic = [i for i in range(len(op.present)) if i not in data and op.is_dynamic(i)]
         if dynamic or op.attrs.get("channels_last", 0):
             raise Refused(Reason.UNSUPPORTED_FORM, "scales that are computed, or channels on the last axis")
-        points = [_scalar(op, index + 2) for index in data]
+        points = [zero_point(op, index + 2) for index in data]
         shifted = tuple(_shifted(maps[index], point) for index, point in zip(data, points, strict=True))
         constants = [
             None if (array := op.constant(index)) is None else array.astype(np.float32) - np.float32(point)
@@ -49,7 +51,7 @@ class Quantised(Rule):
         ]
         flow = self._rule().flow(self._inner(op, data, constants), shifted, fresh)
         reads = tuple(replace(read, input=data[read.input]) for read in flow.reads)
-        made = _scalar(op, self.point)
+        made = zero_point(op, self.point)
         return replace(flow, reads=reads, outputs=tuple(_made(found, made) for found in flow.outputs))
 
     def resize(self, op: Op, request: Request) -> Resize:
@@ -95,15 +97,6 @@ class Quantised(Rule):
         )
 
 
-def _scalar(op: Op, index: int) -> float:
-    found = op.constant(index)
-    if found is None:
-        return 0.0
-    if found.size != 1:
-        raise Refused(Reason.UNSUPPORTED_FORM, f"a zero point of shape {found.shape}")
-    return float(found.reshape(-1)[0])
-
-
 def _shifted(found: ChannelMap | None, point: float) -> ChannelMap | None:
     """The map with zero for channels that hold the zero point. Other constants are not followed: kernels may round
     them to either of two steps."""
@@ -118,11 +111,10 @@ def _made(found: ChannelMap | None, point: float) -> ChannelMap | None:
     return found.with_state(np.where(found.state == 0, point, np.where(is_wild(found.state), WILD, VARYING)))
 
 
-_MICROSOFT = "com.microsoft"
-register(Quantised("Add", 2, 7), "QLinearAdd", domain=_MICROSOFT)
-register(Quantised("Mul", 2, 7), "QLinearMul", domain=_MICROSOFT)
-register(Quantised("LeakyRelu", 1, 4), "QLinearLeakyRelu", domain=_MICROSOFT)
-register(Quantised("Sigmoid", 1, 4), "QLinearSigmoid", domain=_MICROSOFT)
-register(Quantised("GlobalAveragePool", 1, 4), "QLinearGlobalAveragePool", domain=_MICROSOFT)
-register(Quantised("AveragePool", 1, 4), "QLinearAveragePool", domain=_MICROSOFT)
-register(Quantised("Concat", None, 1, 2), "QLinearConcat", domain=_MICROSOFT)
+register(Quantised("Add", 2, 7), "QLinearAdd", domain=RUNTIME_DOMAIN)
+register(Quantised("Mul", 2, 7), "QLinearMul", domain=RUNTIME_DOMAIN)
+register(Quantised("LeakyRelu", 1, 4), "QLinearLeakyRelu", domain=RUNTIME_DOMAIN)
+register(Quantised("Sigmoid", 1, 4), "QLinearSigmoid", domain=RUNTIME_DOMAIN)
+register(Quantised("GlobalAveragePool", 1, 4), "QLinearGlobalAveragePool", domain=RUNTIME_DOMAIN)
+register(Quantised("AveragePool", 1, 4), "QLinearAveragePool", domain=RUNTIME_DOMAIN)
+register(Quantised("Concat", None, 1, 2), "QLinearConcat", domain=RUNTIME_DOMAIN)

@@ -61,6 +61,19 @@ class DynamicQuantise(Rule):
         return Resize((emission, full_emission(()), full_emission(())))
 
 
+def zero_point(op: Op, index: int) -> float:
+    """The only entry of the zero point at input `index`; zero where it is left out, as it always is at -1.
+
+    Raises: Refused where there are several entries.
+    """
+    found = op.constant(index) if index >= 0 else None
+    if found is None:
+        return 0.0
+    if found.size != 1:
+        raise Refused(Reason.UNSUPPORTED_FORM, f"a zero point of shape {found.shape}")
+    return float(found.reshape(-1)[0])
+
+
 def _axis(op: Op, rank: int) -> int | None:
     """The axis of the scales; None where one scale is for the whole value."""
     scale = op.constant(1)

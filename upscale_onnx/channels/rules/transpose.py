@@ -96,14 +96,13 @@ class Expand(Rule):
 
 def _length(op: Op) -> int:
     """The number of entries of the shape. Raises `Refused` where it is not known."""
-    known, dims = (
-        op.shape_values[1] if len(op.shape_values) > 1 else None,
-        op.in_dims[1] if len(op.in_dims) > 1 else None,
-    )
-    length = len(known) if known is not None else dims[0] if dims is not None and len(dims) == 1 else None
-    if not isinstance(length, int):
+    known = op.shape_values[1] if len(op.shape_values) > 1 else None
+    if known is not None:
+        return len(known)
+    dims = op.in_dims[1] if len(op.in_dims) > 1 else None
+    if dims is None or len(dims) != 1 or not isinstance(dims[0], int):
         raise Refused(Reason.DYNAMIC_PARAMETER, "shape is computed at run time")
-    return length
+    return dims[0]
 
 
 def _expanded_map(op: Op, maps: Maps, fresh: Fresh) -> ChannelMap:
