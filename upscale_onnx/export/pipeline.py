@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from upscale_onnx.export.recipes import Making
+from upscale_onnx.passes.absorb_pads import AbsorbPads
 from upscale_onnx.passes.absorb_pixel_shuffles import AbsorbPixelShuffles
 from upscale_onnx.passes.absorb_shuffles import AbsorbShuffles
 from upscale_onnx.passes.contract import Pass
@@ -27,7 +28,7 @@ from upscale_onnx.plan.splitting import plan_splits
 
 # Edits after which rules look through more nodes. Each may make another one possible, so they repeat.
 _PREPARATION = Pipeline(
-    (AbsorbShuffles(), AbsorbPixelShuffles(), FoldConstants(), MergeSelections(), RemoveUnread()),
+    (AbsorbShuffles(), AbsorbPixelShuffles(), AbsorbPads(), FoldConstants(), MergeSelections(), RemoveUnread()),
     repeats=True,
 )
 
