@@ -1,6 +1,6 @@
 """Let convolutions pad by themselves: a Pad that surrounds what they read with zeros becomes part of their own padding.
 
-A constant channel with zeros around it is no constant. Without the Pad it is one, and those that a Conv reads can merge.
+A constant channel with zeros around it is no constant. Without the Pad it is one, and those that a Conv reads merge.
 """
 
 from __future__ import annotations

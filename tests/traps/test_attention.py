@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import upscale_onnx
-
 from tests.traps.net import ints, net, weight
 from tests.traps.targets import Target, check, sizes
 from upscale_onnx.types import Array
