@@ -10,6 +10,9 @@ from tests.channels.case import Case, Plain, Tracked
 _RNG = np.random.default_rng(1)
 
 
+_GRID = Tracked((2, 3, 5, 4), (1, 3))
+
+
 def weight(*shape: int) -> npt.NDArray[np.float32]:
     """Integers with some slices of zeros, so that not every output reads every input."""
     values = _RNG.integers(-3, 4, shape).astype(np.float32)
@@ -89,7 +92,7 @@ def _gemms() -> list[Case]:
         Case("Gemm", (x, weight(6, 4), weight(4)), opset=7, note="opset 7"),
         Case("Gemm", (x, weight(6, 4), weight(3, 1)), note="column bias", refused=True),
         Case("Gemm", (x, weight(6, 4), weight(3, 4)), note="full bias", refused=True),
-        Case("Gemm", (Tracked((6, 3), (0,)), weight(6, 4), weight(4)), {"transA": 1}, note="transA", refused=True),
+        Case("Gemm", (Tracked((6, 3), (0,)), weight(6, 4), weight(4)), {"transA": 1}, note="transA"),
     ]
 
 
@@ -100,13 +103,6 @@ def _products() -> list[Case]:
         Case("MatMul", (tokens, weight(6, 4)), note="right"),
         Case("MatMul", (tokens, weight(1, 6, 4)), note="right of rank 3"),
         Case("MatMul", (Tracked((5, 6)), weight(6, 4)), note="right of rank 2", opset=9),
-        Case("MatMul", (tokens, weight(2, 6, 4)), note="a matrix for each of a batch", whole=True),
-        Case("MatMul", (Tracked((2, 5, 6), (0, 2)), weight(2, 6, 4)), note="batch of channels", whole=True),
-        Case("MatMul", (Tracked((2, 5, 6), (0,)), weight(2, 6, 4)), note="channels on the batch axis", whole=True),
-        Case("MatMul", (Tracked((5, 6)), weight(3, 6, 4)), note="a matrix for many", whole=True),
-        Case("MatMul", (Tracked((4, 1, 5, 6), (3,)), weight(1, 3, 6, 4)), note="batch of rank 4", whole=True),
-        Case("MatMul", (weight(2, 4, 6), Tracked((2, 6, 5), (0, 1))), note="batch on the left", whole=True),
-        Case("MatMul", (tokens, weight(3, 2, 6, 4)), note="batches of batches", refused=True),
         Case("MatMul", (weight(4, 6), matrix), note="left"),
         Case("MatMul", (weight(1, 4, 6), matrix), note="left of rank 3"),
         Case("MatMul", (tokens, weight(6)), note="vector", refused=True),
@@ -121,4 +117,28 @@ def _products() -> list[Case]:
     ]
 
 
-CASES = (*_convolutions(), *_deformable(), *_gemms(), *_products())
+def _beside() -> list[Case]:
+    """Channels on other axes than the contracted one."""
+    return [
+        Case("MatMul", (image(6, 5, 4), weight(4, 3)), note="beside channels"),
+        Case("MatMul", (weight(3, 5), image(6, 5, 4)), note="beside channels, left"),
+        Case("MatMul", (_GRID, weight(4, 3)), note="one axis of a grid", whole=True),
+        Case("Conv", (Tracked((2, 3, 4, 4), (1, 2, 3)), weight(4, 3, 3, 3), weight(4)), note="of a grid", whole=True),
+    ]
+
+
+def _batches() -> list[Case]:
+    """A matrix for each index of a batch axis."""
+    tokens = Tracked((2, 5, 6), (2,))
+    return [
+        Case("MatMul", (tokens, weight(2, 6, 4)), note="a matrix for each of a batch", whole=True),
+        Case("MatMul", (Tracked((2, 5, 6), (0, 2)), weight(2, 6, 4)), note="batch of channels", whole=True),
+        Case("MatMul", (Tracked((2, 5, 6), (0,)), weight(2, 6, 4)), note="channels on the batch axis", whole=True),
+        Case("MatMul", (Tracked((5, 6)), weight(3, 6, 4)), note="a matrix for many", whole=True),
+        Case("MatMul", (Tracked((4, 1, 5, 6), (3,)), weight(1, 3, 6, 4)), note="batch of rank 4", whole=True),
+        Case("MatMul", (weight(2, 4, 6), Tracked((2, 6, 5), (0, 1))), note="batch on the left", whole=True),
+        Case("MatMul", (tokens, weight(3, 2, 6, 4)), note="batches of batches", refused=True),
+    ]
+
+
+CASES = (*_convolutions(), *_gemms(), *_products(), *_beside(), *_batches(), *_deformable())

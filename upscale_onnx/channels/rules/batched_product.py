@@ -63,7 +63,7 @@ class BatchedProduct(Rule):
         reading: BoolArray = np.not_equal(product.matrices, 0) | product.wild[:, None, :]
         folded = product.zero & finite.all(1)
         depends = (reading & ~folded[:, None, :]).any(2)
-        wild = product.wild.any(1)[:, None] | ~finite.all(2)
+        wild = np.any(product.wild, axis=1, keepdims=True) | ~finite.all(2)
         content = np.where(wild, WILD, np.where(depends, VARYING, 0.0))
         reads = tuple(
             Read(1 - self._operand, labels, row, pattern, None, fold)
