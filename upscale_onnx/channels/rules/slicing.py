@@ -13,6 +13,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.selection import Indices, Outputs, Picks, Selection, is_range, slice_node
+from upscale_onnx.channels.rules.table import Table
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
 
@@ -113,7 +114,7 @@ class Split(Selection):
 
 class Gather(Selection):
     """The rule of a Gather. Along the channel axis the indices are constant: a vector selects, a scalar also drops
-    the axis. Along other axes the indices may be computed at run time and have any rank."""
+    the axis. Along other axes the indices may be computed at run time and have any rank. A constant is a table."""
 
     def picks(self, op: Op, found: ChannelMap) -> Picks:
         axis, index = op.axis("axis", 0, found.rank), op.constant(1)
@@ -130,6 +131,8 @@ class Gather(Selection):
         return Picks(axis, (pick % size,), dropped=index.ndim == 0)
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        if op.constant(0) is not None:
+            return _TABLE.flow(op, maps, fresh)
         found = known_map(maps[0])
         picked = self.picks(op, found)
         extra = self._index_rank(op) - 1
@@ -140,6 +143,8 @@ class Gather(Selection):
         return Flow((out,), role=Role.SELECTION)
 
     def resize(self, op: Op, request: Request) -> Resize:
+        if op.constant(0) is not None:
+            return _TABLE.resize(op, request)
         emission, extra = request.emissions[0], self._index_rank(op) - 1
         if emission is None or extra < 1:
             return super().resize(op, request)
@@ -154,6 +159,7 @@ class Gather(Selection):
         return rank
 
 
+_TABLE = Table()
 register(Slice(), "Slice")
 register(Split(), "Split")
 register(Gather(), "Gather")
