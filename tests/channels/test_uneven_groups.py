@@ -196,3 +196,34 @@ def test_narrow_groups_share_blocks_where_that_is_faster() -> None:
     assert result.report.verification.equal
     dims = {tensor.name: tuple(tensor.dims) for tensor in result.model.graph.initializer}
     assert [dims[node.input[1]] for node in result.model.graph.node][1] == (48, 8, 3, 3)
+
+
+def test_blocks_that_groups_share_may_take_more_bytes_than_the_groups() -> None:
+    """Of 26 groups of eight channels, 24 are left: twelve blocks of sixteen."""
+    rng = np.random.default_rng(1)
+    count, width, size = 26, 8, 14
+    channels, gone = count * width, 2 * width
+    constants = {
+        "first": rng.normal(size=(channels, 64, 1, 1)), "middle": rng.normal(size=(channels, width, 3, 3)),
+        "last": rng.normal(size=(64, channels, 1, 1)),
+    }  # fmt: skip
+    constants["last"][:, :gone] = 0
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", "first"], ["a"]),
+            helper.make_node("Conv", ["a", "middle"], ["b"], "grouped", group=count, pads=[1, 1, 1, 1]),
+            helper.make_node("Conv", ["b", "last"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 64, size, size])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 64, size, size])],
+        [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    # A compiled file may not be larger than its input.
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(40_000, np.float32), "spare"))
+    result = upscale_onnx.compile(model, export="keep", target="cpu-avx512", race=False)
+    assert result.report.verification is not None
+    assert result.report.verification.equal
+    dims = {tensor.name: tuple(tensor.dims) for tensor in result.model.graph.initializer}
+    assert [dims[node.input[1]] for node in result.model.graph.node][1] == (192, 16, 3, 3)

@@ -28,13 +28,15 @@ class Grouping:
     """The groups in which a contraction is computed.
 
     inputs, outputs: the classes that are read and created, in order. count: the number of groups of one size; None: the
-    groups that are there, of whatever sizes. moved: whether the classes are in another order than before.
+    groups that are there, of whatever sizes. moved: whether the classes are in another order than before. widened:
+    whether groups have been put together.
     """
 
     inputs: IntArray
     outputs: IntArray
     count: int | None
     moved: bool
+    widened: bool = False
 
 
 @dataclass
@@ -96,7 +98,9 @@ class Grouper:
             anew = _cheapest(packed_anew(needed, inputs.ravel(), outputs.ravel(), kept, self.align), price, kept, most)
             if anew is not None and (best is None or _clearly_less(anew[0], best[0])):
                 best = anew
-        return _as_they_are(inputs, outputs, kept, False) if best is None else _grouping_of(best[1], kept)
+        return (
+            _as_they_are(inputs, outputs, kept, False) if best is None else _grouping_of(best[1], kept, inputs.shape[1])
+        )
 
 
 def is_grouped(step: Step) -> bool:
@@ -140,9 +144,9 @@ def _as_they_are(inputs: IntArray, outputs: IntArray, kept: BoolArray, free: boo
     return Grouping(read[kept[read]], made[kept[made]], None, left != sorted(left))
 
 
-def _grouping_of(packing: Packing, kept: BoolArray) -> Grouping:
+def _grouping_of(packing: Packing, kept: BoolArray, width: int) -> Grouping:
     read, made = (side.filled(kept).ravel() for side in (packing.inputs, packing.outputs))
-    return Grouping(read, made, packing.sizes[0], packing.moved)
+    return Grouping(read, made, packing.sizes[0], packing.moved, packing.sizes[1] > width)
 
 
 def _clearly_less(price: _Price, other: _Price) -> bool:
