@@ -81,7 +81,9 @@ def test_what_a_layer_reads_of_a_normalised_dead_channel_stays(target: Target) -
 
 def test_a_layer_normalization_stays_one_for_a_single_channel() -> None:
     """The nodes that would make up for it take longer than the channel."""
-    result = upscale_onnx.compile(stream("LayerNormalization", dead=(4,), read=(4,)), export="keep", align=1, race=False)
+    result = upscale_onnx.compile(
+        stream("LayerNormalization", dead=(4,), read=(4,)), export="keep", align=1, race=False
+    )
     assert operators(result.model).count("LayerNormalization") == 2
     result = upscale_onnx.compile(stream("RMSNormalization", dead=(4,), read=(4,)), export="keep", align=1, race=False)
     assert table(result.model)[1] == WIDTH - 1
@@ -129,3 +131,22 @@ def test_columns_that_are_the_same_in_all_rows_are_constants(index: str, target:
     )  # fmt: skip
     small = check(model, target, feeds={"x": np.arange(9).reshape(3, 3)})
     assert table(small) == (9, 5 if target.tight else 8)
+
+
+@pytest.mark.parametrize("parameters", ["scale", "scale, zeros"])
+def test_dead_channels_leave_a_fused_sum_and_normalization(parameters: str, target: Target) -> None:
+    model = net(
+        "(int64[N,T] x) => (float[N,T,5] y)",
+        f"""e = Gather(table, x)
+        h = MatMul(e, w1)
+        r = Relu(h)
+        k = MatMul(r, w2)
+        n, a, b, s = com.microsoft.SkipSimplifiedLayerNormalization<epsilon=1e-3>(k, e, {parameters})
+        t = Add(n, s)
+        y = MatMul(t, w3)""",
+        domains='"com.microsoft" : 1', table=weight(9, WIDTH, dead=DEAD), scale=vector(WIDTH), zeros=0 * vector(WIDTH),
+        w1=weight(WIDTH, 24, into=0, out=1, dead=DEAD), w2=weight(24, WIDTH, into=0, out=1, silent=DEAD),
+        w3=weight(WIDTH, 5, into=0, out=1, dead=DEAD),
+    )  # fmt: skip
+    small = check(model, target, tolerance=1e-5, feeds={"x": np.arange(9).reshape(3, 3)})
+    assert (table(small)[1], sizes(small)["k"][1]) == ((12, 12) if target.tight else (16, 16))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map, varying
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.op import Op
@@ -49,9 +49,8 @@ class SkipNormalization(Rule):
         zeros = (left.state == 0) & (right.state == 0) & _adds_nothing(op, left.shape)
         total = left.with_state(np.where(wild, WILD, np.where(zeros, 0.0, VARYING)))
         bias = op.constant(_SHIFT) if op.op_type == "SkipLayerNormalization" else None
-        settled = (
-            settled_by_scale(left.shape, op.constant(_SCALE), bias) if op.attrs.get("epsilon", _EPSILON) else VARYING
-        )
+        divides = bool(op.attrs.get("epsilon", _EPSILON))
+        settled = settled_by_scale(left.shape, op.constant(_SCALE), bias) if divides else varying(left.shape)
         idle = _idle(op, zeros.ravel())
         settled = settled if idle is None else np.where(zeros, 0.0, settled)
         result = left.with_state(np.full(left.shape, WILD) if wild.any() else settled)
