@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap, is_constant
@@ -44,9 +44,10 @@ class RestoreOutputs(Pass):
         results = {tensor.name: tensor for tensor in graph.outputs if len(tensor.inputs) == 1}
         found = {name: analysis.maps[name] for name in results if _is_partly_constant(analysis, rewrite.shapes, name)}
         chosen = _undemanded(analysis, found)
-        names = Names(graph) if chosen else None
-        shapes: dict[str, Shape | None] = {}
-        for name in chosen if names is not None else ():
+        if not chosen:
+            return Changes()
+        names, shapes = Names(graph), dict[str, Shape | None]()
+        for name in chosen:
             shapes |= _restore(graph, results[name], found[name], rewrite.shapes[name], names)
         return Changes(len(chosen), shapes)
 
@@ -120,15 +121,11 @@ def _restore(
         shapes[restored.name] = shape
         added[1].outputs[0] = restored
         level = np.where(dead, state, 0).reshape(found.shape)
-        values = constant(names, f"{result.name}_level", level.astype(_numpy(shape)))
+        values = constant(names, f"{result.name}_level", level.astype(helper.tensor_dtype_to_np_dtype(shape.dtype)))
         added.append(_node("Add", [restored, values], result))
     place = next(number for number, other in enumerate(graph.nodes) if other is node)
     graph.nodes[place + 1 : place + 1] = added
     return shapes
-
-
-def _numpy(shape: Shape) -> type[np.floating]:
-    return {TensorProto.DOUBLE: np.float64, TensorProto.FLOAT16: np.float16}.get(shape.dtype, np.float32)
 
 
 def _node(op: str, inputs: Iterable[gs.Tensor], output: gs.Tensor, attrs: dict[str, int] | None = None) -> gs.Node:
