@@ -42,6 +42,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
     assert [line.split(":")[0] for line in lines] == [
         "HoldWeights",
         "until nothing changes",
+        "  OpenSequences",
         "  AbsorbShuffles",
         "  AbsorbPixelShuffles",
         "  AbsorbPads",
