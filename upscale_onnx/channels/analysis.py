@@ -20,6 +20,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import rule_for
 from upscale_onnx.channels.room import Room
 from upscale_onnx.channels.rules.barrier import BARRIER
+from upscale_onnx.channels.rules.infinities import moved
 from upscale_onnx.channels.step import Step
 from upscale_onnx.channels.view import node_inputs, opset_of, view
 from upscale_onnx.errors import InternalError, Reason
@@ -132,7 +133,7 @@ class _Forward:
                 flow = replace(flow, outputs=tuple(_wild(found) for found in flow.outputs))
             return BARRIER, flow
         try:
-            flow = _complete(op, rule.flow(op, maps, self._classes.fresh))
+            flow = moved(op, maps, _complete(op, rule.flow(op, maps, self._classes.fresh)))
             _check(op, flow)
             self._room.take(flow)
             return rule, self._with_parameters(rule, op, maps, flow)

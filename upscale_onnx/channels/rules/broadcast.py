@@ -28,7 +28,7 @@ def operand_rank(op: Op, index: int) -> int:
 def lift(found: ChannelMap, rank: int) -> ChannelMap:
     """The map with leading axes of size 1, as broadcasting aligns it."""
     shape = (1,) * (rank - found.rank) + found.shape
-    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape))
+    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape), wild=found.wild)
 
 
 def operand_dims(op: Op, index: int, rank: int) -> Dims:
@@ -67,7 +67,7 @@ def open_axes(
         size = tuple(shape[axis] if axis in wide else found.shape[axis] for axis in range(rank))
         labels = fresh(int(np.prod(size))).reshape(size)
         born[index] = labels
-        opened[index] = ChannelMap(labels, np.broadcast_to(found.state, size).copy())
+        opened[index] = ChannelMap(labels, np.broadcast_to(found.state, size).copy(), wild=found.wild)
     return opened, born
 
 

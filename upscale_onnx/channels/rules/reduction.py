@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, Wild, is_constant, is_wild, known_map
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates
 from upscale_onnx.channels.op import Op
@@ -27,11 +27,13 @@ class Softmax(Rule):
         over = [axis] if op.opset >= 13 else list(range(axis, found.rank))
         wild = is_wild(found.state)
         hit = [a for a in found.axes if a in over]
-        if op.op_type == "Softmax" and over == [found.rank - 1] and not hit:
-            wild &= found.state != MASKED
+        if found.wild is Wild.MASKED and op.op_type == "Softmax" and over == [found.rank - 1] and not hit:
+            wild = np.zeros(found.shape, bool)
         if hit:
             wild = np.broadcast_to(wild.any(), found.shape)
-        out = found.with_state(np.where(wild, WILD, VARYING))
+        # Shares of a sum of powers lie between 0 and 1, or are all NaN.
+        kind = Wild.UNDEFINED if op.op_type == "Softmax" else Wild.ANYTHING
+        out = ChannelMap(found.labels, np.where(wild, WILD, VARYING), wild=kind)
         labels = found.labels.ravel()
         # Hardmax breaks ties by position, so the order must stay.
         fixed = (labels,) if op.op_type == "Hardmax" and hit else ()
