@@ -51,6 +51,8 @@ class ChannelMap:
     at_point: same shape; which channels hold a zero point that is computed at run time. None: none is known to.
     point: the class of that zero point.
     wild: what `WILD` channels may hold.
+    repeated: an axis of which only the run-time size is a multiple of the map's: index i holds channel i modulo the
+        size of the map (heads, once for each element of a batch). None: there is no such axis.
     """
 
     labels: IntArray
@@ -58,6 +60,7 @@ class ChannelMap:
     at_point: BoolArray | None = None
     point: int = -1
     wild: Wild = Wild.ANYTHING
+    repeated: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -80,7 +83,7 @@ class ChannelMap:
 
     def with_state(self, state: FloatArray) -> ChannelMap:
         """This map with other contents."""
-        return ChannelMap(self.labels, state)
+        return ChannelMap(self.labels, state, repeated=self.repeated)
 
     def resolved(self, roots: IntArray) -> ChannelMap:
         """This map with each class id replaced by its root in `roots`."""

@@ -11,7 +11,6 @@ from upscale_onnx.model.known import Constants
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.types import Array, Dims
 
-
 _OPERANDS = 3  # of a Where
 
 

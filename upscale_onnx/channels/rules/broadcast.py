@@ -28,7 +28,8 @@ def operand_rank(op: Op, index: int) -> int:
 def lift(found: ChannelMap, rank: int) -> ChannelMap:
     """The map with leading axes of size 1, as broadcasting aligns it."""
     shape = (1,) * (rank - found.rank) + found.shape
-    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape), wild=found.wild)
+    repeated = None if found.repeated is None else found.repeated + rank - found.rank
+    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape), wild=found.wild, repeated=repeated)
 
 
 def operand_dims(op: Op, index: int, rank: int) -> Dims:
@@ -51,6 +52,21 @@ def common_shape(maps: Sequence[ChannelMap], rank: int, beside: int | None = Non
     return tuple(shape)
 
 
+def common_repeats(op: Op, lifted: dict[int, ChannelMap], connected: Sequence[int], rank: int) -> int | None:
+    """The axis of the result along which its channels repeat; None where there is none.
+
+    Raises: Refused where an operand has elements along that axis, but its channels do not repeat.
+    """
+    axes = {found.repeated for found in lifted.values() if found.repeated is not None}
+    if not axes:
+        return None
+    axis = axes.pop()
+    others = [index for index in connected if index not in lifted or lifted[index].repeated is None]
+    if axes or any(operand_dims(op, index, rank)[axis] != 1 for index in others):
+        raise Refused(Reason.DYNAMIC_AXIS, "channels of one operand are merged with a dynamic axis")
+    return axis
+
+
 def open_axes(
     op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...], rank: int, fresh: Fresh
 ) -> tuple[dict[int, ChannelMap], dict[int, IntArray]]:
@@ -67,7 +83,9 @@ def open_axes(
         size = tuple(shape[axis] if axis in wide else found.shape[axis] for axis in range(rank))
         labels = fresh(int(np.prod(size))).reshape(size)
         born[index] = labels
-        opened[index] = ChannelMap(labels, np.broadcast_to(found.state, size).copy(), wild=found.wild)
+        opened[index] = ChannelMap(
+            labels, np.broadcast_to(found.state, size).copy(), wild=found.wild, repeated=found.repeated
+        )
     return opened, born
 
 

@@ -17,6 +17,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import (
     broadcast_operand,
+    common_repeats,
     common_shape,
     lift,
     open_axes,
@@ -35,6 +36,8 @@ from upscale_onnx.types import FloatArray, IntArray
 class Elementwise(Rule):
     """The rule of inputs that broadcast to one output. Absent optional inputs are skipped."""
 
+    repeats = True
+
     def __init__(self, operands: int | None = None) -> None:
         # Inputs beyond these are parameters without channels (bounds, ratios, types).
         self.data_inputs = operands
@@ -46,6 +49,7 @@ class Elementwise(Rule):
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
         shape = common_shape(list(lifted.values()), rank)
+        repeated = common_repeats(op, lifted, self._connected(op), rank)
         vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
         if vector is not None:
             content = self._content(op, lifted, vector)
@@ -68,7 +72,8 @@ class Elementwise(Rule):
                 read, even = broadcast_operand(index, lifted[index], labels)
                 reads.append(read)
                 evens.extend(even)
-        out = ChannelMap(labels, self._content(op, lifted, shape), wild=self._wild(op, lifted))
+        content = self._content(op, lifted, shape)
+        out = ChannelMap(labels, content, wild=self._wild(op, lifted), repeated=repeated)
         fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)

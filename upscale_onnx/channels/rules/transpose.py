@@ -20,10 +20,13 @@ from upscale_onnx.types import Array
 class Transpose(Rule):
     """The rule of a Transpose by `perm`, by default the reversed axes."""
 
+    repeats = True
+
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
         perm = self._perm(op, found)
-        return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm)),))
+        repeated = None if found.repeated is None else perm.index(found.repeated)
+        return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm), repeated=repeated),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
