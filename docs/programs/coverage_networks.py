@@ -17,18 +17,20 @@ Axes = dict[int, str]
 class Network:
     """name: the class of the network; that of its configuration is called alike. settings: of the configuration. heads:
     how its attention is cut. inputs: the arguments that it is called with. cached: whether it keeps keys and values of
-    former calls unless it is told not to."""
+    former calls unless it is told not to. eager: parts of the configuration that know no other attention."""
 
     name: str
     settings: dict[str, Any]
     heads: Heads
     inputs: tuple[str, ...] = ("input_ids", "attention_mask")
     cached: bool = False
+    eager: tuple[str, ...] = ()
 
     def build(self, attention: str) -> nn.Module:
         """The network with `attention` ("eager", "sdpa")."""
         config = getattr(transformers, self.name.removesuffix("Model").removesuffix("Encoder") + "Config")
-        network: nn.Module = getattr(transformers, self.name)(config(**self.settings, attn_implementation=attention))
+        kinds = {"": attention, **dict.fromkeys(self.eager, "eager")} if self.eager else attention
+        network: nn.Module = getattr(transformers, self.name)(config(**self.settings, attn_implementation=kinds))
         return network.eval()
 
 
@@ -122,7 +124,7 @@ NETWORKS: dict[str, Network] = {
         _PLAIN,
         ("pixel_values",),
     ),
-    "detr": Network("DetrModel", {"d_model": 64, **_BOTH, **_DETR}, _PLAIN, ("pixel_values",)),
+    "detr": Network("DetrModel", {"d_model": 64, **_BOTH, **_DETR}, _PLAIN, ("pixel_values",), eager=("backbone_config",)),
     "whisper": Network(
         "WhisperModel",
         {"d_model": 64, **_BOTH, **_WHISPER, **_TOKENS, "decoder_start_token_id": 1},

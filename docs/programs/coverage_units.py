@@ -21,7 +21,7 @@ _ROWS = {
 }
 _COLUMNS = {
     "ffn": r"((?<!attention\.)output[._]dense|fc2|lin2|mlp\.c_proj|down_proj|\.wo)\.weight$",
-    "value": r"(attention\.output\.dense|(o|out)_proj|out_lin|self_attn\.dense|\battn\.c_proj|SelfAttention\.o)\.weight$",
+    "value": r"(attention\.output\.dense|(o|out)_proj|out_lin|self_attn\.dense|\battn\.c_proj|Attention\.o)\.weight$",
 }
 _LAYER = re.compile(r"^.*?\.\d+\.")
 
