@@ -132,16 +132,21 @@ def reshaped(dims: Dims, entries: Dims) -> Dims:
     return tuple(left if entry == -1 else entry for entry in copied)
 
 
-def _quotient(dims: Sequence[Dim], others: Sequence[Dim]) -> int | None:
-    """The product of `dims` divided by that of `others`; None unless the sizes known only by name cancel out."""
+def _quotient(dims: Sequence[Dim], others: Sequence[Dim]) -> Dim:
+    """The product of `dims` divided by that of `others`, if what does not cancel out are numbers, or one name."""
     left, right = list(dims), []
     for dim in others:
         if not isinstance(dim, int) and dim in left and dim is not None:
             left.remove(dim)
         else:
             right.append(dim)
-    total, part = _product(left), _product(right)
-    return total // part if total is not None and part else None
+    names = [dim for dim in left if not isinstance(dim, int)]
+    total, part = _product([dim for dim in left if isinstance(dim, int)]), _product(right)
+    if total is None or not part or len(names) > 1:
+        return None
+    if names:
+        return names[0] if total == part else None
+    return total // part
 
 
 def expanded(dims: Dims, entries: Dims) -> Dims:
