@@ -134,7 +134,7 @@ class _Forward:
                 flow = replace(flow, outputs=tuple(_wild(found) for found in flow.outputs))
             return BARRIER, flow
         try:
-            if not rule.repeats and any(found is not None and found.repeated is not None for found in maps):
+            if not rule.merged_axes and any(found is not None and found.merged is not None for found in maps):
                 raise Refused(Reason.DYNAMIC_AXIS, "channels are merged with a dynamic axis")
             flow = moved(op, maps, _complete(op, rule.flow(op, maps, self._classes.fresh)))
             _check(op, flow)

@@ -43,6 +43,22 @@ class Wild(Enum):
 
 
 @dataclass(frozen=True)
+class Merged:
+    """An axis whose size at run time is a multiple of that of the map.
+
+    runs: whether each channel fills a run of the axis (an image behind each channel); otherwise the channels follow one
+    another again and again (heads, for each element of a batch).
+    """
+
+    axis: int
+    runs: bool = False
+
+    def at(self, axis: int) -> Merged:
+        """The same on another axis."""
+        return replace(self, axis=axis)
+
+
+@dataclass(frozen=True)
 class ChannelMap:
     """Channel classes and contents of one value.
 
@@ -51,8 +67,7 @@ class ChannelMap:
     at_point: same shape; which channels hold a zero point that is computed at run time. None: none is known to.
     point: the class of that zero point.
     wild: what `WILD` channels may hold.
-    repeated: an axis of which only the run-time size is a multiple of the map's: index i holds channel i modulo the
-        size of the map (heads, once for each element of a batch). None: there is no such axis.
+    merged: the axis on which channels are merged with a dynamic size. None: there is no such axis.
     """
 
     labels: IntArray
@@ -60,7 +75,7 @@ class ChannelMap:
     at_point: BoolArray | None = None
     point: int = -1
     wild: Wild = Wild.ANYTHING
-    repeated: int | None = None
+    merged: Merged | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,7 +98,7 @@ class ChannelMap:
 
     def with_state(self, state: FloatArray) -> ChannelMap:
         """This map with other contents."""
-        return ChannelMap(self.labels, state, repeated=self.repeated)
+        return ChannelMap(self.labels, state, merged=self.merged)
 
     def resolved(self, roots: IntArray) -> ChannelMap:
         """This map with each class id replaced by its root in `roots`."""

@@ -26,7 +26,7 @@ def plan_claims(
         found = plan.analysis.maps.get(name)
         if found is None or name in replaced or not emission.size:  # nothing can be claimed about a value that is gone
             continue
-        if found.repeated is not None:  # claims are about axes as large as the map
+        if found.merged is not None:  # claims are about axes as large as the map
             continue
         live = plan.emitted.live[found.labels.ravel()[emission]]
         sizes, held = _original(emission, found.shape, narrowed.get(name))

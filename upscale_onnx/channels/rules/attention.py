@@ -21,7 +21,7 @@ class Attend(Rule):
     """The rule of a MatMul of A `(…, M, K)` and B `(…, K, N)`, both computed at run time."""
 
     data_inputs: int | None = None
-    repeats = True
+    merged_axes = True
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         left, right = _operands(maps)
@@ -56,7 +56,7 @@ def _operands(maps: Maps) -> tuple[ChannelMap, ChannelMap]:
         raise Refused(Reason.MIXED_LAYOUT, "operands of unknown or different rank")
     if left.shape[:-2] != right.shape[:-2] or left.shape[-1] != right.shape[-2]:
         raise Refused(Reason.MIXED_LAYOUT, f"channel maps of shapes {left.shape} and {right.shape} do not match")
-    if left.repeated != right.repeated or left.repeated in (left.rank - 1, left.rank - 2):
+    if left.merged != right.merged or (left.merged is not None and left.merged.axis >= left.rank - 2):
         raise Refused(Reason.DYNAMIC_AXIS, "channels of one operand are merged with a dynamic axis")
     if sum(size > 1 for size in (left.shape[-2], left.shape[-1], right.shape[-1])) > 1:
         raise Refused(Reason.MIXED_LAYOUT, "channels on contracted and free axes at once")
@@ -73,7 +73,7 @@ def _contract_features(left: ChannelMap, right: ChannelMap, fresh: Fresh) -> Flo
     targets = fresh(heads)
     content = np.where(wild.any(1), WILD, np.where(silent.all(1), 0.0, VARYING))
     pattern = _per_head(heads, width) & ~silent.ravel()
-    out = ChannelMap(targets.reshape(*batch, 1, 1), content.reshape(*batch, 1, 1), repeated=left.repeated)
+    out = ChannelMap(targets.reshape(*batch, 1, 1), content.reshape(*batch, 1, 1), merged=left.merged)
     reads = (Read(0, a.ravel(), targets, pattern), Read(1, b.ravel(), targets, pattern))
     fixed = (a, b) if heads > 1 else ()
     even = Even((targets.reshape(heads, 1), a))

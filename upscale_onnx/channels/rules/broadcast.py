@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap
+from upscale_onnx.channels.channel_map import ChannelMap, Merged
 from upscale_onnx.channels.flow import Even, Fresh, Read
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -28,8 +28,8 @@ def operand_rank(op: Op, index: int) -> int:
 def lift(found: ChannelMap, rank: int) -> ChannelMap:
     """The map with leading axes of size 1, as broadcasting aligns it."""
     shape = (1,) * (rank - found.rank) + found.shape
-    repeated = None if found.repeated is None else found.repeated + rank - found.rank
-    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape), wild=found.wild, repeated=repeated)
+    merged = None if found.merged is None else found.merged.at(found.merged.axis + rank - found.rank)
+    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape), wild=found.wild, merged=merged)
 
 
 def operand_dims(op: Op, index: int, rank: int) -> Dims:
@@ -52,19 +52,19 @@ def common_shape(maps: Sequence[ChannelMap], rank: int, beside: int | None = Non
     return tuple(shape)
 
 
-def common_repeats(op: Op, lifted: dict[int, ChannelMap], connected: Sequence[int], rank: int) -> int | None:
-    """The axis of the result along which its channels repeat; None where there is none.
+def common_merged(op: Op, lifted: dict[int, ChannelMap], connected: Sequence[int], rank: int) -> Merged | None:
+    """The axis of the result on which channels are merged with a dynamic size; None where there is none.
 
-    Raises: Refused where an operand has elements along that axis, but its channels do not repeat.
+    Raises: Refused where an operand has elements along that axis, but other channels.
     """
-    axes = {found.repeated for found in lifted.values() if found.repeated is not None}
-    if not axes:
+    found = {given.merged for given in lifted.values() if given.merged is not None}
+    if not found:
         return None
-    axis = axes.pop()
-    others = [index for index in connected if index not in lifted or lifted[index].repeated is None]
-    if axes or any(operand_dims(op, index, rank)[axis] != 1 for index in others):
+    merged = found.pop()
+    others = [index for index in connected if index not in lifted or lifted[index].merged is None]
+    if found or any(operand_dims(op, index, rank)[merged.axis] != 1 for index in others):
         raise Refused(Reason.DYNAMIC_AXIS, "channels of one operand are merged with a dynamic axis")
-    return axis
+    return merged
 
 
 def open_axes(
@@ -84,7 +84,7 @@ def open_axes(
         labels = fresh(int(np.prod(size))).reshape(size)
         born[index] = labels
         opened[index] = ChannelMap(
-            labels, np.broadcast_to(found.state, size).copy(), wild=found.wild, repeated=found.repeated
+            labels, np.broadcast_to(found.state, size).copy(), wild=found.wild, merged=found.merged
         )
     return opened, born
 

@@ -24,7 +24,7 @@ class Elements(Elementwise):
     """The rule where data, indices and updates have all channels, on other axes than the one that indices are along.
     Channels are then what they are for an operator that works element by element."""
 
-    repeats = False
+    merged_axes = False
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         made = super().flow(op, maps, fresh)

@@ -17,7 +17,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import (
     broadcast_operand,
-    common_repeats,
+    common_merged,
     common_shape,
     lift,
     open_axes,
@@ -36,7 +36,7 @@ from upscale_onnx.types import FloatArray, IntArray
 class Elementwise(Rule):
     """The rule of inputs that broadcast to one output. Absent optional inputs are skipped."""
 
-    repeats = True
+    merged_axes = True
 
     def __init__(self, operands: int | None = None) -> None:
         # Inputs beyond these are parameters without channels (bounds, ratios, types).
@@ -49,7 +49,7 @@ class Elementwise(Rule):
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
         shape = common_shape(list(lifted.values()), rank)
-        repeated = common_repeats(op, lifted, self._connected(op), rank)
+        merged = common_merged(op, lifted, self._connected(op), rank)
         vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
         if vector is not None:
             content = self._content(op, lifted, vector)
@@ -73,7 +73,7 @@ class Elementwise(Rule):
                 reads.append(read)
                 evens.extend(even)
         content = self._content(op, lifted, shape)
-        out = ChannelMap(labels, content, wild=self._wild(op, lifted), repeated=repeated)
+        out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged)
         fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)

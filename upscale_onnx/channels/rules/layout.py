@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap
+from upscale_onnx.channels.channel_map import ChannelMap, Merged
 from upscale_onnx.channels.flow import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.axis_groups import AxisGroup, axis_groups
-from upscale_onnx.channels.rules.merged_axes import merged, opened, split_dims
+from upscale_onnx.channels.rules.merged_axes import merging, opened, split_dims, times_axis
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, Dim, Dims
 
@@ -22,26 +22,32 @@ from upscale_onnx.types import Array, Dim, Dims
 class Layout:
     """How the axes of a value correspond to those that it is reshaped to.
 
-    dims_in, dims_out: the dimensions of both. before, after: the same, with two for an axis that repeats its channels.
-    repeats_in, repeats_out: the first of these two; None where there is no such axis. groups: axes with equal products.
+    dims_in, dims_out: the dimensions of both. before, after: the same, with two for a merged axis. times_in: the axis
+    before that is merged with channels; None where there is none. merged: the merged axis of the result. groups: axes
+    with equal products.
     """
 
     dims_in: Dims
     dims_out: Dims
     before: list[Dim]
     after: list[Dim]
-    repeats_in: int | None
-    repeats_out: int | None
+    times_in: int | None
+    merged: Merged | None
     groups: list[AxisGroup]
+
+    @property
+    def times_out(self) -> int | None:
+        """The axis after that is merged with channels; None where there is none."""
+        return times_axis(self.merged)
 
     def targets(self, found: ChannelMap, sizes: Sequence[Dim]) -> list[int | None]:
         """The size of each axis of the result for `sizes` of the axes `after`: None for axes without channels, -1 for
-        one that repeats its channels. found: the map of the input, opened."""
+        the merged one. found: the map of the input, opened."""
         tracked = {axis for group in self.groups for axis in group.outputs if holds(found, group)}
         stated = [int(size) if axis in tracked and isinstance(size, int) else None for axis, size in enumerate(sizes)]
-        if self.repeats_out is None:
+        if self.merged is None:
             return stated
-        return [*stated[: self.repeats_out], -1, *stated[self.repeats_out + 2 :]]
+        return [*stated[: self.merged.axis], -1, *stated[self.merged.axis + 2 :]]
 
 
 def layout(op: Op, given: ChannelMap) -> Layout:
@@ -62,25 +68,24 @@ def layout(op: Op, given: ChannelMap) -> Layout:
 
 
 def _grouped(given: ChannelMap, dims_in: Dims, dims_out: Dims) -> Layout:
-    before, after, repeated = list(dims_in), list(dims_out), given.repeated
-    repeats_out = None
-    if repeated is not None:
-        if dims_in[repeated] in dims_out:  # the same axis before and after
-            repeats_out = dims_out.index(dims_in[repeated])
-            after = split_dims(dims_out, repeats_out, given.shape[repeated])
-        before = split_dims(dims_in, repeated, given.shape[repeated])
+    before, after, merged = list(dims_in), list(dims_out), None
+    if given.merged is not None:
+        count, axis = given.shape[given.merged.axis], given.merged.axis
+        before = split_dims(dims_in, given.merged, count)
+        if dims_in[axis] in dims_out:  # the same axis before and after
+            merged = given.merged.at(dims_out.index(dims_in[axis]))
+            after = split_dims(dims_out, merged, count)
     found = opened(given)
     groups = axis_groups(before, after)
-    open_group = _dynamic_group(found, before, after, groups)
-    mended = None if open_group is None or repeats_out is not None else merged(before, after, open_group)
-    if mended is not None and open_group is not None:
-        before, after, count = mended
-        repeats_out = open_group.outputs[0] if count > 1 else None
+    unclear = _dynamic_group(found, before, after, groups)
+    mended = None if unclear is None or merged is not None else merging(before, after, unclear)
+    if mended is not None:
+        after, merged = mended
         groups = axis_groups(before, after)
-        open_group = _dynamic_group(found, before, after, groups)
-    if open_group is not None:
+        unclear = _dynamic_group(found, before, after, groups)
+    if unclear is not None:
         raise Refused(Reason.DYNAMIC_AXIS, "reshapes the channel axis together with a dynamic one")
-    return Layout(dims_in, dims_out, before, after, repeated, repeats_out, groups)
+    return Layout(dims_in, dims_out, before, after, times_axis(given.merged), merged, groups)
 
 
 def _dynamic_group(
@@ -168,7 +173,7 @@ def _difference(wanted: int | None, entry: Dim, dim: Dim) -> int:
     if wanted is None or entry == -1:
         return 0
     if wanted == -1:
-        raise Refused(Reason.DYNAMIC_PARAMETER, "the size of an axis that repeats channels is computed at run time")
+        raise Refused(Reason.DYNAMIC_PARAMETER, "the size of a merged axis is computed at run time")
     stated = entry if isinstance(entry, int) and entry > 0 else dim
     if entry is None or not isinstance(stated, int) or entry == 0:
         raise Refused(Reason.DYNAMIC_PARAMETER, "an entry of the shape is computed at run time")

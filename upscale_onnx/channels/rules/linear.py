@@ -87,7 +87,7 @@ class MatMul(Rule):
     """Chooses the rule by the constant operand. A MatMul of two activations has the rule of attention."""
 
     data_inputs: int | None = None
-    repeats = True
+    merged_axes = True
 
     def __init__(self) -> None:
         self._right, self._left, self._attend = _Product(1), _Product(0), Attend()

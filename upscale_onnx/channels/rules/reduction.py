@@ -23,7 +23,7 @@ _KEEP_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReducePro
 class Softmax(Rule):
     """Softmax, LogSoftmax and Hardmax over `axis`; before opset 13, over all axes from `axis` on."""
 
-    repeats = True
+    merged_axes = True
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
@@ -31,7 +31,7 @@ class Softmax(Rule):
         over = [axis] if op.opset >= 13 else list(range(axis, found.rank))
         wild = is_wild(found.state)
         hit = [a for a in found.axes if a in over]
-        if found.repeated in hit:
+        if found.merged is not None and found.merged.axis in hit:
             raise Refused(Reason.DYNAMIC_AXIS, "channels along the axis are merged with a dynamic one")
         if found.wild is Wild.MASKED and op.op_type == "Softmax" and over == [found.rank - 1] and not hit:
             wild = np.zeros(found.shape, bool)

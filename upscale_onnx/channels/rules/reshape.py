@@ -23,7 +23,7 @@ from upscale_onnx.types import IntArray
 class Reshape(Rule):
     """The rule of operators that give a value another shape and keep its elements in row-major order."""
 
-    repeats = True
+    merged_axes = True
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         axes = layout(op, known_map(maps[0]))
@@ -32,7 +32,7 @@ class Reshape(Rule):
         check_room(*sizes_in)
         labels = np.broadcast_to(found.labels, sizes_in).reshape(sizes_out)
         state = np.broadcast_to(found.state, sizes_in).reshape(sizes_out)
-        out = closed(collapse(labels, state), axes.repeats_out)
+        out = closed(collapse(labels, state), axes.merged)
         if len(out.axes) <= 1:
             return Flow((out,))
         grid = out.labels.reshape([out.shape[axis] for axis in out.axes])
@@ -44,14 +44,14 @@ class Reshape(Rule):
         if is_full(emission, given_map.shape):
             return Resize((full_emission(result.shape),))
         sizes_in, sizes_out = written_out_sizes(found, axes)
-        emission = emission.reshape(split_shape(emission.shape, axes.repeats_in))
+        emission = emission.reshape(split_shape(emission.shape, axes.times_in))
         content = _written_out(found, emission, sizes_in)
         where = np.unravel_index(content.ravel(), sizes_out)
         shape = rectangle(where, sizes_out)
         if shape is None:
             raise Misaligned(found.labels)
         index = [np.asarray(c).reshape(shape) for c in where]
-        sizes = split_shape(result.shape, axes.repeats_out)
+        sizes = split_shape(result.shape, axes.times_out)
         for axis, size in enumerate(sizes):
             # An axis without channels must keep all its indices, in order.
             if size == 1 and not _spans(index[axis], axis, sizes_out[axis]):
@@ -60,7 +60,7 @@ class Reshape(Rule):
                 index = [c.take([0], axis) for c in index]
         index = [np.zeros_like(c) if sizes[a] == 1 else c for a, c in enumerate(index)]
         given = np.asarray(np.ravel_multi_index(tuple(index), sizes), np.int64)
-        given = given.reshape(joined_shape(given.shape, axes.repeats_out))
+        given = given.reshape(joined_shape(given.shape, axes.times_out))
         if op.op_type == "Squeeze":
             return _with_axes(op, given)
         if op.op_type != "Reshape":

@@ -22,7 +22,7 @@ class ShapeOf(Rule):
     """The rule of a Shape node of which only sizes of other axes than channel axes are used. states: whether sizes of
     channel axes are used, too. They are known, and stated as they were."""
 
-    repeats = True
+    merged_axes = True
 
     def __init__(self, states: bool) -> None:
         self._states = states

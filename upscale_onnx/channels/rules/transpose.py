@@ -20,13 +20,13 @@ from upscale_onnx.types import Array
 class Transpose(Rule):
     """The rule of a Transpose by `perm`, by default the reversed axes."""
 
-    repeats = True
+    merged_axes = True
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
         perm = self._perm(op, found)
-        repeated = None if found.repeated is None else perm.index(found.repeated)
-        return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm), repeated=repeated),))
+        merged = None if found.merged is None else found.merged.at(perm.index(found.merged.axis))
+        return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm), merged=merged),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
