@@ -51,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _cell(name: str, exporter: str, attention: str, unit: str, share: float) -> str:
     try:
         model, zeroed = masked(name, exporter, attention, unit, share)
+        if not zeroed:
+            return "–"
         report = compile(model, export="gather", align=1, race=False).report
     except UpscaleError as error:
         return type(error).__name__

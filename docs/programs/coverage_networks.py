@@ -124,7 +124,9 @@ NETWORKS: dict[str, Network] = {
         _PLAIN,
         ("pixel_values",),
     ),
-    "detr": Network("DetrModel", {"d_model": 64, **_BOTH, **_DETR}, _PLAIN, ("pixel_values",), eager=("backbone_config",)),
+    "detr": Network(
+        "DetrModel", {"d_model": 64, **_BOTH, **_DETR}, _PLAIN, ("pixel_values",), eager=("backbone_config",)
+    ),
     "whisper": Network(
         "WhisperModel",
         {"d_model": 64, **_BOTH, **_WHISPER, **_TOKENS, "decoder_start_token_id": 1},

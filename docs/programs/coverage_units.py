@@ -83,7 +83,7 @@ def _neurons(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -
 
 
 def _heads(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> dict[str, Any]:
-    gone = rng.choice(heads.groups, max(int(share * heads.groups), 1), replace=False)
+    gone = rng.choice(heads.groups, int(share * heads.groups), replace=False)
     per = heads.count // heads.groups
     asked = _spread((gone[:, None] * per + np.arange(per)).ravel(), heads.size)
     kept = _spread(gone, heads.size)

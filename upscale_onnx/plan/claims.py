@@ -28,10 +28,11 @@ def plan_claims(
             continue
         if found.merged is not None:  # claims are about axes as large as the map
             continue
-        live = plan.emitted.live[found.labels.ravel()[emission]]
+        # Padding may hold anything, but where it is constant, readers may count on it.
+        told = plan.emitted.live[found.labels.ravel()[emission]] | is_constant(found.state.ravel()[emission])
         sizes, held = _original(emission, found.shape, narrowed.get(name))
-        whole = live.all() and is_full(held, sizes)
-        claims[name] = Claim(sizes, None if whole else np.where(live, held, -1), _constants(constants.get(name), sizes))
+        whole = told.all() and is_full(held, sizes)
+        claims[name] = Claim(sizes, None if whole else np.where(told, held, -1), _constants(constants.get(name), sizes))
     return claims
 
 
