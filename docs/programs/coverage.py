@@ -52,7 +52,7 @@ def _cell(name: str, exporter: str, attention: str, unit: str, share: float) -> 
     try:
         model, zeroed = masked(name, exporter, attention, unit, share)
         if not zeroed:
-            return "–"
+            return "none"
         report = compile(model, export="gather", align=1, race=False).report
     except UpscaleError as error:
         return type(error).__name__
