@@ -123,8 +123,8 @@ class _Forward:
 
     def _flow(self, node: Node, op: Op, maps: tuple[ChannelMap | None, ...]) -> tuple[Rule, Flow]:
         if all(tensor.name in self._constants for tensor in node.outputs):
-            flow = BARRIER.flow(op, maps, self._classes.fresh)
-            return BARRIER, replace(flow, outputs=(None,) * len(node.outputs))
+            known = (self._rule_of_shape(node, op) if node.op == "Shape" else None) or BARRIER
+            return known, replace(known.flow(op, maps, self._classes.fresh), outputs=(None,) * len(node.outputs))
         rule, reason = self._rule(node, op)
         if rule is None:
             if reason is not None:

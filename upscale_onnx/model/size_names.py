@@ -115,7 +115,9 @@ def _expand(node: NodeProto, inputs: Sequence[Dims | None], entries: Sequence[Di
 
 def _range(node: NodeProto, inputs: Sequence[Dims | None], entries: Sequence[Dims | None]) -> Dims | None:
     start, limit, step = (*entries, None, None, None)[:3]
-    return limit if start == (0,) and step == (1,) else None
+    # A name stands for a size, which is not negative.
+    named = limit is not None and len(limit) == 1 and not isinstance(limit[0], int)
+    return limit if named and start == (0,) and step == (1,) else None
 
 
 def _slice(node: NodeProto, inputs: Sequence[Dims | None], entries: Sequence[Dims | None]) -> Dims | None:
