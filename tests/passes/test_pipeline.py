@@ -50,6 +50,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "  MergeSelections",
         "  RemoveUnread",
         "MergeConstants",
+        "RestoreOutputs",
         "NarrowProducers",
         "SplitProducers",
         "RemoveUnread",

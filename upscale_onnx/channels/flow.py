@@ -215,10 +215,12 @@ class Rule(ABC):
     """How one operator moves channels. Both methods return data and edit nothing.
 
     data_inputs: the number of leading inputs that hold channels; None: all. Inputs behind them (shapes, bounds) are
-    read whole where they are computed at run time.
+    read whole where they are computed at run time. merged_axes: whether the rule looks through nodes of which an
+    input has an axis on which channels are merged with a dynamic size.
     """
 
     data_inputs: int | None = 1
+    merged_axes: bool = False
 
     @abstractmethod
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:

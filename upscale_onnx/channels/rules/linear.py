@@ -88,6 +88,7 @@ class MatMul(Rule):
     """Chooses the rule by the constant operand. A MatMul of two activations has the rule of attention."""
 
     data_inputs: int | None = None
+    merged_axes = True
 
     def __init__(self) -> None:
         self._sides: Mapping[int, Rule] = {1: _Product(1), 0: _Product(0)}
