@@ -13,6 +13,7 @@ class Timing:
     ratio: its time relative to the first runner's, the median over rounds.
     ratio_low, ratio_high: the 95 % confidence interval of `ratio`; None if it was not computed.
     std_ms: the standard deviation over rounds, in ms; None if it was not computed.
+    round_ms: the latency in each round that the runner took part in, in ms.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Timing:
     ratio_low: float | None = None
     ratio_high: float | None = None
     std_ms: float | None = None
+    round_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
