@@ -24,7 +24,7 @@ from upscale_onnx.prune.prune import prune
 from upscale_onnx.race import notes
 from upscale_onnx.race.proven import proven
 from upscale_onnx.race.settling import Subject, settled
-from upscale_onnx.results import ModelStats, Picture, PruningEffect, Refusal, Report, Result, Segment, TimeProfile
+from upscale_onnx.results import ModelStats, Origin, Picture, PruningEffect, Refusal, Report, Result, Segment, TimeProfile
 from upscale_onnx.runtime.faults import blames_the_model
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.profile import operator_totals, profile_operators
@@ -55,12 +55,16 @@ Model = str | os.PathLike[str] | onnx.ModelProto
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the analysis finds in a model: its segments, its refusals, its size, and its picture."""
+    """What the analysis finds in a model: its segments, its refusals, its size, and its picture.
+
+    origin: the command, the versions and the machine; None where nobody asked.
+    """
 
     segments: tuple[Segment, ...]
     refusals: tuple[Refusal, ...]
     stats: ModelStats
     picture: Picture
+    origin: Origin | None = None
 
 
 @blames_the_model

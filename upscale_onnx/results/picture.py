@@ -22,16 +22,17 @@ class Demand:
 class Reading:
     """The channels of a value that consumers read, in the original and in the compiled model.
 
-    channels: how many channels the value has; live: how many of them a result depends on.
+    channels: how many channels the value has; live: how many of them a result depends on; live_runs: which.
     held: how many channels the compiled value holds; held_runs: which, as runs of original channels in the order in
     which it holds them. A channel -1 is none of the original. None: the compiled model has no such value.
-    padded: how many of the held channels no consumer demands.
+    padded: how many of the held channels no result depends on.
     """
 
     value: str
     segment: int
     channels: int
     live: int
+    live_runs: tuple[Run, ...]
     demands: tuple[Demand, ...]
     held: int | None = None
     held_runs: tuple[Run, ...] | None = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from upscale_onnx.results.origin import Origin
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -64,9 +66,13 @@ class TimeProfile:
 
 @dataclass(frozen=True)
 class Bench:
-    """Races with several settings, the profiles of their runners, and one line of text per runner that was skipped."""
+    """Races with several settings, the profiles of their runners, and one line of text per runner that was skipped.
+
+    origin: the command, the versions and the machine; None where nobody asked.
+    """
 
     machine: Mapping[str, str | int]
     races: tuple[Race, ...]
     profiles: tuple[TimeProfile, ...] = ()
     skipped: tuple[str, ...] = ()
+    origin: Origin | None = None

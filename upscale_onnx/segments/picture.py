@@ -53,19 +53,18 @@ def _reading(
 ) -> Reading:
     labels = analysis.maps[value].labels.ravel()
     demands = []
-    wanted = np.zeros(labels.size, bool)
     for step in readers:
         classes = [read.sources[demanded_positions(read, analysis.live)] for read in step.flow.reads]
         found = np.isin(labels, np.concatenate(classes)) if classes else np.zeros(labels.size, bool)
-        wanted |= found
         places = np.flatnonzero(found)
         demands.append(Demand(step.op.name, step.op.op_type, places.size, runs_of(places)))
-    reading = Reading(value, segment, labels.size, int(analysis.live[labels].sum()), tuple(demands))
+    live = analysis.live[labels]
+    reading = Reading(value, segment, labels.size, int(live.sum()), runs_of(np.flatnonzero(live)), tuple(demands))
     claim = None if claims is None else claims.get(value)
     if claim is None or int(np.prod(claim.sizes)) != labels.size:
         return reading
     held = np.arange(labels.size) if claim.held is None else np.asarray(claim.held, np.int64).ravel()
-    used = int(wanted[held[held >= 0]].sum())
+    used = int(live[held[held >= 0]].sum())
     return replace(reading, held=held.size, held_runs=runs_of(held), padded=held.size - used)
 
 

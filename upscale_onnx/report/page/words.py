@@ -1,0 +1,67 @@
+"""What a page says beside the numbers of the JSON: its title, and what its template needs for each kind of result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from upscale_onnx.report import headline
+from upscale_onnx.report.bench_rows import short_names
+from upscale_onnx.results import Bench, Report
+
+Json = Mapping[str, Any]
+
+_SIZES = {"file size": ("bytes", "bytes"), "parameters": ("parameters", "count"), "MACs": ("macs", "count")}
+
+
+def words_of(result: object, content: Json) -> dict[str, Any]:
+    """What the template for `result` needs beside `content`, its JSON."""
+    if isinstance(result, Report):
+        return _compile(result, content)
+    if isinstance(result, Bench):
+        return _bench(result, content)
+    return {"title": _inspected(content)} if content["kind"] == "inspection" else {}
+
+
+def _compile(report: Report, content: Json) -> dict[str, Any]:
+    sources = {what: (f"before.{name}", f"after.{name}", form) for what, (name, form) in _SIZES.items()}
+    if headline.raced(report) is not None:
+        names = [timing["name"] for timing in content["race"]["timings"]]
+        median = "race.timings.{}.median_ms"
+        sources["latency"] = (median.format(0), median.format(names.index(report.export)), "ms")
+    return {
+        "headline": headline.headline(report),
+        "next_step": headline.next_step(report),
+        "outcome": headline.outcome(report),
+        "sources": sources,
+        "effect_text": "" if report.effect is None else report.effect.text,
+    }
+
+
+def _bench(bench: Bench, content: Json) -> dict[str, Any]:
+    profiles = content["profiles"]
+
+    def matching(race: Json) -> list[int]:
+        """The places of the race's profiles among all."""
+        wanted = (race["batch"], race["threads"])
+        return [i for i, profile in enumerate(profiles) if (profile["batch"], profile["threads"]) == wanted]
+
+    return {"title": _raced(bench), "matching": matching, "picked": lambda places: [profiles[i] for i in places]}
+
+
+def _raced(bench: Bench) -> str:
+    """The fastest model of the first race, in words."""
+    race = bench.races[0]
+    names = short_names([timing.name for timing in race.timings])
+    fastest = min(race.timings, key=lambda timing: timing.ratio)
+    if fastest is race.timings[0]:
+        return f"{names[fastest.name]} is the fastest"
+    return f"{names[fastest.name]} is {headline.ratio_words(fastest)} than {names[race.timings[0].name]}"
+
+
+def _inspected(content: Json) -> str:
+    classes = sum(segment["classes"] for segment in content["segments"])
+    idle = classes - sum(segment["live"] for segment in content["segments"])
+    refused = len(content["refusals"])
+    nodes = f"{refused} node{'' if refused == 1 else 's'} left alone"
+    return f"{idle:,} of {classes:,} channels are read by none, {nodes}"
