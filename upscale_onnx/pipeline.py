@@ -24,7 +24,17 @@ from upscale_onnx.prune.prune import prune
 from upscale_onnx.race import notes
 from upscale_onnx.race.proven import proven
 from upscale_onnx.race.settling import Subject, settled
-from upscale_onnx.results import ModelStats, Origin, Picture, PruningEffect, Refusal, Report, Result, Segment, TimeProfile
+from upscale_onnx.results import (
+    ModelStats,
+    Origin,
+    Picture,
+    PruningEffect,
+    Refusal,
+    Report,
+    Result,
+    Segment,
+    TimeProfile,
+)
 from upscale_onnx.runtime.faults import blames_the_model
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.profile import operator_totals, profile_operators

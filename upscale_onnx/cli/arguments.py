@@ -115,6 +115,15 @@ def thread_warning(args: argparse.Namespace) -> str:
     return f"--threads {most}: this machine runs {cores} at once, the others have to wait" if most > cores else ""
 
 
+def add_report(parser: Group) -> None:
+    """Add the option of commands that write a page."""
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="also write a page with tables and pictures (.html; needs Jinja2 and matplotlib)",
+    )
+
+
 def add_proofs(parser: Group) -> None:
     """Add the option of commands that prove that two models are equal."""
     parser.add_argument(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import get_args
 
 from upscale_onnx.cli.arguments import (
     add_common,
     add_proofs,
+    add_report,
     add_session,
     add_threads,
     given,
     positive,
     positive_number,
 )
+from upscale_onnx.cli.origin import origin_of
 from upscale_onnx.cli.output import Output
 from upscale_onnx.cli.pruning import add_pruning, check_pruning
 from upscale_onnx.errors import ArgumentError
@@ -37,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--write-masked", metavar="FILE", help="also write the pruned model as it was before it was compiled"
     )
     parser.add_argument("--json", metavar="FILE", help="also write the report as JSON")
+    add_report(parser)
     add_common(parser)
 
 
@@ -55,22 +59,29 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from upscale_onnx.model import save_model
     from upscale_onnx.proof.certificate import certificate_bytes, certify
     from upscale_onnx.report.json import write_json
+    from upscale_onnx.report.page.write import check_page, write_page
     from upscale_onnx.report.rows import report_tables
 
+    if args.report is not None:
+        check_page(args.report)
     with output.progress() as progress:
         result = pipeline.compile(args.input, options, progress=progress)
+        report = result.report if args.report is None else pipeline.detailed(result, options)
+    report = replace(report, origin=origin_of(args))
     with output.publishing() as files:
         if args.json is not None:
-            write_json(result.report, args.json, files)
+            write_json(report, args.json, files)
+        if args.report is not None:
+            write_page(report, args.report, files)
         if args.write_profile is not None:
-            profile = profile_text(result.report.profile, options.prune.side, options.prune.method)
+            profile = profile_text(report.profile, options.prune.side, options.prune.method)
             write_whole(profile.encode(), args.write_profile, files)
         if args.certificate is not None:
             write_whole(certificate_bytes(certify(result)), args.certificate, files)
         if args.write_masked is not None:
             save_model(result.masked, args.write_masked, files=files)
         save_model(result.model, args.output, files=files)
-    output.tables(report_tables(result.report, verbose=output.verbose))
+    output.tables(report_tables(report, verbose=output.verbose))
     output.written(args.output)
     return 0
 

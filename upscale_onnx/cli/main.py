@@ -98,6 +98,7 @@ def _main(argv: Sequence[str] | None) -> int:
         name, rest = split_command(arguments)
         parser = make_parser(name)
         args = parser.parse_args(rest)
+        args.words = arguments
         verbose = args.verbose
         output = Output(quiet=args.quiet, verbose=verbose)
         warning = thread_warning(args)

@@ -22,7 +22,7 @@ class Row:
 
 
 def headline(report: Report) -> str:
-    """The outcome in one sentence, as "1.17× faster (95 % 1.16–1.21), 31 % fewer parameters, same outputs"."""
+    """The outcome in one sentence, as "1.17x faster (95 % 1.16-1.21), 31 % fewer parameters, same outputs"."""
     if is_unchanged(report):
         return "Nothing removed: the model is written as it was"
     parts = [_speed(report), _fewer(report), equality(report)]
@@ -53,9 +53,7 @@ def outcome(report: Report) -> tuple[Row, ...]:
     if timings is not None:
         before, after = timings
         ms = numbers.milliseconds
-        rows.append(
-            Row("latency", ms(before.median_ms), ms(after.median_ms), numbers.change(after.ratio), after.ratio)
-        )
+        rows.append(Row("latency", ms(before.median_ms), ms(after.median_ms), numbers.change(after.ratio), after.ratio))
     rows.append(Row("exactness", "", proof(report.verification), equality(report)))
     if report.effect is not None and report.effect.loss is not None:
         rows.append(_pruning(report))
@@ -100,10 +98,10 @@ def next_step(report: Report) -> str:
 
 def ratio_words(timing: Timing) -> str:
     """How many times as fast as the reference a runner is, with the 95 % interval if it is known."""
-    text = f"{1 / timing.ratio:.2f}× {'faster' if timing.ratio < 1 else 'as fast'}"
+    text = f"{1 / timing.ratio:.2f}x {'faster' if timing.ratio < 1 else 'as fast'}"
     if timing.ratio_low is None or timing.ratio_high is None:
         return text
-    return f"{text} (95 % {1 / timing.ratio_high:.2f}–{1 / timing.ratio_low:.2f})"
+    return f"{text} (95 % {1 / timing.ratio_high:.2f}-{1 / timing.ratio_low:.2f})"
 
 
 def _speed(report: Report) -> str:

@@ -37,6 +37,7 @@ def significant(value: float) -> str:
     """Three significant digits, never in exponents where it can be avoided."""
     if not math.isfinite(value) or value == 0:
         return f"{value:g}"
+    value = float(f"{value:.{_DIGITS}g}")  # 9.999 becomes 10.0, not 10.00
     digits = _DIGITS - 1 - math.floor(math.log10(abs(value)))
     if not -_LEAST_SHORTENED < value < _LEAST_SHORTENED or digits > 2 * _DIGITS:
         return f"{value:.{_DIGITS}g}"

@@ -17,9 +17,7 @@ from upscale_onnx.results.picture import Run
 from upscale_onnx.types import IntArray
 
 
-def picture_of(
-    analysis: Analysis, segments: Sequence[Segment], claims: Mapping[str, Claim] | None = None
-) -> Picture:
+def picture_of(analysis: Analysis, segments: Sequence[Segment], claims: Mapping[str, Claim] | None = None) -> Picture:
     """The picture of the analysed graph. claims: what a compiled model holds of its values; None if there is none."""
     steps = {step.op.name: place for place, step in reversed([*enumerate(analysis.steps)])}
     made = {name: place for place, step in enumerate(analysis.steps) for name in step.outputs}

@@ -20,7 +20,7 @@ Json = Mapping[str, Any]
 # What is drawn in these colours is shown in those of the page's style.
 INK, MUTED, LINE, BEFORE, AFTER = "#010203", "#010204", "#010205", "#010206", "#010207"
 _STYLE = {INK: "ink", MUTED: "muted", LINE: "line", BEFORE: "before", AFTER: "after"}
-_SETTINGS = {
+_SETTINGS: Any = {
     "svg.fonttype": "none",
     "font.size": 10,
     "font.family": "sans-serif",
@@ -43,6 +43,13 @@ _WIDTH = 5.2  # inches
 _MOST_OPERATORS = 8
 _JITTER = 0.22
 _LONGEST_LABEL = 18
+# By kind of node: its marker in the picture of the network, the colour, and the size.
+_MARKS = (
+    ("producers", ">", AFTER, 5.0),
+    ("consumers", "|", INK, 8.0),
+    ("forks", "o", BEFORE, 4.5),
+    ("joins", "D", BEFORE, 4.5),
+)
 
 
 def latency_chart(race: Json, export: str | None = None) -> str:
@@ -100,9 +107,7 @@ def network_chart(picture: Json) -> str:
             kinds = ("producers", "consumers", "forks", "joins")
             places = [place for kind in kinds for place in track[kind]]
             axes.hlines(row, min(places, default=0), max(places, default=0), color=MUTED, linewidth=1.4, zorder=1)
-            for kind, marker, colour, size in (
-                ("producers", ">", AFTER, 5), ("consumers", "|", INK, 8), ("forks", "o", BEFORE, 4.5), ("joins", "D", BEFORE, 4.5),
-            ):  # fmt: skip
+            for kind, marker, colour, size in _MARKS:
                 hollow = kind == "forks"
                 axes.plot(
                     track[kind], [row] * len(track[kind]), marker, color=colour, markersize=size, zorder=2,
@@ -110,7 +115,9 @@ def network_chart(picture: Json) -> str:
                 )  # fmt: skip
         axes.set_ylim(len(tracks) - 0.3, -0.7)
         step = max(1, -(-len(tracks) // 24))
-        axes.set_yticks(range(0, len(tracks), step), [str(tracks[row]["segment"]) for row in range(0, len(tracks), step)])
+        axes.set_yticks(
+            range(0, len(tracks), step), [str(tracks[row]["segment"]) for row in range(0, len(tracks), step)]
+        )
         axes.set_xlabel("nodes of the graph, in order")
         axes.set_ylabel("segment")
 
@@ -118,7 +125,9 @@ def network_chart(picture: Json) -> str:
     return _svg(draw, height, "network", width=8.0) if tracks else ""
 
 
-def front_chart(groups: Mapping[str, Sequence[Sequence[float]]], front: Sequence[Sequence[float]], labels: Sequence[str]) -> str:
+def front_chart(
+    groups: Mapping[str, Sequence[Sequence[float]]], front: Sequence[Sequence[float]], labels: Sequence[str]
+) -> str:
     """Trials as points, in groups, and the line through the front."""
 
     def draw(axes: Axes) -> None:
@@ -163,4 +172,6 @@ def _svg(draw: Callable[[Axes], None], height: float, name: str, *, width: float
     for colour, style in _STYLE.items():
         text = text.replace(colour, f"var(--{style})")
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
-    return re.sub(r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", text, count=1), count=1)
+    return re.sub(
+        r'<svg ([^>]*?)width="[^"]*"', r"<svg \1", re.sub(r'(<svg [^>]*?)height="[^"]*"', r"\1", text, count=1), count=1
+    )

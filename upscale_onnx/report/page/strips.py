@@ -23,6 +23,7 @@ COLOURS = {
     "padding": (217, 119, 6, 255),
 }
 """By what a channel is to a consumer: demanded by it; by other consumers alone; by none and gone; by none but held."""
+_BARE: Any = {"Software": None}
 _KINDS = tuple(COLOURS)
 _PALETTE = np.array([COLOURS[kind] for kind in _KINDS], np.uint8)
 
@@ -59,5 +60,5 @@ def _picture(kinds: IntArray) -> str:
     if not kinds.size:
         return ""
     file = io.BytesIO()
-    imsave(file, _PALETTE[kinds][None], format="png", metadata={"Software": None})
+    imsave(file, _PALETTE[kinds][None], format="png", metadata=_BARE)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

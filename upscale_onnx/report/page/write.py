@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ def _environment() -> jinja2.Environment:
         "strips": before_and_after,
         "colours": COLOURS,
     }
-    known.filters |= {"printable": printable, "unbroken": _unbroken}
+    known.filters |= {"printable": printable, "typeset": _typeset}
     return known
 
 
@@ -102,8 +103,9 @@ def _trusted(draw: Callable[..., str]) -> Callable[..., Markup]:
     return lambda *args, **more: Markup(draw(*args, **more))
 
 
-def _unbroken(text: str) -> str:
-    """`text` with no line end in front of a percent sign."""
+def _typeset(text: str) -> str:
+    """`text` with a multiplication sign and dashes between numbers, and no line end in front of a percent sign."""
+    text = re.sub(r"(?<=\d)x ", "\u00d7 ", re.sub(r"(?<=\d)-(?=\d+\.\d+\))", "\u2013", text))
     return text.replace(" %", "\u00a0%")
 
 
@@ -115,6 +117,6 @@ def _number(content: Mapping[str, Any], path: str, form: str = "count") -> Marku
     for part in path.split("."):
         value = value[int(part)] if isinstance(value, list) else value[part]
     if value is None:
-        return Markup("–")
+        return Markup("-")
     shown = _FORMATS[form](value) if isinstance(value, int | float) else str(value)
     return Markup('<data value="{}" data-path="{}">{}</data>').format(value, path, shown)
