@@ -40,7 +40,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, A
     """The page and the JSON of a compile and of a bench."""
     folder = tmp_path_factory.mktemp("pages")
     small = str(folder / "out.onnx")
-    commands = {"compile": [str(MODEL), small], "bench": ["bench", str(MODEL), small, "--budget", "0.2", "--rounds", "7"]}
+    commands = {
+        "compile": [str(MODEL), small],
+        "bench": ["bench", str(MODEL), small, "--budget", "0.2", "--rounds", "7"],
+    }
     made = {}
     for name, words in commands.items():
         page, data = folder / f"{name}.html", folder / f"{name}.json"

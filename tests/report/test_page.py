@@ -198,7 +198,7 @@ def test_strips_show_what_is_read_removed_and_padded() -> None:
 
 
 def test_a_page_has_its_own_ending_and_kinds(tmp_path: Path, report: Report) -> None:
-    with pytest.raises(ArgumentError, match="ends in .html"):
+    with pytest.raises(ArgumentError, match=r"ends in \.html"):
         write_page(report, tmp_path / "r.pdf")
     with pytest.raises(InternalError, match="no page can be made of modelstats"):
         page_html(ModelStats(1, 2, 3, 4))
@@ -226,7 +226,8 @@ def test_the_outcome_is_a_table_of_five_rows(full: Report) -> None:
     ("form", "value", "text"),
     [
         (numbers.count, 0, "0"), (numbers.count, 9999, "9,999"), (numbers.count, 999_999, "1.00 M"),
-        (numbers.size, 512, "512 B"), (numbers.size, 46_800_000, "46.8 MB"), (numbers.milliseconds, 0.0123, "0.0123 ms"),
+        (numbers.size, 512, "512 B"), (numbers.size, 46_800_000, "46.8 MB"),
+        (numbers.milliseconds, 0.0123, "0.0123 ms"),
         (numbers.percent, 0.311, "31 %"), (numbers.percent, 0.004, "0.4 %"), (numbers.change, 1.05, "+5.0 %"),
         (numbers.change, 1.0, "0 %"), (numbers.significant, float("inf"), "inf"), (numbers.significant, 1e-9, "1e-09"),
         (numbers.significant, 123456.0, "1.23e+05"),

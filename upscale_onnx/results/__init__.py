@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from upscale_onnx.results.claims import Certificate, Claim
 from upscale_onnx.results.effect import PruningEffect
+from upscale_onnx.results.front import Front
 from upscale_onnx.results.models import Consumer, ModelStats, Producer, Refusal, Segment
 from upscale_onnx.results.origin import Origin
 from upscale_onnx.results.picture import Demand, Picture, Reading, Track
@@ -18,6 +19,7 @@ __all__ = [
     "Consumer",
     "Decision",
     "Demand",
+    "Front",
     "KeptChannels",
     "LocalProof",
     "ModelStats",

@@ -20,7 +20,7 @@ def words_of(result: object, content: Json) -> dict[str, Any]:
         return _compile(result, content)
     if isinstance(result, Bench):
         return _bench(result, content)
-    return {"title": _inspected(content)} if content["kind"] == "inspection" else {}
+    return {"title": _searched(content) if content["kind"] == "front" else _inspected(content)}
 
 
 def _compile(report: Report, content: Json) -> dict[str, Any]:
@@ -65,3 +65,8 @@ def _inspected(content: Json) -> str:
     refused = len(content["refusals"])
     nodes = f"{refused} node{'' if refused == 1 else 's'} left alone"
     return f"{idle:,} of {classes:,} channels are read by none, {nodes}"
+
+
+def _searched(content: Json) -> str:
+    trials, best = content["trials"], len(content["front"])
+    return f"{best:,} of {trials:,} profiles are on the front of {content['quality']} and {content['cost']}"
