@@ -235,3 +235,15 @@ def test_the_outcome_is_a_table_of_five_rows(full: Report) -> None:
 )  # fmt: skip
 def test_numbers_as_text(form: Any, value: float, text: str) -> None:
     assert form(value) == text
+
+
+def test_the_page_of_a_large_network_is_small(full: Report) -> None:
+    scattered = tuple((first, 2) for first in range(0, 1200, 3))
+    readings = tuple(
+        Reading(f"v{i}", i, 1200, 800, scattered, (Demand(f"conv{i}", "Conv", 800, scattered),), 800, scattered, 0)
+        for i in range(60)
+    )
+    segments = tuple(replace(full.segments[0], index=i) for i in range(60))
+    tracks = tuple(Track(i, (3 * i,), (3 * i + 2,), (3 * i,), ()) for i in range(60))
+    large = replace(full, segments=segments, picture=Picture(180, tracks, readings))
+    assert len(page_html(large).encode()) < 500_000  # DenseNet-201 has 200 such values
