@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 
     from upscale_onnx.options.overrides import Overrides
 
-
+_LOGGER = logging.getLogger(__name__)
 # The shares of all work (0 to 1) at which each stage starts and ends, for a usual compile with a race.
 _STAGES = {
     "load": (0.0, 0.05),
@@ -211,6 +212,7 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
+        _LOGGER.info("%s took %.2f s", name, self.seconds[name])
 
     def inside(self, name: str, share: float) -> None:
         """Report that the share `share` (0 to 1) of the stage is done; `name` says what is being done."""

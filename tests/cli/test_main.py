@@ -27,10 +27,23 @@ from upscale_onnx.errors import (
     Reason,
 )
 from upscale_onnx.options import Options
-from upscale_onnx.results import ModelStats, OutputError, Race, Refusal, Report, Result, Segment, Timing, Verification
+from upscale_onnx.results import (
+    ModelStats,
+    Origin,
+    OutputError,
+    Picture,
+    Race,
+    Refusal,
+    Report,
+    Result,
+    Segment,
+    Timing,
+    Verification,
+)
 
 STATS = ModelStats(100, 200, 1, 0)
 REFUSAL = Refusal("n", "Foo", Reason.UNKNOWN_OPERATOR)
+PICTURE = Picture(1, (), ())
 SEGMENT = Segment(0, (), (), (), (), (), 4, 3, (REFUSAL,))
 
 
@@ -39,6 +52,8 @@ class _Inspection:
     segments: tuple[Segment, ...]
     refusals: tuple[Refusal, ...]
     stats: ModelStats
+    picture: Picture = PICTURE
+    origin: Origin | None = None
 
 
 def _model() -> onnx.ModelProto:

@@ -28,6 +28,9 @@ from upscale_onnx.prune.criteria import criterion_of
 Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 T = TypeVar("T", int, float)
 
+PROGRESS = ("auto", "json", "none")
+LEVELS = ("debug", "info", "warning", "error")
+
 
 class Parser(argparse.ArgumentParser):
     """A parser that raises its errors, so that they are printed like all others, and that suggests spellings."""
@@ -62,6 +65,19 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     volume.add_argument("-v", "--verbose", action="store_true", help="print more, and the traceback of a bug")
+    parser.add_argument(
+        "--progress",
+        choices=PROGRESS,
+        default="auto",
+        help="how progress is told on standard error: a bar on a terminal, a line of JSON per stage, or not at all "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        default="warning",
+        help="the least severe messages of Python's logging that are shown (default: %(default)s)",
+    )
     parser.add_argument("--version", action="version", version=f"upscale_onnx {upscale_onnx.__version__}")
 
 

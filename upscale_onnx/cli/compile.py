@@ -61,6 +61,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from upscale_onnx.report.json import write_json
     from upscale_onnx.report.page.write import check_page, write_page
     from upscale_onnx.report.rows import report_tables
+    from upscale_onnx.report.terminal import outcome_view
 
     if args.report is not None:
         check_page(args.report)
@@ -81,7 +82,10 @@ def run(args: argparse.Namespace, output: Output) -> int:
         if args.write_masked is not None:
             save_model(result.masked, args.write_masked, files=files)
         save_model(result.model, args.output, files=files)
-    output.tables(report_tables(report, verbose=output.verbose))
+    if output.is_terminal:
+        output.view(lambda width: outcome_view(report))
+    if output.verbose or not output.is_terminal:
+        output.tables(report_tables(report, verbose=output.verbose))
     output.written(args.output)
     return 0
 

@@ -59,6 +59,7 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
         "certificate": READS,
         "json": WRITES,
     },
+    "diff": {"original": READS_MODEL, "compiled": READS_MODEL, "json": WRITES},
     "bench": {"models": READS_MODEL, "json": WRITES, "csv": WRITES, "plot": WRITES, "report": WRITES},
     "calibrate": {"model": READS_MODEL, "target": READS, "json": WRITES},
     "evaluate": {"model": READS_MODEL, "data": READS, "json": WRITES},

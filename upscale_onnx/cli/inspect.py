@@ -26,6 +26,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from upscale_onnx.report.json import dump_json
     from upscale_onnx.report.page.write import check_page, write_page
     from upscale_onnx.report.rows import inspection_tables
+    from upscale_onnx.report.terminal import network_view
 
     if args.report is not None:
         check_page(args.report)
@@ -37,5 +38,10 @@ def run(args: argparse.Namespace, output: Output) -> int:
     if args.json:
         output.text(dump_json(found))
         return 0
-    output.tables(inspection_tables(found.stats, found.segments, found.refusals, verbose=output.verbose))
+    if output.is_terminal:
+        output.view(
+            lambda width: network_view(args.input, found.stats, found.segments, found.picture, found.refusals, width)
+        )
+    if not output.is_terminal or output.verbose:
+        output.tables(inspection_tables(found.stats, found.segments, found.refusals, verbose=output.verbose))
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from upscale_onnx.cli import (
     bench,
     calibrate,
     compile,
+    diff,
     evaluate,
     experiment,
     finetune,
@@ -62,6 +64,7 @@ COMMANDS: Mapping[str, Command] = {
     "compile": compile,
     "inspect": inspect,
     "verify": verify,
+    "diff": diff,
     "bench": bench,
     "calibrate": calibrate,
     "evaluate": evaluate,
@@ -100,7 +103,8 @@ def _main(argv: Sequence[str] | None) -> int:
         args = parser.parse_args(rest)
         args.words = arguments
         verbose = args.verbose
-        output = Output(quiet=args.quiet, verbose=verbose)
+        output = Output(quiet=args.quiet, verbose=verbose, progress=args.progress)
+        logging.basicConfig(level=args.log_level.upper(), format="upscale_onnx: %(levelname)s: %(message)s", force=True)
         warning = thread_warning(args)
         if warning and not args.quiet:
             complain(f"upscale_onnx: warning: {warning}")

@@ -75,9 +75,9 @@ def proof(verification: Verification | None) -> str:
         return "not compared"
     shown = []
     if verification.local is not None:
-        shown.append(f"{verification.local.proven} of {verification.local.regions} regions proven")
+        shown.append(f"{verification.local.proven}/{verification.local.regions} regions")
     if verification.trials:
-        shown.append(f"{verification.trials} runs equal" if verification.equal else f"{verification.trials} runs")
+        shown.append(f"{verification.trials} runs")
     return ", ".join(shown)
 
 
