@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     spent = "most seconds to spend on one race, all models together"
     add_option(parser, "--budget", positive_number, "S", _BUDGET_S, spent)
     add_option(parser, "--rounds", positive, "N", _ROUNDS, "most rounds of one race")
-    parser.add_argument("--profile", action="store_true", help="also show where the time goes, by operator type")
+    parser.add_argument(
+        "--operators", dest="profile", action="store_true", help="also show where the time goes, by operator type"
+    )
     add_session(parser)
     parser.add_argument("--json", metavar="FILE", help="also write everything as JSON")
     parser.add_argument("--csv", metavar="FILE", help="also write one line per model and race as CSV")
@@ -101,7 +103,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         machine, lines = describe(provider, args.threads[0]), tuple(dict.fromkeys(skipped))
         bench = Bench(machine, tuple(races), tuple(profiles), lines, origin_of(args))
         with output.publishing(code) as files:
-            _write(bench, args, files)
+            _write(bench, args, output, files)
         output.tables(bench_tables(bench))
     return code
 
@@ -169,11 +171,8 @@ def _profiles(models: Mapping[str, onnx.ModelProto], race: Race, seed: int, prov
         yield TimeProfile(timing.name, operator_totals(times), race.provider, threads, batch)
 
 
-def _write(bench: Bench, args: argparse.Namespace, files: NewFiles) -> None:
-    if args.json is not None:
-        from upscale_onnx.report.json import write_json
-
-        write_json(bench, args.json, files)
+def _write(bench: Bench, args: argparse.Namespace, output: Output, files: NewFiles) -> None:
+    output.write_json(bench, args.json, files)
     if args.csv is not None:
         from upscale_onnx.report.csv import write_csv
 

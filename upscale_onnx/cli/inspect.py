@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from upscale_onnx.cli.arguments import add_common, add_report
 from upscale_onnx.cli.origin import origin_of
-from upscale_onnx.cli.output import Output
+from upscale_onnx.cli.output import STANDARD_OUTPUT, Output
 
 SUMMARY = "show a model's segments, the channels that its layers demand, and the nodes that are left alone"
 
@@ -15,7 +15,9 @@ SUMMARY = "show a model's segments, the channels that its layers demand, and the
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("input", metavar="in.onnx", help="the model to inspect")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument(
+        "--json", nargs="?", const="-", metavar="FILE", help="also write everything as JSON; - prints it, and no tables"
+    )
     add_report(parser)
     add_common(parser)
 
@@ -23,7 +25,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Inspect and report. Returns the exit code."""
     from upscale_onnx import pipeline
-    from upscale_onnx.report.json import dump_json
     from upscale_onnx.report.page.write import check_page, write_page
     from upscale_onnx.report.rows import inspection_tables
     from upscale_onnx.report.terminal import network_view
@@ -32,11 +33,11 @@ def run(args: argparse.Namespace, output: Output) -> int:
         check_page(args.report)
     with output.progress() as progress:
         found = replace(pipeline.inspect(args.input, progress=progress), origin=origin_of(args))
-    if args.report is not None:
-        with output.publishing() as files:
+    with output.publishing() as files:
+        output.write_json(found, args.json, files)
+        if args.report is not None:
             write_page(found, args.report, files)
-    if args.json:
-        output.text(dump_json(found))
+    if args.json == STANDARD_OUTPUT:
         return 0
     if output.is_terminal:
         output.view(

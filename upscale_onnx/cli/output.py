@@ -19,6 +19,8 @@ from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.report.rows import Table
 from upscale_onnx.report.tables import plain_text, printable, rich_tables
 
+STANDARD_OUTPUT = "-"
+
 
 class Output:
     """Prints results to standard output and progress to standard error; `quiet` silences both.
@@ -55,11 +57,20 @@ class Output:
 
         Raises: ArgumentError if the file cannot be written.
         """
-        from upscale_onnx.report.json import write_json
-
         with self.publishing(code) as files:
-            if path is not None:
-                write_json(result, path, files)
+            self.write_json(result, path, files)
+
+    def write_json(self, result: object, path: str | None, files: NewFiles) -> None:
+        """Write `result` as JSON to `path` together with `files`; to standard output if `path` is "-".
+
+        Raises: ArgumentError if the file cannot be written.
+        """
+        from upscale_onnx.report.json import dump_json, write_json
+
+        if path == STANDARD_OUTPUT:
+            self.text(dump_json(result))
+        elif path is not None:
+            write_json(result, path, files)
 
     def tables(self, tables: Iterable[Table]) -> None:
         """Print `tables`."""

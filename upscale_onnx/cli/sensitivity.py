@@ -79,7 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reports.add_argument("--csv", metavar="FILE", help="the result as CSV, one line per layer and amount")
     reports.add_argument("--plot", metavar="FILE", help="curves, as .png, .svg or .pdf")
     reports.add_argument(
-        "--profile",
+        "--write-profile",
+        dest="profile",
         metavar="FILE",
         help="the share of each layer to keep so that all layers together lose what is tolerated: the largest amounts "
         "of the single layers, scaled by one factor; for --profile FILE of compile",

@@ -17,7 +17,7 @@ from upscale_onnx.results import ModelStats, Picture, Reading, Refusal, Report, 
 
 _BAR = 10
 _LEAST_NAME, _MOST_NAME = 16, 48
-_BESIDE = 44  # columns beside a name: guides of the tree, the bar, and the words
+_BESIDE = 46  # columns beside a name: guides of the tree, the bar, and the words
 
 
 def outcome_view(report: Report) -> RenderableType:
@@ -76,7 +76,7 @@ def _add_value(branch: Tree, reading: Reading, makers: Mapping[str, str], room: 
     made = f", made by {printable(makers[reading.value])}" if reading.value in makers else ""
     value = branch.add(_barred(reading.value, reading.live, reading.channels, f"live{made}", room))
     for demand in reading.demands:
-        value.add(_barred(demand.node, demand.channels, reading.channels, f"read by {printable(demand.op_type)}", room))
+        value.add(_barred(demand.node, demand.channels, reading.channels, f"by {printable(demand.op_type)}", room))
 
 
 def _barred(name: str, part: int, whole: int, words: str, room: int) -> RenderableType:
