@@ -37,6 +37,25 @@ def test_layer_normalization_reads_pruned_channels(target: Target) -> None:
         assert (small["k"][0], small["y"][0]) == (6, 6)
 
 
+@pytest.mark.parametrize("norm", ["LayerNormalization", "RMSNormalization"])
+def test_a_channel_scaled_by_zero_is_what_the_bias_is(norm: str, target: Target) -> None:
+    """Of eight channels the normalization scales three by zero. It reads them, but nothing reads its results there."""
+    bias = ", b" if norm == "LayerNormalization" else ""
+    model = net(
+        "(float[N,5,3] x) => (float[N,5,4] y)",
+        f"""h = MatMul(x, w1)
+        n = {norm}<axis=-1>(h, s{bias})
+        k = MatMul(n, w2)
+        y = Add(k, b2)""",
+        opset=23, w1=weight(3, 8, into=0, out=1), s=vector(8, c0=0, c3=0, c4=0), b=vector(8),
+        w2=weight(8, 4, into=0, out=1), b2=vector(4),
+    )  # fmt: skip
+    small = sizes(check(model, target, tolerance=ROUNDING))
+    assert small["h"] == (3, 8)
+    if target.selects:
+        assert small["k"] == (5, 4)
+
+
 def test_layer_normalization_over_places_leaves_channels_alone(target: Target) -> None:
     model = net(
         "(float[N,3,6,6] x) => (float y)",

@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, varying
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.rules.contents import constant_content
+from upscale_onnx.channels.rules.reduction import row_reads
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, FloatArray, IntArray
 
@@ -128,13 +130,15 @@ class LayerNormalization(Rule):
         parameters = [op.constant(index) for index in (1, 2)]
         finite = all(p is None or np.isfinite(p).all() for p in parameters)
         wild = is_wild(found.state).any() or not finite
-        content = found.with_state(np.full(found.shape, WILD if wild else VARYING))
-        labels = found.labels.ravel()
-        if all(axis < first for axis in found.axes):
+        # Without epsilon, zero times the quotient may be no number.
+        settled = settled_by_scale(found.shape, *parameters) if op.attrs.get("epsilon", 1e-5) else VARYING
+        content = found.with_state(np.full(found.shape, WILD if wild else settled))
+        hit = [axis for axis in found.axes if axis >= first]
+        if not hit:
             return Flow((content,), fragile=_divided(op, found))
-        if any(axis < first for axis in found.axes):
-            raise Refused(Reason.MIXED_LAYOUT, "channels on normalised and other axes at once")
-        return Flow((content,), reads=(Read(0, labels, labels),))
+        # With channels on other axes too (the features of heads), all rows share the parameters.
+        fixed = (found.labels,) if len(hit) < len(found.axes) else ()
+        return Flow((content,), reads=row_reads(found, hit), fixed=fixed)
 
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
@@ -142,7 +146,18 @@ class LayerNormalization(Rule):
             return Resize((emission,))
         vectors = {index: vector for index in (1, 2) if (vector := op.constant(index)) is not None}
         cut = {index: take(vector, emission, found.shape) for index, vector in vectors.items()}
+        if any(vector.ndim != vectors[index].ndim for index, vector in cut.items()):
+            raise Misaligned(found.labels)
         return Resize((emission,), {index: vector for index, vector in cut.items() if vector is not vectors[index]})
+
+
+def settled_by_scale(shape: tuple[int, ...], scale: Array | None, bias: Array | None) -> FloatArray:
+    """The contents of normalised channels: where the scale is zero, they are what the bias is."""
+    zero = None if scale is None else constant_content(scale, shape)
+    level = np.zeros(shape) if bias is None else constant_content(bias, shape)
+    if zero is None or level is None:
+        return varying(shape)
+    return np.where((zero == 0) & is_constant(level), level, VARYING)
 
 
 class GroupNormalization(Rule):

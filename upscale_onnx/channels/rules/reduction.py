@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
-from upscale_onnx.channels.grid import coordinates
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
+from upscale_onnx.channels.grid import coordinates, rows_over
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -15,6 +15,7 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
 _KEEP_ANY = ("ReduceMean", "ReduceMax", "ReduceMin")
+_SUMS = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 _KEEP_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd")
 
 
@@ -30,12 +31,16 @@ class Softmax(Rule):
         if op.op_type == "Softmax" and over == [found.rank - 1] and not hit:
             wild &= found.state != MASKED
         if hit:
-            wild = np.broadcast_to(wild.any(), found.shape)
+            wild = np.broadcast_to(wild.any(tuple(hit), keepdims=True), found.shape)
         out = found.with_state(np.where(wild, WILD, VARYING))
-        labels = found.labels.ravel()
         # Hardmax breaks ties by position, so the order must stay.
-        fixed = (labels,) if op.op_type == "Hardmax" and hit else ()
-        return Flow((out,), reads=(Read(0, labels, labels),) if hit else (), fixed=fixed)
+        fixed = (found.labels.ravel(),) if op.op_type == "Hardmax" and hit else ()
+        return Flow((out,), reads=row_reads(found, hit), fixed=fixed)
+
+
+def row_reads(found: ChannelMap, hit: list[int]) -> tuple[Read, ...]:
+    """The reads of an operator that computes each channel from all those that differ from it along the axes `hit`."""
+    return tuple(Read(0, row, row) for row in rows_over(found.labels, hit)) if hit else ()
 
 
 class Reduce(Rule):
@@ -56,7 +61,9 @@ class Reduce(Rule):
         shape = (1,) * (found.rank if keep else found.rank - len(axes))
         wild = is_wild(found.state).any()
         out = ChannelMap(target.reshape(shape), np.full(shape, WILD if wild else VARYING))
-        return Flow((out,), reads=(Read(0, found.labels.ravel(), target),))
+        # A sum is the same without zeros.
+        left_out = (found.state == 0).ravel() if op.op_type in _SUMS else None
+        return Flow((out,), reads=(Read(0, found.labels.ravel(), target, foldable=left_out),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         (found, emission), result = request.first_input(), request.result
@@ -104,16 +111,33 @@ class Arg(Rule):
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
         axis = op.axis("axis", 0, found.rank)
-        if axis in found.axes:
+        if found.axes == (axis,):
             raise Refused(Reason.WHOLE_AXIS, "the index of a channel is the result")
+        if axis in found.axes:
+            return self._of_rows(op, found, axis, fresh)
         out = found.with_state(np.where(is_wild(found.state), WILD, VARYING))
         return Flow((_drop_axes(out, [axis], bool(op.attrs.get("keepdims", 1))),))
 
+    def _of_rows(self, op: Op, found: ChannelMap, axis: int, fresh: Fresh) -> Flow:
+        """The flow where other axes have channels too: the entries of each row along `axis` stay, in order."""
+        rows = np.moveaxis(found.labels, axis, -1)
+        targets = fresh(int(np.prod(rows.shape[:-1])))
+        wild = is_wild(found.state).any(axis, keepdims=True)
+        out = ChannelMap(np.expand_dims(targets.reshape(rows.shape[:-1]), axis), np.where(wild, WILD, VARYING))
+        grid = rows.reshape(targets.size, -1)
+        reads = tuple(Read(0, row, target) for row, target in zip(grid, targets[:, None], strict=True))
+        out = _drop_axes(out, [axis], bool(op.attrs.get("keepdims", 1)))
+        return Flow((out,), reads=reads, evens=(Even((targets[:, None], grid)),), fixed=(found.labels, targets))
+
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
+        axis = op.axis("axis", 0, found.rank)
+        if axis in found.axes:
+            if (np.diff(coordinates(emission, found.shape)[axis], axis=axis) != 1).any():
+                raise Misaligned(found.labels)
+            emission = _folded_emission(found, emission, [axis])
         if op.attrs.get("keepdims", 1):
             return Resize((emission,))
-        axis = op.axis("axis", 0, found.rank)
         return Resize((emission.reshape([s for a, s in enumerate(emission.shape) if a != axis]),))
 
 

@@ -11,10 +11,12 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import common_shape, open_axes
+from upscale_onnx.channels.rules.normalization import settled_by_scale
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 
 _SUM = 3
+_SHIFT = 3  # the input that is the bias of the normalisation
 
 
 class SkipNormalization(Rule):
@@ -40,7 +42,9 @@ class SkipNormalization(Rule):
         finite = all(found is None or np.isfinite(found).all() for found in parameters)
         wild = is_wild(left.state) | is_wild(right.state) | (not finite)
         total = left.with_state(np.where(wild, WILD, VARYING))
-        result = left.with_state(np.full(left.shape, WILD if wild.any() else VARYING))
+        bias = op.constant(_SHIFT) if op.op_type == "SkipLayerNormalization" else None
+        settled = settled_by_scale(left.shape, op.constant(2), bias) if op.attrs.get("epsilon", 1e-12) else VARYING
+        result = left.with_state(np.full(left.shape, WILD if wild.any() else settled))
         outputs: tuple[ChannelMap | None, ...] = (result, None, None, total)
         labels = left.labels.ravel()
         reads = [Read(index, labels, labels) for index in opened]
