@@ -101,7 +101,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     with output.progress() as progress:
         result = compile(trained.model, options, progress=progress)
     with output.publishing() as files:
-        write_reports(trained.course, args, files)
+        write_reports(trained.course, args, output, files)
         if args.masked is not None:
             save_model(trained.model, args.masked, files=files)
         save_model(result.model, args.output, files=files)
