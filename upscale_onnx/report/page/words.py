@@ -25,7 +25,8 @@ def words_of(result: object, content: Json) -> dict[str, Any]:
 
 def _compile(report: Report, content: Json) -> dict[str, Any]:
     sources = {what: (f"before.{name}", f"after.{name}", form) for what, (name, form) in _SIZES.items()}
-    if headline.raced(report) is not None:
+    raced = headline.raced(report)
+    if raced is not None:
         names = [timing["name"] for timing in content["race"]["timings"]]
         median = "race.timings.{}.median_ms"
         sources["latency"] = (median.format(0), median.format(names.index(report.export)), "ms")
@@ -34,6 +35,8 @@ def _compile(report: Report, content: Json) -> dict[str, Any]:
         "next_step": headline.next_step(report),
         "outcome": headline.outcome(report),
         "sources": sources,
+        # A prediction that the race has beaten says nothing.
+        "has_bound": report.bound_ratio is not None and raced is not None and raced[1].ratio > report.bound_ratio,
         "effect_text": "" if report.effect is None else report.effect.text,
     }
 
