@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates, rows_over
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -15,6 +15,7 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
 _KEEP_ANY = ("ReduceMean", "ReduceMax", "ReduceMin")
+_AXES_ARE_AN_INPUT = 18  # the first version of ReduceMean of which this is true
 _SUMS = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 _KEEP_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd")
 
@@ -61,8 +62,8 @@ class Reduce(Rule):
         shape = (1,) * (found.rank if keep else found.rank - len(axes))
         wild = is_wild(found.state).any()
         out = ChannelMap(target.reshape(shape), np.full(shape, WILD if wild else VARYING))
-        # A sum is the same without zeros.
-        left_out = (found.state == 0).ravel() if op.op_type in _SUMS else None
+        # A sum is the same without zeros; a mean is a share of it.
+        left_out = (found.state == 0).ravel() if op.op_type in _SUMS or _scales(op, found) else None
         return Flow((out,), reads=(Read(0, found.labels.ravel(), target, foldable=left_out),))
 
     def resize(self, op: Op, request: Request) -> Resize:
@@ -70,12 +71,30 @@ class Reduce(Rule):
         axes = _axes(op, found.rank)
         hit = [axis for axis in found.axes if axis in axes]
         if hit and len(hit) == len(found.axes):
-            return Resize((np.zeros(result.shape, np.int64),))
+            whole = np.zeros(result.shape, np.int64)
+            if not 0 < emission.size < found.labels.size or not _scales(op, found):
+                return Resize((whole,))
+            share = np.asarray(emission.size / found.labels.size, op.dtype(0))
+            mean = NewNode(op.op_type, (0, 1) if op.has(1) else (0,), attrs=op.attrs)
+            return Resize((whole,), replace=(NewNode("Mul", (mean, share)),))
         if hit:
             emission = _folded_emission(found, emission, hit)
         if op.attrs.get("keepdims", 1):
             return Resize((emission,))
         return Resize((emission.reshape([s for a, s in enumerate(emission.shape) if a not in axes]),))
+
+
+def _scales(op: Op, found: ChannelMap) -> bool:
+    """Whether a mean over all channels can do without those that are zero, since a factor makes up for them."""
+    zeros = found.state == 0
+    return op.op_type == "ReduceMean" and np.dtype(op.dtype(0)).kind == "f" and bool(zeros.any() and not zeros.all())
+
+
+def mean_over(op: Op, operand: int | NewNode, axes: list[int]) -> NewNode:
+    """The mean of an operand over `axes`, which stay, with size 1."""
+    if op.opset < _AXES_ARE_AN_INPUT:
+        return NewNode("ReduceMean", (operand,), attrs={"axes": axes, "keepdims": 1})
+    return NewNode("ReduceMean", (operand, np.asarray(axes, np.int64)), attrs={"keepdims": 1})
 
 
 def _fold_rows(found: ChannelMap, hit: list[int], axes: list[int], keep: bool) -> Flow:
