@@ -16,14 +16,14 @@ _LIBRARIES = ("onnx", "numpy")
 
 
 def origin_of(args: argparse.Namespace) -> Origin:
-    """The origin of what the command with these arguments reports."""
+    """The origin of what the command with these arguments reports. `main` has put its words into `args.words`."""
     from upscale_onnx.runtime import describe
     from upscale_onnx.runtime.providers import resolve_provider, runtime_version
 
     threads = getattr(args, "threads", 1)
     provider = resolve_provider(getattr(args, "provider", "cpu"))
     return Origin(
-        command_line(args.words),
+        command_line(getattr(args, "words", ())),
         {
             "upscale_onnx": upscale_onnx.__version__,
             "python": platform.python_version(),
