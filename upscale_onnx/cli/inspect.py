@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from upscale_onnx.cli.arguments import add_common, add_report
 from upscale_onnx.cli.origin import origin_of
-from upscale_onnx.cli.output import STANDARD_OUTPUT, Output
+from upscale_onnx.cli.output import Output
 
 SUMMARY = "show a model's segments, the channels that its layers demand, and the nodes that are left alone"
 
@@ -15,9 +15,7 @@ SUMMARY = "show a model's segments, the channels that its layers demand, and the
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("input", metavar="in.onnx", help="the model to inspect")
-    parser.add_argument(
-        "--json", nargs="?", const="-", metavar="FILE", help="also write everything as JSON; - prints it, and no tables"
-    )
+    parser.add_argument("--json", metavar="FILE", help="also write everything as JSON; - prints it, and no tables")
     add_report(parser)
     add_common(parser)
 
@@ -37,8 +35,6 @@ def run(args: argparse.Namespace, output: Output) -> int:
         output.write_json(found, args.json, files)
         if args.report is not None:
             write_page(found, args.report, files)
-    if args.json == STANDARD_OUTPUT:
-        return 0
     if output.is_terminal:
         output.view(
             lambda width: network_view(args.input, found.stats, found.segments, found.picture, found.refusals, width)

@@ -61,7 +61,7 @@ class Output:
             self.write_json(result, path, files)
 
     def write_json(self, result: object, path: str | None, files: NewFiles) -> None:
-        """Write `result` as JSON to `path` together with `files`; to standard output if `path` is "-".
+        """Write `result` as JSON to `path` together with `files`; to standard output, and nothing else, if it is "-".
 
         Raises: ArgumentError if the file cannot be written.
         """
@@ -69,6 +69,7 @@ class Output:
 
         if path == STANDARD_OUTPUT:
             self.text(dump_json(result))
+            self.quiet = True
         elif path is not None:
             write_json(result, path, files)
 
