@@ -141,14 +141,16 @@ def compile(
 @blames_the_model
 def detailed(result: Result, options: Options | None = None) -> Report:
     """The report of `result` with what only a page shows: the picture of its channels and, if exports were raced, the
-    time by operator type of the model before and after. `options` are those of the compile.
+    time by operator type of the model before and after. Its segments are those of the model that was compiled in the
+    end. `options` are those of the compile.
 
     Raises:
         ModelError, ProviderError: onnxruntime cannot run one of the models.
     """
     analysis = _analysed(result.masked)
-    picture = picture_of(analysis, find_segments(analysis), result.claims)
-    report = replace(result.report, picture=picture)
+    # Weights that were given back in the end may have brought channels back to life since the contest.
+    segments = find_segments(analysis, priced_refusals(analysis))
+    report = replace(result.report, segments=segments, picture=picture_of(analysis, segments, result.claims))
     if report.race is None:
         return report
     wanted = (options or Options()).target

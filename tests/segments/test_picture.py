@@ -83,6 +83,23 @@ def test_a_race_comes_with_profiles_and_every_round() -> None:
     assert all(profile.operators for profile in report.profiles)
 
 
+def test_segments_and_pictures_are_of_one_model() -> None:
+    dense = parse(
+        """(float[1,3,4,4] x) => (float[1,4,4,4] y) {
+            a = Conv(x, w1)
+            b = Relu(a)
+            y = Conv(b, w2)
+        }""",
+        w1=weight(16, 3, 1, 1),
+        w2=weight(4, 16, 1, 1),
+    )
+    options = Options.of(amount=0.3, export="keep", align=8, race=False, verify=False, provider="cpu")
+    report = pipeline.detailed(pipeline.compile(dense, options), options)
+    assert report.picture is not None
+    for reading in report.picture.readings:
+        assert reading.live == next(s.live for s in report.segments if s.index == reading.segment)
+
+
 @pytest.mark.parametrize(
     ("numbers", "runs"),
     [
