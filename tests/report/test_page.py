@@ -237,13 +237,29 @@ def test_numbers_as_text(form: Any, value: float, text: str) -> None:
     assert form(value) == text
 
 
-def test_the_page_of_a_large_network_is_small(full: Report) -> None:
-    scattered = tuple((first, 2) for first in range(0, 1200, 3))
-    readings = tuple(
-        Reading(f"v{i}", i, 1200, 800, scattered, (Demand(f"conv{i}", "Conv", 800, scattered),), 800, scattered, 0)
-        for i in range(60)
+@pytest.mark.parametrize(("segments", "most"), [(60, 500_000), (1_000, 2_000_000)])
+def test_the_page_of_a_large_network_is_small(full: Report, segments: int, most: int) -> None:
+    scattered = tuple(
+        (first, 2) for first in range(0, 1200, 3 * max(1, segments // 60))
+    )  # DenseNet-201 has 200 such values
+    name = "n" * 400
+    demands = (Demand(name, "Conv", 800, scattered),)
+    large = replace(
+        full,
+        segments=tuple(replace(full.segments[0], index=index) for index in range(segments)),
+        refusals=tuple(replace(full.refusals[0], node=name) for _ in range(segments)),
+        decisions=full.decisions * segments,
+        picture=Picture(
+            3 * segments,
+            tuple(Track(i, (3 * i,), (3 * i + 2,), (3 * i,), ()) for i in range(segments)),
+            tuple(Reading(name, i, 1200, 800, scattered, demands, 800, scattered, 0) for i in range(segments)),
+        ),
     )
-    segments = tuple(replace(full.segments[0], index=i) for i in range(60))
-    tracks = tuple(Track(i, (3 * i,), (3 * i + 2,), (3 * i,), ()) for i in range(60))
-    large = replace(full, segments=segments, picture=Picture(180, tracks, readings))
-    assert len(page_html(large).encode()) < 500_000  # DenseNet-201 has 200 such values
+    html = page_html(large)
+    assert len(html.encode()) < most
+    assert (f"{segments - 400} more are in the JSON" in html) == (segments > 400)
+
+
+def test_long_names_are_cut(full: Report) -> None:
+    refusals = (replace(full.refusals[0], node="n" * 100_000),)
+    assert len(page_html(replace(full, refusals=refusals))) < 100_000

@@ -41,6 +41,8 @@ _SETTINGS: Any = {
 }
 _WIDTH = 5.2  # inches
 _MOST_OPERATORS = 8
+_MOST_INCHES = 24
+_MOST_TRACKS = 400
 _JITTER = 0.22
 _LONGEST_LABEL = 18
 # By kind of node: its marker in the picture of the network, the colour, and the size.
@@ -100,19 +102,18 @@ def operators_chart(profiles: Sequence[Json]) -> str:
 
 def network_chart(picture: Json) -> str:
     """The segments of a network as lines over its nodes, with their producers, consumers, forks and joins."""
-    tracks = picture["tracks"]
+    tracks = picture["tracks"][:_MOST_TRACKS]
 
     def draw(axes: Axes) -> None:
-        for row, track in enumerate(tracks):
-            kinds = ("producers", "consumers", "forks", "joins")
-            places = [place for kind in kinds for place in track[kind]]
-            axes.hlines(row, min(places, default=0), max(places, default=0), color=MUTED, linewidth=1.4, zorder=1)
-            for kind, marker, colour, size in _MARKS:
-                hollow = kind == "forks"
-                axes.plot(
-                    track[kind], [row] * len(track[kind]), marker, color=colour, markersize=size, zorder=2,
-                    markeredgewidth=1.4, markerfacecolor="none" if hollow else colour,
-                )  # fmt: skip
+        spans = [[place for kind, *_ in _MARKS for place in track[kind]] or [0] for track in tracks]
+        ends = [min(span) for span in spans], [max(span) for span in spans]
+        axes.hlines(range(len(tracks)), *ends, color=MUTED, linewidth=1.4, zorder=1)
+        for kind, marker, colour, size in _MARKS:
+            points = [(place, row) for row, track in enumerate(tracks) for place in track[kind]]
+            axes.plot(
+                [place for place, _ in points], [row for _, row in points], marker, color=colour, markersize=size,
+                markeredgewidth=1.4, markerfacecolor="none" if kind == "forks" else colour, linestyle="none", zorder=2,
+            )  # fmt: skip
         axes.set_ylim(len(tracks) - 0.3, -0.7)
         step = max(1, -(-len(tracks) // 24))
         axes.set_yticks(
@@ -121,7 +122,7 @@ def network_chart(picture: Json) -> str:
         axes.set_xlabel("nodes of the graph, in order")
         axes.set_ylabel("segment")
 
-    height = 0.6 + len(tracks) * (0.2 if len(tracks) <= 40 else 0.09)
+    height = 0.6 + min(len(tracks) * (0.2 if len(tracks) <= 40 else 0.09), _MOST_INCHES)
     return _svg(draw, height, "network", width=8.0) if tracks else ""
 
 

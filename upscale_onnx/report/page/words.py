@@ -11,6 +11,9 @@ from upscale_onnx.results import Bench, Report
 
 Json = Mapping[str, Any]
 
+# What is drawn, so that the page of the largest network opens at once: rows of a table, pixels of all strips together.
+MOST_ROWS = 400
+_MOST_PIXELS = 500_000
 _SIZES = {"file size": ("bytes", "bytes"), "parameters": ("parameters", "count"), "MACs": ("macs", "count")}
 
 
@@ -20,7 +23,9 @@ def words_of(result: object, content: Json) -> dict[str, Any]:
         return _compile(result, content)
     if isinstance(result, Bench):
         return _bench(result, content)
-    return {"title": _searched(content) if content["kind"] == "front" else _inspected(content)}
+    if content["kind"] == "front":
+        return {"title": _searched(content)}
+    return {"title": _inspected(content), "readings": _readings(content)}
 
 
 def _compile(report: Report, content: Json) -> dict[str, Any]:
@@ -35,10 +40,23 @@ def _compile(report: Report, content: Json) -> dict[str, Any]:
         "next_step": headline.next_step(report),
         "outcome": headline.outcome(report),
         "sources": sources,
+        "readings": _readings(content),
         # A prediction that the race has beaten says nothing.
         "has_bound": report.bound_ratio is not None and raced is not None and raced[1].ratio > report.bound_ratio,
         "effect_text": "" if report.effect is None else report.effect.text,
     }
+
+
+def _readings(content: Json) -> dict[int, list[int]]:
+    """By segment, the places of the readings that are drawn: the first ones, as many as a page holds."""
+    found: dict[int, list[int]] = {}
+    pixels = 0
+    for place, reading in enumerate(content["picture"]["readings"] if content["picture"] else ()):
+        pixels += reading["channels"] * len(reading["demands"])
+        if pixels > _MOST_PIXELS:
+            break
+        found.setdefault(reading["segment"], []).append(place)
+    return found
 
 
 def _bench(bench: Bench, content: Json) -> dict[str, Any]:

@@ -16,13 +16,14 @@ from upscale_onnx.errors import ArgumentError, InternalError
 from upscale_onnx.files.publish import NewFiles, write_whole
 from upscale_onnx.report import numbers
 from upscale_onnx.report.json import to_json
-from upscale_onnx.report.page.words import words_of
+from upscale_onnx.report.page.words import MOST_ROWS, words_of
 from upscale_onnx.report.tables import printable
 
 if TYPE_CHECKING:
     import jinja2
     from markupsafe import Markup
 
+_LONGEST = 200  # characters
 _ENDINGS = (".html", ".htm")
 _NEEDED = "a report needs Jinja2 and matplotlib: pip install 'upscale-onnx[report]'"
 _FORMATS: Mapping[str, Callable[[Any], str]] = {
@@ -92,7 +93,8 @@ def _environment() -> jinja2.Environment:
         "strips": before_and_after,
         "colours": COLOURS,
     }
-    known.filters |= {"printable": printable, "typeset": _typeset}
+    known.globals["most_rows"] = MOST_ROWS
+    known.filters |= {"printable": _shown, "typeset": _typeset}
     return known
 
 
@@ -101,6 +103,11 @@ def _trusted(draw: Callable[..., str]) -> Callable[..., Markup]:
     from markupsafe import Markup
 
     return lambda *args, **more: Markup(draw(*args, **more))
+
+
+def _shown(text: str) -> str:
+    """`text` without control characters, and of a length that a page can hold."""
+    return printable(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}\u2026")
 
 
 def _typeset(text: str) -> str:
