@@ -8,8 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console, RenderableType
 
-from upscale_onnx.report.terminal import left_alone, network_view, outcome_view
+from upscale_onnx.report.terminal import differences_view, left_alone, network_view, outcome_view
 from upscale_onnx.results import Demand, Picture, Reading, Report
+from upscale_onnx.results.differences import Differences, NodeChange
 
 PICTURE = Picture(
     9,
@@ -58,3 +59,19 @@ def test_a_network_is_a_tree_with_bars(report: Report, width: int) -> None:
 def test_what_is_left_alone_is_counted(report: Report) -> None:
     one = replace(report.refusals[0], channels=1)
     assert left_alone([one]) == "1 node left alone; 1 channel stays because of it"
+
+
+def test_differences_are_one_a_line() -> None:
+    changes = (
+        NodeChange("conv", "Conv", "changed", ("N", 48, 8, 8), ("N", 32, 8, 8), 480, 320),
+        NodeChange("next", "Conv", "changed", ("N", 8), ("N", 8), 90, 60),
+        NodeChange("cut\x1b", "Slice", "added", None, ("N", 8), 0, 3),
+        NodeChange("flat", "Reshape", "changed", ("N", 8), (8,)),
+    )
+    lines = [" ".join(line.split()) for line in shown(differences_view(Differences(changes, 3)), 60)]
+    assert "conv Conv 48 > 32 480 > 320" in lines
+    assert "next Conv as before 90 > 60" in lines
+    assert "cut\\x1b Slice added 0 > 3" in lines
+    assert "flat Reshape other axes 0" in lines
+    assert "4 nodes differ, 3 are the same" in lines
+    assert shown(differences_view(Differences((), 3)), 60) == ["0 nodes differ, 3 are the same"]

@@ -27,10 +27,14 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Compare and report. Returns the exit code."""
     from upscale_onnx.model import load_model
     from upscale_onnx.model.differences import differences
+    from upscale_onnx.report.terminal import differences_view
 
     found = differences(load_model(args.original), load_model(args.compiled))
     output.json(found, args.json)
-    output.tables([differences_table(found)])
+    if output.is_terminal and not output.verbose:
+        output.view(lambda width: differences_view(found))
+    else:
+        output.tables([differences_table(found)])
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What a terminal shows in place of plain lines: the outcome of a compile, and a network as a tree of segments."""
+"""What a terminal shows instead of plain lines: the outcome of a compile, a network as a tree, how models differ."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from rich.tree import Tree
 from upscale_onnx.report.headline import headline, next_step, outcome
 from upscale_onnx.report.tables import printable
 from upscale_onnx.results import ModelStats, Picture, Reading, Refusal, Report, Segment
+from upscale_onnx.results.differences import Differences, Sizes
 
 _BAR = 10
 _LEAST_NAME, _MOST_NAME = 16, 48
@@ -88,6 +89,37 @@ def _barred(name: str, part: int, whole: int, words: str, room: int) -> Renderab
     bar = Bar(max(whole, 1), 0, part, width=_BAR, color="blue", bgcolor="bright_black")
     line.add_row(Text(printable(name)), bar, Text(f"{part:,} of {whole:,} {words}"))
     return line
+
+
+def differences_view(found: Differences) -> RenderableType:
+    """The nodes that differ, one a line: the sizes that changed of what they make, and their parameters."""
+    table = rich.table.Table(box=rich.box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    table.add_column("node", overflow="fold", min_width=_LEAST_NAME)
+    table.add_column("operator", overflow="fold")
+    for name in ("makes", "parameters"):
+        table.add_column(name, justify="right", overflow="fold")
+    for change in found.changes:
+        made = change.kind if change.kind != "changed" else _changed(change.before, change.after)
+        counts = _arrow(change.parameters_before, change.parameters_after)
+        table.add_row(Text(printable(change.node)), Text(printable(change.op_type)), Text(made), Text(counts))
+    same = f"{len(found.changes)} nodes differ, {found.same} are the same"
+    return Group(table, Text(same)) if found.changes else Text(same)
+
+
+def _changed(before: Sizes | None, after: Sizes | None) -> str:
+    """The sizes along the axes on which they differ."""
+    if before is None or after is None or len(before) != len(after):
+        return "other axes" if before is not None and after is not None else "unknown"
+    pairs = [
+        (old, new)
+        for old, new in zip(before, after, strict=True)
+        if isinstance(old, int) and isinstance(new, int) and old != new
+    ]
+    return ", ".join(_arrow(old, new) for old, new in pairs) or "as before"
+
+
+def _arrow(old: object, new: object) -> str:
+    return printable(f"{old} > {new}") if old != new else printable(str(old))
 
 
 def _style(ratio: float | None) -> str:
