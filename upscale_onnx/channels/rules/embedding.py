@@ -25,7 +25,7 @@ class Embedding(Rule):
             raise Refused(Reason.UNKNOWN_SHAPE, "rank of the indices is not known")
         labels = fresh(table.shape[-1])
         shape = (*(1,) * (rank + table.ndim - 2), labels.size)
-        out = ChannelMap(labels.reshape(shape), _content(table).reshape(shape))
+        out = ChannelMap(labels.reshape(shape), _content(table).reshape(shape), table=True)
         index = maps[_INDEX]
         if index is None:
             return Flow((out,), creates=True)
