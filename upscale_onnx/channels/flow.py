@@ -189,13 +189,14 @@ class Request:
     """What a node is resized by.
 
     maps: the map of each input. emissions: what each input holds now. out: the map of each output. choose: what the
-    plan decided.
+    plan decided. groups: in how many groups a grouped contraction is computed, if the plan decided that.
     """
 
     maps: Maps
     emissions: Emissions
     out: Maps
     choose: EmissionChooser
+    groups: int | None = None
 
     def first_input(self) -> tuple[ChannelMap, IntArray]:
         """The map of the first input, and its emission. Raises `Misaligned` where there is none."""
