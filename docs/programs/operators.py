@@ -31,7 +31,8 @@ _REASONS = {
     "reads all elements": "DFT Det NegativeLogLikelihoodLoss NonMaxSuppression NonZero STFT SoftmaxCrossEntropyLoss "
     "Unique",
     "makes constants or ranges": "BlackmanWindow Constant EyeLike HammingWindow HannWindow MelWeightMatrix Range",
-    "sizes: followed where they are not those of channel axes": "Shape Size",
+    "sizes: those of channel axes are stated as they were": "Shape",
+    "sizes: followed where they are not those of channel axes": "Size",
     "deprecated, no rule": "Scatter Upsample",
 }
 _REASON_OF = {name: reason for reason, names in _REASONS.items() for name in names.split()}

@@ -156,3 +156,16 @@ def test_an_operand_for_all_heads_and_batches_keeps_them() -> None:
     feeds["shift"] = rng.normal(size=(2 * HEADS, 1, 1)).astype(np.float32)
     expected, actual = (Engine(each).run(feeds)[0] for each in (model, result.model))
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_constant_for_all_heads_keeps_the_same_features_of_each() -> None:
+    rng = np.random.default_rng(4)
+    weights = random_weights(rng)
+    for head in range(HEADS):
+        weights["wq"][:, [head * WIDTH + head, head * WIDTH + 5]] = 0
+    text = FORMS["all"].replace("qk = MatMul(qm, kt)", "qa = Mul(qm, row) qk = MatMul(qa, kt)")
+    model = attention("all", weights, text)
+    model.graph.initializer.append(numpy_helper.from_array(rng.normal(size=WIDTH).astype(np.float32), "row"))
+    result = compiled(model)
+    assert_same(model, result.model, rng)
+    assert sizes_left(result)[0] == HEADS * (WIDTH - 1) * MODEL

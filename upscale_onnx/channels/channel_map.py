@@ -67,6 +67,7 @@ class ChannelMap:
     at_point: same shape; which channels hold a zero point that is computed at run time. None: none is known to.
     point: the class of that zero point.
     wild: what `WILD` channels may hold.
+    table: whether the channels are columns of a table, as they are looked up in it.
     merged: the axis on which channels are merged with a dynamic size. None: there is no such axis.
     """
 
@@ -76,6 +77,7 @@ class ChannelMap:
     point: int = -1
     wild: Wild = Wild.ANYTHING
     merged: Merged | None = None
+    table: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:

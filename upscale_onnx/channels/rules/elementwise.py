@@ -30,7 +30,7 @@ from upscale_onnx.channels.rules.infinities import wild_of
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
-from upscale_onnx.types import FloatArray, IntArray
+from upscale_onnx.types import Array, FloatArray, IntArray
 
 
 class Elementwise(Rule):
@@ -72,6 +72,11 @@ class Elementwise(Rule):
                 read, even = broadcast_operand(index, lifted[index], labels)
                 reads.append(read)
                 evens.extend(even)
+        if merged is not None and any(
+            array is not None and array.size > 1 for array in map(op.constant, self._connected(op))
+        ):
+            # Along a merged axis a constant has one row for all channels, so that these must keep the same entries.
+            evens.append(Even((labels.reshape([size for size in shape if size > 1]),), aligned=True))
         content = self._content(op, lifted, shape)
         out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged)
         fragile = self._fragile(op, labels)
@@ -98,6 +103,8 @@ class Elementwise(Rule):
                 computed.update(_selected(op, index, request, emission))
                 continue
             small = take(constant, emission, result.shape)
+            if result.merged is not None and _size(small, result.merged.axis - result.rank) > 1:
+                raise Misaligned(result.labels)
             if small is not constant:
                 constants[index] = small
         return Resize((emission,), constants, computed=computed)
@@ -142,6 +149,11 @@ class Elementwise(Rule):
             if not fits or not np.array_equal(np.broadcast_to(given, found.shape), wanted):
                 raise Misaligned(result.labels)
         return found
+
+
+def _size(array: Array, axis: int) -> int:
+    """The size along an axis that is counted from the last one; 1 for axes that the array lacks."""
+    return array.shape[axis] if -axis <= array.ndim else 1
 
 
 def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[int, NewNode]:

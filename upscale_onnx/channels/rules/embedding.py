@@ -30,7 +30,8 @@ class Embedding(Rule):
         labels = fresh(table.shape[axis])
         shape = [1] * (rank + table.ndim - 1)
         shape[axis if axis < table.ndim - 1 else -1] = labels.size
-        out = ChannelMap(labels.reshape(shape), _content(np.moveaxis(table, axis, -1)).reshape(shape))
+        content = _content(np.moveaxis(table, axis, -1)).reshape(shape)
+        out = ChannelMap(labels.reshape(shape), content, table=True)
         index = maps[_INDEX]
         if index is None:
             return Flow((out,), creates=True)

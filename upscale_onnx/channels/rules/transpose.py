@@ -16,6 +16,8 @@ from upscale_onnx.channels.rules.run_time_sizes import known_entries, overwritte
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
 
+_MATRIX = 2  # axes of scores, behind that of heads
+
 
 class Transpose(Rule):
     """The rule of a Transpose by `perm`, by default the reversed axes."""
@@ -25,6 +27,9 @@ class Transpose(Rule):
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
         perm = self._perm(op, found)
+        if found.table and found.axes and perm.index(found.axes[0]) < found.rank - _MATRIX:
+            # Layers that add the same table of biases to the scores of their heads lose heads each for itself.
+            raise Refused(Reason.MIXED_LAYOUT, "columns of a table become heads, which each reader selects")
         merged = None if found.merged is None else found.merged.at(perm.index(found.merged.axis))
         return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm), merged=merged),))
 
