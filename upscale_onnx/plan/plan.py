@@ -129,7 +129,7 @@ def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser) -> Plan:
             continue
         given = tuple(emissions.get(name) if name else None for name in step.inputs)
         try:
-            resize = step.rule.resize(step.op, Request(step.maps, given, step.flow.outputs, choose))
+            resize = step.rule.resize(step.op, Request(step.maps, given, step.flow.outputs, choose, step.flow.inner))
         except Misaligned as joined:
             joined.node = f"{step.op.op_type} {step.op.name}"
             raise

@@ -1,0 +1,90 @@
+"""What is added to the scores of heads, and numbers beside them: one for all heads, or one for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from upscale_onnx.channels.channel_map import WILD
+from upscale_onnx.channels.flow import Even, Maps, Misaligned, NewNode, Read, Request
+from upscale_onnx.channels.grid import is_full
+from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
+from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array, Dim, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """How an input is bound to heads. reads, evens, fixed: as in a flow. wild: whether it may make a result of numbers
+    that are not finite."""
+
+    reads: tuple[Read, ...] = ()
+    evens: tuple[Even, ...] = ()
+    fixed: tuple[IntArray, ...] = ()
+    wild: bool = False
+
+
+def bound(op: Op, maps: Maps, index: int, axis: int, made: IntArray) -> Bound:
+    """How input `index`, with heads on the negative `axis`, is bound to results `made` `(heads, features)`. Where its
+    number of heads is not known, all heads stay."""
+    constant, found = op.constant(index), maps[index] if index < len(maps) else None
+    if constant is not None:
+        return Bound(wild=_is_unbounded(constant))
+    if not op.has(index):
+        return Bound()
+    size = _size(op, index, axis)
+    reads = [] if size in (1, len(made)) else [Read(index, made[:, 0])]
+    if found is None:
+        return Bound(tuple(reads))
+    wild = bool((found.state == WILD).any())
+    labels = found.labels.ravel()
+    if not found.axes:
+        return Bound((*reads, Read(index, labels, made.ravel())), wild=wild)
+    if size == 1:
+        return Bound((*reads, Read(index, labels, made.ravel())), (), (labels,), wild)
+    if found.axes != (found.rank + axis,) or labels.size != len(made):
+        raise Refused(Reason.MIXED_LAYOUT, f"a mask with channels {found.shape}")
+    reads += [Read(index, label[None], row) for label, row in zip(labels, made, strict=True)]
+    return Bound(tuple(reads), (Even((labels[:, None], made)),), (labels,), wild)
+
+
+def narrowed(op: Op, request: Request, index: int, axis: int, heads: IntArray, count: int) -> Array | NewNode | None:
+    """What input `index` becomes where `heads` of `count` are left: a constant, a node that picks them, or None where
+    it holds what is wanted. Raises `Misaligned` where it holds other heads."""
+    constant = op.constant(index)
+    whole = is_full(heads, (count,))
+    if constant is not None:
+        wide = constant.ndim >= -axis and constant.shape[axis] == count
+        return None if whole or not wide or count == 1 else constant.take(heads, axis)
+    if not op.has(index) or request.maps[index] is None:
+        return None
+    found, emission = request.maps[index], request.emissions[index]
+    assert found is not None
+    if found.axes and emission is not None and _size(op, index, axis) != 1:
+        if not np.array_equal(emission.ravel(), heads):
+            raise Misaligned(found.labels)
+        return None
+    if emission is None or not is_full(emission, found.shape):
+        raise Misaligned(found.labels)
+    if whole or _size(op, index, axis) != count or count == 1:
+        return None
+    return NewNode("Gather", (index, heads), attrs={"axis": found.rank + axis})
+
+
+def _size(op: Op, index: int, axis: int) -> Dim:
+    """The size of an axis; 1 where there is no such axis, None where it is not known."""
+    dims = op.in_dims[index]
+    if dims is None:
+        return None
+    return dims[axis] if len(dims) >= -axis else 1
+
+
+def _is_unbounded(constant: Array) -> bool:
+    """Whether scores may become something else than numbers: by an infinity, or where nothing is left of a row."""
+    if constant.dtype.kind != "f":
+        return False
+    masked = np.isneginf(constant)
+    row = masked.all(-1) if constant.ndim else masked
+    return bool(not (np.isfinite(constant) | masked).all() or row.any())
