@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, helper
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
+from upscale_onnx.model.runtime_attention import attention_alike
 
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
@@ -75,7 +76,9 @@ def shaped_alike(node: NodeProto) -> list[NodeProto]:
     if node.op_type in _LIKE_FIRST_AND_SUM:
         named = [name for index, name in enumerate(node.output) if name and index in (0, 3)]
         return [helper.make_node("Identity", node.input[:1], [name]) for name in named]
-    return _quantised(node) if node.op_type in _QUANTISED else []
+    if node.op_type == "MatMulNBits" and len(node.input) > 1:
+        return [helper.make_node("Einsum", node.input[:2], node.output[:1], equation="...k,nbc->...n")]
+    return _quantised(node) if node.op_type in _QUANTISED else attention_alike(node)
 
 
 def _quantised(node: NodeProto) -> list[NodeProto]:
