@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.channels.case import Case
 from tests.channels.cases import (
     along,
+    attending,
     contractions,
     elementwise,
     fused,
@@ -18,6 +19,7 @@ from tests.channels.cases import (
 
 ALL: tuple[Case, ...] = (
     *along.CASES,
+    *attending.CASES,
     *contractions.CASES,
     *elementwise.CASES,
     *fused.CASES,

@@ -25,7 +25,8 @@ class Form:
     made: the layout of the result. past: the input that holds former keys; the next one holds former values. bias: of
     all parts, one behind the other. mask: what is added to the scores. sinks: one number for each head. -1 where the
     operator has none. whole: whether heads keep all of their features. counts: the attributes that hold numbers of
-    heads, and of which part. scaled: whether the attribute for the scale is given.
+    heads, and of which part. scaled: whether the attribute for the scale is given. alike: whether values must keep as
+    many features as keys.
     """
 
     sizes: Mapping[str, Size]
@@ -38,6 +39,7 @@ class Form:
     bias: int = -1
     sinks: int = -1
     whole: bool = False
+    alike: bool = False
 
     def parts(self, index: int) -> list[Size]:
         """The sizes of the parts that input `index` holds."""
@@ -46,11 +48,6 @@ class Form:
     def source(self, part: str) -> int:
         """The input that holds `part`."""
         return next(index for index, (_, parts) in self.sources.items() if part in parts)
-
-    @property
-    def alike(self) -> bool:
-        """Whether values must keep as many features as keys, since they stand in one grid."""
-        return any(layout is Layout.STACKED for layout, _ in self.sources.values())
 
 
 def standard(op: Op) -> Form:
@@ -89,7 +86,9 @@ def multi_head(op: Op) -> Form:
         size = _merged(op, index, heads) if layout is Layout.MERGED else (heads, _last(op, index, layout, heads))
         sizes.update(dict.fromkeys(parts, size))
     scaled = bool(op.attrs.get("scale", 0.0))
-    return _checked(Form(sizes, sources, Layout.MERGED, 6, 5, scaled, {"num_heads": "q"}, bias=3))
+    # Keys and values are checked to have one shape where heads have an axis.
+    alike = any(layout is not Layout.MERGED for layout, _ in sources.values())
+    return _checked(Form(sizes, sources, Layout.MERGED, 6, 5, scaled, {"num_heads": "q"}, bias=3, alike=alike))
 
 
 def grouped(op: Op) -> Form:

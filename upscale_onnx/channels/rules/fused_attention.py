@@ -40,7 +40,8 @@ class FusedAttention(Rule):
         q, (k, past_k), (v, past_v) = parts["q"], *(
             head_cache.appended(op, maps, index, parts[part]) for index, part in enumerate("kv", form.past)
         )
-        at = (form.source("q"), form.source("k"), form.source("v"))
+        past = [(index,) if op.is_dynamic(index) else () for index in (form.past, form.past + 1)]
+        at = ((form.source("q"),), (form.source("k"), *past[0]), (form.source("v"), *past[1]))
         done = attended(at, q, k, v, fresh, form.whole)
         made = done.out.labels
         bounds = [head_mask.bound(op, maps, index, axis, made) for index, axis in _beside(form)]

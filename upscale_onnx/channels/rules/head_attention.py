@@ -16,7 +16,7 @@ from upscale_onnx.channels.flow import Even, Fresh, Misaligned, Read
 from upscale_onnx.channels.rules.head_layout import Grid, Held
 from upscale_onnx.types import IntArray
 
-Inputs = tuple[int, int, int]
+Inputs = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 """The inputs that hold queries, keys and values."""
 
 
@@ -44,11 +44,13 @@ def attended(at: Inputs, q: Grid, k: Grid, v: Grid, fresh: Fresh, whole: bool = 
     out = values.labels if per == 1 else fresh(values.labels.size).reshape(values.labels.shape)
     reads = []
     for asked, key, value, made, quiet in zip(q.labels, keys.labels, values.labels, out, silent, strict=True):
-        reads += [Read(at[0], asked[~quiet], made), Read(at[1], key[~quiet], made)]
+        reads += [Read(index, asked[~quiet], made) for index in at[0]]
+        reads += [Read(index, key[~quiet], made) for index in at[1]]
         if whole:
-            reads += [Read(at[2], value, made), Read(at[0], made, made)]
+            reads += [Read(index, value, made) for index in at[2]] + [Read(at[0][0], made, made)]
+            reads += [Read(index, key, key) for index in at[1]]
         elif per > 1:
-            reads.append(Read(at[2], value, made, np.eye(made.size, dtype=bool)))
+            reads += [Read(index, value, made, np.eye(made.size, dtype=bool)) for index in at[2]]
     evens = [Even((q.labels, out)), Even((k.labels, v.labels))]
     if per == 1:
         return Attended(Grid(out, content), ((q.labels, k.labels),), tuple(reads), tuple(evens), (q.labels, out))

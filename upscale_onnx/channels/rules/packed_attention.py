@@ -61,7 +61,7 @@ class PackedAttention(Rule):
         projected = self._projection.flow(op, maps, fresh)
         inner = known_map(projected.outputs[0])
         q, k, v = grids(inner, Layout.MERGED, sizes)
-        done = attended((_WEIGHT,) * 3, q, k, v, fresh, bool(op.attrs.get("do_rotary", 0)))
+        done = attended(((_WEIGHT,),) * 3, q, k, v, fresh, bool(op.attrs.get("do_rotary", 0)))
         made = done.out.labels
         bound = head_mask.bound(op, maps, _MASK, _MASK_AXIS, made)
         others = [(index, found) for index in _others(maps) if (found := maps[index]) is not None]

@@ -1,0 +1,169 @@
+"""Attention as one operator between projections: what leaves with dead heads and features, to the last weight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from tests.channels.compiled import Compiled, compiled
+from tests.channels.engine import Engine
+from upscale_onnx.types import Array
+
+MODEL, HEADS, GROUPS, WIDTH = 12, 4, 2, 8
+INNER, SHARED = HEADS * WIDTH, GROUPS * WIDTH
+OPSETS = '"" : 23, "com.microsoft" : 1'
+APART = "".join(f"r{p} = Reshape(m{p}, split{p}) t{p} = Transpose<perm=[0,2,1,3]>(r{p}) " for p in "qkv")
+JOINED = "or = Transpose<perm=[0,2,1,3]>(o) z = Reshape(or, joined) "
+TURNED = "".join(f"t{p} = com.microsoft.RotaryEmbedding(m{p}, places, cos, sin) " for p in "qk")
+# How queries, keys and values become a result, and how many groups of keys and values there are.
+FORMS = {
+    "standard": (f"{APART} o = Attention(tq, tk, tv) {JOINED}", HEADS),
+    "standard, groups": (f"{APART} o = Attention<is_causal=1>(tq, tk, tv) {JOINED}", GROUPS),
+    "merged": (f"z = Attention<q_num_heads={HEADS}, kv_num_heads={HEADS}>(mq, mk, mv)", HEADS),
+    "merged, groups": (f"z = Attention<q_num_heads={HEADS}, kv_num_heads={GROUPS}>(mq, mk, mv)", GROUPS),
+    "multi-head": (f"z = com.microsoft.MultiHeadAttention<num_heads={HEADS}>(mq, mk, mv)", HEADS),
+    "rotary": (f"{TURNED} z = com.microsoft.MultiHeadAttention<num_heads={HEADS}>(tq, tk, mv)", HEADS),
+    "grouped": (
+        f"z = com.microsoft.GroupQueryAttention<num_heads={HEADS}, kv_num_heads={GROUPS}>(mq, mk, mv, , , last, total)",
+        GROUPS,
+    ),
+    "packed": (f"z = com.microsoft.Attention<num_heads={HEADS}>(x, wqkv, bqkv)", HEADS),
+}
+FREE = [form for form in FORMS if form != "grouped"]  # features may leave
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """q, k, v, o: the projections. groups: of keys and values."""
+
+    q: Array
+    k: Array
+    v: Array
+    o: Array
+    groups: int
+
+    @classmethod
+    def random(cls, groups: int) -> Weights:
+        rng = np.random.default_rng(1)
+        shapes = ((MODEL, INNER), *[(MODEL, groups * WIDTH)] * 2, (INNER, MODEL))
+        return cls(*(rng.normal(size=shape).astype(np.float32) for shape in shapes), groups)
+
+
+def model_of(form: str, weights: Weights) -> onnx.ModelProto:
+    text = "".join(f"m{p} = MatMul(x, w{p}) " for p in "qkv") + f"{FORMS[form][0]} y = MatMul(z, wo)"
+    if form == "packed":
+        text = text[text.index("z = ") :]
+    heads = {"q": HEADS, "k": weights.groups, "v": weights.groups}
+    held: dict[str, Array] = {f"split{p}": np.asarray([0, 0, count, WIDTH]) for p, count in heads.items()}
+    held |= {"joined": np.asarray([0, 0, INNER]), "places": np.tile(np.arange(5), (2, 1))}
+    held |= {"last": np.full(2, 4, np.int32), "total": np.asarray(5, np.int32)}
+    held |= {"cos": np.cos(np.arange(36.0)).reshape(9, 4), "sin": np.sin(np.arange(36.0)).reshape(9, 4)}
+    held |= {"wq": weights.q, "wk": weights.k, "wv": weights.v, "wo": weights.o}
+    held |= {"wqkv": np.hstack((weights.q, weights.k, weights.v))}
+    held |= {"bqkv": np.zeros(held["wqkv"].shape[1])}
+    held = {name: array.astype(np.float32) if array.dtype == np.float64 else array for name, array in held.items()}
+    graph = f"g (float[2,5,{MODEL}] x) => (float[2,5,{MODEL}] y) {{ {text} }}"
+    model = onnx.parser.parse_model(f"<ir_version: 10, opset_import: [{OPSETS}]> {graph}")
+    used = {name for node in model.graph.node for name in node.input}
+    model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in held.items() if n in used)
+    return model
+
+
+def narrowed(form: str, weights: Weights) -> tuple[Compiled, list[tuple[int, ...]]]:
+    """The compiled model, shown equal, and the shapes of its projections."""
+    model = model_of(form, weights)
+    result = compiled(model)
+    feed = {"x": np.random.default_rng(4).normal(size=(2, 5, MODEL)).astype(np.float32)}
+    expected, given = Engine(model).run(feed)[0], Engine(result.model).run(feed)[0]
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in result.model.graph.initializer}
+    names = ["wqkv", "wo"] if form == "packed" else ["wq", "wk", "wv", "wo"]
+    return result, [next(shapes[name] for name in shapes if name.split("_")[0] == wanted) for wanted in names]
+
+
+def attributes(result: Compiled) -> dict[str, object]:
+    nodes = [node for node in result.model.graph.node if "Attention" in node.op_type]
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in nodes[0].attribute}
+
+
+def projections(q: int, k: int, v: int, o: int, form: str) -> list[tuple[int, ...]]:
+    return [(MODEL, q + k + v), (o, MODEL)] if form == "packed" else [(MODEL, q), (MODEL, k), (MODEL, v), (o, MODEL)]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_dead_group_leaves_with_its_heads(form: str) -> None:
+    groups = FORMS[form][1]
+    weights, per = Weights.random(groups), HEADS // groups
+    weights.o[WIDTH * per : 2 * WIDTH * per] = 0
+    result, shapes = narrowed(form, weights)
+    heads = HEADS - per
+    assert shapes == projections(*(WIDTH * n for n in (heads, groups - 1, groups - 1, heads)), form)
+    counts = {value for name, value in attributes(result).items() if "num_heads" in name}
+    assert counts <= {heads, groups - 1}
+
+
+@pytest.mark.parametrize("form", ["standard, groups", "merged, groups", "grouped"])
+def test_groups_lose_as_many_heads_each(form: str) -> None:
+    weights = Weights.random(GROUPS)
+    for head in (0, 3):
+        weights.o[WIDTH * head : WIDTH * (head + 1)] = 0
+    _, shapes = narrowed(form, weights)
+    assert shapes == projections(2 * WIDTH, SHARED, SHARED, 2 * WIDTH, form)
+
+
+@pytest.mark.parametrize("form", ["standard, groups", "merged, groups", "grouped"])
+def test_a_head_stays_where_other_groups_keep_theirs(form: str) -> None:
+    weights = Weights.random(GROUPS)
+    weights.o[:WIDTH] = 0
+    _, shapes = narrowed(form, weights)
+    assert shapes == projections(INNER, SHARED, SHARED, INNER, form)
+
+
+@pytest.mark.parametrize("form", FREE)
+def test_features_of_queries_and_keys_leave(form: str) -> None:
+    groups = FORMS[form][1]
+    weights = Weights.random(groups)
+    # Zeros of queries, keys, or both, other ones in each group; pairs of halves where features are rotated.
+    for group in range(groups):
+        gone = [1, 2, 5, 6] if form == "rotary" else [group, group + 1, 7]
+        weights.k[:, [group * WIDTH + feature for feature in gone]] = 0
+    result, shapes = narrowed(form, weights)
+    left = WIDTH - (4 if form == "rotary" else 3)
+    assert shapes == projections(HEADS * left, groups * left, groups * WIDTH, INNER, form)
+    assert attributes(result)["scale"] == pytest.approx(WIDTH**-0.5)
+
+
+@pytest.mark.parametrize("form", FREE)
+def test_features_of_values_leave(form: str) -> None:
+    groups = FORMS[form][1]
+    weights, per = Weights.random(groups), HEADS // groups
+    for group in range(groups):
+        weights.v[:, [group * WIDTH + 1]] = 0
+        for head in range(group * per, (group + 1) * per):
+            weights.o[[head * WIDTH + feature for feature in (4, 6)]] = 0
+    result, shapes = narrowed(form, weights)
+    left = WIDTH - 3
+    assert shapes == projections(INNER, groups * WIDTH, groups * left, HEADS * left, form)
+    assert "scale" not in attributes(result)
+
+
+def test_features_of_grouped_queries_stay() -> None:
+    """The operator takes head sizes in eights, the same for values."""
+    weights = Weights.random(GROUPS)
+    weights.k[:, [1, 9]] = 0
+    weights.v[:, [2, 10]] = 0
+    _, shapes = narrowed("grouped", weights)
+    assert shapes == projections(INNER, SHARED, SHARED, INNER, "grouped")
+
+
+@pytest.mark.parametrize("form", ["standard", "multi-head", "packed"])
+def test_a_head_whose_queries_are_zero_stays(form: str) -> None:
+    """It weighs all values alike."""
+    weights = Weights.random(HEADS)
+    weights.q[:, :WIDTH] = 0
+    _, shapes = narrowed(form, weights)
+    assert shapes == projections(INNER, INNER, INNER, INNER, form)
