@@ -78,6 +78,8 @@ def shaped_alike(node: NodeProto) -> list[NodeProto]:
         return [helper.make_node("Identity", node.input[:1], [name]) for name in named]
     if node.op_type == "MatMulNBits" and len(node.input) > 1:
         return [helper.make_node("Einsum", node.input[:2], node.output[:1], equation="...k,nbc->...n")]
+    if node.op_type == "QLinearWhere":
+        return [helper.make_node("Where", [*node.input[:2], *node.input[4:5]], node.output[:1])]
     return _quantised(node) if node.op_type in _QUANTISED else attention_alike(node)
 
 
