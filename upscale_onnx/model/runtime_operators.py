@@ -50,9 +50,26 @@ def set_apart(model: ModelProto) -> ModelProto:
     nodes = [node for node in iter_nodes(model.graph) if only_runtime_knows(node, opset)]
     for node in nodes:
         node.domain = RUNTIME_DOMAIN
-    if nodes and not any(entry.domain == RUNTIME_DOMAIN for entry in model.opset_import):
+    if _lacks_import(model):
         model.opset_import.add(domain=RUNTIME_DOMAIN, version=1)
     return model
+
+
+def with_import(model: ModelProto) -> ModelProto:
+    """A copy of `model` that imports onnxruntime's own operators; `model` itself if it does so already, or has none of
+    them. onnxruntime runs a model that does not."""
+    if not _lacks_import(model):
+        return model
+    result = ModelProto()
+    result.CopyFrom(model)
+    result.opset_import.add(domain=RUNTIME_DOMAIN, version=1)
+    return result
+
+
+def _lacks_import(model: ModelProto) -> bool:
+    if any(entry.domain == RUNTIME_DOMAIN for entry in model.opset_import):
+        return False
+    return any(node.domain == RUNTIME_DOMAIN for node in iter_nodes(model.graph))
 
 
 def default_opset(model: ModelProto) -> int:
