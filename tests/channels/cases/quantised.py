@@ -51,7 +51,7 @@ def _blocks() -> list[Case]:
         case((steps, scales), "plain"),
         case((steps, scales, points), "zero points"),
         case((steps, scales, points, None, bias), "bias"),
-        case((steps.reshape(outputs, -1), scales.ravel(), points.ravel()), "flat"),
+        case((steps, scales.ravel(), points.ravel()), "flat scales"),
         case((steps, scales, None, np.arange(48, dtype=np.int32)), "an order of inputs", refused=True),
         case((steps, scales[:4]), "too few scales", refused=True),
     ]

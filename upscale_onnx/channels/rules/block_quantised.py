@@ -124,7 +124,8 @@ def _blocks(op: Op) -> Blocks:
     if op.has(_ORDER) or op.attrs.get("weight_prepacked", 0) or bits not in _BITS or min(outputs, inputs, size) < 1:
         raise Refused(Reason.UNSUPPORTED_FORM, f"{bits} bits in blocks of {size}, or inputs in an order of their own")
     count = -(-inputs // size)
-    if content.size * 8 != outputs * count * size * bits or scales.size != outputs * count or content.dtype != np.uint8:
+    shape = (outputs, count, size * bits // 8)
+    if content.shape != shape or content.dtype != np.uint8 or scales.size != outputs * count:
         raise Refused(Reason.UNSUPPORTED_FORM, f"a weight of shape {content.shape} for {outputs} by {inputs}")
     bytes_of_points = -(-count * bits // 8)
     if points is not None and points.dtype == np.uint8 and points.size == outputs * bytes_of_points:
@@ -133,8 +134,7 @@ def _blocks(op: Op) -> Blocks:
         points = points.reshape(outputs, count)
     elif points is not None:
         raise Refused(Reason.UNSUPPORTED_FORM, f"zero points of shape {points.shape}")
-    shaped = content.reshape(outputs, count, -1)
-    return Blocks(bits, size, inputs, shaped, scales.reshape(outputs, count), points)
+    return Blocks(bits, size, inputs, content, scales.reshape(outputs, count), points)
 
 
 def _by_block(pattern: BoolArray, blocks: Blocks) -> BoolArray:
