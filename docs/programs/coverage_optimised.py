@@ -2,9 +2,9 @@
 
     python docs/programs/coverage_optimised.py [NAME...] [--exporter torchscript dynamo] [--share 0.5]
 
-The networks, masks and figures are those of coverage.py, with eager attention. Between export and compile, the optimiser
-of onnxruntime.transformers fuses attention, normalisations and activations. Printed beside the figures: which fused
-attention operators a network holds. Rows with "multi-head" ask for MultiHeadAttention in place of Attention.
+The networks, masks and figures are those of coverage.py, with eager attention. Between export and compile, the
+optimiser of onnxruntime.transformers fuses attention, normalisations and activations. Printed beside the figures: which
+fused operators a network holds. Rows with "multi-head" ask for MultiHeadAttention in place of Attention.
 """
 
 from __future__ import annotations

@@ -135,7 +135,8 @@ def test_constant_inputs_move_into_the_bias() -> None:
     second = Layer("b", WIDTH, INNER, 8, "bytes", bias=True)
     first = Layer("a", INNER, FEATURES * 4, 8, bias=True)
     first.zero(list(range(BLOCK)))
-    assert first.bias is not None and second.bias is not None
+    assert first.bias is not None
+    assert second.bias is not None
     first.bias[:BLOCK] = 2.0
     before = second.bias.copy()
     held = narrowed(model_of(first, second))
@@ -169,12 +170,14 @@ def test_what_onnxruntime_quantises_shrinks(bits: int, symmetric: bool) -> None:
     nodes = [helper.make_node("MatMul", ["x", "w1"], ["h"]), helper.make_node("Relu", ["h"], ["r"])]
     nodes.append(helper.make_node("MatMul", ["r", "w2"], ["y"]))
     held = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in weights.items()]
-    model = helper.make_model(helper.make_graph(nodes, "g", [x], [y], held), ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
+    graph = helper.make_graph(nodes, "g", [x], [y], held)
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
     config = DefaultWeightOnlyQuantConfig(block_size=32, is_symmetric=symmetric, bits=bits)
     quantiser = MatMulNBitsQuantizer(model, algo_config=config)
     quantiser.process()
     result = upscale_onnx.compile(quantiser.model.model, export="gather", align=1, race=False)
-    assert result.report.verification is not None and result.report.verification.equal
+    assert result.report.verification is not None
+    assert result.report.verification.equal
     attrs = [{a.name: a.i for a in node.attribute} for node in result.model.graph.node if node.domain]
     assert [(one["K"], one["N"]) for one in attrs] == [(32, 96), (96, 32)]
 

@@ -13,7 +13,8 @@ def unpacked(packed: Array, bits: int, count: int) -> IntArray:
     """The first `count` integers along the last axis of bytes `packed`."""
     shifts = np.arange(0, _BYTE, bits)
     parts = packed.astype(np.int64)[..., None] >> shifts & (1 << bits) - 1
-    return parts.reshape(*packed.shape[:-1], -1)[..., :count]
+    integers: IntArray = parts.reshape(*packed.shape[:-1], -1)[..., :count]
+    return integers
 
 
 def packed(integers: IntArray, bits: int) -> Array:
@@ -22,4 +23,5 @@ def packed(integers: IntArray, bits: int) -> Array:
     missing = -integers.shape[-1] % shifts.size
     padded = np.pad(integers, [*[(0, 0)] * (integers.ndim - 1), (0, missing)])
     parts = padded.reshape(*padded.shape[:-1], -1, shifts.size) << shifts
-    return parts.sum(-1).astype(np.uint8)
+    content: Array = parts.sum(-1).astype(np.uint8)
+    return content

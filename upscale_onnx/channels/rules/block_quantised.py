@@ -52,8 +52,9 @@ class Blocks:
         """The weight `(N, inputs)`, in the type of the scales."""
         steps = unpacked(self.content, self.bits, self.size).astype(self.scales.dtype)
         point = np.asarray(1 << self.bits - 1) if self.points is None else self.points[..., None]
-        weight = (steps - point.astype(self.scales.dtype)) * self.scales[..., None]
-        return weight.reshape(len(weight), -1)[:, : self.inputs]
+        weight: Array = (steps - point.astype(self.scales.dtype)) * self.scales[..., None]
+        whole: Array = weight.reshape(len(weight), -1)[:, : self.inputs]
+        return whole
 
 
 class MatMulNBits(Contraction):
@@ -63,8 +64,9 @@ class MatMulNBits(Contraction):
         flow = super().flow(op, maps, fresh)
         blocks = _blocks(op)
         (read,) = flow.reads
-        assert read.pattern is not None and read.foldable is not None
-        wanted = _by_block(read.pattern & ~read.foldable, blocks)
+        pattern, foldable = read.pattern, read.foldable
+        assert pattern is not None
+        wanted = _by_block(pattern if foldable is None else pattern & ~foldable, blocks)
         whole = blocks.inputs // blocks.size * blocks.size
         evens = (Even((read.sources[:whole].reshape(-1, blocks.size),)),) if whole else ()
         last = read.sources[whole:]

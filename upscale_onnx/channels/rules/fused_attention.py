@@ -37,8 +37,9 @@ class FusedAttention(Rule):
         if any(op.used[3:]):
             raise Refused(Reason.UNSUPPORTED_FORM, "the scores are used")
         parts = _biased(op, form, _parts(form, maps))
-        q, (k, past_k), (v, past_v) = parts["q"], *(
-            head_cache.appended(op, maps, index, parts[part]) for index, part in enumerate("kv", form.past)
+        q, (k, past_k), (v, past_v) = (
+            parts["q"],
+            *(head_cache.appended(op, maps, index, parts[part]) for index, part in enumerate("kv", form.past)),
         )
         past = [(index,) if op.is_dynamic(index) else () for index in (form.past, form.past + 1)]
         at = ((form.source("q"),), (form.source("k"), *past[0]), (form.source("v"), *past[1]))

@@ -81,7 +81,7 @@ def grids(found: ChannelMap, layout: Layout, sizes: Sequence[Size]) -> list[Grid
     if not fits:
         raise Refused(Reason.MIXED_LAYOUT, f"channels of shape {found.shape} where heads are {list(sizes)}")
     check_room(*shape)
-    labels, state = (np.broadcast_to(array, shape).ravel() for array in (found.labels, found.state))
+    labels, state = np.broadcast_to(found.labels, shape).ravel(), np.broadcast_to(found.state, shape).ravel()
     return [Grid(labels[part], state[part]) for part in places]
 
 

@@ -46,7 +46,7 @@ def bound(op: Op, maps: Maps, index: int, axis: int, made: IntArray) -> Bound:
         return Bound((*reads, Read(index, labels, made.ravel())), (), (labels,), wild)
     if found.axes != (found.rank + axis,) or labels.size != len(made):
         raise Refused(Reason.MIXED_LAYOUT, f"a mask with channels {found.shape}")
-    reads += [Read(index, label[None], row) for label, row in zip(labels, made, strict=True)]
+    reads += [Read(index, label, row) for label, row in zip(labels[:, None], made, strict=True)]
     return Bound(tuple(reads), (Even((labels[:, None], made)),), (labels,), wild)
 
 

@@ -83,7 +83,7 @@ class PackedAttention(Rule):
         inner, sizes = known_map(request.inner), _sizes(op)
         cut = self._projection.resize(op, Request(request.maps, request.emissions, (inner,), request.choose))
         parts = held(inner, cut.outputs[0], Layout.MERGED, sizes)
-        out = left_of(*parts, 1, inner.labels)
+        out = left_of(parts[0], parts[1], parts[2], 1, inner.labels)
         for index in _others(request.maps):
             found, emission = request.maps[index], request.emissions[index]
             if found is not None and (emission is None or not is_full(emission, found.shape)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap, collapse, known_map
+from upscale_onnx.channels.channel_map import collapse, known_map
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Request, Resize, Rule
 from upscale_onnx.channels.grid import rectangle, written_out
 from upscale_onnx.channels.op import Op
