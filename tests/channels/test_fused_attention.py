@@ -11,6 +11,8 @@ from onnx import helper, numpy_helper
 
 from tests.channels.compiled import Compiled, compiled
 from tests.channels.engine import Engine
+from upscale_onnx.channels.analysis import analyse
+from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.types import Array
 
 MODEL, HEADS, GROUPS, WIDTH = 12, 4, 2, 8
@@ -167,3 +169,59 @@ def test_a_head_whose_queries_are_zero_stays(form: str) -> None:
     weights.q[:, :WIDTH] = 0
     _, shapes = narrowed(form, weights)
     assert shapes == projections(INNER, INNER, INNER, INNER, form)
+
+
+def unstacked(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model with stacked parts taken apart, which onnxruntime has no kernel for on a CPU."""
+    result = onnx.ModelProto()
+    result.CopyFrom(model)
+    node = next(node for node in result.graph.node if node.op_type == "MultiHeadAttention")
+    stack, parts = node.input[-1], ["sq", "sk", "sv"][len(node.input) - 1 :]
+    nodes = [helper.make_node("Split", [stack], [f"{part}5" for part in parts], axis=3, num_outputs=len(parts))]
+    nodes += [helper.make_node("Reshape", [f"{part}5", "flat"], [part]) for part in parts]
+    kept = list(node.input[:-1])
+    node.input[:] = [*kept, *parts]
+    place = list(result.graph.node).index(node)
+    ordered = [*result.graph.node[:place], *nodes, *result.graph.node[place:]]
+    del result.graph.node[:]
+    result.graph.node.extend(ordered)
+    result.graph.initializer.append(numpy_helper.from_array(np.asarray([0, 0, -1]), "flat"))
+    return result
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_stacked_parts_keep_as_many_features(count: int) -> None:
+    """Queries, keys and values, or the last two of them, in one value `(batch, length, heads, parts, features)`."""
+    rng = np.random.default_rng(5)
+    queries = "" if count == 3 else "m = MatMul(x, wq) "
+    given = "s" if count == 3 else "m, s"
+    text = f"{queries}p = MatMul(x, ws) s = Reshape(p, shape) "
+    text += f"z = com.microsoft.MultiHeadAttention<num_heads={HEADS}>({given}) y = MatMul(z, wo)"
+    graph = f"g (float[2,5,{MODEL}] x) => (float[2,5,{MODEL}] y) {{ {text} }}"
+    model = onnx.parser.parse_model(f"<ir_version: 10, opset_import: [{OPSETS}]> {graph}")
+    stack, out = rng.normal(size=(MODEL, HEADS, count, WIDTH)), rng.normal(size=(HEADS, WIDTH, MODEL))
+    stack[:, :, -2, [0, 3]] = 0  # two features of keys, three of values: two leave
+    out[:, [1, 5, 6]] = 0
+    out[2] = 0
+    held = {"ws": stack.reshape(MODEL, -1), "wo": out.reshape(INNER, MODEL), "wq": rng.normal(size=(MODEL, INNER))}
+    used = {name for node in model.graph.node for name in node.input}
+    weights = [numpy_helper.from_array(a.astype(np.float32), name) for name, a in held.items() if name in used]
+    shape = numpy_helper.from_array(np.asarray([0, 0, HEADS, count, WIDTH]), "shape")
+    model.graph.initializer.extend([*weights, shape])
+    result = compiled(model)
+    feed = {"x": rng.normal(size=(2, 5, MODEL)).astype(np.float32)}
+    expected, given_back = (Engine(unstacked(one)).run(feed)[0] for one in (model, result.model))
+    np.testing.assert_allclose(given_back, expected, rtol=1e-4, atol=1e-4)
+    left = (HEADS - 1) * (WIDTH - 2)
+    sizes = result.weight_sizes()
+    assert next(size for name, size in sizes.items() if name.startswith("ws")) == MODEL * count * left
+    assert next(size for name, size in sizes.items() if name.startswith("wo")) == MODEL * left
+    assert attributes(result)["num_heads"] == HEADS - 1
+
+
+def test_attributes_of_another_type_are_left_alone() -> None:
+    model = model_of("multi-head", Weights.random(HEADS))
+    node = next(node for node in model.graph.node if node.op_type == "MultiHeadAttention")
+    node.attribute[0].CopyFrom(helper.make_attribute("num_heads", "four"))
+    found = analyse(import_graph(model), infer_shapes(model))
+    assert [refusal.op_type for refusal in found.refusals] == ["MultiHeadAttention"]
