@@ -1,4 +1,4 @@
-"""A block of a decoder with a cache of keys and values, which are inputs and outputs of the model and keep their heads."""
+"""A block of a decoder with a cache: keys and values are inputs and outputs of the model, and keep their heads."""
 
 from __future__ import annotations
 

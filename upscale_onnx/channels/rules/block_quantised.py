@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import known_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize
+from upscale_onnx.channels.flow import Maps, Request, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -22,7 +22,7 @@ from upscale_onnx.channels.rules.kernel import DenseKernel
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.packing import packed, unpacked
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
-from upscale_onnx.types import Array, BoolArray, IntArray
+from upscale_onnx.types import Array
 
 _WEIGHT, _SCALES, _POINTS, _ORDER, _BIAS = 1, 2, 3, 4, 5
 _BITS = (2, 4, 8)
@@ -60,19 +60,6 @@ class Blocks:
 class MatMulNBits(Contraction):
     """The rule of A `(…, K)`, the weight, scales, zero points, and a bias."""
 
-    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        flow = super().flow(op, maps, fresh)
-        blocks = _blocks(op)
-        (read,) = flow.reads
-        pattern, foldable = read.pattern, read.foldable
-        assert pattern is not None
-        wanted = _by_block(pattern if foldable is None else pattern & ~foldable, blocks)
-        whole = blocks.inputs // blocks.size * blocks.size
-        evens = (Even((read.sources[:whole].reshape(-1, blocks.size),)),) if whole else ()
-        last = read.sources[whole:]
-        reads = (replace(read, pattern=wanted, foldable=None), *([Read(0, last, last)] if last.size else []))
-        return replace(flow, reads=reads, evens=evens, fixed=(*flow.fixed, read.sources))
-
     def resize(self, op: Op, request: Request) -> Resize:
         found, source, blocks = known_map(request.maps[0]), request.emissions[0], _blocks(op)
         done = super().resize(op, request)
@@ -80,20 +67,12 @@ class MatMulNBits(Contraction):
             return done
         whole = source is None or found.shape[-1] == 1
         index = np.arange(blocks.inputs) if source is None or whole else source.ravel()
-        kept = self._kept(index, blocks, found.labels)
+        kept = np.unique(index // blocks.size)
         constants = dict(done.constants)
         for part in (_WEIGHT, _SCALES, _POINTS):
             if part in constants:
                 constants[part] = constants[part][:, kept]
         return replace(done, constants=_stored(op, blocks, constants), attrs={**done.attrs, "K": index.size})
-
-    def _kept(self, index: IntArray, blocks: Blocks, labels: IntArray) -> IntArray:
-        """The blocks that are left. Raises `Misaligned` where parts of blocks are."""
-        kept = np.unique(index // blocks.size)
-        places = (kept[:, None] * blocks.size + np.arange(blocks.size)).ravel()
-        if not np.array_equal(index, places[places < blocks.inputs]):
-            raise Misaligned(labels)
-        return kept
 
     def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         blocks, bias, rank = _blocks(op), op.constant(_BIAS), op.in_rank(0)
@@ -104,7 +83,7 @@ class MatMulNBits(Contraction):
             raise Refused(Reason.UNSUPPORTED_FORM, "a scale is no finite number")
         rows = {_WEIGHT: blocks.content, _SCALES: blocks.scales}
         rows |= {} if blocks.points is None else {_POINTS: blocks.points}
-        return DenseKernel(weight, bias, 0, rank - 1, rank - 1, folds=bias is not None, rows=rows)
+        return DenseKernel(weight, bias, 0, rank - 1, rank - 1, folds=bias is not None, rows=rows, block_in=blocks.size)
 
     def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         # Rows of padding compute nothing.
@@ -137,13 +116,6 @@ def _blocks(op: Op) -> Blocks:
     elif points is not None:
         raise Refused(Reason.UNSUPPORTED_FORM, f"zero points of shape {points.shape}")
     return Blocks(bits, size, inputs, content, scales.reshape(outputs, count), points)
-
-
-def _by_block(pattern: BoolArray, blocks: Blocks) -> BoolArray:
-    """The pattern of outputs that read a whole block if they read any input of it."""
-    missing = blocks.count * blocks.size - blocks.inputs
-    padded = np.pad(pattern, ((0, 0), (0, missing))).reshape(len(pattern), blocks.count, blocks.size)
-    return np.repeat(padded.any(-1), blocks.size, axis=1)[:, : blocks.inputs]
 
 
 def _stored(op: Op, blocks: Blocks, constants: dict[int, Array]) -> dict[int, Array]:

@@ -18,6 +18,7 @@ from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Read, Request, R
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
+from upscale_onnx.channels.rules.in_blocks import check_blocks, in_blocks
 from upscale_onnx.channels.rules.kernel import (
     DenseKernel,
     bias_of,
@@ -63,7 +64,8 @@ class Contraction(Rule):
         rank = len(out_dims) if out_dims is not None else known_map(maps[kernel.input], "the activation").rank
         if kernel.depthwise:
             return _carry(kernel, labels, state, rank)
-        return _contract(kernel, labels, state, rank, fresh)
+        made = _contract(kernel, labels, state, rank, fresh)
+        return in_blocks(made, kernel, known_map(made.outputs[0]).labels.ravel())
 
     def resize(self, op: Op, request: Request) -> Resize:
         kernel, choose = self.kernel(op, request.maps), request.choose
@@ -77,6 +79,8 @@ class Contraction(Rule):
         else:
             out_labels, out_state = target.along(kernel.out_axis, kernel.channels_out)
             index_out = choose.positions(out_labels) if kernel.channels_out > 1 else np.zeros(1, np.int64)
+            check_blocks(index_in, kernel.block_in, kernel.channels_in, labels)
+            check_blocks(index_out, kernel.block_out, kernel.channels_out, out_labels)
             live = choose.live(out_labels)
             if live.all() and is_whole(index_in, kernel.channels_in) and is_whole(index_out, kernel.channels_out):
                 return Resize((full_emission(target.shape),))

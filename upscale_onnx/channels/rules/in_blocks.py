@@ -1,0 +1,57 @@
+"""Contractions whose weight has a scale for each block of channels: a block stays or goes as a whole, since in other
+blocks its entries would have other scales."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from upscale_onnx.channels.flow import Even, Flow, Misaligned, Read
+from upscale_onnx.channels.rules.kernel import DenseKernel
+from upscale_onnx.types import BoolArray, IntArray
+
+
+def in_blocks(flow: Flow, kernel: DenseKernel, targets: IntArray) -> Flow:
+    """The flow of a kernel, with its blocks of channels read and made `targets` kept whole and in order."""
+    if kernel.block_in > 1:
+        flow = _read_in_blocks(flow, kernel.block_in)
+    if kernel.block_out > 1:
+        flow = _bound(flow, targets, kernel.block_out)
+    return flow
+
+
+def check_blocks(index: IntArray, block: int, count: int, labels: IntArray) -> None:
+    """Check that `index` holds whole blocks of `count` channels, in order.
+
+    Raises: Misaligned where it does not.
+    """
+    if block <= 1:
+        return
+    places = (np.unique(index // block)[:, None] * block + np.arange(block)).ravel()
+    if not np.array_equal(index, places[places < count]):
+        raise Misaligned(labels)
+
+
+def _read_in_blocks(flow: Flow, block: int) -> Flow:
+    read = flow.reads[0]
+    assert read.pattern is not None
+    wanted = read.pattern if read.foldable is None else read.pattern & ~read.foldable
+    read = replace(read, pattern=_any_in_block(wanted, block), foldable=None)
+    return _bound(replace(flow, reads=(read, *flow.reads[1:])), read.sources, block)
+
+
+def _bound(flow: Flow, labels: IntArray, block: int) -> Flow:
+    """The flow with the classes of each block kept together. The last block may be smaller than the others."""
+    whole = labels.size // block * block
+    evens = (Even((labels[:whole].reshape(-1, block),)),) if whole else ()
+    last = labels[whole:]
+    reads = (Read(flow.reads[0].input, last, last),) if last.size else ()
+    return replace(flow, reads=(*flow.reads, *reads), evens=(*flow.evens, *evens), fixed=(*flow.fixed, labels))
+
+
+def _any_in_block(pattern: BoolArray, block: int) -> BoolArray:
+    """The pattern of outputs that read a whole block if they read any input of it."""
+    outputs, inputs = pattern.shape
+    padded = np.pad(pattern, ((0, 0), (0, -inputs % block))).reshape(outputs, -1, block)
+    return np.repeat(padded.any(-1), block, axis=1)[:, :inputs]
