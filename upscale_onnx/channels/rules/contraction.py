@@ -18,7 +18,7 @@ from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Read, Request, R
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
-from upscale_onnx.channels.rules.in_blocks import check_blocks, in_blocks
+from upscale_onnx.channels.rules.in_blocks import check_blocks, in_blocks, with_blocks
 from upscale_onnx.channels.rules.kernel import (
     DenseKernel,
     bias_of,
@@ -53,7 +53,7 @@ class Contraction(Rule):
         """The new constant inputs, by index, and attributes that hold `kernel`."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        kernel = self.kernel(op, maps)
+        kernel = with_blocks(self.kernel(op, maps), op)
         labels, state = _read_axis(kernel, maps)
         dims = op.in_dims[kernel.input] if kernel.input < len(op.in_dims) else None
         size = None if dims is None else dims[kernel.in_axis]
@@ -68,7 +68,7 @@ class Contraction(Rule):
         return in_blocks(made, kernel, known_map(made.outputs[0]).labels.ravel())
 
     def resize(self, op: Op, request: Request) -> Resize:
-        kernel, choose = self.kernel(op, request.maps), request.choose
+        kernel, choose = with_blocks(self.kernel(op, request.maps), op), request.choose
         labels, state = _read_axis(kernel, request.maps)
         source = request.emissions[kernel.input]
         whole = source is None or known_map(request.maps[kernel.input], "the activation").shape[kernel.in_axis] == 1

@@ -8,8 +8,28 @@ from dataclasses import replace
 import numpy as np
 
 from upscale_onnx.channels.flow import Even, Flow, Misaligned, Read
+from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.kernel import DenseKernel
+from upscale_onnx.errors import Reason
+from upscale_onnx.model.contractions import weight_layout
 from upscale_onnx.types import BoolArray, IntArray
+
+
+def with_blocks(kernel: DenseKernel, op: Op) -> DenseKernel:
+    """The kernel of a node with the blocks in which its weight is quantised. Raises `Refused` for several groups."""
+    operand = next((index for index, blocks in enumerate(op.blocks) if blocks is not None), None)
+    if operand is None or (blocks := op.blocks[operand]) is None:
+        return kernel
+    layout = weight_layout(op.op_type, op.attrs, op.in_rank(operand) or 0, operand)
+    if layout is None or kernel.group > 1:
+        raise Refused(Reason.UNSUPPORTED_FORM, "several groups, or no weight, in blocks")
+    axis, size = blocks
+    return replace(
+        kernel,
+        block_in=size if axis == layout.input_axis else kernel.block_in,
+        block_out=size if axis == layout.output_axis else kernel.block_out,
+    )
 
 
 def in_blocks(flow: Flow, kernel: DenseKernel, targets: IntArray) -> Flow:
