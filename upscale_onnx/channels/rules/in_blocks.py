@@ -36,9 +36,13 @@ def in_blocks(flow: Flow, kernel: DenseKernel, targets: IntArray) -> Flow:
     """The flow of a kernel, with its blocks of channels read and made `targets` kept whole and in order."""
     if kernel.block_in > 1:
         flow = _read_in_blocks(flow, kernel.block_in)
-    if kernel.block_out > 1:
-        flow = _bound(flow, targets, kernel.block_out)
-    return flow
+    if kernel.block_out == 1:
+        return flow
+    # All outputs of a block are computed, as none may be zeroed beside others.
+    index, starts = flow.reads[0].input, range(0, targets.size, kernel.block_out)
+    rows = [targets[start : start + kernel.block_out] for start in starts]
+    flow = replace(flow, reads=(*flow.reads, *(Read(index, row, row) for row in rows)))
+    return _bound(flow, targets, kernel.block_out)
 
 
 def check_blocks(index: IntArray, block: int, count: int, labels: IntArray) -> None:
