@@ -23,7 +23,7 @@ class Pruned:
 
     model: the masked model. count: how many channels masks prune. dense: the model before it was masked, whose weights
     can come back. scores: scores of channels by weight, which tell which channels come back first. finished: a function
-    that repairs a masked copy of `dense`; None where no repair is left to do.
+    that repairs a masked copy of `dense`; None where no repair is left to do. final: whether no channel comes back.
     """
 
     model: onnx.ModelProto
@@ -31,6 +31,7 @@ class Pruned:
     dense: onnx.ModelProto
     scores: Scores = field(default_factory=dict)
     finished: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
+    final: bool = False
 
 
 def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> Masks:

@@ -119,7 +119,7 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
     making = outcome.making
     if making is None:
         return None
-    if options.is_exact:
+    if options.is_exact or pruned.final:
         return Settled(subject, outcome, pruned.model, pruned.count, outcome.notes)
     kept = kept_masks(pruned.model, pruned.dense, options.side)
     masked, exported = pruned.model, outcome.made
