@@ -14,6 +14,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import known_map
 from upscale_onnx.channels.flow import Maps, Request, Resize
+from upscale_onnx.channels.grid import is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -65,7 +66,7 @@ class MatMulNBits(Contraction):
         done = super().resize(op, request)
         if not done.constants:
             return done
-        whole = source is None or found.shape[-1] == 1
+        whole = source is None or is_full(source, found.shape)
         index = np.arange(blocks.inputs) if source is None or whole else source.ravel()
         kept = np.unique(index // blocks.size)
         constants = dict(done.constants)
