@@ -225,3 +225,36 @@ def test_attributes_of_another_type_are_left_alone() -> None:
     node.attribute[0].CopyFrom(helper.make_attribute("num_heads", "four"))
     found = analyse(import_graph(model), infer_shapes(model))
     assert [refusal.op_type for refusal in found.refusals] == ["MultiHeadAttention"]
+
+
+@pytest.mark.parametrize("columns", [False, True])
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_quantised_attention_shrinks_alike(columns: bool, dynamic: bool) -> None:
+    """With one scale or scales of columns; the input quantised by its range, or by constants."""
+    rng = np.random.default_rng(6)
+    weight = rng.integers(-50, 51, (MODEL, 3, HEADS, WIDTH)).astype(np.int8)
+    bias = rng.normal(size=(3, HEADS, WIDTH)).astype(np.float32)
+    for part, features in ((1, [0, 3]), (2, [1, 5, 6])):
+        weight[:, part, :, features], bias[part][:, features] = 0, 0
+    out = rng.normal(size=(HEADS, WIDTH, MODEL)).astype(np.float32)
+    out[2] = 0
+    count = 3 * INNER if columns else 1
+    held: dict[str, Array] = {"w": weight.reshape(MODEL, -1), "b": bias.ravel(), "wo": out.reshape(INNER, MODEL)}
+    held |= {"ws": rng.uniform(0.01, 0.02, count).astype(np.float32), "wz": np.zeros(count, np.int8)}
+    held |= {"xs": np.asarray(0.03, np.float32), "xz": np.asarray(120, np.uint8)}
+    quantiser = "q, s, z = DynamicQuantizeLinear(x)" if dynamic else "q = QuantizeLinear(x, xs, xz)"
+    scale, point = ("s", "z") if dynamic else ("xs", "xz")
+    attention = f"com.microsoft.QAttention<num_heads={HEADS}>(q, w, b, {scale}, ws, , {point}, wz)"
+    graph = f"g (float[2,5,{MODEL}] x) => (float[2,5,{MODEL}] y) {{ {quantiser} a = {attention} y = MatMul(a, wo) }}"
+    model = onnx.parser.parse_model(f"<ir_version: 10, opset_import: [{OPSETS}]> {graph}")
+    used = {name for node in model.graph.node for name in node.input}
+    model.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in held.items() if name in used)
+    result = compiled(model)
+    feed = {"x": rng.normal(size=(2, 5, MODEL)).astype(np.float32)}
+    expected, given = Engine(model).run(feed)[0], Engine(result.model).run(feed)[0]
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
+    shapes = {tensor.name.split("_")[0]: tuple(tensor.dims) for tensor in result.model.graph.initializer}
+    heads = HEADS - 1
+    # The operator has one size for all parts.
+    assert shapes["w"] == (MODEL, 3 * heads * (WIDTH - 2))
+    assert shapes["wo"] == (heads * (WIDTH - 2), MODEL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from onnx import NodeProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 _KEEPING = frozenset(("RotaryEmbedding", "GemmaRotaryEmbedding"))
 
@@ -18,6 +18,8 @@ def attention_alike(node: NodeProto) -> list[NodeProto]:
         # The second result counts tokens; the third is the sum that is normalised.
         made = [name for index, name in enumerate(node.output) if name and index != 1]
         return [helper.make_node("Gather", [given[2], given[0]], [name]) for name in made]
+    if node.op_type == "QAttention":
+        return _quantised(node)
     if node.op_type == "Attention":
         sizes = [attribute.ints for attribute in node.attribute if attribute.name == "qkv_hidden_sizes"]
         return _packed(node, list(sizes[0]) if sizes else [])
@@ -32,16 +34,27 @@ def attention_alike(node: NodeProto) -> list[NodeProto]:
     return [helper.make_node("Einsum", [given[0], given[2]], node.output[:1], equation="bsq,blv->bsv")]
 
 
+def _quantised(node: NodeProto) -> list[NodeProto]:
+    product, floats = f"{node.output[0]}__qkv", f"{node.output[0]}__floats"
+    made = [helper.make_node("MatMulInteger", node.input[:2], [product])]
+    made += [helper.make_node("Cast", [product], [floats], to=TensorProto.FLOAT)]
+    return [*made, *_one_of_three(node, floats)]
+
+
+def _one_of_three(node: NodeProto, product: str) -> list[NodeProto]:
+    """One of three equal parts of the last axis, by way of an axis of parts."""
+    shape, apart = f"{node.output[0]}__shape", f"{node.output[0]}__apart"
+    made = [helper.make_node("Constant", [], [shape], value_ints=[0, 0, 3, -1])]
+    made += [helper.make_node("Reshape", [product, shape], [apart])]
+    return [*made, helper.make_node("Einsum", [apart], node.output[:1], equation="bspw->bsw")]
+
+
 def _packed(node: NodeProto, sizes: list[int]) -> list[NodeProto]:
     product, sides = f"{node.output[0]}__qkv", [f"{node.output[0]}__q", f"{node.output[0]}__k"]
     made = [helper.make_node("MatMul", node.input[:2], [product])]
     outputs = [*sides, node.output[0]]
     if not sizes:
-        # Three equal parts: the product has an axis of them.
-        shape, apart = f"{node.output[0]}__shape", f"{node.output[0]}__apart"
-        made += [helper.make_node("Constant", [], [shape], value_ints=[0, 0, 3, -1])]
-        made += [helper.make_node("Reshape", [product, shape], [apart])]
-        return [*made, helper.make_node("Einsum", [apart], node.output[:1], equation="bspw->bsw")]
+        return [*made, *_one_of_three(node, product)]
     counts = f"{node.output[0]}__sizes"
     made += [helper.make_node("Constant", [], [counts], value_ints=sizes)]
     return [*made, helper.make_node("Split", [product, counts], outputs, axis=2)]

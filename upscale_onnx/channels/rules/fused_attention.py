@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules import head_cache, head_mask
 from upscale_onnx.channels.rules.attention_forms import Form, grouped, multi_head, standard
-from upscale_onnx.channels.rules.head_attention import attended, left_of
+from upscale_onnx.channels.rules.head_attention import attended, left_of, of_one_size
 from upscale_onnx.channels.rules.head_layout import Grid, Held, grids, held
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
@@ -59,7 +59,11 @@ class FusedAttention(Rule):
             (result, *cached)[: len(op.used)],
             (*done.ties, *past_k, *past_v),
             (*done.reads, *reads, *(read for bound in bounds for read in bound.reads)),
-            (*done.evens, *_of_one_size(form, k, v), *(even for bound in bounds for even in bound.evens)),
+            (
+                *done.evens,
+                *([of_one_size(k, v)] if form.alike else []),
+                *(even for bound in bounds for even in bound.evens),
+            ),
             (*done.fixed, *(found.labels for _, found in others), *(one for bound in bounds for one in bound.fixed)),
             role=Role.CONTRACTION,
         )
@@ -145,10 +149,6 @@ def _others(form: Form, maps: Maps) -> list[int]:
     """The inputs that are the same for all heads: lengths, places, tables."""
     known = {*form.sources, form.past, form.past + 1, form.bias, *(index for index, _ in _beside(form))}
     return [index for index in range(len(maps)) if index not in known]
-
-
-def _of_one_size(form: Form, k: Grid, v: Grid) -> tuple[Even, ...]:
-    return (Even((np.vstack((k.labels, v.labels)),)),) if form.alike else ()
 
 
 def _attributes(form: Form, parts: Mapping[str, Held]) -> dict[str, Any]:

@@ -78,6 +78,11 @@ def left_of(q: Held, k: Held, v: Held, per: int, *labels: IntArray) -> Held:
     return Held(q.heads, np.repeat(v.features, left, 0))
 
 
+def of_one_size(k: Grid, v: Grid) -> Even:
+    """Keeps as many features of values as of keys."""
+    return Even((np.vstack((k.labels, v.labels)),))
+
+
 def _spread(grid: Grid, per: int) -> Grid:
     """The grid with a row for each head of queries."""
     return Grid(np.repeat(grid.labels, per, 0), np.repeat(grid.state, per, 0))

@@ -1,4 +1,4 @@
-"""onnxruntime's Attention: one weight makes queries, keys and values of the input, within the node."""
+"""onnxruntime's Attention and QAttention: one weight makes queries, keys and values of the input, within the node."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules import head_mask
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.fused_attention import scale_of
-from upscale_onnx.channels.rules.head_attention import attended, left_of
+from upscale_onnx.channels.rules.head_attention import attended, left_of, of_one_size
 from upscale_onnx.channels.rules.head_layout import Held, Layout, Size, grids, held
+from upscale_onnx.channels.rules.integer import Inputs, Integer
 from upscale_onnx.channels.rules.kernel import DenseKernel
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array
 
-_WEIGHT, _BIAS, _PAST, _MASK = 1, 2, 4, 5
+_WEIGHT, _BIAS = 1, 2
 _MASK_AXIS = -3
 
 
@@ -46,16 +47,17 @@ class _Projection(Contraction):
 
 
 class PackedAttention(Rule):
-    """The rule of inputs X, weight, bias, lengths, past, mask. Heads and features go with their columns of the
-    weight. With a past, which holds all of them, the node is a barrier."""
+    """The rule of inputs X, weight, bias, and others, among them `past`, and `mask` if there is one. Heads and features
+    go with their columns of the weight, as `projection` cuts it. With a past, which holds all of them, the node is a
+    barrier. alike: whether all parts must keep as many features, since the operator has no attribute for it."""
 
     data_inputs: int | None = None
 
-    def __init__(self) -> None:
-        self._projection = _Projection()
+    def __init__(self, projection: Contraction, past: int, mask: int | None = None, alike: bool = False) -> None:
+        self._projection, self._past, self._mask, self._alike = projection, past, mask, alike
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        if op.has(_PAST) or any(op.used[1:]):
+        if op.has(self._past) or any(op.used[1:]):
             raise Refused(Reason.UNSUPPORTED_FORM, "keys and values of former steps keep their heads")
         sizes = _sizes(op)
         projected = self._projection.flow(op, maps, fresh)
@@ -63,8 +65,9 @@ class PackedAttention(Rule):
         q, k, v = grids(inner, Layout.MERGED, sizes)
         done = attended(((_WEIGHT,),) * 3, q, k, v, fresh, bool(op.attrs.get("do_rotary", 0)))
         made = done.out.labels
-        bound = head_mask.bound(op, maps, _MASK, _MASK_AXIS, made)
-        others = [(index, found) for index in _others(maps) if (found := maps[index]) is not None]
+        mask = self._mask
+        bound = head_mask.Bound() if mask is None else head_mask.bound(op, maps, mask, _MASK_AXIS, made)
+        others = [(index, found) for index in self._others(maps) if (found := maps[index]) is not None]
         wild = bound.wild or any(is_wild(found.state).any() for _, found in others)
         state = np.full(made.shape, WILD) if wild else done.out.state
         shape, _ = Layout.MERGED.places([(made.shape[0], made.shape[1])])
@@ -72,7 +75,7 @@ class PackedAttention(Rule):
             (ChannelMap(made.reshape(shape), state.reshape(shape)),),
             done.ties,
             (*projected.reads, *done.reads, *bound.reads, *(Read(i, found.labels.ravel()) for i, found in others)),
-            (*done.evens, *bound.evens),
+            (*done.evens, *bound.evens, *([of_one_size(k, v)] if self._alike else [])),
             (*done.fixed, *bound.fixed, *(found.labels for _, found in others)),
             creates=True,
             role=Role.CONTRACTION,
@@ -84,18 +87,26 @@ class PackedAttention(Rule):
         cut = self._projection.resize(op, Request(request.maps, request.emissions, (inner,), request.choose))
         parts = held(inner, cut.outputs[0], Layout.MERGED, sizes)
         out = left_of(parts[0], parts[1], parts[2], 1, inner.labels)
-        for index in _others(request.maps):
+        for index in self._others(request.maps):
             found, emission = request.maps[index], request.emissions[index]
             if found is not None and (emission is None or not is_full(emission, found.shape)):
                 raise Misaligned(found.labels)
-        mask = head_mask.narrowed(op, request, _MASK, _MASK_AXIS, out.heads, sizes[0][0])
+        constants, computed = dict(cut.constants), dict[int, NewNode]()
+        if self._mask is not None:
+            mask = head_mask.narrowed(op, request, self._mask, _MASK_AXIS, out.heads, sizes[0][0])
+            constants.update({self._mask: mask} if isinstance(mask, np.ndarray) else {})
+            computed.update({self._mask: mask} if isinstance(mask, NewNode) else {})
         shape, _ = Layout.MERGED.places([out.size])
         return Resize(
             (out.flat(sizes[2][1]).reshape(shape),),
-            {**cut.constants, _MASK: mask} if isinstance(mask, np.ndarray) else cut.constants,
+            constants,
             _attributes(op, sizes, parts),
-            computed={_MASK: mask} if isinstance(mask, NewNode) else {},
+            computed=computed,
         )
+
+    def _others(self, maps: Maps) -> list[int]:
+        """The inputs that are the same for all heads."""
+        return [index for index in range(1, len(maps)) if index not in (_WEIGHT, _BIAS, self._mask)]
 
 
 def _sizes(op: Op) -> list[Size]:
@@ -110,11 +121,6 @@ def _sizes(op: Op) -> list[Size]:
     return [(heads, size // heads) for size in given]
 
 
-def _others(maps: Maps) -> list[int]:
-    """The inputs that are the same for all heads."""
-    return [index for index in range(1, len(maps)) if index not in (_WEIGHT, _BIAS, _MASK)]
-
-
 def _attributes(op: Op, sizes: list[Size], parts: list[Held]) -> dict[str, Any]:
     if [part.size for part in parts] == sizes:
         return {}
@@ -127,4 +133,6 @@ def _attributes(op: Op, sizes: list[Size], parts: list[Held]) -> dict[str, Any]:
     return attrs
 
 
-register(PackedAttention(), "Attention", domain=RUNTIME_DOMAIN)
+_QUANTISED = Integer(Inputs("MatMul", _WEIGHT, point=6, weight_point=7, scale=4, added=_BIAS))
+register(PackedAttention(_Projection(), past=4, mask=5), "Attention", domain=RUNTIME_DOMAIN)
+register(PackedAttention(_QUANTISED, past=8, alike=True), "QAttention", domain=RUNTIME_DOMAIN)
