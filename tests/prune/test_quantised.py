@@ -118,3 +118,13 @@ def test_repair_is_refused(tmp_path: Path) -> None:
 
 def test_models_without_quantised_weights_have_no_view() -> None:
     assert float_view(network()) is None
+
+
+@pytest.mark.parametrize("form", list(QuantFormat), ids=str)
+def test_channels_that_fill_blocks_keep_their_weights(tmp_path: Path, form: QuantFormat) -> None:
+    model = quantised(tmp_path, form, False)
+    found = upscale_onnx.compile(model, amount=0.4, side="output", export="gather", align=4, race=False)
+    rows = weights(found.model)["w0"]
+    assert len(rows) == 12
+    assert rows.reshape(12, -1).any(1).all()
+    assert found.report.masked_channels == (WIDTHS[1] - 12) + WIDTHS[2] - len(weights(found.model)["w1"])

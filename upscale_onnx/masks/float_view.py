@@ -26,6 +26,8 @@ _OPERATORS = {
     ("", "QLinearMatMul"): ("MatMul", 3, 6, -1),
     (RUNTIME_DOMAIN, "QGemm"): ("Gemm", 3, 7, 6),
 }
+# What a node makes in the view has this behind its name, until it is quantised.
+_BEHIND = "__after"
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,17 @@ class _Stored:
 @dataclass(frozen=True, eq=False)
 class FloatView:
     """original, model: the quantised model and its view. weights: by name of a weight of the view, how the original
-    stores it."""
+    stores it. names: the first outputs of nodes of the original, by those of the nodes of the view that they became."""
 
     original: onnx.ModelProto
     model: onnx.ModelProto
     weights: Mapping[str, _Stored]
+    names: Mapping[str, str]
+
+    def read(self, pruned: onnx.ModelProto) -> onnx.ModelProto:
+        """The view of a pruned copy of the original."""
+        found = float_view(pruned)
+        return self.model if found is None else found.model
 
     def written(self, masked: onnx.ModelProto) -> onnx.ModelProto:
         """A copy of the original with the weights zeroed that are zero in `masked`, a masked copy of the view."""
@@ -82,7 +90,8 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
     del view.graph.node[:], view.graph.initializer[:]
     view.graph.node.extend(nodes)
     view.graph.initializer.extend([*kept, *(numpy_helper.from_array(array, name) for name, array in made.items())])
-    return FloatView(model, view, weights)
+    names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in model.graph.node if node.output}
+    return FloatView(model, view, weights, names)
 
 
 def _viewed(
@@ -113,7 +122,7 @@ def _viewed(
     made[read[0]], weights[read[0]] = array, _Stored(inputs[weight + 2], axis)
     if added is not None:
         made[read[1]], weights[read[1]] = added, _Stored("", 0)
-    before, after = f"{node.output[0]}__before", f"{node.output[0]}__after"
+    before, after = f"{node.output[0]}__before", f"{node.output[0]}{_BEHIND}"
     yield helper.make_node("DequantizeLinear", inputs[:3], [before])
     inner = helper.make_node(op_type, [before, *read], [after], node.name)
     inner.attribute.extend(node.attribute)

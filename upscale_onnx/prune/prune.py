@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import onnx
@@ -61,7 +62,7 @@ def _pruned_view(view: FloatView, options: Options, progress: Progress | None) -
     if options.prune.repair is not None:
         raise ArgumentError("quantised weights cannot be repaired: repair the model before it is quantised")
     found = prune(view.model, options, progress)
-    return Pruned(view.written(found.model), found.count, view.original, final=True)
+    return replace(found, model=view.written(found.model), view=view)
 
 
 def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> Judge:
