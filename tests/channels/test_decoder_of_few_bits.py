@@ -1,4 +1,4 @@
-"""A block of a decoder as runtimes of language models write it: MatMulNBits, packed GroupQueryAttention with a cache."""
+"""A block of a decoder as runtimes of language models write it: MatMulNBits and GroupQueryAttention with a cache."""
 
 from __future__ import annotations
 

@@ -128,3 +128,39 @@ def test_channels_that_fill_blocks_keep_their_weights(tmp_path: Path, form: Quan
     assert len(rows) == 12
     assert rows.reshape(12, -1).any(1).all()
     assert found.report.masked_channels == (WIDTHS[1] - 12) + WIDTHS[2] - len(weights(found.model)["w1"])
+
+
+def few_bits(bits: int, symmetric: bool) -> onnx.ModelProto:
+    """Two layers of few bits, as onnxruntime quantises them, in blocks of 16 inputs."""
+    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+
+    rng = np.random.default_rng(3)
+    held = {"w1": rng.normal(size=(32, 96)), "w2": rng.normal(size=(96, 32)) * rng.uniform(0.1, 1, (96, 1))}
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 32]) for name in "xy")
+    nodes = [helper.make_node("MatMul", ["x", "w1"], ["h"]), helper.make_node("Relu", ["h"], ["r"])]
+    nodes.append(helper.make_node("MatMul", ["r", "w2"], ["y"]))
+    weights = [numpy_helper.from_array(array.astype(np.float32), name) for name, array in held.items()]
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 21)])
+    config = DefaultWeightOnlyQuantConfig(block_size=16, is_symmetric=symmetric, bits=bits)
+    quantiser = MatMulNBitsQuantizer(model, algo_config=config)
+    quantiser.process()
+    made: onnx.ModelProto = quantiser.model.model
+    return made
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_blocks_of_inputs_go_as_a_whole(bits: int, symmetric: bool) -> None:
+    model = few_bits(bits, symmetric)
+    found = upscale_onnx.compile(model, amount=0.4, export="gather", align=1, race=False, ignore=("*w1*",))
+    assert found.report.verification is not None
+    assert found.report.verification.equal
+    attrs = [{one.name: one.i for one in node.attribute} for node in found.model.graph.node if node.domain]
+    left = 96 - 32  # 38 of 96 inputs were to go: two blocks
+    assert [(one["K"], one["N"]) for one in attrs] == [(32, left), (left, 32)]
+    # The bytes that are left are those of the model.
+    before, after = ({t.name: numpy_helper.to_array(t) for t in one.graph.initializer} for one in (model, found.model))
+    name = next(name for name in before if name.startswith("w2") and before[name].ndim == 3)
+    blocks = {block.tobytes() for block in before[name].transpose(1, 0, 2)}
+    assert {block.tobytes() for block in after[name].transpose(1, 0, 2)} < blocks

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from upscale_onnx.masks.few_bits import FewBits
 from upscale_onnx.masks.targets import constant_tensors, used_names
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import computed
@@ -48,7 +49,7 @@ class FloatView:
 
     original: onnx.ModelProto
     model: onnx.ModelProto
-    weights: Mapping[str, _Stored]
+    weights: Mapping[str, _Stored | FewBits]
     names: Mapping[str, str]
 
     def read(self, pruned: onnx.ModelProto) -> onnx.ModelProto:
@@ -67,7 +68,9 @@ class FloatView:
         for name, stored in self.weights.items():
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
             gone = (after == 0) & (before != 0)
-            if gone.any():
+            if gone.any() and isinstance(stored, FewBits):
+                _replace(ours[name], stored.content(after == 0))
+            elif gone.any() and isinstance(stored, _Stored):
                 _write(ours[name], ours.get(stored.point), stored.axis, gone)
         return result
 
@@ -78,7 +81,7 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
     tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in given}
     view = onnx.ModelProto()
     view.CopyFrom(model)
-    weights: dict[str, _Stored] = {}
+    weights: dict[str, _Stored | FewBits] = {}
     nodes: list[NodeProto] = []
     made: dict[str, Array] = {}
     for node in model.graph.node:
@@ -96,7 +99,7 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
 
 def _viewed(
     node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], made: dict[str, Array],
-    weights: dict[str, _Stored],
+    weights: dict[str, _Stored | FewBits],
 ) -> Iterator[NodeProto]:  # fmt: skip
     """Nodes of the view in place of `node`, if there are others. Weights of the view, under the names of those that
     store them, are added to `made`. A tensor that several nodes read stays as it is."""
@@ -107,6 +110,14 @@ def _viewed(
         if array is not None and array.ndim and uses[inputs[0]] == 1:
             made[inputs[0]], weights[inputs[0]] = array, _Stored(inputs[2], attrs.get("axis", 1))
             yield helper.make_node("Identity", inputs[:1], node.output)
+        return
+    if node.op_type == "MatMulNBits" and node.domain == RUNTIME_DOMAIN:
+        few = None if len(node.input) < 3 or uses[inputs[1]] > 1 or inputs[4] else FewBits.of(node, tensors)
+        if few is not None:
+            made[inputs[1]], weights[inputs[1]] = few.values.astype(few.scale.dtype), few
+            product = f"{node.output[0]}{_BEHIND}" if inputs[5] else node.output[0]
+            yield helper.make_node("MatMul", inputs[:2], [product], node.name)
+            yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
         return
     known = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
     if known is None:
@@ -155,6 +166,10 @@ def _write(tensor: TensorProto, point: TensorProto | None, axis: int, gone: Arra
     if zero.size > 1:
         zero = zero.reshape([-1 if at == axis % values.ndim else 1 for at in range(values.ndim)])
     values[gone] = np.broadcast_to(zero, values.shape)[gone]
+    _replace(tensor, values)
+
+
+def _replace(tensor: TensorProto, values: Array) -> None:
     made = numpy_helper.from_array(values, tensor.name)
     made.doc_string = tensor.doc_string
     tensor.CopyFrom(made)
