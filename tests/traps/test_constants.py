@@ -227,3 +227,17 @@ def test_a_position_that_a_convolution_makes(target: Target) -> None:
     small = check(model, target)
     assert sizes(small)["h"][0] == 8
     assert operators(small) == ["Conv", "Add", "Conv"]
+
+
+@pytest.mark.parametrize(("one", "other", "kept"), [("h", "zero", 6), ("h", "h", 4), ("zero", "h", 6)])
+def test_a_choice_between_equal_constants_is_one(one: str, other: str, kept: int, target: Target) -> None:
+    """The silent channels 1, 4, 6 and 7 of `h` are 0, 0, 2 and 3."""
+    model = net(
+        "(float[N,3,6,6] x, bool[N,1,6,6] chosen) => (float y)",
+        f"""h = Conv(x, w1, b1)
+        c = Where(chosen, {one}, {other})
+        y = Conv(c, w2, b2)""",
+        w1=weight(8, 3, 1, 1, silent=SILENT), b1=vector(8, c1=0, c4=0, c6=2, c7=3), zero=np.float32(0),
+        w2=weight(4, 8, 1, 1), b2=vector(4),
+    )  # fmt: skip
+    assert sizes(check(model, target, tolerance=ROUNDING))["h"][0] == (kept if target.tight else 8)
