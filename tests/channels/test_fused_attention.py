@@ -258,3 +258,27 @@ def test_quantised_attention_shrinks_alike(columns: bool, dynamic: bool) -> None
     # The operator has one size for all parts.
     assert shapes["w"] == (MODEL, 3 * heads * (WIDTH - 2))
     assert shapes["wo"] == (heads * (WIDTH - 2), MODEL)
+
+
+def test_layers_that_share_a_mask_lose_heads_of_their_own() -> None:
+    rng = np.random.default_rng(7)
+    text = "m = MatMul(p, wm) mt = Transpose<perm=[0,3,1,2]>(m) "
+    held: dict[str, Array] = {"wm": rng.normal(size=(3, HEADS))}
+    for layer, source in (("a", "x"), ("b", "ya")):
+        text += "".join(f"m{part}{layer} = MatMul({source}, w{part}{layer}) " for part in "qkv")
+        text += f"z{layer} = com.microsoft.MultiHeadAttention<num_heads={HEADS}>"
+        text += f"(mq{layer}, mk{layer}, mv{layer}, , , mt) y{layer} = MatMul(z{layer}, wo{layer}) "
+        held |= {f"w{part}{layer}": rng.normal(size=(MODEL, INNER)) for part in "qkv"}
+        held |= {f"wo{layer}": rng.normal(size=(INNER, MODEL))}
+    held["woa"][:WIDTH] = 0
+    held["wob"][2 * WIDTH :] = 0
+    graph = f"g (float[2,5,{MODEL}] x, float[1,5,5,3] p) => (float[2,5,{MODEL}] yb) {{ {text} }}"
+    model = onnx.parser.parse_model(f"<ir_version: 10, opset_import: [{OPSETS}]> {graph}")
+    model.graph.initializer.extend(numpy_helper.from_array(a.astype(np.float32), name) for name, a in held.items())
+    result = compiled(model)
+    feed = {"x": rng.normal(size=(2, 5, MODEL)), "p": rng.normal(size=(1, 5, 5, 3))}
+    feed = {name: array.astype(np.float32) for name, array in feed.items()}
+    expected, given = Engine(model).run(feed)[0], Engine(result.model).run(feed)[0]
+    np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-3)
+    shapes = {tensor.name.split("_")[0]: tuple(tensor.dims) for tensor in result.model.graph.initializer}
+    assert (shapes["woa"], shapes["wob"]) == (((HEADS - 1) * WIDTH, MODEL), (2 * WIDTH, MODEL))

@@ -62,7 +62,6 @@ class FusedAttention(Rule):
             (
                 *done.evens,
                 *([of_one_size(k, v)] if form.alike else []),
-                *(even for bound in bounds for even in bound.evens),
             ),
             (*done.fixed, *(found.labels for _, found in others), *(one for bound in bounds for one in bound.fixed)),
             role=Role.CONTRACTION,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.channel_map import WILD
-from upscale_onnx.channels.flow import Even, Maps, Misaligned, NewNode, Read, Request
-from upscale_onnx.channels.grid import is_full
+from upscale_onnx.channels.flow import Maps, Misaligned, NewNode, Read, Request
+from upscale_onnx.channels.grid import is_full, locate
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
@@ -17,11 +17,9 @@ from upscale_onnx.types import Array, Dim, IntArray
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """How an input is bound to heads. reads, evens, fixed: as in a flow. wild: whether it may make a result of numbers
-    that are not finite."""
+    """How an input is bound to heads. reads, fixed: as in a flow. wild: whether results may be other than finite."""
 
     reads: tuple[Read, ...] = ()
-    evens: tuple[Even, ...] = ()
     fixed: tuple[IntArray, ...] = ()
     wild: bool = False
 
@@ -43,11 +41,11 @@ def bound(op: Op, maps: Maps, index: int, axis: int, made: IntArray) -> Bound:
     if not found.axes:
         return Bound((*reads, Read(index, labels, made.ravel())), wild=wild)
     if size == 1:
-        return Bound((*reads, Read(index, labels, made.ravel())), (), (labels,), wild)
+        return Bound((*reads, Read(index, labels, made.ravel())), (labels,), wild)
     if found.axes != (found.rank + axis,) or labels.size != len(made):
         raise Refused(Reason.MIXED_LAYOUT, f"a mask with channels {found.shape}")
     reads += [Read(index, label, row) for label, row in zip(labels[:, None], made, strict=True)]
-    return Bound(tuple(reads), (Even((labels[:, None], made)),), (labels,), wild)
+    return Bound(tuple(reads), (labels,), wild)
 
 
 def narrowed(op: Op, request: Request, index: int, axis: int, heads: IntArray, count: int) -> Array | NewNode | None:
@@ -63,9 +61,12 @@ def narrowed(op: Op, request: Request, index: int, axis: int, heads: IntArray, c
     found, emission = request.maps[index], request.emissions[index]
     assert found is not None
     if found.axes and emission is not None and _size(op, index, axis) != 1:
-        if not np.array_equal(emission.ravel(), heads):
+        # Other layers may need more of it.
+        places = locate(heads, emission)
+        if (places < 0).any():
             raise Misaligned(found.labels)
-        return None
+        same = is_full(places, (emission.size,))
+        return None if same else NewNode("Gather", (index, places), attrs={"axis": found.rank + axis})
     if emission is None or not is_full(emission, found.shape):
         raise Misaligned(found.labels)
     if whole or _size(op, index, axis) != count or count == 1:

@@ -75,7 +75,7 @@ class PackedAttention(Rule):
             (ChannelMap(made.reshape(shape), state.reshape(shape)),),
             done.ties,
             (*projected.reads, *done.reads, *bound.reads, *(Read(i, found.labels.ravel()) for i, found in others)),
-            (*done.evens, *bound.evens, *([of_one_size(k, v)] if self._alike else [])),
+            (*done.evens, *([of_one_size(k, v)] if self._alike else [])),
             (*done.fixed, *bound.fixed, *(found.labels for _, found in others)),
             creates=True,
             role=Role.CONTRACTION,
