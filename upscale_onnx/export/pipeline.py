@@ -15,6 +15,7 @@ from upscale_onnx.passes.narrow_producers import NarrowProducers
 from upscale_onnx.passes.pipeline import Pipeline, with_added
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.passes.remove_unread import RemoveUnread
+from upscale_onnx.passes.restore_outputs import RestoreOutputs
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.passes.select_channels import SelectChannels
 from upscale_onnx.passes.split_producers import SplitProducers
@@ -36,7 +37,8 @@ _PREPARATION = Pipeline(
 def pipeline_of(making: Making, held: frozenset[str] = frozenset()) -> Pipeline:
     """All passes of the export that `making` describes, in which the weights `held` stay whole."""
     holding = (HoldWeights(held),) if held else ()
-    return with_added(Pipeline((*holding, _PREPARATION, MergeConstants(), *_selecting(making), *_removing(making))))
+    prepared = (*holding, _PREPARATION, MergeConstants(), RestoreOutputs())
+    return with_added(Pipeline((*prepared, *_selecting(making), *_removing(making))))
 
 
 def preparation() -> Pipeline:
