@@ -26,6 +26,7 @@ class Op:
     dtypes: per input, the ONNX element type, 0 where unknown.
     used: per output, whether it is read.
     blocks: per input, the axis and the size of the blocks in which a constant is quantised, None where it is not.
+    guarded: the input that a Where returns only where it is not NaN; None where there is none.
     """
 
     op_type: str
@@ -41,6 +42,7 @@ class Op:
     dtypes: tuple[int, ...] = ()
     used: tuple[bool, ...] = (True,)
     blocks: tuple[tuple[int, int] | None, ...] = ()
+    guarded: int | None = None
 
     def has(self, index: int) -> bool:
         """Whether input `index` is connected."""

@@ -31,6 +31,8 @@ class Elements(Elementwise):
         super().__init__(operands)
         self._indices, self._default = indices, axis
 
+    merged_axes = False
+
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         connected = self._connected(op)
         rank = operand_rank(op, 0)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import WILD
+from upscale_onnx.channels.channel_map import Wild, is_wild
 from upscale_onnx.channels.flow import Maps, Misaligned, NewNode, Read, Request
 from upscale_onnx.channels.grid import is_full, locate
 from upscale_onnx.channels.op import Op
@@ -36,7 +36,7 @@ def bound(op: Op, maps: Maps, index: int, axis: int, made: IntArray) -> Bound:
     reads = [] if size in (1, len(made)) else [Read(index, made[:, 0])]
     if found is None:
         return Bound(tuple(reads))
-    wild = bool((found.state == WILD).any())
+    wild = found.wild is not Wild.MASKED and bool(is_wild(found.state).any())
     labels = found.labels.ravel()
     if not found.axes:
         return Bound((*reads, Read(index, labels, made.ravel())), wild=wild)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from upscale_onnx.channels.channel_map import known_map
 from upscale_onnx.channels.flow import Even, Flow, Misaligned, Read
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -32,8 +33,9 @@ def with_blocks(kernel: DenseKernel, op: Op) -> DenseKernel:
     )
 
 
-def in_blocks(flow: Flow, kernel: DenseKernel, targets: IntArray) -> Flow:
-    """The flow of a kernel, with its blocks of channels read and made `targets` kept whole and in order."""
+def in_blocks(flow: Flow, kernel: DenseKernel) -> Flow:
+    """The flow of a kernel, with its blocks of channels read and made kept whole and in order."""
+    targets = known_map(flow.outputs[0]).labels.ravel()
     if kernel.block_in > 1:
         flow = _read_in_blocks(flow, kernel.block_in)
     if kernel.block_out == 1:
@@ -45,16 +47,24 @@ def in_blocks(flow: Flow, kernel: DenseKernel, targets: IntArray) -> Flow:
     return _bound(flow, targets, kernel.block_out)
 
 
-def check_blocks(index: IntArray, block: int, count: int, labels: IntArray) -> None:
-    """Check that `index` holds whole blocks of `count` channels, in order.
+def check_blocks(
+    kernel: DenseKernel, index_in: IntArray, index_out: IntArray, labels: IntArray, out_labels: IntArray
+) -> None:
+    """Check that the channels left, of classes `labels` and `out_labels`, are whole blocks, in order.
 
-    Raises: Misaligned where it does not.
+    Raises: Misaligned where they are not.
     """
-    if block <= 1:
-        return
-    places = (np.unique(index // block)[:, None] * block + np.arange(block)).ravel()
-    if not np.array_equal(index, places[places < count]):
+    if not _are_whole(index_in, kernel.block_in, kernel.channels_in):
         raise Misaligned(labels)
+    if not _are_whole(index_out, kernel.block_out, kernel.channels_out):
+        raise Misaligned(out_labels)
+
+
+def _are_whole(index: IntArray, block: int, count: int) -> bool:
+    if block == 1:
+        return True
+    places = (np.unique(index // block)[:, None] * block + np.arange(block)).ravel()
+    return np.array_equal(index, places[places < count])
 
 
 def _read_in_blocks(flow: Flow, block: int) -> Flow:
