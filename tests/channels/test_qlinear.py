@@ -68,8 +68,12 @@ def between(op: str) -> onnx.ModelProto:
         made = build.node(op, f"{left} s z {right} s z s z", "made", domain=MS)
     elif op == "QLinearConcat":
         made, width = build.node(op, f"s z {left} s z {right} s z", "made", domain=MS, axis=1), 2 * WIDTH
+    elif op == "QLinearWhere":
+        build.held["c"] = build.rng.random((1, WIDTH, 1, 1)) < 0.5
+        made = build.node(op, f"c {left} s z {right} s z s z", "made", domain=MS)
     else:
-        attrs = {"kernel_shape": [2, 2]} if op == "QLinearAveragePool" else {}
+        attrs: dict[str, Any] = {"kernel_shape": [2, 2]} if op == "QLinearAveragePool" else {}
+        attrs |= {"axis": 2, "opset": 13} if op == "QLinearSoftmax" else {}
         made = build.node(op, f"{left} s z s z", "made", domain=MS, **attrs)
     last = build.conv(made, "w3", (6, width), [])
     build.node("DequantizeLinear", f"{last} s z", "y")
@@ -92,6 +96,8 @@ CARRIERS = {
     "QLinearGlobalAveragePool": 5,
     "QLinearAveragePool": 5,
     "QLinearConcat": 10,
+    "QLinearWhere": 5,
+    "QLinearSoftmax": WIDTH,  # shares of rows of equal numbers
     "QLinearSigmoid": WIDTH,  # makes half of zero, which kernels may round to either of two steps
 }
 CONTRACTIONS = ("QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")

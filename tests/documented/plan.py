@@ -26,6 +26,7 @@ LEFT_OUT = {
     "from upscale_onnx import Options\nfrom upscale_onnx.candidates.space import": "needs networks of one structure",
     "python docs/programs/reinforcement.py": "trains for minutes, with libraries that only learning needs",
     "python docs/programs/coverage.py": "needs transformers",
+    "python docs/programs/coverage_optimised.py": "needs transformers",
     "python docs/programs/compile_time.py": "fetches large networks of torchvision",
 }
 _GRID = (

@@ -218,3 +218,17 @@ def test_operators_that_only_onnxruntime_knows_are_read(operator: str, opset: in
     unknown = helper.make_model(helper.make_graph([node], "g", [x], [y], graph.initializer))
     with pytest.raises(ModelError, match="NoSuchNormalization"):
         load_model(unknown)
+
+
+def test_operators_of_onnxruntime_need_no_import() -> None:
+    node = helper.make_node("QuickGelu", ["x"], ["y"], domain="com.microsoft")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", 8]) for name in "xy")
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y]), ir_version=8)
+    before = model.SerializeToString()
+    loaded = load_model(model)
+    assert [entry.domain for entry in loaded.opset_import] == ["", "com.microsoft"]
+    assert model.SerializeToString() == before
+    node.domain = "org.unknown"
+    unknown = helper.make_model(helper.make_graph([node], "g", [x], [y]), ir_version=8)
+    with pytest.raises(ModelError, match=r"org\.unknown"):
+        load_model(unknown)

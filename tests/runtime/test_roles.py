@@ -102,3 +102,19 @@ def test_bytes_take_their_whole_range() -> None:
     values = random_inputs(parse("g (uint8[100, 100] x, int8[100, 100] z) => (uint8[100, 100] y) { y = Identity (x) }"))
     assert (values["x"].min(), values["x"].max()) == (0, 255)
     assert (values["z"].min(), values["z"].max()) == (-128, 127)
+
+
+@pytest.mark.parametrize(
+    ("domain", "opset", "inputs"), [("", 23, "x, cos, sin, places"), ("com.microsoft", 17, "x, places, cos, sin")]
+)
+def test_places_of_tokens_point_into_the_tables(domain: str, opset: int, inputs: str) -> None:
+    """The operator of onnxruntime has its inputs in another order than the standard one."""
+    node = f"{domain}.RotaryEmbedding" if domain else "RotaryEmbedding"
+    model = onnx.parser.parse_model(
+        f"""<ir_version: 10, opset_import: ["" : {opset}, "com.microsoft" : 1]>
+            g (float[1, 2, 5, 8] x, float[9, 4] cos, float[9, 4] sin, int64[1, 5] places) => (float[1, 2, 5, 8] y)
+            {{ y = {node} ({inputs}) }}"""
+    )
+    roles = input_roles(model, frozenset(("x", "cos", "sin", "places")), infer_shapes(model))
+    assert roles == {"places": InputRole(below=9)}
+    assert verify(model, model).equal

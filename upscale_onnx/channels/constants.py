@@ -12,7 +12,7 @@ from upscale_onnx.model.constants import HeldConstant
 from upscale_onnx.model.content import decoded, element_type, encoded, is_sparse, values_of
 from upscale_onnx.model.folding_budget import FoldingBudget
 from upscale_onnx.model.known import KINDS, Constants, constant_value
-from upscale_onnx.model.operators import STANDARD_DOMAINS
+from upscale_onnx.model.operators import MATRIX_PRODUCTS, STANDARD_DOMAINS
 from upscale_onnx.model.protos import stored_bytes
 from upscale_onnx.model.quantiser import QUANTISED_TYPES, QUANTISERS, computed
 from upscale_onnx.types import Array, Dims
@@ -29,19 +29,22 @@ def find_constants(graph: Graph, dims: Mapping[str, Dims], opset: int) -> Consta
         if isinstance(tensor, Constant):
             _add_weight(found, tensor)
     found.budget = FoldingBudget(found.weight_bytes)
+    results = {tensor.name for tensor in graph.outputs}
     for node in graph.nodes:
         if node.op in QUANTISERS:
-            _quantise(found, node)
+            _quantise(found, node, results)
         else:
             _visit(found, node, dims, opset)
+            _move_blocks(found, node)
     return found
 
 
-def _quantise(found: Constants, node: Node) -> None:
+def _quantise(found: Constants, node: Node, results: set[str]) -> None:
     """Record what a quantiser makes of a constant. Its types are rare ones that no other operator is followed for."""
     if node.domain not in STANDARD_DOMAINS or len(node.outputs) != 1:
         return
-    if node.attrs.get("block_size", 0):
+    blocks, made = node.attrs.get("block_size", 0), node.outputs[0]
+    if blocks and not _is_read_in_blocks(made, results):
         return  # a cut through blocks could only be stored as floating-point numbers
     readers = [_reader(found, tensor) for tensor in node.inputs]
     if not readers or any(reader is None for reader in readers):
@@ -51,7 +54,33 @@ def _quantise(found: Constants, node: Node) -> None:
         return computed(node.op, attrs, [None if reader is None else reader() for reader in readers])
 
     attrs = dict(node.attrs)
-    found.add_computed(node.outputs[0].name, compute)
+    found.add_computed(made.name, compute)
+    rank = len(found.dims(made.name) or ())
+    if blocks and rank:
+        found.blocks[made.name] = (int(node.attrs.get("axis", 1)) % rank, int(blocks))
+
+
+def _is_read_in_blocks(made: Variable, results: set[str]) -> bool:
+    """Whether all nodes that read a value, perhaps transposed, read it as a weight in whole blocks."""
+    if made.name in results:
+        return False
+    for node in made.outputs:
+        if node.op in ("Transpose", "Identity") and not _is_read_in_blocks(node.outputs[0], results):
+            return False
+        places = [place for place, tensor in enumerate(node.inputs) if tensor is made]
+        if node.op not in ("Transpose", "Identity", "Conv", *MATRIX_PRODUCTS) or places not in ([0], [1]):
+            return False
+    return True
+
+
+def _move_blocks(found: Constants, node: Node) -> None:
+    """Note the blocks of a weight behind a Transpose or an Identity."""
+    if node.op not in ("Transpose", "Identity") or not node.inputs or node.inputs[0].name not in found.blocks:
+        return
+    (axis, size), rank = found.blocks[node.inputs[0].name], len(found.dims(node.inputs[0].name) or ())
+    perm = list(node.attrs.get("perm") or range(rank)[::-1]) if node.op == "Transpose" else list(range(rank))
+    if axis in perm:
+        found.blocks[node.outputs[0].name] = (perm.index(axis), size)
 
 
 def _reader(found: Constants, tensor: Constant | Variable) -> Callable[[], Array | None] | None:

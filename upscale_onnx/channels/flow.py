@@ -80,7 +80,8 @@ class Flow:
     channels (a producer). fragile: classes that must not be mere padding, since this node may turn their zeros into NaN
     or infinity. droppable: whether the node can run without an input of which no channel is left. picks: per output,
     the positions that it takes along the only channel axis of the first input; None where the node does anything else.
-    linear: whether results of parts of the channels add up to the result; not where an activation is fused.
+    linear: whether results of parts of the channels add up to the result; not where an activation is fused. inner: the
+    map of a value within the node, which is no output of it.
     """
 
     outputs: tuple[ChannelMap | None, ...]
@@ -94,6 +95,7 @@ class Flow:
     role: Role = Role.CARRIER
     picks: tuple[IntArray, ...] | None = None
     linear: bool = True
+    inner: ChannelMap | None = None
 
     @property
     def dense(self) -> Read | None:
@@ -116,6 +118,7 @@ class Flow:
             evens=tuple(replace(even, parts=tuple(roots[part] for part in even.parts)) for even in self.evens),
             fixed=tuple(roots[labels] for labels in self.fixed),
             fragile=tuple(roots[labels] for labels in self.fragile),
+            inner=None if self.inner is None else self.inner.resolved(roots),
         )
 
 
@@ -189,7 +192,8 @@ class Request:
     """What a node is resized by.
 
     maps: the map of each input. emissions: what each input holds now. out: the map of each output. choose: what the
-    plan decided. groups: in how many groups a grouped contraction is computed, if the plan decided that.
+    plan decided. groups: in how many groups a grouped contraction is computed, if the plan decided that. inner: the map
+    of the value within the node, if the flow names one.
     """
 
     maps: Maps
@@ -197,6 +201,7 @@ class Request:
     out: Maps
     choose: EmissionChooser
     groups: int | None = None
+    inner: ChannelMap | None = None
 
     def first_input(self) -> tuple[ChannelMap, IntArray]:
         """The map of the first input, and its emission. Raises `Misaligned` where there is none."""

@@ -44,6 +44,18 @@ def axis_positions(emission: IntArray, shape: Sequence[int], axis: int) -> IntAr
     return row
 
 
+def written_out(emission: IntArray, shape: Sequence[int], sizes: Sequence[int]) -> IntArray:
+    """The emission of the same value by a map of shape `sizes`, with entries along axes where `shape` has none: all
+    indices of these axes are held."""
+    index = []
+    for axis, (coordinate, size) in enumerate(zip(coordinates(emission, shape), sizes, strict=True)):
+        ruler = np.arange(size).reshape([-1 if other == axis else 1 for other in range(len(sizes))])
+        index.append(coordinate if shape[axis] > 1 or size == 1 else ruler)
+    full = np.broadcast_shapes(*(c.shape for c in index)) if index else ()
+    flat = np.ravel_multi_index(tuple(np.broadcast_to(c, full) for c in index), tuple(sizes)) if index else 0
+    return np.asarray(flat, np.int64)
+
+
 def take(array: Array, emission: IntArray, shape: Sequence[int]) -> Array:
     """The entries of `array` that the emission keeps. `array` must broadcast to a value with a map of `shape`.
 

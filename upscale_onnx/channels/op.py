@@ -25,6 +25,7 @@ class Op:
     shape_values: per input, the entries of a short integer vector (a shape, say), None for entries that are not known.
     dtypes: per input, the ONNX element type, 0 where unknown.
     used: per output, whether it is read.
+    blocks: per input, the axis and the size of the blocks in which a constant is quantised, None where it is not.
     guarded: the input that a Where returns only where it is not NaN; None where there is none.
     """
 
@@ -40,6 +41,7 @@ class Op:
     shape_values: tuple[Dims | None, ...] = ()
     dtypes: tuple[int, ...] = ()
     used: tuple[bool, ...] = (True,)
+    blocks: tuple[tuple[int, int] | None, ...] = ()
     guarded: int | None = None
 
     def has(self, index: int) -> bool:

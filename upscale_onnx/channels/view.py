@@ -77,6 +77,7 @@ def view(
         shape_values=tuple(_entries(name, constants, shapes) for name in names),
         dtypes=tuple(shapes[name].dtype if name in shapes else 0 for name in names),
         used=used,
+        blocks=tuple(constants.blocks.get(name) for name in names),
         guarded=_guarded(node),
     )
 

@@ -82,7 +82,7 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     """
     tensors = constant_tensors(model)
     roots = _roots(model.graph, tensors)
-    uses = Counter(roots.get(name, name) for name in _used_names(model.graph))
+    uses = Counter(roots.get(name, name) for name in used_names(model.graph))
     targets: dict[str, MaskTarget] = {}
     for node in model.graph.node:
         for target in _recurrent(node, roots, tensors):
@@ -179,7 +179,7 @@ def _roots(graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]) -> d
     return roots
 
 
-def _used_names(graph: onnx.GraphProto) -> Iterator[str]:
+def used_names(graph: onnx.GraphProto) -> Iterator[str]:
     """Names of all values that are graph outputs or are read by nodes other than Identity, subgraphs included."""
     yield from (value.name for value in graph.output)
     for node in graph.node:
@@ -187,4 +187,4 @@ def _used_names(graph: onnx.GraphProto) -> Iterator[str]:
             yield from node.input
         for attribute in node.attribute:
             for subgraph in (attribute.g, *attribute.graphs):
-                yield from _used_names(subgraph)
+                yield from used_names(subgraph)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import onnx_graphsurgeon as gs
@@ -62,6 +63,8 @@ def origin_of(tensor: gs.Tensor) -> Origin | None:
     # Copies: once nothing reads them, the nodes themselves are taken apart.
     steps = [node for node in way if node.op != "Identity"]
     quantisers = {place: _quantiser(node) for place, node in enumerate(steps) if node.op in QUANTISERS}
+    if 0 in quantisers and quantisers[0].attrs.get("block_size", 0):
+        quantisers[0] = replace(quantisers[0], stored=partial(values_of, weight))
     return Origin(source.name, int(size), element_type(weight), tuple(_copy(node) for node in steps), quantisers)
 
 

@@ -46,6 +46,7 @@ class Constants:
     """Constant tensors and partly known shape vectors of one graph, by name.
 
     from_shape: the names of values that were computed from sizes of other values.
+    blocks: the axis and the size of the blocks of constants that are quantised in blocks.
     weight_bytes: the bytes of the constants that the graph itself holds.
     budget: how much may be computed from them.
     """
@@ -57,6 +58,7 @@ class Constants:
         self._lazy: dict[str, Encoded] = {}
         self._computed: dict[str, _Computed] = {}
         self.from_shape: set[str] = set()
+        self.blocks: dict[str, tuple[int, int]] = {}
         self.weight_bytes = 0
         self.budget = FoldingBudget(0)
 

@@ -16,7 +16,7 @@ from upscale_onnx.model.external import load_external, refuse_external
 from upscale_onnx.model.functions import check_functions
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import one_line, skeleton
-from upscale_onnx.model.runtime_operators import set_apart
+from upscale_onnx.model.runtime_operators import set_apart, with_import
 from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
 from upscale_onnx.model.wellformed import check_wellformed
 from upscale_onnx.model.windows import window_problem
@@ -28,7 +28,8 @@ _MAX_PROTOBUF_BYTES = 2**31 - 1
 def load_model(path_or_proto: str | os.PathLike[str] | ModelProto) -> ModelProto:
     """The checked model at a path, with its external data; or the given model, checked.
 
-    If a node stands in front of a node whose output it reads, the result is a sorted copy.
+    If a node stands in front of a node whose output it reads, the result is a sorted copy. If onnxruntime's own
+    operators are not imported, it is a copy that imports them.
 
     Raises:
         ModelError: the file cannot be read, is not a valid ONNX model, is newer than the installed onnx
@@ -39,7 +40,7 @@ def load_model(path_or_proto: str | os.PathLike[str] | ModelProto) -> ModelProto
     else:
         model, where = read_model(path_or_proto), str(path_or_proto)
     check_wellformed(model, where)
-    model = sorted_model(model)
+    model = with_import(sorted_model(model))
     check_model(model, where)
     return model
 

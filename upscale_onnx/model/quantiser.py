@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from onnx import NodeProto, helper
 
 from upscale_onnx.model.evaluate import evaluate_node
+from upscale_onnx.model.quantised_blocks import StoredBlocks
 from upscale_onnx.types import Array, BoolArray, IntArray
 
 QUANTISERS = frozenset(("QuantizeLinear", "DequantizeLinear"))
@@ -27,7 +28,8 @@ class Quantiser:
     """One such node.
 
     op_type, attrs: of the node. scale, zero_point: its constant inputs; zero_point None where it is left out.
-    names: those of the two in the model.
+    names: those of the two in the model. stored: returns the constant that the node reads, where it has scales of
+    blocks; None where it does not.
     """
 
     op_type: str
@@ -35,6 +37,7 @@ class Quantiser:
     scale: Array
     zero_point: Array | None
     names: tuple[str, ...] = ()
+    stored: Callable[[], Array] | None = None
 
     @property
     def made(self) -> np.dtype[Any]:
@@ -71,6 +74,8 @@ class Quantiser:
     ) -> tuple[Array, Quantiser] | None:
         """An argument of type `dtype` for which the node makes `values`, and the node with the scales that belong to
         it. None where there is no such argument. A node `behind` that reads the same scales has been matched."""
+        if self.attrs.get("block_size", 0):
+            return self._cut_blocks(values)
         axis = self.axis(values.ndim)
         if behind is not None and behind.names == self.names:
             found: Quantiser | None = replace(self, scale=behind.scale, zero_point=behind.zero_point)
@@ -78,6 +83,21 @@ class Quantiser:
             found = self if axis is None else self._matched(values, axis, dtype)
         argument = None if found is None else found._argument(values, dtype)
         return None if argument is None or found is None else (argument, found)
+
+    def _cut_blocks(self, values: Array) -> tuple[Array, Quantiser] | None:
+        """What `undone` returns where each block has a scale."""
+        stored = None if self.stored is None else self.stored()
+        made = None if stored is None else self.applied(stored)
+        axis = _non_negative(int(self.attrs.get("axis", 1)), values.ndim)
+        if stored is None or made is None or axis is None or made.ndim != values.ndim:
+            return None
+        size = int(self.attrs["block_size"])
+        cut = StoredBlocks(stored, self.scale, self.zero_point, made, axis, size).cut(values)
+        if cut is None:
+            return None
+        node = replace(self, scale=cut.scale, zero_point=cut.point)
+        again = node.applied(cut.values)
+        return (cut.values, node) if again is not None and _alike(again, values, stored.dtype) else None
 
     def _argument(self, values: Array, dtype: np.dtype[Any]) -> Array | None:
         """An argument for which exactly this node makes `values`."""
@@ -156,6 +176,10 @@ def _is_sound(attrs: Mapping[str, int], inputs: Sequence[Array | None]) -> bool:
     axis = _non_negative(attrs.get("axis", 1), values.ndim)
     if axis is None:
         return False
+    if attrs.get("block_size", 0):
+        size = attrs["block_size"]
+        blocks = tuple(-(-n // size) if at == axis else n for at, n in enumerate(values.shape))
+        return size > 0 and scale.shape == blocks
     return bool(scale.ndim == 1 and scale.size == values.shape[axis])
 
 

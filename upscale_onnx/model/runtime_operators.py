@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, helper
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
+from upscale_onnx.model.runtime_attention import attention_alike
 
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
@@ -49,9 +50,26 @@ def set_apart(model: ModelProto) -> ModelProto:
     nodes = [node for node in iter_nodes(model.graph) if only_runtime_knows(node, opset)]
     for node in nodes:
         node.domain = RUNTIME_DOMAIN
-    if nodes and not any(entry.domain == RUNTIME_DOMAIN for entry in model.opset_import):
+    if _lacks_import(model):
         model.opset_import.add(domain=RUNTIME_DOMAIN, version=1)
     return model
+
+
+def with_import(model: ModelProto) -> ModelProto:
+    """A copy of `model` that imports onnxruntime's own operators; `model` itself if it does so already, or has none of
+    them. onnxruntime runs a model that does not."""
+    if not _lacks_import(model):
+        return model
+    result = ModelProto()
+    result.CopyFrom(model)
+    result.opset_import.add(domain=RUNTIME_DOMAIN, version=1)
+    return result
+
+
+def _lacks_import(model: ModelProto) -> bool:
+    if any(entry.domain == RUNTIME_DOMAIN for entry in model.opset_import):
+        return False
+    return any(node.domain == RUNTIME_DOMAIN for node in iter_nodes(model.graph))
 
 
 def default_opset(model: ModelProto) -> int:
@@ -75,7 +93,11 @@ def shaped_alike(node: NodeProto) -> list[NodeProto]:
     if node.op_type in _LIKE_FIRST_AND_SUM:
         named = [name for index, name in enumerate(node.output) if name and index in (0, 3)]
         return [helper.make_node("Identity", node.input[:1], [name]) for name in named]
-    return _quantised(node) if node.op_type in _QUANTISED else []
+    if node.op_type == "MatMulNBits" and len(node.input) > 1:
+        return [helper.make_node("Einsum", node.input[:2], node.output[:1], equation="...k,nbc->...n")]
+    if node.op_type == "QLinearWhere":
+        return [helper.make_node("Where", [*node.input[:2], *node.input[4:5]], node.output[:1])]
+    return _quantised(node) if node.op_type in _QUANTISED else attention_alike(node)
 
 
 def _quantised(node: NodeProto) -> list[NodeProto]:

@@ -176,7 +176,8 @@ def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser) -> Plan:
             raise _Disordered(number)
         try:
             count = None if grouping is None else grouping.count
-            resize = step.rule.resize(step.op, Request(step.maps, given, step.flow.outputs, choose, count))
+            request = Request(step.maps, given, step.flow.outputs, choose, count, step.flow.inner)
+            resize = step.rule.resize(step.op, request)
         except Misaligned as joined:
             joined.node = f"{step.op.op_type} {step.op.name}"
             raise

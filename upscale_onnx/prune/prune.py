@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import onnx
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.float_view import FloatView, float_view
 from upscale_onnx.options import Options
 from upscale_onnx.prune.judging import outputs_judge
 from upscale_onnx.prune.pruned import Pruned
@@ -42,6 +44,9 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
         raise ArgumentError(f"repair {asked.repair!r} needs calibration data: --calibration data.npz")
     if not asked.prunes:
         return Pruned(model, 0, model)
+    view = float_view(model)
+    if view is not None:
+        return _pruned_view(view, options, progress)
     if refits(options) and asked.mask is None and asked.side == "input":
         model = turned(model, batches, asked.amount or _USUAL_AMOUNT, options.target.threads)
     strategy = strategy_of(options)
@@ -50,6 +55,14 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
     masked, count = strategy.mask(task)
     found = Pruned(masked, count, model, {} if asked.is_exact or not count else task.scores)
     return found if asked.repair is None else with_repair(found, options, batches, progress)
+
+
+def _pruned_view(view: FloatView, options: Options, progress: Progress | None) -> Pruned:
+    """The model of `view` with the zeros that pruning the view leads to."""
+    if options.prune.repair is not None:
+        raise ArgumentError("quantised weights cannot be repaired: repair the model before it is quantised")
+    found = prune(view.model, options, progress)
+    return replace(found, model=view.written(found.model), view=view)
 
 
 def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> Judge:

@@ -10,6 +10,8 @@ import onnx
 from onnx import numpy_helper
 
 from upscale_onnx.masks.apply import used_channels
+from upscale_onnx.masks.float_view import FloatView
+from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.masks.targets import constant_tensors, mask_targets, weight_uses
 from upscale_onnx.options import Side
@@ -23,7 +25,8 @@ class Pruned:
 
     model: the masked model. count: how many channels masks prune. dense: the model before it was masked, whose weights
     can come back. scores: scores of channels by weight, which tell which channels come back first. finished: a function
-    that repairs a masked copy of `dense`; None where no repair is left to do.
+    that repairs a masked copy of `dense`; None where no repair is left to do. view: that of the quantised model, if
+    `dense` is the view of one.
     """
 
     model: onnx.ModelProto
@@ -31,10 +34,17 @@ class Pruned:
     dense: onnx.ModelProto
     scores: Scores = field(default_factory=dict)
     finished: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
+    view: FloatView | None = None
+
+    def with_masks(self, masks: Masks, side: Side) -> onnx.ModelProto:
+        """The model that only `masks` prune."""
+        masked, _ = write_masks(self.dense, masks, side)
+        return masked if self.view is None else self.view.written(masked)
 
 
-def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> Masks:
-    """Masks by weight (True = kept): channels of `side` that are not zero in `masked`, or are zero in `dense` too."""
+def kept_masks(pruned: Pruned, side: Side) -> Masks:
+    """Masks by weight (True = kept): channels of `side` that are not zero in the pruned model, or were zero before."""
+    dense, masked = pruned.dense, pruned.model if pruned.view is None else pruned.view.read(pruned.model)
     before, after = constant_tensors(dense), constant_tensors(masked)
     kept: dict[str, BoolArray] = {}
     for target in mask_targets(dense):
@@ -45,12 +55,13 @@ def kept_masks(masked: onnx.ModelProto, dense: onnx.ModelProto, side: Side) -> M
     return kept
 
 
-def with_standing(kept: Masks, model: onnx.ModelProto, left: Standing, side: Side) -> Masks:
-    """Add to `kept` the channels that an export of `model` leaves in every layer that uses the weight."""
-    uses, there = weight_uses(model), left.reads if side == "input" else left.creates
+def with_standing(kept: Masks, pruned: Pruned, left: Standing, side: Side) -> Masks:
+    """Add to `kept` the channels that an export of the pruned model leaves in every layer that uses the weight."""
+    uses, there = weight_uses(pruned.dense), left.reads if side == "input" else left.creates
+    known = {} if pruned.view is None else pruned.view.names
     grown: dict[str, BoolArray] = {}
     for weight, mask in kept.items():
-        used = [_marked(mask.size, there.get(name)) for name in uses.get(weight, ())]
+        used = [_marked(mask.size, there.get(known.get(name, name))) for name in uses.get(weight, ())]
         grown[weight] = mask | np.logical_and.reduce(used) if used else mask
     return grown
 

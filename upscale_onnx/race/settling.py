@@ -12,7 +12,6 @@ from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export, standing_channels
 from upscale_onnx.export.recipes import Making
 from upscale_onnx.masks.kept import kept_channels
-from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.form import has_same_form
@@ -121,11 +120,11 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
         return None
     if options.is_exact:
         return Settled(subject, outcome, pruned.model, pruned.count, outcome.notes)
-    kept = kept_masks(pruned.model, pruned.dense, options.side)
+    kept = kept_masks(pruned, options.side)
     masked, exported = pruned.model, outcome.made
     for start in (_filled(kept, pruned, making, options), kept):
         more = _grown(start, pruned, making, subject.draft.shapes, options)
-        other = masked if _same(more, kept) else write_masks(pruned.dense, more, options.side)[0]
+        other = masked if _same(more, kept) else pruned.with_masks(more, options.side)
         made = exported if other is masked else _made(making, other)
         if not _is_larger(made.model, outcome.model):
             kept, masked, exported = more, other, made
@@ -134,7 +133,7 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
     if not count:
         return None
     if pruned.finished is not None:
-        masked = pruned.finished(write_masks(pruned.dense, kept, options.side)[0])
+        masked = pruned.finished(pruned.with_masks(kept, options.side))
         exported = _made(making, masked)
     return Settled(subject, replace(outcome, made=exported), masked, count, outcome.notes)
 
@@ -149,9 +148,9 @@ def _filled(kept: Masks, pruned: Pruned, making: Making, options: PruneOptions) 
 def _grown(kept: Masks, pruned: Pruned, making: Making, shapes: Mapping[str, Shape], options: PruneOptions) -> Masks:
     """`kept` with the channels added that the export leaves in place."""
     for _ in range(_MOST_ROUNDS):
-        masked = write_masks(pruned.dense, kept, options.side)[0]
+        masked = pruned.with_masks(kept, options.side)
         left = standing_channels(making, Draft(masked, shapes))
-        more = with_standing(kept, masked, left, options.side)
+        more = with_standing(kept, pruned, left, options.side)
         if _same(more, kept):
             break
         kept = more

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from onnx import ModelProto, NodeProto
 
@@ -18,6 +19,9 @@ _INDICES: dict[str, dict[int, int]] = {
     "Gather": {1: 0},
     "GatherElements": {1: 0},
     "EmbedLayerNormalization": {0: 2, 1: 4},
+    "RotaryEmbedding": {3: 1},
+    "com.microsoft.RotaryEmbedding": {1: 2},
+    "GroupQueryAttention": {9: 7},
 }
 # Per operator: the position of an input that sets the size of the result -> the kind of value that is harmless there:
 # the shape of the first input ("extent": or larger), a factor per axis, a margin, or a single number.
@@ -40,8 +44,10 @@ _SIZES: dict[str, dict[int, str]] = {
     "BlackmanWindow": {0: "number"},
     "HammingWindow": {0: "number"},
     "HannWindow": {0: "number"},
+    "GroupQueryAttention": {5: "number", 6: "number"},
     "MelWeightMatrix": {0: "number", 1: "number", 2: "number", 3: "number", 4: "number"},
 }
+_Entry = TypeVar("_Entry")
 # These operators pass on the values of their first input unchanged.
 _MOVES = VIEWS | COPIES | {"Cast", "Expand", "Tile", "Transpose"}
 
@@ -71,7 +77,7 @@ def input_roles(model: ModelProto, names: frozenset[str], shapes: Mapping[str, S
         for position, value in enumerate(node.input):
             for name, as_is in carried.get(value, {}).items():
                 bound = _vocabulary(node, position, shapes)
-                size = _SIZES.get(node.op_type, {}).get(position)
+                size = _of(_SIZES, node).get(position)
                 if bound is not None and as_is:
                     below[name].append(bound)
                 if size is not None:
@@ -79,16 +85,21 @@ def input_roles(model: ModelProto, names: frozenset[str], shapes: Mapping[str, S
                     sizes[name] = InputRole(
                         size=size if as_is else "number", like=like.dims if like and as_is else None
                     )
-                if position not in _INDICES.get(node.op_type, {}) and node.op_type not in SIZES:
+                if position not in _of(_INDICES, node) and node.op_type not in SIZES:
                     found[name] = found.get(name, True) and as_is and node.op_type in _MOVES
         for value in node.output:
             carried[value] = found
     return sizes | {name: InputRole(below=min(bounds)) for name, bounds in below.items() if name not in sizes}
 
 
+def _of(table: Mapping[str, Mapping[int, _Entry]], node: NodeProto) -> Mapping[int, _Entry]:
+    """The entry of a node's operator; that of its domain comes first."""
+    return table.get(f"{node.domain}.{node.op_type}", table.get(node.op_type, {}))
+
+
 def _vocabulary(node: NodeProto, position: int, shapes: Mapping[str, Shape]) -> int | None:
     """How many entries an index in the input at `position` may point to; None if that input holds no indices."""
-    table = _INDICES.get(node.op_type, {}).get(position)
+    table = _of(_INDICES, node).get(position)
     shape = shapes.get(node.input[table]) if table is not None and table < len(node.input) else None
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
     if shape is None or not -shape.rank <= axis < shape.rank:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.channels.case import Case
 from tests.channels.cases import (
     along,
+    attending,
     contractions,
     einsum,
     elementwise,
@@ -19,6 +20,7 @@ from tests.channels.cases import (
 
 ALL: tuple[Case, ...] = (
     *along.CASES,
+    *attending.CASES,
     *contractions.CASES,
     *einsum.CASES,
     *elementwise.CASES,

@@ -59,6 +59,7 @@ def _indexed() -> list[Case]:
     index = rng.integers(0, 5, (2, 6, 2, 5))
     tokens, slices = Tracked((4, 5, 6), (2,)), np.asarray([[0, 1], [3, 4]], np.int64)
     update, canvas = Tracked((2, 6), (1,)), np.zeros((2, 6, 5, 5), np.float32)
+    cache = Tracked((2, 3, 5, 4), (1, 3))
     unlike = rng.permutation(24).reshape(2, 6, 1, 2).astype(np.float32)
     return [
         Case("GatherElements", (_X, index), {"axis": 2}),
@@ -67,6 +68,14 @@ def _indexed() -> list[Case]:
         Case("ScatterElements", (_X, index[..., :1, :], Tracked((2, 6, 1, 5))), {"axis": 2}, opset=11),
         Case("ScatterElements", (_X, index[..., :1, :2], unlike), {"axis": 2, "reduction": "add"}, note="constant"),
         Case("ScatterElements", (canvas, index[..., :1, :], Tracked((2, 6, 1, 5))), {"axis": 2}, note="canvas"),
+        Case("TensorScatter", (cache, Tracked((2, 3, 2, 4), (1, 3)), _i(1, 3)), opset=24, whole=True),
+        Case("TensorScatter", (tokens, Tracked((4, 2, 6), (2,))), opset=24, note="from the start"),
+        Case("TensorScatter", (tokens, Tracked((4, 2, 6), (2,)), _i(4, 0, 3, 1)), {"axis": 1, "mode": "circular"},
+             opset=24, note="circular"),
+        Case("TensorScatter", (Plain((2, 3, 5, 4)), Tracked((2, 3, 2, 4), (1, 3))), opset=24, note="unknown cache",
+             whole=True),
+        Case("TensorScatter", (tokens, Tracked((4, 5, 2), (2,))), {"axis": 2}, opset=24, note="of channels",
+             refused=True),
         Case("GatherND", (tokens, slices), opset=11),
         Case("GatherND", (tokens, np.asarray([[0], [1], [2], [3]], np.int64)), {"batch_dims": 1}, note="batch"),
         Case("GatherND", (tokens, np.asarray([[0, 1, 2]], np.int64)), note="of channels", refused=True),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 from onnx import TensorProto
 
-from tests.channels.case import Case, Tracked
+from tests.channels.case import Case, Operand, Tracked
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 
 _RNG = np.random.default_rng(6)
 _SCALES = np.asarray([0.5, 0.25, 1.0, 2.0, 0.125, 0.75], np.float32)
@@ -27,6 +30,30 @@ def _cases() -> list[Case]:
         Case("DequantizeLinear", (q, *_ONE), note="one scale"),
         Case("DequantizeLinear", (q, _SCALES, _POINTS), {"axis": -3}, note="scales of channels"),
         Case("DequantizeLinear", (q, _SCALES), opset=13, note="no zero points"),
+    ]
+
+
+def _blocks() -> list[Case]:
+    """Weights in blocks of 16 inputs, some of which are zero."""
+    x, outputs, count = Tracked((2, 3, 40), (2,)), 6, 3
+    steps = _RNG.integers(4, 12, (outputs, count, 8), np.uint8)
+    steps |= (steps << 4).astype(np.uint8)
+    steps[:, 1], steps[2] = 0x88, 0x88
+    scales = _RNG.choice(np.asarray([0.5, 0.25, 1.0], np.float32), (outputs, count))
+    points, bias = np.full((outputs, 2), 0x88, np.uint8), np.asarray([1, 0, -2, 3, 0, 5], np.float32)
+    attrs = {"N": outputs, "K": 40, "bits": 4, "block_size": 16}
+
+    def case(operands: tuple[Operand, ...], note: str, **more: Any) -> Case:
+        return Case("MatMulNBits", (x, *operands), attrs, note=note, domain=RUNTIME_DOMAIN, exact=False, whole=True,
+                    **more)  # fmt: skip
+
+    return [
+        case((steps, scales), "plain"),
+        case((steps, scales, points), "zero points"),
+        case((steps, scales, points, None, bias), "bias"),
+        case((steps, scales.ravel(), points.ravel()), "flat scales"),
+        case((steps, scales, None, np.arange(48, dtype=np.int32)), "an order of inputs", refused=True),
+        case((steps, scales[:4]), "too few scales", refused=True),
     ]
 
 
@@ -74,4 +101,4 @@ def _integers() -> list[Case]:
     ]
 
 
-CASES = [*_cases(), *_integers()]
+CASES = [*_cases(), *_blocks(), *_integers()]

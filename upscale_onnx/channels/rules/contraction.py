@@ -19,6 +19,7 @@ from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.blocks import Block, are_even, blocks_of, runs
+from upscale_onnx.channels.rules.in_blocks import check_blocks, in_blocks, with_blocks
 from upscale_onnx.channels.rules.kernel import (
     DenseKernel,
     bias_of,
@@ -56,7 +57,7 @@ class Contraction(Rule):
         """The new constant inputs, by index, and attributes that hold `kernel`."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        kernel = self.kernel(op, maps)
+        kernel = with_blocks(self.kernel(op, maps), op)
         whole = _unaligned(kernel, maps)
         if whole is not None:
             return self._reading_whole(op, maps, whole, fresh)
@@ -70,7 +71,7 @@ class Contraction(Rule):
         rank = len(out_dims) if out_dims is not None else known_map(maps[kernel.input], "the activation").rank
         if kernel.depthwise:
             return _carry(kernel, labels, state, rank)
-        return _contract(kernel, labels, state, rank, fresh)
+        return in_blocks(_contract(kernel, labels, state, rank, fresh), kernel)
 
     def _reading_whole(self, op: Op, maps: Maps, found: ChannelMap, fresh: Fresh) -> Flow:
         """The flow where channels lie on other axes than the contracted one: all are read, in order, by every result
@@ -80,12 +81,11 @@ class Contraction(Rule):
             raise Refused(Reason.MIXED_LAYOUT, "channels lie on an axis that is not contracted")
         # Sums over them are those of a value without channels.
         made = self.flow(op, _replaced(maps, kernel.input, _without_channels(found)), fresh)
-        results = known_map(made.outputs[0], "the result").labels.ravel()
-        reads = (*made.reads, Read(kernel.input, found.labels.ravel(), results))
-        return replace(made, reads=reads, fixed=(*made.fixed, found.labels))
+        read = Read(kernel.input, found.labels.ravel(), known_map(made.outputs[0], "the result").labels.ravel())
+        return replace(made, reads=(*made.reads, read), fixed=(*made.fixed, found.labels))
 
     def resize(self, op: Op, request: Request) -> Resize:
-        kernel, choose = self.kernel(op, request.maps), request.choose
+        kernel, choose = with_blocks(self.kernel(op, request.maps), op), request.choose
         found, given = _unaligned(kernel, request.maps), request.emissions[kernel.input]
         if found is not None:
             if given is None or not is_full(given, found.shape):
@@ -105,6 +105,7 @@ class Contraction(Rule):
         else:
             out_labels, out_state = target.along(kernel.out_axis, kernel.channels_out)
             index_out = choose.positions(out_labels) if kernel.channels_out > 1 else np.zeros(1, np.int64)
+            check_blocks(kernel, index_in, index_out, known_map(request.maps[kernel.input]).labels, out_labels)
             live = choose.live(out_labels)
             asked = request.groups in (None, kernel.group)
             if asked and live.all() and is_whole(index_in, kernel.channels_in) and is_whole(index_out, out_labels.size):

@@ -23,6 +23,7 @@ class DenseKernel:
     zero: the content of a channel that adds nothing, which is the zero point of a quantised activation.
     made: `(C_out,)`, what the result holds where the sum is zero; None: the sum itself.
     rows: further constant inputs, by index, with an entry for each output channel.
+    block_in, block_out: how many channels read, or made, one after the other share scales; 1: each has its own.
     """
 
     weight: Array
@@ -35,6 +36,8 @@ class DenseKernel:
     zero: float = 0.0
     made: FloatArray | None = None
     rows: Mapping[int, Array] = field(default_factory=dict)
+    block_in: int = 1
+    block_out: int = 1
 
     @property
     def channels_in(self) -> int:

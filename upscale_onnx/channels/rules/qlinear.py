@@ -29,13 +29,14 @@ class Quantised(Rule):
     """The rule of an operator that computes as `like` does.
 
     operands: how many there are, None for any number. first: the index of the first one. point: the index of the
-    result's zero point.
+    result's zero point. plain: inputs in front of them that are not quantised.
     """
 
     like: str
     operands: int | None
     point: int
     first: int = 0
+    plain: int = 0
     data_inputs: int | None = None
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
@@ -43,7 +44,7 @@ class Quantised(Rule):
         dynamic = [i for i in range(len(op.present)) if i not in data and op.is_dynamic(i)]
         if dynamic or op.attrs.get("channels_last", 0):
             raise Refused(Reason.UNSUPPORTED_FORM, "scales that are computed, or channels on the last axis")
-        points = [zero_point(op, index + 2) for index in data]
+        points = [0.0] * self.plain + [zero_point(op, index + 2) for index in data[self.plain :]]
         shifted = tuple(_shifted(maps[index], point) for index, point in zip(data, points, strict=True))
         constants = [
             None if (array := op.constant(index)) is None else array.astype(np.float32) - np.float32(point)
@@ -78,13 +79,13 @@ class Quantised(Rule):
 
     def _data(self, op: Op) -> list[int]:
         count = (len(op.present) - self.first) // _PER_OPERAND if self.operands is None else self.operands
-        return [self.first + _PER_OPERAND * number for number in range(count)]
+        return [*range(self.plain), *(self.first + _PER_OPERAND * number for number in range(count))]
 
     def _inner(self, op: Op, data: list[int], constants: Sequence[Array | None]) -> Op:
         """The node as one of the operator that it computes as."""
         return Op(
             self.like,
-            _OPSET,
+            int(op.attrs.get("opset", _OPSET)),
             name=op.name,
             attrs=op.attrs,
             constants=constants,
@@ -117,4 +118,6 @@ register(Quantised("LeakyRelu", 1, 4), "QLinearLeakyRelu", domain=RUNTIME_DOMAIN
 register(Quantised("Sigmoid", 1, 4), "QLinearSigmoid", domain=RUNTIME_DOMAIN)
 register(Quantised("GlobalAveragePool", 1, 4), "QLinearGlobalAveragePool", domain=RUNTIME_DOMAIN)
 register(Quantised("AveragePool", 1, 4), "QLinearAveragePool", domain=RUNTIME_DOMAIN)
+register(Quantised("Softmax", 1, 4), "QLinearSoftmax", domain=RUNTIME_DOMAIN)
+register(Quantised("Where", 2, 8, 1, 1), "QLinearWhere", domain=RUNTIME_DOMAIN)
 register(Quantised("Concat", None, 1, 2), "QLinearConcat", domain=RUNTIME_DOMAIN)

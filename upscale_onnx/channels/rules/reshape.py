@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap, collapse, known_map
+from upscale_onnx.channels.channel_map import collapse, known_map
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Request, Resize, Rule
-from upscale_onnx.channels.grid import coordinates, full_emission, is_full, rectangle
+from upscale_onnx.channels.grid import full_emission, is_full, rectangle, written_out
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
@@ -45,7 +45,7 @@ class Reshape(Rule):
             return Resize((full_emission(result.shape),))
         sizes_in, sizes_out = written_out_sizes(found, axes)
         emission = emission.reshape(split_shape(emission.shape, axes.times_in))
-        content = _written_out(found, emission, sizes_in)
+        content = written_out(emission, found.shape, sizes_in)
         where = np.unravel_index(content.ravel(), sizes_out)
         shape = rectangle(where, sizes_out)
         if shape is None:
@@ -82,20 +82,6 @@ def _with_axes(op: Op, given: IntArray) -> Resize:
     if op.opset < 13:
         return Resize((given,), attrs={"axes": axes})
     return Resize((given,), {1: np.asarray(axes, np.int64)})
-
-
-def _written_out(found: ChannelMap, emission: IntArray, sizes: list[int]) -> IntArray:
-    """The flat original position of each element of the groups with channels, for the elements that are left."""
-    where = coordinates(emission, found.shape)
-    index = []
-    for axis, size in enumerate(sizes):
-        if found.shape[axis] > 1 or size == 1:
-            index.append(np.asarray(where[axis]))
-            continue
-        index.append(np.arange(size).reshape([-1 if a == axis else 1 for a in range(len(sizes))]))
-    shape = np.broadcast_shapes(*(c.shape for c in index)) if index else ()
-    flat = np.ravel_multi_index(tuple(np.broadcast_to(c, shape) for c in index), sizes) if index else np.zeros((), int)
-    return np.asarray(flat, np.int64)
 
 
 def _spans(coordinate: IntArray, axis: int, size: int) -> bool:

@@ -1,0 +1,87 @@
+"""How much of what masks leave in transformers that onnxruntime's optimiser has fused a compile removes.
+
+    python docs/programs/coverage_optimised.py [NAME...] [--exporter torchscript dynamo] [--share 0.5]
+
+The networks, masks and figures are those of coverage.py, with eager attention. Between export and compile, the
+optimiser of onnxruntime.transformers fuses attention, normalisations and activations. Printed beside the figures: which
+fused operators a network holds. Rows with "multi-head" ask for MultiHeadAttention in place of Attention.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+from coverage import NETWORKS, masked
+from coverage_units import UNITS
+from onnxruntime.transformers.fusion_options import FusionOptions
+from onnxruntime.transformers.optimizer import optimize_model
+
+from upscale_onnx import compile
+from upscale_onnx.errors import UpscaleError
+
+# The kinds of networks that the optimiser knows; it treats the others as the first one.
+_KINDS = ("bert", "gpt2", "clip", "vit", "t5")
+_HEADS, _WIDTH = 4, 64
+_FUSED = ("Attention", "MultiHeadAttention", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Export, mask, optimise, compile and print; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(NETWORKS)}")
+    parser.add_argument("--exporter", nargs="+", choices=("torchscript", "dynamo"), default=["torchscript", "dynamo"])
+    parser.add_argument("--share", type=float, default=0.5, metavar="S", help="of the units that go (default: 0.5)")
+    args = parser.parse_args(argv)
+    logging.disable(logging.WARNING)
+    print("| network | export | fused | " + " | ".join(UNITS) + " |\n|---|---|---|" + "---:|" * len(UNITS), flush=True)
+    for name in args.names or NETWORKS:
+        for exporter in args.exporter:
+            for multi_head in (False, True) if name == "bert" and exporter == "torchscript" else (False,):
+                _row(name, exporter, multi_head, args.share)
+    return 0
+
+
+def _row(name: str, exporter: str, multi_head: bool, share: float) -> None:
+    cells, fused = [], ""
+    for unit in UNITS:
+        try:
+            model, zeroed = masked(name, exporter, "eager", unit, share)
+            model = optimised(model, name, multi_head)
+            counts = Counter(node.op_type for node in model.graph.node)
+            fused = ", ".join(f"{counts[op]} {op}" for op in _FUSED if counts[op])
+            report = compile(model, export="gather", align=1, race=False).report
+        except UpscaleError as error:
+            cells.append(type(error).__name__)
+        except Exception as error:  # exporters and the optimiser may fail in many ways
+            cells.append(f"not made: {type(error).__name__}")
+        else:
+            equal = report.verification is not None and report.verification.equal
+            removed = (report.before.parameters - report.after.parameters) / zeroed
+            cells.append(f"{removed:.2f}" + ("" if equal else " not shown equal"))
+    print(f"| {name} | {exporter}{', multi-head' if multi_head else ''} | {fused} | {' | '.join(cells)} |", flush=True)
+
+
+def optimised(model: onnx.ModelProto, name: str, multi_head: bool) -> onnx.ModelProto:
+    """The model as onnxruntime's optimiser of transformers fuses it."""
+    kind = name if name in _KINDS else _KINDS[0]
+    options = FusionOptions(kind)
+    options.use_multi_head_attention = multi_head
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "network.onnx"
+        onnx.save(model, path)
+        found = optimize_model(
+            str(path), kind, num_heads=_HEADS, hidden_size=_WIDTH, optimization_options=options, opt_level=0
+        )
+        found.save_model_to_file(str(path))
+        return onnx.load(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,175 @@
+"""Quantised models as models of floating-point weights, and zeros brought back from there.
+
+Masks are chosen on the view, where scores see dequantised weights. A zero of the view is the zero point in the model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+from upscale_onnx.masks.few_bits import FewBits
+from upscale_onnx.masks.targets import constant_tensors, used_names
+from upscale_onnx.model.operators import STANDARD_DOMAINS
+from upscale_onnx.model.quantiser import computed
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
+from upscale_onnx.types import Array
+
+# Operators of quantised values: the floating-point operator, and which inputs are the weight, the result's scale, and
+# the bias. Two inputs behind a value are its scale and zero point. The activation is input 0.
+_OPERATORS = {
+    ("", "QLinearConv"): ("Conv", 3, 6, 8),
+    ("", "QLinearMatMul"): ("MatMul", 3, 6, -1),
+    (RUNTIME_DOMAIN, "QGemm"): ("Gemm", 3, 7, 6),
+}
+# What a node makes in the view has this behind its name, until it is quantised.
+_BEHIND = "__after"
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """How the numbers of a weight are stored.
+
+    point: the name of the zero point. axis: that along which there are several.
+    """
+
+    point: str
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class FloatView:
+    """original, model: the quantised model and its view. weights: by name of a weight of the view, how the original
+    stores it. names: the first outputs of nodes of the original, by those of the nodes of the view that they became."""
+
+    original: onnx.ModelProto
+    model: onnx.ModelProto
+    weights: Mapping[str, _Stored | FewBits]
+    names: Mapping[str, str]
+
+    def read(self, pruned: onnx.ModelProto) -> onnx.ModelProto:
+        """The view of a pruned copy of the original."""
+        found = float_view(pruned)
+        return self.model if found is None else found.model
+
+    def written(self, masked: onnx.ModelProto) -> onnx.ModelProto:
+        """A copy of the original with the weights zeroed that are zero in `masked`, a masked copy of the view."""
+        result = onnx.ModelProto()
+        result.CopyFrom(self.original)
+        theirs, dense, ours = constant_tensors(masked), constant_tensors(self.model), constant_tensors(result)
+        for name, tensor in theirs.items():
+            if name not in self.weights and name in ours and name in dense and tensor != dense[name]:
+                ours[name].CopyFrom(tensor)
+        for name, stored in self.weights.items():
+            before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
+            gone = (after == 0) & (before != 0)
+            if gone.any() and isinstance(stored, FewBits):
+                _replace(ours[name], stored.content(after == 0))
+            elif gone.any() and isinstance(stored, _Stored):
+                _write(ours[name], ours.get(stored.point), stored.axis, gone)
+        return result
+
+
+def float_view(model: onnx.ModelProto) -> FloatView | None:
+    """The view of `model`; None where it has no quantised weights."""
+    uses, given = Counter(used_names(model.graph)), {value.name for value in model.graph.input}
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in given}
+    view = onnx.ModelProto()
+    view.CopyFrom(model)
+    weights: dict[str, _Stored | FewBits] = {}
+    nodes: list[NodeProto] = []
+    made: dict[str, Array] = {}
+    for node in model.graph.node:
+        viewed = list(_viewed(node, tensors, uses, made, weights))
+        nodes += viewed or [node]
+    if not weights:
+        return None
+    kept = [tensor for tensor in model.graph.initializer if tensor.name not in made]
+    del view.graph.node[:], view.graph.initializer[:]
+    view.graph.node.extend(nodes)
+    view.graph.initializer.extend([*kept, *(numpy_helper.from_array(array, name) for name, array in made.items())])
+    names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in model.graph.node if node.output}
+    return FloatView(model, view, weights, names)
+
+
+def _viewed(
+    node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], made: dict[str, Array],
+    weights: dict[str, _Stored | FewBits],
+) -> Iterator[NodeProto]:  # fmt: skip
+    """Nodes of the view in place of `node`, if there are others. Weights of the view, under the names of those that
+    store them, are added to `made`. A tensor that several nodes read stays as it is."""
+    inputs = [*node.input, *[""] * (9 - len(node.input))]
+    attrs = {attribute.name: attribute.i for attribute in node.attribute}
+    if node.op_type == "DequantizeLinear" and node.domain in STANDARD_DOMAINS:
+        array = None if attrs.get("block_size") else _dequantised(inputs[:3], tensors, attrs)
+        if array is not None and array.ndim and uses[inputs[0]] == 1:
+            made[inputs[0]], weights[inputs[0]] = array, _Stored(inputs[2], attrs.get("axis", 1))
+            yield helper.make_node("Identity", inputs[:1], node.output)
+        return
+    if node.op_type == "MatMulNBits" and node.domain == RUNTIME_DOMAIN:
+        few = None if len(node.input) < 3 or uses[inputs[1]] > 1 or inputs[4] else FewBits.of(node, tensors)
+        if few is not None:
+            made[inputs[1]], weights[inputs[1]] = few.values.astype(few.scale.dtype), few
+            product = f"{node.output[0]}{_BEHIND}" if inputs[5] else node.output[0]
+            yield helper.make_node("MatMul", inputs[:2], [product], node.name)
+            yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
+        return
+    known = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
+    if known is None:
+        return
+    op_type, weight, result, bias = known
+    axis = 1 if op_type == "MatMul" or (op_type == "Gemm" and not attrs.get("transB")) else 0
+    array = _dequantised(inputs[weight : weight + 3], tensors, {"axis": axis})
+    read, added = [inputs[weight]], _bias(inputs, weight, bias, tensors)
+    if bias >= 0 and inputs[bias]:
+        read.append(inputs[bias])
+    if array is None or (len(read) > 1 and added is None) or not inputs[result] or any(uses[name] > 1 for name in read):
+        return
+    made[read[0]], weights[read[0]] = array, _Stored(inputs[weight + 2], axis)
+    if added is not None:
+        made[read[1]], weights[read[1]] = added, _Stored("", 0)
+    before, after = f"{node.output[0]}__before", f"{node.output[0]}{_BEHIND}"
+    yield helper.make_node("DequantizeLinear", inputs[:3], [before])
+    inner = helper.make_node(op_type, [before, *read], [after], node.name)
+    inner.attribute.extend(node.attribute)
+    yield inner
+    yield helper.make_node("QuantizeLinear", [after, *inputs[result : result + 2]], node.output)
+
+
+def _dequantised(names: list[str], tensors: Mapping[str, TensorProto], attrs: dict[str, int]) -> Array | None:
+    """The floating-point numbers of a tensor with a scale and a zero point; None where one is not constant."""
+    if any(name and name not in tensors for name in names) or not names[0] or not names[1]:
+        return None
+    arrays = [numpy_helper.to_array(tensors[name]) if name else None for name in names]
+    return computed("DequantizeLinear", attrs, arrays)
+
+
+def _bias(inputs: list[str], weight: int, bias: int, tensors: Mapping[str, TensorProto]) -> Array | None:
+    """The floating-point numbers of a bias, whose scale is that of the products."""
+    names = [inputs[bias] if bias >= 0 else "", inputs[1], inputs[weight + 1]]
+    if any(name not in tensors for name in names):
+        return None
+    integers, left, right = (numpy_helper.to_array(tensors[name]) for name in names)
+    made: Array = (integers * left.ravel() * right.ravel()).astype(np.float32)
+    return made if made.shape == integers.shape else None
+
+
+def _write(tensor: TensorProto, point: TensorProto | None, axis: int, gone: Array) -> None:
+    """Write zero points where `gone` says so."""
+    values = np.array(numpy_helper.to_array(tensor))
+    zero = np.zeros(1, values.dtype) if point is None else numpy_helper.to_array(point).reshape(-1)
+    if zero.size > 1:
+        zero = zero.reshape([-1 if at == axis % values.ndim else 1 for at in range(values.ndim)])
+    values[gone] = np.broadcast_to(zero, values.shape)[gone]
+    _replace(tensor, values)
+
+
+def _replace(tensor: TensorProto, values: Array) -> None:
+    made = numpy_helper.from_array(values, tensor.name)
+    made.doc_string = tensor.doc_string
+    tensor.CopyFrom(made)
