@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from upscale_onnx.channels.channel_map import ChannelMap, known_map
 from upscale_onnx.channels.op import Op
-from upscale_onnx.types import Array, BoolArray, IntArray
+from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 Maps = tuple[ChannelMap | None, ...]
 Emissions = tuple[IntArray | None, ...]
@@ -80,7 +80,8 @@ class Flow:
     channels (a producer). fragile: classes that must not be mere padding, since this node may turn their zeros into NaN
     or infinity. droppable: whether the node can run without an input of which no channel is left. picks: per output,
     the positions that it takes along the only channel axis of the first input; None where the node does anything else.
-    linear: whether results of parts of the channels add up to the result; not where an activation is fused.
+    linear: whether results of parts of the channels add up to the result; not where an activation is fused. carried:
+    inputs that hold what a body was handed, with what it hands on to its next round.
     """
 
     outputs: tuple[ChannelMap | None, ...]
@@ -94,6 +95,7 @@ class Flow:
     role: Role = Role.CARRIER
     picks: tuple[IntArray, ...] | None = None
     linear: bool = True
+    carried: tuple[tuple[int, FloatArray], ...] = ()
 
     @property
     def dense(self) -> Read | None:

@@ -2,25 +2,30 @@
 
 graphsurgeon's own exporter rebuilds every proto from what it understood, and drops the rest: doc strings,
 metadata, annotations, attributes of rare types, names inside subgraphs. Here the original protos are copied,
-and only what was edited comes from the graph. Subgraphs, functions and training information are copied as
-they are: edits to them are ignored.
+and only what was edited comes from the graph. Functions and training information are copied as they are, and so are
+subgraphs that are no part of the graph: edits to them are ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
-from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto
+from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from upscale_onnx.errors import InternalError
+from upscale_onnx.model.bodies import DOMAIN, Opened, flat_nodes, opened_nodes
+from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.importing import is_imported
+from upscale_onnx.model.nesting import Nesting, Place, exit_key, is_entry
 from upscale_onnx.model.protos import copy_fields, overridable
-from upscale_onnx.model.weights import export_initializers, export_inputs, export_tensor
+from upscale_onnx.model.weights import Pending, export_initializers, export_inputs, export_tensor
 
 _EDITED_FIELDS = ("node", "initializer", "sparse_initializer", "input", "value_info", "quantization_annotation")
 
@@ -38,21 +43,25 @@ def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str]
     """
     defaults = overridable(original)
     _check_interface(graph, original.graph, defaults)
+    stale = None if changed is None else frozenset(changed)
     model = ModelProto()
     copy_fields(original, model, skip=("graph",))
     source, target = original.graph, model.graph
     target.SetInParent()
     copy_fields(source, target, skip=_EDITED_FIELDS)
-    _export_nodes(graph, source, target)
-    export_initializers(graph, source, target, defaults)
+    opened = opened_nodes(original)
+    constants = Pending(graph)
+    _Nodes(graph, source, opened, constants, stale).write(target, ())
+    export_initializers(constants, source, target, defaults)
     export_inputs(source, target, original.ir_version)
-    if changed is not None:
-        _export_annotations(frozenset(changed), source, target)
+    _export_annotations(stale, source, target)
     return model
 
 
-def _export_annotations(stale: frozenset[str], source: GraphProto, target: GraphProto) -> None:
+def _export_annotations(stale: frozenset[str] | None, source: GraphProto, target: GraphProto) -> None:
     """Write the declarations of the values that still exist and are not stale to `target`."""
+    if stale is None:
+        return
     values = {name for node in target.node for name in node.output}
     values.update(value.name for value in target.input)
     values.update(tensor.name for tensor in target.initializer)
@@ -70,16 +79,92 @@ def _check_interface(graph: gs.Graph, source: GraphProto, defaults: frozenset[st
         raise InternalError(f"the outputs of graph '{source.name}' were changed by an edit")
 
 
-def _export_nodes(graph: gs.Graph, source: GraphProto, target: GraphProto) -> None:
-    # A value has one producer, so its first output identifies a node.
-    originals = {_first(node.output): node for node in source.node}
-    for node in graph.nodes:
-        proto = target.node.add()
-        known = originals.get(_first(value.name for value in node.outputs))
-        if known is not None and known.op_type == node.op and known.domain == (node.domain or ""):
-            _export_known(node, known, proto)
-        else:
-            _export_new(node, proto)
+class _Nodes:
+    """The nodes of `graph`, by the body that they stand in."""
+
+    def __init__(
+        self,
+        graph: gs.Graph,
+        source: GraphProto,
+        opened: Mapping[str, Opened],
+        constants: Pending,
+        stale: frozenset[str] | None,
+    ) -> None:
+        self._opened, self._constants, self._stale = opened, constants, stale
+        self._nesting = Nesting(graph, source, opened)
+        self._names = set(graph.tensors())
+        self._groups: dict[Place, list[gs.Node]] = defaultdict(list)
+        for node in graph.nodes:
+            if not is_entry(node):
+                self._groups[self._nesting.place(node)].append(node)
+        # A value has one producer, so its first output identifies a node.
+        self._originals = {_first(n.output): n for n in flat_nodes(source.node, opened) if n.domain != DOMAIN}
+
+    def write(self, target: GraphProto, place: Place) -> None:
+        """Write the nodes that stand at `place` to `target`."""
+        for node in self._groups[place]:
+            proto, key = target.node.add(), exit_key(node)
+            known = self._originals.get(_first(value.name for value in node.outputs))
+            if key is not None:
+                self._write_exit(node, self._opened[key], proto, place)
+            elif known is not None and known.op_type == node.op and known.domain == (node.domain or ""):
+                _export_known(node, known, proto)
+            else:
+                _export_new(node, proto)
+
+    def _write_exit(self, node: gs.Node, known: Opened, proto: NodeProto, place: Place) -> None:
+        copy_fields(known.node, proto, skip=("input", "output", "attribute"))
+        names = [value.name for value in node.inputs]
+        proto.input.extend(names[: known.given])
+        proto.output.extend(value.name for value in node.outputs)
+        returned = {}
+        for name, body in known.bodies:
+            start = known.given + sum(len(before) for before in returned.values())
+            returned[name] = names[start : start + len(body.output)]
+        for attribute in known.node.attribute:
+            copied = proto.attribute.add()
+            copy_fields(attribute, copied, skip=("g",))
+            if attribute.name in returned:
+                inner = (*place, (known.key, attribute.name))
+                self._write_body(attribute.g, returned[attribute.name], copied.g, inner)
+
+    def _write_body(self, body: GraphProto, returned: Sequence[str], target: GraphProto, place: Place) -> None:
+        target.SetInParent()
+        copy_fields(body, target, skip=("node", "initializer", "input", "output", "value_info"))
+        self.write(target, place)
+        inside = partial(self._nesting.reads_inside, place)
+        self._constants.write_known(body, target, captured_names(target.node), inside)
+        target.input.extend(self._declared(value) for value in body.input)
+        own = {name for node in target.node for name in node.output} | {tensor.name for tensor in target.initializer}
+        own -= {value.name for value in body.output}
+        for value, name in zip(body.output, returned, strict=True):
+            output = target.output.add()
+            output.CopyFrom(self._declared(value))
+            if name == value.name:
+                continue
+            # A body returns no value from outside, and none twice.
+            if name not in own:
+                target.node.append(onnx.helper.make_node("Identity", [name], [self._fresh(f"{name}_returned")]))
+            output.name = name if name in own else target.node[-1].output[0]
+            output.type.tensor_type.ClearField("shape")
+            own.discard(name)
+        _export_annotations(self._stale, body, target)
+
+    def _declared(self, value: ValueInfoProto) -> ValueInfoProto:
+        """The declaration of a value without its shape, if that may no longer be right."""
+        if (self._stale is not None and value.name not in self._stale) or not value.type.HasField("tensor_type"):
+            return value
+        open_value = ValueInfoProto()
+        open_value.CopyFrom(value)
+        open_value.type.tensor_type.ClearField("shape")
+        return open_value
+
+    def _fresh(self, base: str) -> str:
+        name, number = base, 1
+        while name in self._names:
+            name, number = f"{base}_{number}", number + 1
+        self._names.add(name)
+        return name
 
 
 def _first(names: Iterable[str]) -> str | None:
