@@ -1,7 +1,8 @@
 """What values hold that a Loop or a Scan hands on from one round to the next.
 
 They are first taken to hold what they hold at the start. Where the body hands on anything else, less is taken for
-granted, and the graph is analysed again. What is left is true in the first round, and in each round if in the one before.
+granted, and the graph is analysed again. What is left is true in the first round, and in each round if it was in the one
+before.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ _LOOP_COUNTERS = 2  # the number of rounds and the condition
 
 @dataclass(frozen=True)
 class Rounds:
-    """The inputs of a Loop or Scan. first: the first initial value. carried: how many of them there are. given: how many
-    inputs the node has; in its exit, what the body returns follows: `conditions`, then values. Then follow the carried
-    values that the body was handed."""
+    """The inputs of a Loop or Scan.
+
+    first: the first initial value. carried: how many of them there are. given: how many inputs the node has. Its exit
+    reads these, then what the body returns (`conditions`, then values), then the carried values that it was handed.
+    """
 
     first: int
     carried: int

@@ -8,7 +8,7 @@ handed, and makes the outputs of the node. A body stays a part of its node if an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
@@ -23,6 +23,7 @@ _BRANCHES = ("then_branch", "else_branch")
 _FIRST_OPSET = {"If": 1, "Loop": 1, "Scan": 9}
 _LOOP_COUNTERS = 2  # the iteration number and the condition
 _OLDEST_SUPPORTED = 7
+
 
 @dataclass(frozen=True, eq=False)
 class Opened:
@@ -39,7 +40,7 @@ class Opened:
     @property
     def key(self) -> str:
         """The name by which the node is known: that of its first output."""
-        return next(name for name in self.node.output if name)
+        return first_of(self.node.output)
 
     @property
     def given(self) -> int:
@@ -79,6 +80,11 @@ class Opened:
         return (attribute for attribute in self.node.attribute if not attribute_graphs(attribute))
 
 
+def first_of(names: Iterable[str]) -> str:
+    """The first name that is not empty; empty if all are."""
+    return next((name for name in names if name), "")
+
+
 def opened_nodes(model: ModelProto) -> dict[str, Opened]:
     """The nodes whose bodies can be parts of the flat graph, by their keys."""
     if not any(attribute_graphs(a) for node in model.graph.node for a in node.attribute):
@@ -96,10 +102,10 @@ def opened_nodes(model: ModelProto) -> dict[str, Opened]:
     return found
 
 
-def flat_nodes(nodes: Iterable[NodeProto], opened: dict[str, Opened]) -> Iterator[NodeProto]:
+def flat_nodes(nodes: Iterable[NodeProto], opened: Mapping[str, Opened]) -> Iterator[NodeProto]:
     """The nodes of the flat graph, in order."""
     for node in nodes:
-        known = next((opened[name] for name in node.output if name in opened), None)
+        known = opened.get(first_of(node.output))
         if known is None:
             yield node
             continue

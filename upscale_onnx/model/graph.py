@@ -9,7 +9,7 @@ subgraphs that are no part of the graph: edits to them are ignored.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from upscale_onnx.errors import InternalError
-from upscale_onnx.model.bodies import DOMAIN, Opened, flat_nodes, opened_nodes
+from upscale_onnx.model.bodies import DOMAIN, Opened, first_of, flat_nodes, opened_nodes
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.importing import is_imported
 from upscale_onnx.model.nesting import Nesting, Place, exit_key, is_entry
@@ -98,13 +98,13 @@ class _Nodes:
             if not is_entry(node):
                 self._groups[self._nesting.place(node)].append(node)
         # A value has one producer, so its first output identifies a node.
-        self._originals = {_first(n.output): n for n in flat_nodes(source.node, opened) if n.domain != DOMAIN}
+        self._originals = {first_of(n.output): n for n in flat_nodes(source.node, opened) if n.domain != DOMAIN}
 
     def write(self, target: GraphProto, place: Place) -> None:
         """Write the nodes that stand at `place` to `target`."""
         for node in self._groups[place]:
             proto, key = target.node.add(), exit_key(node)
-            known = self._originals.get(_first(value.name for value in node.outputs))
+            known = self._originals.get(first_of(value.name for value in node.outputs))
             if key is not None:
                 self._write_exit(node, self._opened[key], proto, place)
             elif known is not None and known.op_type == node.op and known.domain == (node.domain or ""):
@@ -117,7 +117,7 @@ class _Nodes:
         names = [value.name for value in node.inputs]
         proto.input.extend(names[: known.given])
         proto.output.extend(value.name for value in node.outputs)
-        returned = {}
+        returned: dict[str, Sequence[str]] = {}
         for name, body in known.bodies:
             start = known.given + sum(len(before) for before in returned.values())
             returned[name] = names[start : start + len(body.output)]
@@ -165,10 +165,6 @@ class _Nodes:
             name, number = f"{base}_{number}", number + 1
         self._names.add(name)
         return name
-
-
-def _first(names: Iterable[str]) -> str | None:
-    return next((name for name in names if name), None)
 
 
 def _export_known(node: gs.Node, known: NodeProto, proto: NodeProto) -> None:

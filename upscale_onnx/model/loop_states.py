@@ -1,4 +1,4 @@
-"""Shapes of the values that a Loop hands on from round to round. ONNX's inference leaves them open, since they may change.
+"""Shapes of the values that a Loop hands on from round to round. They may change, so ONNX's inference leaves them open.
 
 A value is taken to keep the shape that it has at the start. If inference then finds this shape for what the body hands
 on, it is the shape in every round. Otherwise nothing is known.
@@ -37,8 +37,9 @@ class _State:
 
     def is_kept(self, shapes: Mapping[str, _Shape]) -> bool:
         """Whether all rounds have the shape of the first."""
-        found = [shapes[n].dims for n in (self.initial, self.handed.name, self.returned) if n in shapes]
-        return len(found) == 3 and found[0] == found[1] == found[2] and None not in found[0]
+        names = self.initial, self.handed.name, self.returned
+        found = [shapes[name].dims for name in names if name in shapes]
+        return len(found) == len(names) and found[0] == found[1] == found[2] and None not in found[0]
 
 
 class LoopStates:

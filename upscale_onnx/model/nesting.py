@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import onnx_graphsurgeon as gs
 from onnx import GraphProto
 
-from upscale_onnx.model.bodies import DOMAIN, ENTRY, Opened
+from upscale_onnx.model.bodies import DOMAIN, ENTRY, Opened, first_of
 
 Place = tuple[tuple[str, str], ...]
 """A body: for each body around its nodes, from the outermost on, the key of its node and its attribute. The main graph
@@ -49,11 +49,10 @@ class Nesting:
         """The first outputs of all nodes of the model, and where the nodes stand. Where the exit of a node is gone, its
         bodies are gone: what is left of them stands where the node stood."""
         for node in source.node:
-            first = next((name for name in node.output if name), "")
-            known = self._opened.get(first)
+            first = first_of(node.output)
             yield first, place
-            for name, body in () if known is None else known.bodies:
-                yield from self._homes(body, (*place, (known.key, name)) if known.key in self._left else place)
+            for name, body in self._opened[first].bodies if first in self._opened else ():
+                yield from self._homes(body, (*place, (first, name)) if first in self._left else place)
 
     def _placed(self, node: gs.Node) -> Place:
         names = [value.name for value in node.outputs if value.name]
@@ -92,7 +91,7 @@ def exit_key(node: gs.Node) -> str | None:
     """The key of the node for which an exit stands; None for other nodes."""
     if node.domain != DOMAIN or is_entry(node):
         return None
-    return next(value.name for value in node.outputs if value.name)
+    return first_of(value.name for value in node.outputs)
 
 
 def common(places: Sequence[Place]) -> Place:

@@ -22,7 +22,7 @@ def common_shape(op: Op, maps: Maps, members: Sequence[int]) -> tuple[int, ...] 
     """The shape of a map that all these inputs fit. None where they do not: their ranks differ, or their sizes along a
     channel axis of one of them."""
     known = [found for index in members if (found := maps[index]) is not None]
-    sizes = [op.in_dims[index] if maps[index] is None else maps[index].shape for index in members]
+    sizes = [op.in_dims[index] if (found := maps[index]) is None else found.shape for index in members]
     rank = known[0].rank if known else len(sizes[0] or ())
     if any(size is None or len(size) != rank for size in sizes):
         return None
