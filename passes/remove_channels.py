@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.flow import NewNode, Resize
-from upscale_onnx.model import set_input
+from upscale_onnx.model import Shape, set_input
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, disconnect, remade, replace_nodes, replace_uses
@@ -31,7 +31,7 @@ class RemoveChannels(Pass):
     ensures: ClassVar = ()
 
     def __call__(self, rewrite: Rewrite) -> Changes:
-        """Edit the graph. The shapes of values that hold other channels are then unknown."""
+        """Edit the graph."""
         graph, plan = rewrite.graph, self.decide(rewrite)
         names = Names(graph)
         _pin_shapes(graph, plan, names)
@@ -46,7 +46,20 @@ class RemoveChannels(Pass):
             tensor = names.tensors.get(name)
             if isinstance(tensor, gs.Variable):
                 tensor.shape = None
-        return Changes(changed, dict.fromkeys(plan.changed), plan=plan)
+        return Changes(changed, _shapes(plan, rewrite), plan=plan)
+
+
+def _shapes(plan: Plan, rewrite: Rewrite) -> dict[str, Shape | None]:
+    """The shapes of the values that hold other channels; None where they are not known."""
+    found: dict[str, Shape | None] = {}
+    for name in plan.changed:
+        shape, emission = rewrite.shapes.get(name), plan.emissions.get(name)
+        axes = plan.analysis.maps[name].axes
+        if shape is not None and emission is not None and emission.ndim == shape.rank:
+            for axis in axes:
+                shape = shape.with_size(axis, emission.shape[axis])
+        found[name] = None if emission is None else shape
+    return found
 
 
 def apply_resize(node: gs.Node, resize: Resize, names: Names) -> bool:

@@ -298,8 +298,8 @@ def test_no_stale_shape_is_declared() -> None:
 
 @pytest.mark.parametrize("captured", ["s", "n"])
 def test_a_value_that_a_subgraph_refers_to_stays(captured: str) -> None:
-    """A Slice of everything and a Relu: what they become must go on under their names. Both branches name a value alike,
-    so they stay parts of their node."""
+    """A Slice of everything and a Relu: what they become must go on under their names. The branches are parts of their
+    node, since a name stands for a value of each."""
     model = onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["" : 18]>
         tiny (float[1,3,4,4] x, bool c) => (float[1,2,4,4] y, float[1,6,4,4] z) {{

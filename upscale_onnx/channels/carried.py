@@ -1,8 +1,8 @@
 """What values hold that a Loop or a Scan hands on from one round to the next.
 
 They are first taken to hold what they hold at the start. Where the body hands on anything else, less is taken for
-granted, and the graph is analysed again. What is left is true in the first round, and in each round if it was in the one
-before.
+granted, and the graph is analysed again. What is left is true in the first round, and in every further round if it was
+true in the round before.
 """
 
 from __future__ import annotations

@@ -25,25 +25,27 @@ from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.importing import is_imported
 from upscale_onnx.model.nesting import Nesting, Place, exit_key, is_entry
 from upscale_onnx.model.protos import copy_fields, overridable
+from upscale_onnx.model.shapes import Shape
 from upscale_onnx.model.weights import Pending, export_initializers, export_inputs, export_tensor
 
+Stale = Mapping[str, Shape | None] | None
 _EDITED_FIELDS = ("node", "initializer", "sparse_initializer", "input", "value_info", "quantization_annotation")
 
 
-def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str] | None = ()) -> ModelProto:
+def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str] | Stale = ()) -> ModelProto:
     """`graph` as a model. It was imported from `original`, and the model differs from that only where it was edited.
 
     Graph inputs that are weights get the shape of the weight. Initializers that nothing reads are left out.
 
-    changed: names of values whose declared shape or type may no longer be right; their `value_info` is left out.
-        None means all values.
+    changed: names of values whose declared shape or type may no longer be right, with their shapes now where these are
+        known; their `value_info` is left out. None means all values.
 
     Raises:
         InternalError: the graph's inputs or outputs are not those of `original`.
     """
     defaults = overridable(original)
     _check_interface(graph, original.graph, defaults)
-    stale = None if changed is None else frozenset(changed)
+    stale = changed if isinstance(changed, Mapping) or changed is None else dict.fromkeys(changed)
     model = ModelProto()
     copy_fields(original, model, skip=("graph",))
     source, target = original.graph, model.graph
@@ -58,14 +60,14 @@ def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str]
     return model
 
 
-def _export_annotations(stale: frozenset[str] | None, source: GraphProto, target: GraphProto) -> None:
+def _export_annotations(stale: Stale, source: GraphProto, target: GraphProto) -> None:
     """Write the declarations of the values that still exist and are not stale to `target`."""
     if stale is None:
         return
     values = {name for node in target.node for name in node.output}
     values.update(value.name for value in target.input)
     values.update(tensor.name for tensor in target.initializer)
-    values -= stale
+    values -= stale.keys()
     target.value_info.extend(value for value in source.value_info if value.name in values)
     target.quantization_annotation.extend(a for a in source.quantization_annotation if a.tensor_name in values)
 
@@ -88,11 +90,12 @@ class _Nodes:
         source: GraphProto,
         opened: Mapping[str, Opened],
         constants: Pending,
-        stale: frozenset[str] | None,
+        stale: Stale,
     ) -> None:
         self._opened, self._constants, self._stale = opened, constants, stale
         self._nesting = Nesting(graph, source, opened)
-        self._names = set(graph.tensors())
+        self._tensors = graph.tensors()
+        self._names = set(self._tensors)
         self._groups: dict[Place, list[gs.Node]] = defaultdict(list)
         for node in graph.nodes:
             if not is_entry(node):
@@ -146,18 +149,24 @@ class _Nodes:
             if name not in own:
                 target.node.append(onnx.helper.make_node("Identity", [name], [self._fresh(f"{name}_returned")]))
             output.name = name if name in own else target.node[-1].output[0]
-            output.type.tensor_type.ClearField("shape")
+            _declare(output, self._shape(name))
             own.discard(name)
         _export_annotations(self._stale, body, target)
 
     def _declared(self, value: ValueInfoProto) -> ValueInfoProto:
-        """The declaration of a value without its shape, if that may no longer be right."""
-        if (self._stale is not None and value.name not in self._stale) or not value.type.HasField("tensor_type"):
-            return value
-        open_value = ValueInfoProto()
-        open_value.CopyFrom(value)
-        open_value.type.tensor_type.ClearField("shape")
-        return open_value
+        """The declaration of a value, with its shape as it is now."""
+        declared = ValueInfoProto()
+        declared.CopyFrom(value)
+        if self._stale is None or value.name in self._stale:
+            _declare(declared, self._shape(value.name))
+        return declared
+
+    def _shape(self, name: str) -> Shape | None:
+        """The shape of a value that has another one than the model declares, if it is known."""
+        tensor = self._tensors.get(name)
+        if isinstance(tensor, gs.Constant):
+            return Shape(0, tuple(tensor.shape))
+        return None if self._stale is None else self._stale.get(name)
 
     def _fresh(self, base: str) -> str:
         name, number = base, 1
@@ -165,6 +174,15 @@ class _Nodes:
             name, number = f"{base}_{number}", number + 1
         self._names.add(name)
         return name
+
+
+def _declare(value: ValueInfoProto, shape: Shape | None) -> None:
+    """Give the declaration of a value this shape; None: an unknown one. A body that runs not once returns values of the
+    sizes that it declares."""
+    if value.type.HasField("tensor_type"):
+        value.type.tensor_type.ClearField("shape")
+        if shape is not None:
+            value.type.MergeFrom(onnx.helper.make_tensor_type_proto(value.type.tensor_type.elem_type, shape.dims))
 
 
 def _export_known(node: gs.Node, known: NodeProto, proto: NodeProto) -> None:
