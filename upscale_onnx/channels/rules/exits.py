@@ -28,6 +28,10 @@ class Exit(Rule):
     def members(self, op: Op, slot: int) -> tuple[int, ...]:
         """The inputs that may become an output: they hold the same channels."""
 
+    def sequences(self, op: Op) -> range:
+        """The inputs of which the body is handed slices: what it reads of them is read there."""
+        return range(0)
+
     def axis(self, op: Op, slot: int) -> int | None:
         """The axis along which an output stacks the values of all rounds; None where it is one of them."""
         return None
@@ -35,7 +39,7 @@ class Exit(Rule):
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         outputs: list[ChannelMap | None] = []
         ties: Ties = ()
-        whole = set(range(len(maps)))
+        whole = set(range(len(maps))) - set(self.sequences(op))
         for slot, dims in enumerate(op.out_dims):
             members, axis = self.members(op, slot), self.axis(op, slot)
             shape = common_shape(op, maps, members)

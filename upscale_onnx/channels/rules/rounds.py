@@ -31,6 +31,10 @@ class _Rounds(Exit):
             return (body + slot,)
         return body + len(op.out_dims) + slot, rounds.first + slot, body + slot
 
+    def sequences(self, op: Op) -> range:
+        rounds = rounds_of(op)
+        return range(rounds.initial.stop, rounds.given)
+
     def axis(self, op: Op, slot: int) -> int | None:
         place, dims = slot - rounds_of(op).carried, op.out_dims[slot]
         return None if place < 0 or dims is None else _axis(op, "scan_output_axes", place, len(dims))
