@@ -249,3 +249,52 @@ def test_bodies_in_bodies_with_random_masks(seed: int) -> None:
     model = network(NESTED, rng, given)
     small = check(model, rng, *({"n": np.asarray(n), "c": c} for n in (0, 1, 3) for c in (YES, NO)))
     assert elements(small) <= elements(model)
+
+
+def branch(rate: str, width: int) -> str:
+    """A voice detector for one rate of samples: convolutions, an LSTM that goes on from its last state, a layer."""
+    w, p = f"in_{rate}", rate
+    return f"""{rate} () => (float[1,1] {p}_y, float[1,1,6] {p}_s) {{
+      {p}_a = Unsqueeze(x, {w}_one)
+      {p}_b = Conv <strides = [{width}]> ({p}_a, {w}_basis)
+      {p}_c = Relu({p}_b)
+      {p}_d = Conv <pads = [1, 1]> ({p}_c, {w}_conv, {w}_bias)
+      {p}_e = Relu({p}_d)
+      {p}_f = Transpose <perm = [2, 0, 1]> ({p}_e)
+      {p}_g, {p}_s, {p}_h = LSTM <hidden_size = 6> ({p}_f, {w}_input, {w}_hidden, , , state, state)
+      {p}_i = Relu({p}_s)
+      {p}_j = ReduceMean <axes = [0], keepdims = 0> ({p}_i)
+      {p}_y = MatMul({p}_j, {w}_last)
+    }}"""
+
+
+DETECTOR = f"""g (float[1,64] x, float[1,1,6] state, int64 rate) => (float[1,1] y, float[1,1,6] s) {{
+  wide = Constant <value_int = 16000> ()
+  is_wide = Equal(rate, wide)
+  y, s = If (is_wide) <then_branch = {branch("high", 8)}, else_branch = {branch("low", 4)}>
+}}"""
+
+
+def test_a_voice_detector_for_two_rates_shrinks_in_both_branches() -> None:
+    rng = np.random.default_rng(2)
+    given: dict[str, Array | tuple[int, ...]] = {}
+    for rate, width, gone in (("high", 8, [0, 3, 4]), ("low", 4, [1])):
+        given[f"in_{rate}_one"] = np.asarray([1], np.int64)
+        given[f"in_{rate}_basis"] = masked(rng, (1, width, 10), gone).transpose(2, 0, 1).copy()
+        given[f"in_{rate}_conv"] = masked(rng, (10, 3, 12), [2, 5, 6, 7]).transpose(2, 0, 1).copy()
+        given[f"in_{rate}_bias"] = masked(rng, (12,), [2, 5, 6, 7])
+        given[f"in_{rate}_input"], given[f"in_{rate}_hidden"] = (
+            masked(rng, (1, 24, 12), []),
+            masked(rng, (1, 24, 6), []),
+        )
+        given[f"in_{rate}_last"] = masked(rng, (6, 1), [])
+    model = network(DETECTOR, rng, given)
+    small = upscale_onnx.compile(model, race=False, export="gather", align=1)
+    assert small.report.verification.equal
+    sizes = [basis * width + 8 * basis * 3 + 8 + 24 * 8 + 24 * 6 + 6 for basis, width in ((7, 8), (9, 4))]
+    assert elements(small.model) == sum(sizes)
+    feeds = {"x": rng.standard_normal((1, 64)), "state": rng.standard_normal((1, 1, 6))}
+    for rate in (8000, 16000):
+        given = {name: value.astype(np.float32) for name, value in feeds.items()} | {"rate": np.asarray(rate)}
+        for expected, found in zip(Engine(model).run(given), Engine(small.model).run(given), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

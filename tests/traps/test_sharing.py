@@ -211,8 +211,8 @@ Mirror (v) => (m) {
 }"""
 
 
-def test_a_custom_operator_is_a_barrier(target: Target) -> None:
-    """It runs as a function of the model, but what it does to channels is not ours to know."""
+def test_a_function_is_looked_into(target: Target) -> None:
+    """Channels pass what it does, which is a multiplication by 2."""
     model = net(
         "(float[N,3,6,6] x) => (float y)",
         """a = Conv(x, w0)
@@ -227,9 +227,9 @@ def test_a_custom_operator_is_a_barrier(target: Target) -> None:
     model.graph.output[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, ["N", 4, 4, 4]))
     compiled = check(model, target)
     small = sizes(compiled)
-    assert [f.name for f in compiled.functions] == ["Mirror"]
+    assert not compiled.functions
     assert small["a"][0] == (7 if target.tight else 8)
-    assert small["h"][0] == 6
+    assert small["h"][0] == (4 if target.tight else 6)
     assert small["k"][0] == (7 if target.tight else 8)
 
 

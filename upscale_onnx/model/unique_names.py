@@ -11,8 +11,8 @@ from upscale_onnx.model.protos import attribute_graphs, inner_graphs
 
 
 def with_unique_names(model: ModelProto) -> ModelProto:
-    """`model` with other names for values in bodies whose names stand for several values; `model` itself where there are
-    none, and where a body reads a name before it gives it."""
+    """`model` with other names for values in bodies whose names stand for several values. It is `model` itself where
+    there are none, and where a body reads a name before it gives it."""
     bodies = list(inner_graphs(model.graph))
     if not bodies:
         return model
