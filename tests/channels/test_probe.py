@@ -75,8 +75,8 @@ def announced(step: Step, index: int, label: int, out: ChannelMap) -> Array:
         if read.targets is None:
             return np.ones(out.shape, bool)
         reading = np.ones(read.targets.size, bool)
-        if read.pattern is not None:
-            reading = read.pattern[:, columns].any(1)
+        if read.known is not None:
+            reading = read.known.entries()[:, columns].any(1)
         may = np.logical_or(may, np.isin(out.labels, read.targets[reading]))
     return may
 

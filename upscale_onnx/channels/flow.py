@@ -8,8 +8,11 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Protocol
 
+import numpy as np
+
 from upscale_onnx.channels.channel_map import ChannelMap, known_map
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.pattern import Pattern
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 Maps = tuple[ChannelMap | None, ...]
@@ -49,9 +52,18 @@ class Read:
     input: int
     sources: IntArray
     targets: IntArray | None = None
-    pattern: BoolArray | None = None
+    pattern: BoolArray | Pattern | None = None
     axis: int | None = None
     foldable: BoolArray | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.pattern, np.ndarray):
+            object.__setattr__(self, "pattern", Pattern.of(self.pattern))
+
+    @property
+    def known(self) -> Pattern | None:
+        """The pattern in the form in which it is held."""
+        return self.pattern if isinstance(self.pattern, Pattern) else None
 
     def resolved(self, roots: IntArray) -> Read:
         """This read with each class id replaced by its root."""
