@@ -76,7 +76,8 @@ def apply_resize(node: gs.Node, resize: Resize, names: Names) -> bool:
 
 def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, list[gs.Node]]) -> int:
     if resize.replace is not None:
-        new_nodes[id(node)] = [made for new in resize.replace for made in _new_nodes(node, new, names)]
+        shared: dict[int, gs.Tensor] = {}
+        new_nodes[id(node)] = [made for new in resize.replace for made in _new_nodes(node, new, names, shared)]
         disconnect(node)
         return 1
     if resize.alias is not None:
@@ -88,7 +89,7 @@ def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, lis
             new_nodes[id(node)] = []
             replace_uses(target, source)
         return 1
-    before = {index: _computed(node, new, names) for index, new in resize.computed.items()}
+    before = {index: _computed(node, new, names, {}) for index, new in resize.computed.items()}
     changed = apply_resize(node, resize, names)
     for index, made in before.items():
         set_input(node, index, made[-1].outputs[0])
@@ -111,27 +112,31 @@ def _connect(node: gs.Node, index: int, values: np.ndarray, names: Names) -> Non
         node.inputs.append(new)
 
 
-def _new_nodes(node: gs.Node, new: NewNode, names: Names) -> list[gs.Node]:
-    """The nodes that make an output of `node` in its place."""
+def _new_nodes(node: gs.Node, new: NewNode, names: Names, shared: dict[int, gs.Tensor]) -> list[gs.Node]:
+    """The nodes that make an output of `node` in its place. shared: what nodes that were made before return, by id."""
     outputs = list(node.outputs) if new.output < 0 else [node.outputs[new.output]]
     name = node.name if new.output <= 0 else f"{node.name}_{new.output}" if node.name else ""
     base = f"{node.outputs[max(new.output, 0)].name}_{new.op_type.lower()}"
-    return _made(node, new, names, base, name, outputs)
+    return _made(node, new, names, base, name, outputs, shared)
 
 
-def _computed(node: gs.Node, new: NewNode, names: Names) -> list[gs.Node]:
+def _computed(node: gs.Node, new: NewNode, names: Names, shared: dict[int, gs.Tensor]) -> list[gs.Node]:
     """The nodes that compute a new input of `node`. The last one has a single output, which is that input."""
     base = names.fresh(f"{node.outputs[0].name}_{new.op_type.lower()}")
-    return _made(node, new, names, base, base, [gs.Variable(base)])
+    shared[id(new)] = gs.Variable(base)
+    return _made(node, new, names, base, base, [shared[id(new)]], shared)
 
 
-def _made(node: gs.Node, new: NewNode, names: Names, base: str, name: str, outputs: list[gs.Tensor]) -> list[gs.Node]:
+def _made(
+    node: gs.Node, new: NewNode, names: Names, base: str, name: str, outputs: list[gs.Tensor],
+    shared: dict[int, gs.Tensor],
+) -> list[gs.Node]:  # fmt: skip
     before: list[gs.Node] = []
     inputs: list[gs.Tensor] = []
     for number, item in enumerate(new.inputs):
         if isinstance(item, NewNode):
-            before += _computed(node, item, names)
-            inputs.append(before[-1].outputs[0])
+            before += [] if id(item) in shared else _computed(node, item, names, shared)
+            inputs.append(shared[id(item)])
         else:
             inputs.append(node.inputs[item] if isinstance(item, int) else constant(names, f"{base}_{number}", item))
     return [*before, gs.Node(new.op_type, name, attrs=dict(new.attrs), inputs=inputs, outputs=outputs)]

@@ -2,7 +2,7 @@
 
 Other passes give every node whose weight they cut a constant of its own. This pass merges the equal constants of one
 weight. Where the model stores a weight in half precision or transposed, with a Cast or a Transpose behind it, the
-result does so too.
+result does so too. What the model computes from constants, and repeats along an axis, is stored once, with an Expand.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from upscale_onnx.plan.growth import StoredWeight
 from upscale_onnx.types import Array
 
 _NEW = Origin("")
+_EXPANDS = 8  # the first opset with an Expand
+_WORTH = 256  # bytes: about what an Expand and its shape take in a file
 
 
 def _unstored(rewrite: Rewrite) -> str:
@@ -55,16 +57,17 @@ class _Form:
 
 @dataclass(frozen=True)
 class _Step:
-    """A node behind a stored constant; a quantiser with its scales."""
+    """A node behind a stored constant; a quantiser with its scales, an Expand with its shape."""
 
     node: gs.Node
     quantiser: Quantiser | None = None
+    shape: tuple[int, ...] | None = None
 
     @property
     def key(self) -> str:
         """A text that is the same for steps that do the same."""
         parameters = [] if self.quantiser is None else [_content(array) for array in self.quantiser.parameters]
-        return f"{self.node.op} {sorted(self.node.attrs.items())} {parameters}"
+        return f"{self.node.op} {sorted(self.node.attrs.items())} {parameters} {self.shape}"
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,8 @@ class StoreWeights(Pass):
         work = _Storing(names)
         for name, constants in groups.items():
             readers = frozenset(node.outputs[0].name for constant in constants for node in constant.outputs)
-            parts = work.store([_form(constant) for constant in constants], None if name in whole else name)
+            forms = [_form(constant, graph.opset) for constant in constants]
+            parts = work.store(forms, None if name in whole else name)
             origin = constants[0].origin
             if origin is not None and origin.stored_bytes:
                 after = sum(part.values.nbytes for part in parts) + (origin.stored_bytes if name in whole else 0)
@@ -139,6 +143,9 @@ class _Storing:
         node, known = step.node, step.node.outputs[0].name
         out = gs.Variable(self.names.fresh(known))
         inputs = [source] if step.quantiser is None else [source, *self._parameters(step.quantiser)]
+        if step.shape is not None:
+            self.written.append(gs.Constant(self.names.fresh(f"{known}_shape"), np.asarray(step.shape, np.int64)))
+            inputs.append(self.written[-1])
         self.nodes.append(gs.Node(node.op, node.name if out.name == known else out.name, node.attrs, inputs, [out]))
         return out
 
@@ -163,10 +170,12 @@ def _made_constants(graph: gs.Graph) -> list[MadeConstant]:
     return list(found.values())
 
 
-def _form(constant: MadeConstant) -> _Form:
+def _form(constant: MadeConstant, opset: int) -> _Form:
     """The constant in the form in which its origin is stored, or in the nearest form to it that loses nothing."""
     origin = constant.origin or _NEW
     values: Array = constant.values
+    if constant.origin is not None and not origin.stored_bytes and opset >= _EXPANDS:
+        return _form_once(constant, values)
     way: list[_Step] = []
     types = _types_before(origin)
     for place, node, dtype in zip(reversed(range(len(origin.way))), reversed(origin.way), reversed(types), strict=True):
@@ -177,6 +186,18 @@ def _form(constant: MadeConstant) -> _Form:
         values, step = found
         way.insert(0, step)
     return _Form(constant, np.asarray(values, order="C"), tuple(way))
+
+
+def _form_once(constant: MadeConstant, values: Array) -> _Form:
+    """The form of a constant that the model computes: without repetitions along axes, if that is worth a node."""
+    once = values
+    for axis in range(values.ndim):
+        first = once.take([0], axis) if once.shape[axis] > 1 else once
+        once = first if _content(np.broadcast_to(first, once.shape)) == _content(once) else once
+    if values.nbytes - once.nbytes < _WORTH:
+        return _Form(constant, np.asarray(values, order="C"), ())
+    node = gs.Node("Expand", constant.name, {}, [], [gs.Variable(constant.name)])
+    return _Form(constant, np.asarray(once, order="C"), (_Step(node, shape=values.shape),))
 
 
 def _in_front(

@@ -22,7 +22,7 @@ CRASHED = (
     "hostile/KeyError_plan_value",
 )
 REFUSED = ("simplified_layernorm_refused", "hostile/groupnorm_reader_dead", "hostile/min_instancenorm_bias")
-RIGHT = ("fusedconv",)
+RIGHT = ("constant_padded", "fusedconv", "gridsample", "matmul_beside_channels", "runtime_sizes")
 GREW = ("shared_weights", "albert_grows", "fp16_cast_grows")
 
 

@@ -187,3 +187,22 @@ def test_growth_beside_savings_is_no_growth() -> None:
     weights = [shared, StoredWeight("wa", 128, 112, frozenset("a")), StoredWeight("wb", 128, 112, frozenset("b"))]
     assert outgrown([shared]) == {"bias"}
     assert outgrown(weights) == frozenset()
+
+
+@pytest.mark.parametrize(("sizes", "stored"), [((2, 8, 4, 4), (1, 6, 1, 1)), ((1, 8, 1, 1), (1, 6, 1, 1))])
+def test_what_is_computed_by_repetition_is_stored_once(sizes: tuple[int, ...], stored: tuple[int, ...]) -> None:
+    """Cut, the value of the Expand would take more bytes than the model."""
+    gains = np.arange(1, 9, dtype=np.float32).reshape(1, 8, 1, 1)
+    model = parse(
+        """(float[2,3,4,4] x) => (float[2,2,4,4] y) {
+            a = Conv(x, w)
+            m = Expand(gains, sizes)
+            p = Mul(a, m)
+            y = Conv(p, u)
+        }""",
+        w=weight(8, 3, 1, 1, rows=[0, 1]), u=weight(2, 8, 1, 1, columns=[0, 1]), gains=gains,
+        sizes=np.asarray(sizes, np.int64),
+    )  # fmt: skip
+    after = exported(model)
+    assert stored in {tuple(tensor.dims) for tensor in after.graph.initializer}
+    assert after.ByteSize() < model.ByteSize()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import upscale_onnx
 from tests.traps.net import ints, net, weight
 from tests.traps.targets import Target, check, sizes
 from upscale_onnx.types import Array
@@ -142,3 +143,20 @@ def test_cross_attention_to_a_second_input(target: Target) -> None:
         assert (small["q"][1], small["k"][1], small["v"][1]) == (6, 6, 6)
     if target.selects:
         assert (small["k"][0], small["v"][0]) == (6, 6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_heads_that_keep_as_many_features_after_a_dead_one(form: str) -> None:
+    """Head 1 is dead. Heads 0 and 2 have one silent feature, which one of them must keep, as zeros."""
+    value = square(silent=per_head([[2], [0, 1, 2, 3], []]), seed=2)
+    query = square(silent=per_head([[1], [], []]))
+    dead = per_head([[2], [0, 1, 2, 3], []])
+    result = upscale_onnx.compile(
+        attention(form, query, square(seed=1), value, square(dead), softmax=True), export="keep", align=1, race=False
+    )
+    report = result.report
+    assert [refusal.reason for refusal in report.refusals] == []
+    small = sizes(result.model)
+    assert small["y"] == (8, FEATURES)
+    if form == "separate":
+        assert [small[name][1] for name in ("q0", "k0", "v0")] == [8] * 3

@@ -119,8 +119,10 @@ def test_automatic_padding_is_padding(target: Target, auto_pad: str) -> None:
         y = Conv<auto_pad="{auto_pad}", strides=[2,2]>(h, w2)""",
         w1=weight(8, 3, 3, 3, silent=(1, 6)), b1=vector(8), w2=weight(4, 8, 3, 3),
     )  # fmt: skip
-    small = sizes(check(model, target))
-    assert small["h"][0] == (6 if target.tight and auto_pad == "VALID" else 8)
+    small = sizes(check(model, target, tolerance=1e-6))
+    # Of the two constant channels, one is enough where zeros are around it.
+    kept = 6 if auto_pad == "VALID" else 7
+    assert small["h"][0] == (kept if target.tight else 8)
 
 
 def test_an_explicit_pad_by_the_constant_itself(target: Target) -> None:

@@ -289,3 +289,24 @@ def test_equal_splits_are_one(target: Target) -> None:
     )  # fmt: skip
     small = sizes(check(model, target))
     assert small["h"][0] == (4 if target.tight else 6)
+
+
+@pytest.mark.parametrize("halves", [2, 3])
+def test_parts_that_are_multiplied_with_each_other_stay_blocks(target: Target, halves: int) -> None:
+    """Channels of the parts go together. In the order of their classes they would interleave."""
+    names = [f"p{part}" for part in range(halves)]
+    products = "\n".join(
+        f"m{part} = Mul({'p0' if part == 1 else f'm{part - 1}'}, p{part})" for part in range(1, halves)
+    )
+    model = net(
+        "(float[N,T,5] x) => (float[N,T,4] y)",
+        f"""h = MatMul(x, w1)
+        {", ".join(names)} = Split<axis=-1, num_outputs={halves}>(h)
+        {products}
+        y = MatMul(m{halves - 1}, w2)""",
+        w1=weight(5, 8 * halves, into=0, out=1), w2=weight(8, 4, into=0, out=1, dead=(0, 3, 4)),
+    )  # fmt: skip
+    small = check(model, target)
+    assert operators(small).count("Split") == 1
+    assert operators(small).count("Gather") + operators(small).count("Slice") == 0
+    assert sizes(small)["h"][1] == (5 if target.tight else 8) * halves

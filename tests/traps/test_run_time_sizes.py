@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.traps.net import ints, net, vector, weight
@@ -27,6 +28,15 @@ FORMS = {
         c = Shape(h)
         hw = Slice(c, two, four)
         r = Resize<axes=[2,3]>(s, , , hw)""",
+    "Resize by a product of floats": _SHAPED
+    + """real = Cast<to=1>(hw)
+        wide = Mul(real, scale)
+        whole = Floor(wide)
+        more = Cast<to=7>(whole)
+        c = Shape(h)
+        nc = Slice(c, zero, two)
+        s = Concat<axis=0>(nc, more)
+        r = Resize(h, , , s)""",
     "Pad of axes": _SHAPED
     + """more = Sub(twice, hw)
         p = Concat<axis=0>(more, zeros)
@@ -62,7 +72,7 @@ def test_channels_pass_sizes_of_a_run(form: str, target: Target) -> None:
         f"h = Conv<pads=[1,1,1,1]>(x, w1, b1)\n        {FORMS[form]}\n        y = Conv(r, w2)",
         opset=18, w1=weight(8, 3, 3, 3, silent=(1,)), b1=vector(8, c1=0), w2=weight(5, 8, 1, 1, dead=(0, 2)),
         zero=ints(0), one=ints(1), two=ints(2), four=ints(4), eight=ints(8), twos=ints(2, 2), zeros=ints(0, 0),
-        axes=ints(2, 3), inner=ints(3, 5),
+        axes=ints(2, 3), inner=ints(3, 5), scale=np.float32([2.5]),
     )  # fmt: skip
     small = sizes(check(model, target))
     assert (small["h"][0], small["y"][1]) == ((5, 5) if target.tight else (8, 8))

@@ -19,6 +19,7 @@ from upscale_onnx.types import Array, Dims
 
 # Weights of more bytes stay encoded; otherwise an analysis would need the memory of a second model.
 _LARGEST_HELD = 1 << 16
+_INFERENCE_BY_DEFAULT = 7  # the first version in which a Dropout drops nothing unless it is told to
 
 
 def find_constants(graph: Graph, dims: Mapping[str, Dims], opset: int) -> Constants:
@@ -101,6 +102,8 @@ def _visit(found: Constants, node: Node, dims: Mapping[str, Dims], opset: int) -
         known = constant_value(attrs, tensor)
         if known is not None:
             found.add(outputs[0], known)
+        return
+    if node.op == "Dropout" and opset < _INFERENCE_BY_DEFAULT:
         return
     compute = partial(evaluate, node.op, opset, attrs, outputs=len(outputs))
     attrs = attrs if value is None else {**attrs, "value": tensor}

@@ -137,8 +137,8 @@ class Flow:
 class NewNode:
     """A node to put in place of another, between the same values.
 
-    inputs: indices of the replaced node's inputs, constants, or nodes that compute them. output: index of the replaced
-    node's output.
+    inputs: indices of the replaced node's inputs, constants, or nodes that compute them; one that several read is made
+    once. output: index of the replaced node's output.
     """
 
     op_type: str

@@ -93,6 +93,12 @@ def rows_along(labels: IntArray, axis: int) -> IntArray:
     return labels.reshape(shape)
 
 
+def rows_over(labels: IntArray, axes: Sequence[int]) -> IntArray:
+    """The grid `(rows, entries)`: the entries of a row differ along `axes` only."""
+    behind = np.moveaxis(labels, list(axes), list(range(-len(axes), 0)))
+    return behind.reshape(-1, int(np.prod([labels.shape[axis] for axis in axes])))
+
+
 def locate(wanted: IntArray, emission: IntArray) -> IntArray:
     """The index of each wanted position in the flattened emission; -1 where it is not there."""
     flat = emission.ravel()

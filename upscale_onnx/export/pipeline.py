@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from upscale_onnx.export.recipes import Making
+from upscale_onnx.passes.absorb_pads import AbsorbPads
 from upscale_onnx.passes.absorb_pixel_shuffles import AbsorbPixelShuffles
 from upscale_onnx.passes.absorb_shuffles import AbsorbShuffles
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.fold_constants import FoldConstants
 from upscale_onnx.passes.hold_weights import HoldWeights
+from upscale_onnx.passes.merge_constants import MergeConstants
 from upscale_onnx.passes.merge_selections import MergeSelections
 from upscale_onnx.passes.narrow_producers import NarrowProducers
 from upscale_onnx.passes.pipeline import Pipeline, with_added
@@ -26,14 +28,15 @@ from upscale_onnx.plan.splitting import plan_splits
 
 # Edits after which rules look through more nodes. Each may make another one possible, so they repeat.
 _PREPARATION = Pipeline(
-    (AbsorbShuffles(), AbsorbPixelShuffles(), FoldConstants(), MergeSelections(), RemoveUnread()), repeats=True
+    (AbsorbShuffles(), AbsorbPixelShuffles(), AbsorbPads(), FoldConstants(), MergeSelections(), RemoveUnread()),
+    repeats=True,
 )
 
 
 def pipeline_of(making: Making, held: frozenset[str] = frozenset()) -> Pipeline:
     """All passes of the export that `making` describes, in which the weights `held` stay whole."""
     holding = (HoldWeights(held),) if held else ()
-    return with_added(Pipeline((*holding, _PREPARATION, *_selecting(making), *_removing(making))))
+    return with_added(Pipeline((*holding, _PREPARATION, MergeConstants(), *_selecting(making), *_removing(making))))
 
 
 def preparation() -> Pipeline:

@@ -24,7 +24,8 @@ _WIDEST = 8  # bytes of an element
 # Operators whose results have no more elements than their first input.
 _OF_FIRST = frozenset(
     "Identity Cast Transpose Reshape Squeeze Unsqueeze Flatten Slice Split ScatterND CumSum Trilu Softmax ReduceProd "  # noqa: SIM905
-    "ReduceMean ReduceSum ReduceMin ReduceMax ReduceL1 ReduceL2 ReduceSumSquare".split()
+    "ReduceMean ReduceSum ReduceMin ReduceMax ReduceL1 ReduceL2 ReduceSumSquare CastLike Shrink Erf "
+    "LpNormalization".split()
 )
 
 
@@ -107,11 +108,25 @@ def _generated(
         return math.inf if second is None else first.size * second.size // inner
     if op_type == "Gemm":
         return math.inf if second is None else _multiplied(attrs, first, second, known)
+    if op_type == "Dropout":  # the mask is a second result
+        return 2 * first.size
+    if op_type == "Einsum":
+        return _indexed(str(attrs.get("equation", "")), known)
     if op_type == "GatherND":
         return math.inf if second is None else second.size * math.prod(first.shape[second.shape[-1] :])
     if op_type == "BatchNormalization":  # numpy would broadcast vectors of wrong lengths
         return first.size if all(array.size == first.shape[1] for array in known[1:]) else math.inf
     return None
+
+
+def _indexed(equation: str, known: Sequence[Array]) -> float:
+    """How many products an Einsum forms, which are at least as many as its elements."""
+    if "." in equation:
+        return math.inf
+    operands = equation.replace(" ", "").partition("->")[0].split(",")
+    named = (zip(letters, array.shape, strict=True) for letters, array in zip(operands, known, strict=True))
+    sizes: dict[str, int] = {letter: size for pairs in named for letter, size in pairs}
+    return math.prod(sizes.values())
 
 
 def _elements(shape: Array) -> float:

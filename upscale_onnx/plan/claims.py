@@ -26,10 +26,11 @@ def plan_claims(
         found = plan.analysis.maps.get(name)
         if found is None or name in replaced or not emission.size:  # nothing can be claimed about a value that is gone
             continue
-        live = plan.emitted.live[found.labels.ravel()[emission]]
+        # Padding may hold anything, but where it is constant, readers may count on it.
+        told = plan.emitted.live[found.labels.ravel()[emission]] | is_constant(found.state.ravel()[emission])
         sizes, held = _original(emission, found.shape, narrowed.get(name))
-        whole = live.all() and is_full(held, sizes)
-        claims[name] = Claim(sizes, None if whole else np.where(live, held, -1), _constants(constants.get(name), sizes))
+        whole = told.all() and is_full(held, sizes)
+        claims[name] = Claim(sizes, None if whole else np.where(told, held, -1), _constants(constants.get(name), sizes))
     return claims
 
 

@@ -44,7 +44,7 @@ class Plan:
 
 
 class _Chooser:
-    """Kept classes in the order of `rank`; where any of them is fixed, in their original order."""
+    """Kept classes in the order of `rank`, block by block; where any of them is fixed, in their original order."""
 
     def __init__(self, emitted: Emitted, fixed: BoolArray, rank: IntArray | None) -> None:
         self._emitted, self._fixed, self._rank = emitted, fixed, rank
@@ -53,13 +53,30 @@ class _Chooser:
         index = np.flatnonzero(self._emitted.kept[labels])
         if self._rank is None or self._fixed[labels].any():
             return index
-        return index[np.argsort(self._rank[labels[index]], kind="stable")]
+        return index[np.lexsort((self._rank[labels[index]], _blocks(labels)[index]))]
 
     def free(self, labels: IntArray) -> bool:
         return self._rank is not None and not self._fixed[labels].any()
 
     def live(self, labels: IntArray) -> BoolArray:
         return self._emitted.live[labels]
+
+
+def _blocks(labels: IntArray) -> IntArray:
+    """The number of the block in which each position lies. A block ends before a class would come in it again.
+
+    The halves of a gated layer share their classes: sorted as one, they would interleave, and no Split could part them.
+    """
+    blocks = np.zeros(labels.size, np.int64)
+    if np.unique(labels).size == labels.size:
+        return blocks
+    seen: set[int] = set()
+    for position, label in enumerate(labels.tolist()):
+        if label in seen:
+            blocks[position] = 1
+            seen.clear()
+        seen.add(label)
+    return np.cumsum(blocks)
 
 
 def make_plan(analysis: Analysis, emitted: Emitted, rank: IntArray | None = None) -> Plan:

@@ -6,6 +6,7 @@ from tests.channels.case import Case
 from tests.channels.cases import (
     along,
     contractions,
+    einsum,
     elementwise,
     fused,
     movers,
@@ -19,6 +20,7 @@ from tests.channels.cases import (
 ALL: tuple[Case, ...] = (
     *along.CASES,
     *contractions.CASES,
+    *einsum.CASES,
     *elementwise.CASES,
     *fused.CASES,
     *movers.CASES,

@@ -10,6 +10,9 @@ from tests.channels.case import Case, Plain, Tracked
 _RNG = np.random.default_rng(1)
 
 
+_GRID = Tracked((2, 3, 5, 4), (1, 3))
+
+
 def weight(*shape: int) -> npt.NDArray[np.float32]:
     """Integers with some slices of zeros, so that not every output reads every input."""
     values = _RNG.integers(-3, 4, shape).astype(np.float32)
@@ -67,7 +70,7 @@ def _gemms() -> list[Case]:
         Case("Gemm", (x, weight(6, 4), weight(4)), opset=7, note="opset 7"),
         Case("Gemm", (x, weight(6, 4), weight(3, 1)), note="column bias", refused=True),
         Case("Gemm", (x, weight(6, 4), weight(3, 4)), note="full bias", refused=True),
-        Case("Gemm", (Tracked((6, 3), (0,)), weight(6, 4), weight(4)), {"transA": 1}, note="transA", refused=True),
+        Case("Gemm", (Tracked((6, 3), (0,)), weight(6, 4), weight(4)), {"transA": 1}, note="transA"),
     ]
 
 
@@ -93,4 +96,14 @@ def _products() -> list[Case]:
     ]
 
 
-CASES = (*_convolutions(), *_gemms(), *_products())
+def _beside() -> list[Case]:
+    """Channels on other axes than the contracted one."""
+    return [
+        Case("MatMul", (image(6, 5, 4), weight(4, 3)), note="beside channels"),
+        Case("MatMul", (weight(3, 5), image(6, 5, 4)), note="beside channels, left"),
+        Case("MatMul", (_GRID, weight(4, 3)), note="one axis of a grid", whole=True),
+        Case("Conv", (Tracked((2, 3, 4, 4), (1, 2, 3)), weight(4, 3, 3, 3), weight(4)), note="of a grid", whole=True),
+    ]
+
+
+CASES = (*_convolutions(), *_gemms(), *_products(), *_beside())

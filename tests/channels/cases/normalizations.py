@@ -56,7 +56,7 @@ def _normalizations() -> list[Case]:
         _norm("LayerNormalization", Tracked((2, 5, 6), (1,)), _v(6), _v(6), note="beside channels"),
         _norm("LayerNormalization", Tracked((2, 3, 4), (1, 2)), _v(3, 4), _v(3, 4), note="grid", axis=1),
         _norm("LayerNormalization", Tracked((2, 6, 4), (1,)), _v(6, 4), _v(6, 4), note="channels and space", axis=1),
-        _norm("LayerNormalization", _GRID, _v(4), _v(4), note="part of a grid", refused=True),
+        _norm("LayerNormalization", _GRID, _v(4), _v(4), note="rows of a grid", whole=True),
         _norm("RMSNormalization", _TOKENS, scale, note="channels", opset=23),
         _norm("SimplifiedLayerNormalization", _TOKENS, scale, note="channels"),
         _norm("LayerNormalization", _TOKENS, scale, _v(6), note="before onnx had it", opset=11),
@@ -65,6 +65,16 @@ def _normalizations() -> list[Case]:
         _norm(
             "GroupNormalization", Tracked((2, 6, 3), (2,)), _v(6), _v(6), note="other axis", num_groups=2, refused=True
         ),
+    ]
+
+
+def _by_length() -> list[Case]:
+    op = "LpNormalization"
+    return [
+        _norm(op, _TOKENS, note="channels", opset=22),
+        _norm(op, _TOKENS, note="channels, absolute", p=1),
+        _norm(op, _X, note="beside channels", axis=-1),
+        _norm(op, _GRID, note="rows of a grid", axis=3, whole=True),
     ]
 
 
@@ -78,6 +88,7 @@ def _softmax() -> list[Case]:
             _norm(op, _X, note="coerced", axis=1, opset=11, whole=op == "Hardmax"),
             _norm(op, Tracked((3, 6)), note="default", opset=9, whole=op == "Hardmax"),
             _norm(op, _GRID, note="of heads", axis=2, whole=True),
+            _norm(op, _GRID, note="rows of heads", axis=3, whole=True),
         ]
     return cases
 
@@ -110,8 +121,10 @@ def _reductions() -> list[Case]:
             Case(op, (_X,), {"axis": 2}, note="space"),
             Case(op, (_X,), {"axis": -1, "keepdims": 0}, note="space dropped", opset=11),
             Case(op, (_X,), {"axis": 1}, note="channels", refused=True),
+            Case(op, (_GRID,), {"axis": 3}, note="rows of a grid", whole=True),
+            Case(op, (_GRID,), {"axis": 1, "keepdims": 0}, note="columns of a grid", whole=True),
         ]
     return cases
 
 
-CASES = (*_normalizations(), *_softmax(), *_reductions())
+CASES = (*_normalizations(), *_by_length(), *_softmax(), *_reductions())

@@ -151,6 +151,7 @@ def _pads() -> list[Case]:
         Case("Pad", (_X, _i(0, 1, 0, 0, 0, 1, 0, 0)), {"mode": "edge"}, note="edge of channels", refused=True),
         Case("Pad", (_X,), {"pads": [0, 1, 0, 0, 0, 2, 0, 0], "value": 1.0}, opset=7, note="attributes"),
         Case("Pad", (_X, Plain((8,), 7)), note="computed", refused=True),
+        Case("Pad", (_X, Plain((4,), 7), value, _i(2, 3)), note="computed, by axes", opset=18),
         Case("Pad", (_GRID, _i(0, 0, 1, 0, 0, 0, 0, 0)), note="beside a grid", whole=True),
         Case("Pad", (_GRID, _i(0, 1, 0, 0, 0, 0, 0, 0)), note="rows of a grid", refused=True),
     ]

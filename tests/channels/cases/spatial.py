@@ -77,6 +77,8 @@ def _resampling() -> list[Case]:
         _resize(None, _f(1, 2, 1, 1), note="of channels", refused=True),
         _resize(None, None, _i(2, 9, 5, 5), note="sizes of other channels", refused=True),
         _resize(None, Plain((4,)), note="computed", refused=True),
+        _resize(None, None, Plain((2,), 7), note="computed sizes of axes", axes=[2, 3]),
+        _resize(None, None, Plain((4,), 7), note="computed sizes", refused=True),
         Case("Upsample", (_X,), {"scales": [1.0, 1.0, 2.0, 2.0]}, opset=7, note="attribute"),
         Case("Upsample", (_X, _f(1, 1, 2, 2)), opset=9, note="input"),
     ]

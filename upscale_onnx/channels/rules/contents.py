@@ -40,6 +40,10 @@ def pointwise_content(
             [state == 0 for state in known] + [state == 0 for state in spread.values() if state is not None]
         )
         result = np.where(zero & ~wild, 0.0, result)
+    if op.op_type == "Where":  # whatever the condition is
+        yes, no = (states[index] if states[index] is not None else spread.get(index) for index in (1, 2))
+        if yes is not None and no is not None:
+            result = np.where(is_constant(yes) & (yes == no), yes, result)
     if op.op_type == "Add" and all(_is_mask(op.constant(i)) for i, s in spread.items() if s is not None):
         calm = ~np.logical_or.reduce([is_wild(state) for state in known])
         result = np.where(wild & calm, MASKED, result)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, vector_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Read, Request, Resize, Role, Rule
-from upscale_onnx.channels.grid import full_emission
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.kernel import (
@@ -53,6 +53,9 @@ class Contraction(Rule):
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         kernel = self.kernel(op, maps)
+        whole = _unaligned(kernel, maps)
+        if whole is not None:
+            return self._reading_whole(op, maps, whole, fresh)
         labels, state = _read_axis(kernel, maps)
         dims = op.in_dims[kernel.input] if kernel.input < len(op.in_dims) else None
         size = None if dims is None else dims[kernel.in_axis]
@@ -65,8 +68,29 @@ class Contraction(Rule):
             return _carry(kernel, labels, state, rank)
         return _contract(kernel, labels, state, rank, fresh)
 
+    def _reading_whole(self, op: Op, maps: Maps, found: ChannelMap, fresh: Fresh) -> Flow:
+        """The flow where channels lie on other axes than the contracted one: all are read, in order, by every result
+        that varies. Results that do not are still known."""
+        kernel = self.kernel(op, maps)
+        if kernel.depthwise:
+            raise Refused(Reason.MIXED_LAYOUT, "channels lie on an axis that is not contracted")
+        # Sums over them are those of a value without channels.
+        made = self.flow(op, _replaced(maps, kernel.input, _without_channels(found)), fresh)
+        results = known_map(made.outputs[0], "the result").labels.ravel()
+        reads = (*made.reads, Read(kernel.input, found.labels.ravel(), results))
+        return replace(made, reads=reads, fixed=(*made.fixed, found.labels))
+
     def resize(self, op: Op, request: Request) -> Resize:
         kernel, choose = self.kernel(op, request.maps), request.choose
+        found, given = _unaligned(kernel, request.maps), request.emissions[kernel.input]
+        if found is not None:
+            if given is None or not is_full(given, found.shape):
+                raise Misaligned(found.labels)
+            blank = _without_channels(found)
+            maps = _replaced(request.maps, kernel.input, blank)
+            emissions = [*request.emissions]
+            emissions[kernel.input] = full_emission(blank.shape)
+            return self.resize(op, replace(request, maps=maps, emissions=tuple(emissions)))
         labels, state = _read_axis(kernel, request.maps)
         source = request.emissions[kernel.input]
         whole = source is None or known_map(request.maps[kernel.input], "the activation").shape[kernel.in_axis] == 1
@@ -95,11 +119,25 @@ class Contraction(Rule):
         return Resize(outputs, constants, attrs)
 
 
+def _unaligned(kernel: DenseKernel, maps: Maps) -> ChannelMap | None:
+    """The map of the activation if it has channels on other axes than the contracted one."""
+    found = known_map(maps[kernel.input], "the activation")
+    return found if any(axis != kernel.in_axis for axis in found.axes) else None
+
+
+def _without_channels(found: ChannelMap) -> ChannelMap:
+    ones = (1,) * found.rank
+    state = np.full(ones, WILD if is_wild(found.state).any() else VARYING)
+    return ChannelMap(found.labels.reshape(-1)[:1].reshape(ones), state)
+
+
+def _replaced(maps: Maps, index: int, found: ChannelMap) -> Maps:
+    return (*maps[:index], found, *maps[index + 1 :])
+
+
 def _read_axis(kernel: DenseKernel, maps: Maps) -> tuple[IntArray, FloatArray]:
     """The classes and contents of the channels read, `(C_in,)` each."""
     source = known_map(maps[kernel.input], "the activation")
-    if any(axis != kernel.in_axis for axis in source.axes):
-        raise Refused(Reason.MIXED_LAYOUT, "channels lie on an axis that is not contracted")
     if source.shape[kernel.in_axis] not in (1, kernel.channels_in):
         raise Refused(Reason.UNSUPPORTED_FORM, "weight and activation disagree about the channel count")
     labels, state = source.along(kernel.in_axis, kernel.channels_in)

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
+from upscale_onnx.channels.channel_map import VARYING, WILD, is_wild, known_map
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Role, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -26,9 +27,8 @@ class Gemm(Contraction):
         weight, bias = op.constant(1), op.constant(2)
         if weight is None or op.is_dynamic(2):
             raise Refused(Reason.DYNAMIC_PARAMETER, "weight or bias is computed at run time")
-        if op.attrs.get("transA", 0):
-            raise Refused(Reason.UNSUPPORTED_FORM, "transposed activation")
-        canonical = _layout(op, 1).canonical(weight)
+        layout = _layout(op, 1)
+        canonical = layout.canonical(weight)
         rows = canonical.shape[0]
         if bias is not None and not (bias.size == rows and bias.shape[-1:] == (rows,)) and bias.size != 1:
             raise Refused(Reason.UNSUPPORTED_FORM, f"bias of shape {bias.shape}")
@@ -36,7 +36,7 @@ class Gemm(Contraction):
         if alpha != 1.0:
             canonical = canonical * np.asarray(alpha, weight.dtype)
         vector = None if bias is None else np.broadcast_to(bias.ravel(), (rows,)) * np.asarray(beta, weight.dtype)
-        return DenseKernel(canonical, vector, 0, 1, 1)
+        return DenseKernel(canonical, vector, 0, 2 + layout.read_axis, 1)
 
     def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         constants = {1: _layout(op, 1).stored(kernel.weight)}
@@ -97,10 +97,33 @@ class MatMul(Rule):
         return self._attend if op.constant(0) is None else self._left
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        return self._side(op).flow(op, maps, fresh)
+        side = self._side(op)
+        kernel = _beside(side, op, maps)
+        return side.flow(op, maps, fresh) if kernel is None else carried_beside(kernel, maps)
 
     def resize(self, op: Op, request: Request) -> Resize:
-        return self._side(op).resize(op, request)
+        side = self._side(op)
+        kernel = _beside(side, op, request.maps)
+        emission = None if kernel is None else request.emissions[kernel.input]
+        return side.resize(op, request) if emission is None else Resize((emission,))
+
+
+def _beside(side: Rule, op: Op, maps: Maps) -> DenseKernel | None:
+    """The kernel of a product that contracts another axis than those of the channels, which stay where they are; None
+    for other products."""
+    kernel = side.kernel(op, maps) if isinstance(side, Contraction) else None
+    if kernel is None or kernel.in_axis != kernel.out_axis:
+        return None
+    axes = known_map(maps[kernel.input], "the activation").axes
+    return kernel if axes and kernel.in_axis not in axes else None
+
+
+def carried_beside(kernel: DenseKernel, maps: Maps) -> Flow:
+    """The flow of channels on other axes than the contracted one. Sums of zeros are zero."""
+    found = known_map(maps[kernel.input], "the activation")
+    wild = is_wild(found.state) | (not np.isfinite(kernel.weight).all())
+    state = np.where(wild, WILD, np.where((found.state == 0) & (kernel.bias is None), 0.0, VARYING))
+    return Flow((found.with_state(state),), role=Role.CONTRACTION)
 
 
 register(Gemm(), "Gemm")

@@ -1,5 +1,4 @@
-"""BatchNormalization and InstanceNormalization carry channels; LayerNormalization, RMSNormalization and
-GroupNormalization read all the channels that they normalise over."""
+"""BatchNormalization and InstanceNormalization carry channels; GroupNormalization reads all the channels of a group."""
 
 from __future__ import annotations
 
@@ -8,7 +7,7 @@ import numpy as np
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
-from upscale_onnx.channels.grid import axis_positions, is_full, take
+from upscale_onnx.channels.grid import axis_positions, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -86,7 +85,7 @@ class InstanceNormalization(Rule):
         if found.shape[1] == 1:
             content = found.with_state(np.full(found.shape, WILD if wild else VARYING))
             fixed = (found.labels,) if behind else ()
-            return Flow((content,), reads=reads, fixed=fixed, fragile=_divided(op, found))
+            return Flow((content,), reads=reads, fixed=fixed, fragile=divided(op, found))
         # A non-zero constant channel becomes B only approximately: its mean is rounded, and the difference is divided
         # by a deviation of almost zero.
         state = np.where(scale == 0, bias.astype(np.float64), VARYING).reshape(1, -1, *(1,) * (found.rank - 2))
@@ -94,7 +93,7 @@ class InstanceNormalization(Rule):
         if not behind:
             state = np.where(found.state == 0, bias.astype(np.float64).reshape(found.shape), state)
         out = found.with_state(np.where(wild, WILD, state))
-        return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=_divided(op, found))
+        return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=divided(op, found))
 
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
@@ -103,7 +102,7 @@ class InstanceNormalization(Rule):
         return Resize((emission,), _cut_vectors(op, 2, _common_groups(found, emission)))
 
 
-def _divided(op: Op, found: ChannelMap) -> tuple[IntArray, ...]:
+def divided(op: Op, found: ChannelMap) -> tuple[IntArray, ...]:
     """The classes that would be divided by zero if they were constant, since epsilon is zero."""
     return () if op.attrs.get("epsilon", 1e-5) else (found.labels,)
 
@@ -114,35 +113,6 @@ def _common_groups(found: ChannelMap, emission: IntArray) -> IntArray:
         return axis_positions(emission, found.shape, 1)
     except ValueError:
         raise Misaligned(found.labels) from None
-
-
-class LayerNormalization(Rule):
-    """scale, B: broadcast to the normalised axes (from `axis` on). The order of channels is free."""
-
-    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = known_map(maps[0])
-        first = op.axis("axis", -1, found.rank)
-        for index in range(1, len(op.present)):
-            if op.is_dynamic(index):
-                raise Refused(Reason.DYNAMIC_PARAMETER, "affine parameters are computed at run time")
-        parameters = [op.constant(index) for index in (1, 2)]
-        finite = all(p is None or np.isfinite(p).all() for p in parameters)
-        wild = is_wild(found.state).any() or not finite
-        content = found.with_state(np.full(found.shape, WILD if wild else VARYING))
-        labels = found.labels.ravel()
-        if all(axis < first for axis in found.axes):
-            return Flow((content,), fragile=_divided(op, found))
-        if any(axis < first for axis in found.axes):
-            raise Refused(Reason.MIXED_LAYOUT, "channels on normalised and other axes at once")
-        return Flow((content,), reads=(Read(0, labels, labels),))
-
-    def resize(self, op: Op, request: Request) -> Resize:
-        found, emission = request.first_input()
-        if is_full(emission, found.shape):
-            return Resize((emission,))
-        vectors = {index: vector for index in (1, 2) if (vector := op.constant(index)) is not None}
-        cut = {index: take(vector, emission, found.shape) for index, vector in vectors.items()}
-        return Resize((emission,), {index: vector for index, vector in cut.items() if vector is not vectors[index]})
 
 
 class GroupNormalization(Rule):
@@ -162,7 +132,7 @@ class GroupNormalization(Rule):
         state = np.where(wild, WILD, settled)
         reads = tuple(Read(0, row, row) for row in grid)
         out = found.with_state(state)
-        return Flow((out,), reads=reads, evens=(Even((grid,)),), fixed=(grid,), fragile=_divided(op, found))
+        return Flow((out,), reads=reads, evens=(Even((grid,)),), fixed=(grid,), fragile=divided(op, found))
 
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
@@ -179,5 +149,4 @@ class GroupNormalization(Rule):
 register(BatchNormalization(), "BatchNormalization", since=7)
 register(InstanceNormalization(), "InstanceNormalization")
 # SimplifiedLayerNormalization is onnxruntime's name for RMSNormalization in optimised models.
-register(LayerNormalization(), "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
 register(GroupNormalization(), "GroupNormalization", since=21)

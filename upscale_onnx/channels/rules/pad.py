@@ -20,7 +20,7 @@ class Pad(Rule):
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
-        before, after, value, mode, unknown = _pads(op, found.rank)
+        before, after, value, mode, unknown = pads_of(op, found.rank)
         if any(axis in unknown for axis in found.axes):
             raise Refused(Reason.DYNAMIC_PARAMETER, "pads of a channel axis are computed at run time")
         hit = [axis for axis in found.axes if before[axis] or after[axis]]
@@ -48,7 +48,7 @@ class Pad(Rule):
 
     def resize(self, op: Op, request: Request) -> Resize:
         (found, emission), result = request.first_input(), request.result
-        before, after, _, _, _ = _pads(op, found.rank)
+        before, after, _, _, _ = pads_of(op, found.rank)
         hit = [axis for axis in found.axes if before[axis] or after[axis]]
         if not hit:
             return Resize((emission,))
@@ -74,7 +74,7 @@ class Pad(Rule):
         return Resize(outputs, replace=(NewNode("Pad", tuple(inputs), 0, {"mode": "constant"}),))
 
 
-def _pads(op: Op, rank: int) -> tuple[list[int], list[int], float, str, list[int]]:
+def pads_of(op: Op, rank: int) -> tuple[list[int], list[int], float, str, list[int]]:
     """The amounts before and behind each axis, the value, the mode, and the axes whose amounts are computed at run
     time."""
     mode = op.attrs.get("mode", "constant")

@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
-from upscale_onnx.channels.grid import coordinates
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Rule
+from upscale_onnx.channels.grid import coordinates, rows_over
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -15,6 +15,8 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.types import IntArray
 
 _KEEP_ANY = ("ReduceMean", "ReduceMax", "ReduceMin")
+_AXES_ARE_AN_INPUT = 18  # the first version of ReduceMean of which this is true
+_SUMS = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
 _KEEP_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd")
 
 
@@ -30,12 +32,16 @@ class Softmax(Rule):
         if op.op_type == "Softmax" and over == [found.rank - 1] and not hit:
             wild &= found.state != MASKED
         if hit:
-            wild = np.broadcast_to(wild.any(), found.shape)
+            wild = np.broadcast_to(wild.any(tuple(hit), keepdims=True), found.shape)
         out = found.with_state(np.where(wild, WILD, VARYING))
-        labels = found.labels.ravel()
         # Hardmax breaks ties by position, so the order must stay.
-        fixed = (labels,) if op.op_type == "Hardmax" and hit else ()
-        return Flow((out,), reads=(Read(0, labels, labels),) if hit else (), fixed=fixed)
+        fixed = (found.labels.ravel(),) if op.op_type == "Hardmax" and hit else ()
+        return Flow((out,), reads=row_reads(found, hit), fixed=fixed)
+
+
+def row_reads(found: ChannelMap, hit: list[int]) -> tuple[Read, ...]:
+    """The reads of an operator that computes each channel from all those that differ from it along the axes `hit`."""
+    return tuple(Read(0, row, row) for row in rows_over(found.labels, hit)) if hit else ()
 
 
 class Reduce(Rule):
@@ -56,19 +62,39 @@ class Reduce(Rule):
         shape = (1,) * (found.rank if keep else found.rank - len(axes))
         wild = is_wild(found.state).any()
         out = ChannelMap(target.reshape(shape), np.full(shape, WILD if wild else VARYING))
-        return Flow((out,), reads=(Read(0, found.labels.ravel(), target),))
+        # A sum is the same without zeros; a mean is a share of it.
+        left_out = (found.state == 0).ravel() if op.op_type in _SUMS or _scales(op, found) else None
+        return Flow((out,), reads=(Read(0, found.labels.ravel(), target, foldable=left_out),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         (found, emission), result = request.first_input(), request.result
         axes = _axes(op, found.rank)
         hit = [axis for axis in found.axes if axis in axes]
         if hit and len(hit) == len(found.axes):
-            return Resize((np.zeros(result.shape, np.int64),))
+            whole = np.zeros(result.shape, np.int64)
+            if not 0 < emission.size < found.labels.size or not _scales(op, found):
+                return Resize((whole,))
+            share = np.asarray(emission.size / found.labels.size, op.dtype(0))
+            mean = NewNode(op.op_type, (0, 1) if op.has(1) else (0,), attrs=op.attrs)
+            return Resize((whole,), replace=(NewNode("Mul", (mean, share)),))
         if hit:
             emission = _folded_emission(found, emission, hit)
         if op.attrs.get("keepdims", 1):
             return Resize((emission,))
         return Resize((emission.reshape([s for a, s in enumerate(emission.shape) if a not in axes]),))
+
+
+def _scales(op: Op, found: ChannelMap) -> bool:
+    """Whether a mean over all channels can do without those that are zero, since a factor makes up for them."""
+    zeros = found.state == 0
+    return op.op_type == "ReduceMean" and np.dtype(op.dtype(0)).kind == "f" and bool(zeros.any() and not zeros.all())
+
+
+def mean_over(op: Op, operand: int | NewNode, axes: list[int]) -> NewNode:
+    """The mean of an operand over `axes`, which stay, with size 1."""
+    if op.opset < _AXES_ARE_AN_INPUT:
+        return NewNode("ReduceMean", (operand,), attrs={"axes": axes, "keepdims": 1})
+    return NewNode("ReduceMean", (operand, np.asarray(axes, np.int64)), attrs={"keepdims": 1})
 
 
 def _fold_rows(found: ChannelMap, hit: list[int], axes: list[int], keep: bool) -> Flow:
@@ -104,16 +130,33 @@ class Arg(Rule):
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
         axis = op.axis("axis", 0, found.rank)
-        if axis in found.axes:
+        if found.axes == (axis,):
             raise Refused(Reason.WHOLE_AXIS, "the index of a channel is the result")
+        if axis in found.axes:
+            return self._of_rows(op, found, axis, fresh)
         out = found.with_state(np.where(is_wild(found.state), WILD, VARYING))
         return Flow((_drop_axes(out, [axis], bool(op.attrs.get("keepdims", 1))),))
 
+    def _of_rows(self, op: Op, found: ChannelMap, axis: int, fresh: Fresh) -> Flow:
+        """The flow where other axes have channels too: the entries of each row along `axis` stay, in order."""
+        rows = np.moveaxis(found.labels, axis, -1)
+        targets = fresh(int(np.prod(rows.shape[:-1])))
+        wild = is_wild(found.state).any(axis, keepdims=True)
+        out = ChannelMap(np.expand_dims(targets.reshape(rows.shape[:-1]), axis), np.where(wild, WILD, VARYING))
+        grid = rows.reshape(targets.size, -1)
+        reads = tuple(Read(0, row, target) for row, target in zip(grid, targets[:, None], strict=True))
+        out = _drop_axes(out, [axis], bool(op.attrs.get("keepdims", 1)))
+        return Flow((out,), reads=reads, evens=(Even((targets[:, None], grid)),), fixed=(found.labels, targets))
+
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
+        axis = op.axis("axis", 0, found.rank)
+        if axis in found.axes:
+            if (np.diff(coordinates(emission, found.shape)[axis], axis=axis) != 1).any():
+                raise Misaligned(found.labels)
+            emission = _folded_emission(found, emission, [axis])
         if op.attrs.get("keepdims", 1):
             return Resize((emission,))
-        axis = op.axis("axis", 0, found.rank)
         return Resize((emission.reshape([s for a, s in enumerate(emission.shape) if a != axis]),))
 
 

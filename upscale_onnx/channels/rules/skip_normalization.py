@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map, varying
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import common_shape, open_axes
+from upscale_onnx.channels.rules.contents import constant_content
+from upscale_onnx.channels.rules.layer_normalization import rescaled, settled_by_scale
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
+from upscale_onnx.types import BoolArray
 
 _SUM = 3
+_SCALE = 2
+_EPSILON = 1e-12  # by default
+_SHIFT = 3  # the input that is the bias of the normalisation; where there is none, that of the sum
+_SIMPLIFIED = "SkipSimplifiedLayerNormalization"
 
 
 class SkipNormalization(Rule):
@@ -39,11 +46,17 @@ class SkipNormalization(Rule):
         parameters = [op.constant(index) for index in range(2, len(op.present))]
         finite = all(found is None or np.isfinite(found).all() for found in parameters)
         wild = is_wild(left.state) | is_wild(right.state) | (not finite)
-        total = left.with_state(np.where(wild, WILD, VARYING))
-        result = left.with_state(np.full(left.shape, WILD if wild.any() else VARYING))
+        zeros = (left.state == 0) & (right.state == 0) & _adds_nothing(op, left.shape)
+        total = left.with_state(np.where(wild, WILD, np.where(zeros, 0.0, VARYING)))
+        bias = op.constant(_SHIFT) if op.op_type == "SkipLayerNormalization" else None
+        divides = bool(op.attrs.get("epsilon", _EPSILON))
+        settled = settled_by_scale(left.shape, op.constant(_SCALE), bias) if divides else varying(left.shape)
+        idle = _idle(op, zeros.ravel())
+        settled = settled if idle is None else np.where(zeros, 0.0, settled)
+        result = left.with_state(np.full(left.shape, WILD) if wild.any() else settled)
         outputs: tuple[ChannelMap | None, ...] = (result, None, None, total)
         labels = left.labels.ravel()
-        reads = [Read(index, labels, labels) for index in opened]
+        reads = [Read(index, labels, labels, foldable=idle) for index in opened]
         for index, grown in born.items():
             reads += [Read(index, grown.ravel()), Read(index, given[index].labels.ravel())]
         return Flow(outputs[: len(op.used)], ((left.labels, right.labels),), tuple(reads), fixed=tuple(born.values()))
@@ -62,7 +75,25 @@ class SkipNormalization(Rule):
         if is_full(emission, result.shape):
             return Resize(outputs)
         vectors = {index: vector for index in range(2, len(op.present)) if (vector := op.constant(index)) is not None}
-        return Resize(outputs, {index: vector.ravel()[emission.ravel()] for index, vector in vectors.items()})
+        cut = {index: vector.ravel()[emission.ravel()] for index, vector in vectors.items()}
+        share = emission.size / result.labels.size
+        if op.op_type != _SIMPLIFIED or share in (0, 1):
+            return Resize(outputs, cut)
+        return Resize(outputs, *rescaled(op, cut, share, _SCALE, _EPSILON))
+
+
+def _adds_nothing(op: Op, shape: tuple[int, ...]) -> BoolArray:
+    """Where no bias is added to the sum of the two values."""
+    index = _SHIFT if op.op_type == _SIMPLIFIED else _SHIFT + 1
+    bias = constant_content(op.constant(index), shape)
+    return np.full(shape, not op.has(index)) if bias is None else bias == 0
+
+
+def _idle(op: Op, zeros: BoolArray) -> BoolArray | None:
+    """The channels that are zero and for which the parameters can make up; None where there are none."""
+    if op.op_type != _SIMPLIFIED or not op.attrs.get("epsilon", _EPSILON) or op.constant(_SCALE) is None:
+        return None
+    return zeros if zeros.any() and not zeros.all() else None
 
 
 register(SkipNormalization(), "SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=RUNTIME_DOMAIN)

@@ -12,6 +12,7 @@ from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, R
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.rules.embedding import Embedding
 from upscale_onnx.channels.rules.selection import Indices, Outputs, Picks, Selection, is_range, slice_node
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
@@ -113,7 +114,11 @@ class Split(Selection):
 
 class Gather(Selection):
     """The rule of a Gather. Along the channel axis the indices are constant: a vector selects, a scalar also drops
-    the axis. Along other axes the indices may be computed at run time and have any rank."""
+    the axis. Along other axes the indices may be computed at run time and have any rank. Of a constant table, the
+    columns are channels."""
+
+    def __init__(self) -> None:
+        self._embedding = Embedding()
 
     def picks(self, op: Op, found: ChannelMap) -> Picks:
         axis, index = op.axis("axis", 0, found.rank), op.constant(1)
@@ -130,6 +135,8 @@ class Gather(Selection):
         return Picks(axis, (pick % size,), dropped=index.ndim == 0)
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        if op.constant(0) is not None:
+            return self._embedding.flow(op, maps, fresh)
         found = known_map(maps[0])
         picked = self.picks(op, found)
         extra = self._index_rank(op) - 1
@@ -140,6 +147,8 @@ class Gather(Selection):
         return Flow((out,), role=Role.SELECTION)
 
     def resize(self, op: Op, request: Request) -> Resize:
+        if op.constant(0) is not None:
+            return self._embedding.resize(op, request)
         emission, extra = request.emissions[0], self._index_rank(op) - 1
         if emission is None or extra < 1:
             return super().resize(op, request)

@@ -1,0 +1,152 @@
+"""A stream of channels that every layer normalises, reads and adds to: some of its channels are zero everywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+import upscale_onnx
+from tests.traps.net import ints, net, vector, weight
+from tests.traps.targets import Target, check, operators, sizes
+
+WIDTH, DEAD = 16, (1, 4, 7, 11)
+TWO, EPSILON = np.float32(2), np.float32(1e-3)
+# Of each form: the opset, and the nodes from {x} to {y}.
+FORMS = {
+    "RMSNormalization": (23, "{y} = RMSNormalization<epsilon=1e-3>({x}, scale)"),
+    "LayerNormalization": (20, "{y} = LayerNormalization<epsilon=1e-3>({x}, scale, shift)"),
+    "LayerNormalization without bias": (17, "{y} = LayerNormalization<epsilon=1e-3>({x}, scale)"),
+    "separate nodes": (
+        18,
+        """{y}a = Pow({x}, two)
+        {y}b = ReduceMean({y}a, last)
+        {y}c = Add({y}b, epsilon)
+        {y}d = Sqrt({y}c)
+        {y}e = Div({x}, {y}d)
+        {y} = Mul({y}e, scale)""",
+    ),
+    "separate nodes, older": (
+        13,
+        """{y}a = Mul({x}, {x})
+        {y}b = ReduceMean<axes=[-1]>({y}a)
+        {y}c = Add({y}b, epsilon)
+        {y}d = Sqrt({y}c)
+        {y}e = Reciprocal({y}d)
+        {y}f = Mul({x}, {y}e)
+        {y} = Mul({y}f, scale)""",
+    ),
+}
+
+
+def stream(form: str, dead: tuple[int, ...] = DEAD, read: tuple[int, ...] = DEAD) -> onnx.ModelProto:
+    """Two blocks on the embeddings of tokens. Channels `dead` of the stream are zero, and `read` are not read."""
+    opset, norm = FORMS[form]
+    return net(
+        "(int64[N,T] x) => (float[N,T,5] y)",
+        f"""e = Gather(table, x)
+        {norm.format(x="e", y="m")}
+        h = MatMul(m, w1)
+        r = Relu(h)
+        k = MatMul(r, w2)
+        s = Add(k, e)
+        {norm.format(x="s", y="n")}
+        y = MatMul(n, w3)""",
+        opset=opset, table=weight(9, WIDTH, dead=dead), scale=vector(WIDTH), shift=vector(WIDTH)[::-1],
+        w1=weight(WIDTH, 24, into=0, out=1, dead=read), w2=weight(24, WIDTH, into=0, out=1, silent=dead),
+        w3=weight(WIDTH, 5, into=0, out=1, dead=read), two=TWO, epsilon=EPSILON, last=ints(-1),
+    )  # fmt: skip
+
+
+def table(model: onnx.ModelProto) -> tuple[int, ...]:
+    """The shape of the table from which `e` is gathered."""
+    (node,) = [node for node in model.graph.node if node.output[0] == "e"]
+    return next(tuple(tensor.dims) for tensor in model.graph.initializer if tensor.name == node.input[0])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_dead_channels_of_a_stream_leave(form: str, target: Target) -> None:
+    small = check(stream(form), target, tolerance=1e-5, feeds={"x": np.arange(9).reshape(3, 3)})
+    shapes = sizes(small)
+    left = 12 if target.tight else WIDTH
+    assert (table(small)[1], shapes["h"][0], shapes["k"][1], shapes["y"][0]) == (left,) * 4
+
+
+def test_what_a_layer_reads_of_a_normalised_dead_channel_stays(target: Target) -> None:
+    """Behind a LayerNormalization, a channel of zeros varies. Channel 4 is read."""
+    model = stream("LayerNormalization", read=(1, 7, 11))
+    small = check(model, target, tolerance=1e-5, feeds={"x": np.arange(9).reshape(3, 3)})
+    assert sizes(small)["h"][0] == (13 if target.tight else WIDTH)
+
+
+def test_a_layer_normalization_stays_one_for_a_single_channel() -> None:
+    """The nodes that would make up for it take longer than the channel."""
+    result = upscale_onnx.compile(
+        stream("LayerNormalization", dead=(4,), read=(4,)), export="keep", align=1, race=False
+    )
+    assert operators(result.model).count("LayerNormalization") == 2
+    result = upscale_onnx.compile(stream("RMSNormalization", dead=(4,), read=(4,)), export="keep", align=1, race=False)
+    assert table(result.model)[1] == WIDTH - 1
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_stream_is_shown_equal(form: str) -> None:
+    report = upscale_onnx.compile(stream(form), export="keep", align=1, race=False).report
+    assert report.refusals == ()
+    assert report.verification is not None
+    assert report.verification.equal
+
+
+def test_a_tied_table_stays_one(target: Target) -> None:
+    """It embeds tokens, and its transpose scores them."""
+    model = net(
+        "(int64[N,T] x) => (float[N,T,9] y)",
+        """e = Gather(table, x)
+        h = MatMul(e, w1)
+        r = Relu(h)
+        k = MatMul(r, w2)
+        s = Add(k, e)
+        scores = Transpose<perm=[1,0]>(table)
+        y = MatMul(s, scores)""",
+        table=weight(9, WIDTH, dead=DEAD), w1=weight(WIDTH, 24, into=0, out=1, dead=DEAD),
+        w2=weight(24, WIDTH, into=0, out=1, silent=DEAD),
+    )  # fmt: skip
+    small = check(model, target, feeds={"x": np.arange(9).reshape(3, 3)})
+    assert sum(9 in tensor.dims for tensor in small.graph.initializer) == 1
+    assert table(small) == (9, 12 if target.tight else WIDTH)
+
+
+@pytest.mark.parametrize("index", ["x", "i"])
+def test_columns_that_are_the_same_in_all_rows_are_constants(index: str, target: Target) -> None:
+    """Columns 2 and 5 hold 3 in all rows: the bias behind takes them over."""
+    values = weight(9, 8)
+    values[:, [2, 5]] = 3
+    model = net(
+        "(int64[N,T] x) => (float[N,T,4] y)",
+        f"""i = Abs(x)
+        e = Gather(table, {index})
+        k = MatMul(e, w)
+        y = Add(k, b)""",
+        table=values, w=weight(8, 4, into=0, out=1, dead=(0,)), b=vector(4),
+    )  # fmt: skip
+    small = check(model, target, feeds={"x": np.arange(9).reshape(3, 3)})
+    assert table(small) == (9, 5 if target.tight else 8)
+
+
+@pytest.mark.parametrize("parameters", ["scale", "scale, zeros"])
+def test_dead_channels_leave_a_fused_sum_and_normalization(parameters: str, target: Target) -> None:
+    model = net(
+        "(int64[N,T] x) => (float[N,T,5] y)",
+        f"""e = Gather(table, x)
+        h = MatMul(e, w1)
+        r = Relu(h)
+        k = MatMul(r, w2)
+        n, a, b, s = com.microsoft.SkipSimplifiedLayerNormalization<epsilon=1e-3>(k, e, {parameters})
+        t = Add(n, s)
+        y = MatMul(t, w3)""",
+        domains='"com.microsoft" : 1', table=weight(9, WIDTH, dead=DEAD), scale=vector(WIDTH), zeros=0 * vector(WIDTH),
+        w1=weight(WIDTH, 24, into=0, out=1, dead=DEAD), w2=weight(24, WIDTH, into=0, out=1, silent=DEAD),
+        w3=weight(WIDTH, 5, into=0, out=1, dead=DEAD),
+    )  # fmt: skip
+    small = check(model, target, tolerance=1e-5, feeds={"x": np.arange(9).reshape(3, 3)})
+    assert (table(small)[1], sizes(small)["k"][1]) == ((12, 12) if target.tight else (16, 16))

@@ -1,0 +1,60 @@
+"""Gather from a constant table: an embedding, whose columns are the channels of its result."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Read, Request, Resize, Rule
+from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
+from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array, FloatArray
+
+_TABLE, _INDEX = 0, 1
+
+
+class Embedding(Rule):
+    """Table `(V, …, C)`, constant, and indices of any rank. The last axis of the result has C channels."""
+
+    data_inputs: int | None = None
+
+    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        table, rank = _table(op), op.in_rank(_INDEX)
+        if rank is None:
+            raise Refused(Reason.UNKNOWN_SHAPE, "rank of the indices is not known")
+        labels = fresh(table.shape[-1])
+        shape = (*(1,) * (rank + table.ndim - 2), labels.size)
+        out = ChannelMap(labels.reshape(shape), _content(table).reshape(shape))
+        index = maps[_INDEX]
+        if index is None:
+            return Flow((out,), creates=True)
+        places = index.labels.ravel()
+        return Flow((out,), reads=(Read(_INDEX, places, labels),), fixed=(places,), creates=True)
+
+    def resize(self, op: Op, request: Request) -> Resize:
+        labels = request.result.labels
+        positions = request.choose.positions(labels.ravel())
+        emission = positions.reshape(*labels.shape[:-1], positions.size)
+        if np.array_equal(positions, np.arange(labels.size)):
+            return Resize((emission,))
+        return Resize((emission,), {_TABLE: _table(op)[..., positions]})
+
+
+def _table(op: Op) -> Array:
+    table = op.constant(_TABLE)
+    if table is None or table.ndim < 2 or table.shape[-1] < 2 or not table.size:
+        raise Refused(Reason.UNSUPPORTED_FORM, "a table without columns")
+    if op.axis("axis", 0, table.ndim) == table.ndim - 1:
+        raise Refused(Reason.UNSUPPORTED_FORM, "columns are chosen at run time")
+    return table
+
+
+def _content(table: Array) -> FloatArray:
+    """The number that each column holds in all rows, `(C,)`."""
+    if table.dtype.kind not in "fiu":
+        return np.full(table.shape[-1], VARYING)
+    rows = table.reshape(-1, table.shape[-1])
+    same = (rows == rows[:1]).all(0)
+    content = np.where(same, rows[0].astype(np.float64), VARYING)
+    return np.where(np.isfinite(rows).all(0), content, WILD)

@@ -1,0 +1,133 @@
+"""LayerNormalization and RMSNormalization: each channel is divided by a deviation that all of them tell.
+
+Channels that are zero everywhere may leave: what they add to the mean and to the variance is known. Of n channels, let
+m be left. Then a mean of squares over the n is m/n of that over the m, and
+
+    mean_n = m/n · mean_m,    var_n = m/n · mean_m((x - mean_n)²) + (1 - m/n) · mean_n²
+
+since each channel that left lies mean_n away from the mean. Scale and epsilon of an RMSNormalization take over the
+factor.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, varying
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Rule
+from upscale_onnx.channels.grid import is_full, take
+from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
+from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.rules.contents import constant_content
+from upscale_onnx.channels.rules.normalization import divided
+from upscale_onnx.channels.rules.reduction import mean_over, row_reads
+from upscale_onnx.errors import Reason
+from upscale_onnx.types import Array, BoolArray, FloatArray
+
+# A LayerNormalization that makes up for channels takes about as long as two without. That pays where at least this
+# share of its channels, and of the layers around it, leaves.
+_WORTH = 1 / 8
+
+
+class LayerNormalization(Rule):
+    """scale, B: broadcast to the normalised axes (from `axis` on). The order of channels is free."""
+
+    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        found = known_map(maps[0])
+        first = op.axis("axis", -1, found.rank)
+        for index in range(1, len(op.present)):
+            if op.is_dynamic(index):
+                raise Refused(Reason.DYNAMIC_PARAMETER, "affine parameters are computed at run time")
+        parameters = [op.constant(index) for index in (1, 2)]
+        finite = all(p is None or np.isfinite(p).all() for p in parameters)
+        wild = is_wild(found.state).any() or not finite
+        # Without epsilon, zero times the quotient may be no number.
+        settled = settled_by_scale(found.shape, *parameters) if op.attrs.get("epsilon", 1e-5) else varying(found.shape)
+        hit = [axis for axis in found.axes if axis >= first]
+        idle = _idle(op, found, hit)
+        if _is_rms(op) and idle is not None:
+            settled = np.where(found.state == 0, 0.0, settled)
+        content = found.with_state(np.full(found.shape, WILD) if wild else settled)
+        if not hit:
+            return Flow((content,), fragile=divided(op, found))
+        if idle is not None:
+            labels = found.labels.ravel()
+            return Flow((content,), reads=(Read(0, labels, labels, foldable=idle),))
+        # With channels on other axes too (the features of heads), all rows share the parameters.
+        fixed = (found.labels,) if len(hit) < len(found.axes) else ()
+        return Flow((content,), reads=row_reads(found, hit), fixed=fixed)
+
+    def resize(self, op: Op, request: Request) -> Resize:
+        found, emission = request.first_input()
+        if is_full(emission, found.shape):
+            return Resize((emission,))
+        vectors = {index: vector for index in (1, 2) if (vector := op.constant(index)) is not None}
+        cut = {index: take(vector, emission, found.shape) for index, vector in vectors.items()}
+        if any(vector.ndim != vectors[index].ndim for index, vector in cut.items()):
+            raise Misaligned(found.labels)
+        share = emission.size / found.labels.size
+        hit = [axis for axis in found.axes if axis >= op.axis("axis", -1, found.rank)]
+        if share in (0, 1) or _idle(op, found, hit) is None:
+            return Resize((emission,), {index: vector for index, vector in cut.items() if vector is not vectors[index]})
+        if _is_rms(op):
+            return Resize((emission,), *rescaled(op, cut, share))
+        return Resize((emission,), replace=(_compensated(op, found.rank, cut, share),))
+
+
+def rescaled(
+    op: Op, cut: dict[int, Array], share: float, scale: int = 1, epsilon: float = 1e-5
+) -> tuple[dict[int, Array], dict[str, float]]:
+    """The parameters and attributes with which the mean of squares over a `share` of the channels stands for that over
+    all. cut: the vectors of the channels that are left, that at `scale` among them. epsilon: what it is by default."""
+    vector = cut[scale] / np.asarray(math.sqrt(share), cut[scale].dtype)
+    return {**cut, scale: vector.astype(cut[scale].dtype)}, {"epsilon": float(op.attrs.get("epsilon", epsilon)) / share}
+
+
+def _is_rms(op: Op) -> bool:
+    return op.op_type != "LayerNormalization"
+
+
+def _idle(op: Op, found: ChannelMap, hit: list[int]) -> BoolArray | None:
+    """The channels, `(n,)`, that are zero and for which the node can make up; None where it cannot, or need not."""
+    zeros = (found.state == 0).ravel()
+    if len(hit) < len(found.axes) or not zeros.any() or zeros.all() or not op.attrs.get("epsilon", 1e-5):
+        return None
+    if _is_rms(op):
+        return zeros if op.constant(1) is not None else None
+    # Where squares are summed up by separate nodes, half precision would overflow.
+    exact = op.dtype(0) in (np.float32, np.float64)
+    return zeros if exact and zeros.mean() >= _WORTH else None
+
+
+def _compensated(op: Op, rank: int, cut: dict[int, Array], share: float) -> NewNode:
+    """The nodes in place of a LayerNormalization from which channels of zeros have left."""
+    dtype = np.dtype(op.dtype(0))
+
+    def number(value: float) -> Array:
+        return np.asarray(value, dtype)
+
+    axes = list(range(op.axis("axis", -1, rank), rank))
+    mean = NewNode("Mul", (mean_over(op, 0, axes), number(share)))
+    apart = NewNode("Sub", (0, mean))
+    own = NewNode("Mul", (mean_over(op, NewNode("Mul", (apart, apart)), axes), number(share)))
+    others = NewNode("Mul", (NewNode("Mul", (mean, mean)), number(1 - share)))
+    variance = NewNode("Add", (NewNode("Add", (own, others)), number(float(op.attrs.get("epsilon", 1e-5)))))
+    result = NewNode("Div", (apart, NewNode("Sqrt", (variance,))))
+    for operator, index in (("Mul", 1), ("Add", 2)):
+        result = NewNode(operator, (result, cut[index])) if index in cut else result
+    return result
+
+
+def settled_by_scale(shape: tuple[int, ...], scale: Array | None, bias: Array | None) -> FloatArray:
+    """The contents of normalised channels: where the scale is zero, they are what the bias is."""
+    zero = None if scale is None else constant_content(scale, shape)
+    level = np.zeros(shape) if bias is None else constant_content(bias, shape)
+    if zero is None or level is None:
+        return varying(shape)
+    return np.where((zero == 0) & is_constant(level), level, VARYING)
+
+
+register(LayerNormalization(), "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")
