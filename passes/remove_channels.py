@@ -31,7 +31,7 @@ class RemoveChannels(Pass):
     ensures: ClassVar = ()
 
     def __call__(self, rewrite: Rewrite) -> Changes:
-        """Edit the graph."""
+        """Edit the graph. To other passes, the shapes of values that hold other channels are then unknown."""
         graph, plan = rewrite.graph, self.decide(rewrite)
         names = Names(graph)
         _pin_shapes(graph, plan, names)
@@ -46,19 +46,19 @@ class RemoveChannels(Pass):
             tensor = names.tensors.get(name)
             if isinstance(tensor, gs.Variable):
                 tensor.shape = None
-        return Changes(changed, _shapes(plan, rewrite), plan=plan)
+        return Changes(changed, dict.fromkeys(plan.changed), resized=_resized(plan, rewrite), plan=plan)
 
 
-def _shapes(plan: Plan, rewrite: Rewrite) -> dict[str, Shape | None]:
-    """The shapes of the values that hold other channels; None where they are not known."""
-    found: dict[str, Shape | None] = {}
+def _resized(plan: Plan, rewrite: Rewrite) -> dict[str, Shape]:
+    """The shapes of the values that hold other channels, where they are known."""
+    found: dict[str, Shape] = {}
     for name in plan.changed:
         shape, emission = rewrite.shapes.get(name), plan.emissions.get(name)
-        axes = plan.analysis.maps[name].axes
-        if shape is not None and emission is not None and emission.ndim == shape.rank:
-            for axis in axes:
-                shape = shape.with_size(axis, emission.shape[axis])
-        found[name] = None if emission is None else shape
+        if shape is None or emission is None or emission.ndim != shape.rank:
+            continue
+        for axis in plan.analysis.maps[name].axes:
+            shape = shape.with_size(axis, emission.shape[axis])
+        found[name] = shape
     return found
 
 

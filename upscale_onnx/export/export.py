@@ -83,7 +83,8 @@ def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> t
     done = rewrite.done
     assert done.plan is not None
     claims = plan_claims(done.plan, done.constants, done.narrowed, done.replaced)
-    graph, changed, grown = rewrite.graph, done.shapes, outgrown(done.stored)
+    graph, grown = rewrite.graph, outgrown(done.stored)
+    changed = {**done.shapes, **done.resized}
     del rewrite, done  # they hold the analysis of every weight; the exported weights are about to take memory too
     exported = export_graph(graph, model, changed)
     # Nodes and values refer to each other. Without a garbage collection their weights, and the model from which they
