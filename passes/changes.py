@@ -17,9 +17,9 @@ class Changes:
 
     edits: the number of edits; with 0 the graph is unchanged. shapes: the shapes of values that are new or have
     another shape now; None where the shape is no longer known. replaced: values that hold something else under their
-    name, while the results of their readers are unchanged. resized: the shapes of values that hold fewer channels, or the
-    same in another order. narrowed: per value that was cut, the axis, the size before,
-    and the positions that it still holds. constants: the contents of channels, by value, before any selection.
+    name, while the results of their readers are unchanged. resized: the shapes of values that hold fewer channels, or
+    the same in another order. narrowed: per value that was cut, the axis, the size before, and the positions that it
+    still holds. constants: the contents of channels, by value, before any selection.
     handed: by the first output of a layer, the indices that are selected for it. plan: the plan by which channels were
     removed. stored: the size of each weight before and after.
     """
