@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from onnx import TensorProto
 
-from upscale_onnx.passes.absorb_shuffles import Chain, chains, rearranged, sizes_of
+from upscale_onnx.passes.absorb_shuffles import Chain, chains, first_dims, numbered, rearranged, sizes_of
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.rewrite import Rewrite
@@ -46,13 +46,14 @@ def _pixel_shuffle(chain: Chain) -> dict[str, str | int] | None:
     first, last, found = chain[0].op, chain[-1].op, chain[0].maps[0]
     if found is None or found.axes != (1,) or found.rank != 4 or first.dtypes[0] not in _TYPES:
         return None
-    sizes, target = sizes_of(first.in_dims[0]), sizes_of(last.out_dims[0])
+    numbers = numbered(first_dims(chain) or ())
+    sizes, moved = sizes_of(first_dims(chain), numbers), rearranged(chain, numbers)
+    target = None if moved is None else sizes_of(last.out_dims[0], numbers, moved.size)
     if first.opset < _FIRST_OPSET_WITH_MODES or sizes is None or target is None or len(target) != 4:
         return None
     block = target[2] // max(sizes[2], 1)
     if block < 2 or target != [sizes[0], sizes[1] // block**2, sizes[2] * block, sizes[3] * block]:
         return None
-    moved = rearranged(chain, sizes)
     if moved is None or moved.shape != tuple(target):
         return None
     for mode in ("CRD", "DCR"):

@@ -79,7 +79,7 @@ def _constant_operands(step: Step) -> list[int]:
 
 
 def _is_folded(found: ChannelMap | None) -> bool:
-    return found is not None and bool(is_constant(found.state).all())
+    return found is not None and found.merged is None and bool(is_constant(found.state).all())
 
 
 def _values(step: Step, index: int) -> Array:

@@ -36,7 +36,10 @@ def _ambiguous(rewrite: Rewrite) -> str:
     for value in (value for node in rewrite.graph.nodes for value in (*node.outputs, *node.inputs) if value.name):
         if known.setdefault(value.name, value) is not value:
             twice.append(value.name)
-    return f"two values are called '{twice[0]}'" if twice else ""
+    if twice:
+        return f"two values are called '{twice[0]}'"
+    nodes = Counter(node.name for node in rewrite.graph.nodes if node.name)
+    return next((f"two nodes are called '{name}'" for name, count in nodes.items() if count > 1), "")
 
 
 def _cut(rewrite: Rewrite) -> str:
@@ -50,7 +53,7 @@ def _made(rewrite: Rewrite) -> list[str]:
 
 
 SORTED = Property("every node stands behind those that compute what it reads", _unsorted)
-UNAMBIGUOUS = Property("no two values have the same name", _ambiguous)
+UNAMBIGUOUS = Property("no two values have the same name, and no two nodes", _ambiguous)
 WHOLE = Property("every value holds all of its channels, so that the graph can be analysed", _cut)
 
 SOUND = (SORTED, UNAMBIGUOUS)

@@ -6,6 +6,7 @@ edited in place: each changed use gets a new initializer, and `StoreWeights` mer
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +21,8 @@ from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, disconnect, remade, replace_nodes, replace_uses
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.plan import Plan
+
+_LARGEST_PINNED = 64
 
 
 @dataclass(frozen=True)
@@ -144,15 +147,21 @@ def _made(
 
 def _pin_shapes(graph: gs.Graph, plan: Plan, names: Names) -> None:
     """Make nodes that stay read constants in place of values computed from a Shape. Such a value is constant in the
-    original graph, but would change where the Shape's input shrinks."""
+    original graph, but would change where the Shape's input shrinks. Large values (masks) are computed as before, from
+    sizes that are constants."""
     constants = plan.analysis.constants
     if not constants.from_shape or not plan.changed:
         return
-    for node in graph.nodes:
-        if all(tensor.name in constants for tensor in node.outputs):
+    computed: set[str] = set()
+    for node in reversed(graph.nodes):
+        if all(tensor.name in constants and tensor.name not in computed for tensor in node.outputs):
             continue
         for index, tensor in enumerate(node.inputs):
-            if tensor.name in constants.from_shape and tensor.name in constants:
-                array = constants.array(tensor.name)
-                if array is not None:
-                    node.inputs[index] = names.shared(tensor.name, array)
+            if tensor.name not in constants.from_shape or tensor.name not in constants:
+                continue
+            if math.prod(constants.dims(tensor.name) or ()) > _LARGEST_PINNED:
+                computed.add(tensor.name)
+                continue
+            array = constants.array(tensor.name)
+            if array is not None:
+                node.inputs[index] = names.shared(tensor.name, array)

@@ -4,36 +4,37 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 _ROWS = {
-    "ffn": r"(intermediate\.dense|fc1|gate_proj|up_proj|\.wi|\.wi_0|\.wi_1)\.(weight|bias)$",
-    "query": r"(query|q_proj|SelfAttention\.q)\.(weight|bias)$",
-    "key": r"(key|k_proj|SelfAttention\.k)\.(weight|bias)$",
-    "value": r"(value|v_proj|SelfAttention\.v)\.(weight|bias)$",
+    "ffn": r"(intermediate[._]dense|fc1|c_fc|lin1|gate_proj|up_proj|\.wi|\.wi_0|\.wi_1)\.(weight|bias)$",
+    "query": r"(query|q_proj|q_lin|SelfAttention\.q)\.(weight|bias)$",
+    "key": r"(key|k_proj|k_lin|SelfAttention\.k)\.(weight|bias)$",
+    "value": r"(value|v_proj|v_lin|SelfAttention\.v)\.(weight|bias)$",
 }
 _COLUMNS = {
-    "ffn": r"((?<!attention\.)output\.dense|fc2|down_proj|\.wo)\.weight$",
-    "value": r"(attention\.output\.dense|out_proj|o_proj|SelfAttention\.o)\.weight$",
+    "ffn": r"((?<!attention\.)output[._]dense|fc2|lin2|mlp\.c_proj|down_proj|\.wo)\.weight$",
+    "value": r"(attention\.output\.dense|(o|out)_proj|out_lin|self_attn\.dense|\battn\.c_proj|Attention\.o)\.weight$",
 }
 _LAYER = re.compile(r"^.*?\.\d+\.")
 
 
 @dataclass(frozen=True)
 class Heads:
-    """count: heads of queries. groups: heads of keys and values. size: features of a head. rotary: features go in
-    pairs, the same of all heads."""
+    """count: heads of queries. groups: heads of keys and values. size: features of a head. rotary: how many of these
+    are rotated; they go in pairs, the same of all heads."""
 
     count: int
     groups: int
     size: int
-    rotary: bool = False
+    rotary: int = 0
 
 
 def zero(network: nn.Module, unit: str, share: float, heads: Heads, seed: int = 0) -> int:
@@ -43,12 +44,12 @@ def zero(network: nn.Module, unit: str, share: float, heads: Heads, seed: int = 
     unit: "neurons", "heads", "query features" or "value features".
     """
     layers: dict[str, dict[str, list[torch.Tensor]]] = defaultdict(lambda: defaultdict(list))
-    for name, weight in network.named_parameters():
+    for name, weight in _weights(network):
         layer = _LAYER.match(name)
         for side, patterns in (("rows", _ROWS), ("columns", _COLUMNS)):
             for kind, pattern in patterns.items():
                 if layer and re.search(pattern, name):
-                    layers[layer.group()][f"{kind} {side}"].append(weight.data)
+                    layers[layer.group()][f"{kind} {side}"].append(weight)
     rng = np.random.default_rng(seed)
     before = _zeros(network)
     for parts in layers.values():
@@ -56,6 +57,19 @@ def zero(network: nn.Module, unit: str, share: float, heads: Heads, seed: int = 
             for weight in parts[kind]:
                 weight[(slice(None), index) if kind.endswith("columns") else index] = 0
     return _zeros(network) - before
+
+
+def _weights(network: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """The weights by name, with rows for outputs. Queries, keys and values that have one weight are told apart."""
+    for name, parameter in network.named_parameters():
+        weight = parameter.data
+        if isinstance(network.get_submodule(name.rpartition(".")[0]), Conv1D):
+            weight = weight.T
+        if ".c_attn." not in name:
+            yield name, weight
+            continue
+        for part, rows in zip("qkv", weight.chunk(3), strict=True):
+            yield name.replace("c_attn", f"{part}_proj"), rows
 
 
 def _zeros(network: nn.Module) -> int:
@@ -69,7 +83,7 @@ def _neurons(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -
 
 
 def _heads(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> dict[str, Any]:
-    gone = rng.choice(heads.groups, max(int(share * heads.groups), 1), replace=False)
+    gone = rng.choice(heads.groups, int(share * heads.groups), replace=False)
     per = heads.count // heads.groups
     asked = _spread((gone[:, None] * per + np.arange(per)).ravel(), heads.size)
     kept = _spread(gone, heads.size)
@@ -77,10 +91,11 @@ def _heads(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> 
 
 
 def _query_features(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> dict[str, Any]:
-    half = heads.size // 2
+    half = heads.rotary // 2
     if heads.rotary:
         gone = rng.choice(half, int(share * half), replace=False)
-        features = [np.concatenate((gone, gone + half))] * heads.groups
+        others = heads.rotary + rng.choice(heads.size - heads.rotary, int(share * (heads.size - heads.rotary)), False)
+        features = [np.concatenate((gone, gone + half, others))] * heads.groups
     else:
         features = [rng.choice(heads.size, int(share * heads.size), replace=False) for _ in range(heads.groups)]
     per = heads.count // heads.groups

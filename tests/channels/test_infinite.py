@@ -170,3 +170,50 @@ def test_an_attention_mask_hides_no_dead_channel() -> None:
     x = integers(rng, 1, 5, 6)
     expected, given = Engine(model).run({"x": x})[0], Engine(result.model).run({"x": x})[0]
     np.testing.assert_allclose(given, expected, rtol=1e-5, atol=1e-5)
+
+
+_GUARDS = {
+    "guarded": "n = IsNaN(p) g = Where(n, zero, p)",
+    "guarded by its opposite": "n = IsNaN(p) o = Not(n) g = Where(o, p, zero)",
+    "not guarded": "g = Identity(p)",
+    "guarded by another value": "n = IsNaN(scores) g = Where(n, zero, p)",
+    "guarded the other way": "n = IsNaN(p) g = Where(n, p, zero)",
+    "replaced by what is not finite": "n = IsNaN(p) g = Where(n, low, p)",
+}
+
+
+@pytest.mark.parametrize("added", ["Add", "Where", "Expand", "turned", "scaled"])
+@pytest.mark.parametrize("guard", _GUARDS)
+def test_rows_without_any_token(guard: str, added: str) -> None:
+    """Row 0 of the mask hides everything, so its shares are NaN. Constant channels may leave if that is mended."""
+    rng = np.random.default_rng(8)
+    wq, wk, wv, wo = (integers(rng, 6, 6) for _ in range(4))
+    wv[:, [1, 4]] = 0
+    masked = {
+        "Add": "low4 = Where(mask, low, zero) masked = Add(scores, low4)",
+        "Where": "masked = Where(mask, low, scores)",
+        "Expand": "low0 = Expand(low, five) l = Where(mask, low0, zero) u = Unsqueeze(l, none) masked = Add(scores, u)",
+        "turned": "low4 = Where(rows, low, zero) added = Add(scores, low4) masked = Transpose<perm=[0,2,1]>(added)",
+        "scaled": "low4 = Where(mask, low, zero) twice = Mul(low4, zero) masked = Add(scores, twice)",
+    }[added]
+    text = f"""g (float[1,5,6] x) => (float[1,5,6] y) {{
+        q = MatMul(x, wq) k = MatMul(x, wk) v = MatMul(x, wv) kt = Transpose<perm=[0,2,1]>(k) scores = MatMul(q, kt)
+        {masked} p = Softmax(masked) {_GUARDS[guard]} c = MatMul(g, v) r = Relu(c) y = MatMul(r, wo)
+    }}"""
+    model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {text}')
+    mask = np.triu(np.ones((5, 5), bool), 1)
+    mask[0] = True
+    rows = np.zeros((5, 5), bool)
+    rows[:, 0] = True
+    constants = {"wq": wq, "wk": wk, "wv": wv, "wo": wo, "mask": mask, "rows": rows}
+    constants |= {"zero": np.zeros((), np.float32), "low": np.asarray(-np.inf, np.float32)}
+    constants |= {"five": np.asarray([5, 5], np.int64), "none": np.zeros(1, np.int64)}
+    used = {name for node in model.graph.node for name in node.input}
+    model.graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in constants.items() if n in used)
+    result = compiled(model)
+    x = integers(rng, 1, 5, 6)
+    expected, given = Engine(model).run({"x": x})[0], Engine(result.model).run({"x": x})[0]
+    np.testing.assert_allclose(given, expected, rtol=1e-4, atol=1e-4)
+    left = next(size for name, size in result.weight_sizes().items() if name.startswith("wv"))
+    mended = guard in ("guarded", "guarded by its opposite")
+    assert left == (24 if mended else 36)

@@ -39,6 +39,28 @@ CASES: dict[str, tuple[str, dict[str, Array], str]] = {
         d = Gather<axis=1>(a, [0,3,1,4,2,5])
         y = Conv(d, w2{2x6x1x1})""",
     ),
+    "with an image of any size": (
+        SHUFFLE.replace("float[1,3,4,4]", "float[N,3,H,W]")
+        .replace("float[1,2,4,4]", "float[N,2,H,W]")
+        .replace(
+            "b = Reshape(a, split)",
+            "s = Shape(a) n = Slice(s, zero, one) r = Slice(s, two, four) "
+            "split = Concat<axis=0>(n, apart, r) whole = Concat<axis=0>(n, six, r) b = Reshape(a, split)",
+        ),
+        {
+            "w1": weight(6, 3, 1, 1),
+            "w2": weight(2, 6, 1, 1),
+            "apart": indices(2, 3),
+            "six": indices(6),
+            "zero": indices(0),
+            "one": indices(1),
+            "two": indices(2),
+            "four": indices(4),
+        },
+        """a = Conv(x, w1{6x3x1x1})
+        d = Gather<axis=1>(a, [0,3,1,4,2,5])
+        y = Conv(d, w2{2x6x1x1})""",
+    ),
     "a transpose that moves more than channels stays": (
         SHUFFLE.replace("[0,2,1,3,4]", "[0,2,1,4,3]"),
         {**WEIGHTS, "split": indices(1, 2, 3, 4, 4)},

@@ -42,6 +42,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
     assert [line.split(":")[0] for line in lines] == [
         "HoldWeights",
         "until nothing changes",
+        "  OpenSequences",
         "  AbsorbShuffles",
         "  AbsorbPixelShuffles",
         "  AbsorbPads",
@@ -49,6 +50,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "  MergeSelections",
         "  RemoveUnread",
         "MergeConstants",
+        "RestoreOutputs",
         "NarrowProducers",
         "SplitProducers",
         "RemoveUnread",
@@ -59,7 +61,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "RemoveUnread",
         "StoreWeights",
     ]
-    assert lines[14] == f"RemoveChannels: {RemoveChannels.purpose}"
+    assert lines[15] == f"RemoveChannels: {RemoveChannels.purpose}"
     keep = str(pipeline_of(Making(RECIPES["keep"])))
     assert "SelectChannels" not in keep
     assert "HoldWeights" not in keep

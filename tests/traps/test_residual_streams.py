@@ -150,3 +150,33 @@ def test_dead_channels_leave_a_fused_sum_and_normalization(parameters: str, targ
     )  # fmt: skip
     small = check(model, target, tolerance=1e-5, feeds={"x": np.arange(9).reshape(3, 3)})
     assert (table(small)[1], sizes(small)["k"][1]) == ((12, 12) if target.tight else (16, 16))
+
+
+@pytest.mark.parametrize(
+    "norm", ["RMSNormalization({x}, scale)", "LayerNormalization({x}, scale, shift)", "Identity({x})"]
+)
+def test_dead_channels_of_a_stream_that_is_a_result_are_restored(norm: str, target: Target) -> None:
+    """In both results, the dead channels are zeros, or what the shift is."""
+    scale, shift = vector(WIDTH), vector(WIDTH)
+    scale[list(DEAD)] = 0
+    model = net(
+        f"(int64[N,T] x) => (float[N,T,{WIDTH}] y, float[N,T,{WIDTH}] z)",
+        f"""e = Gather(table, x)
+        z = {norm.format(x="e")}
+        h = MatMul(z, w1)
+        r = Relu(h)
+        k = MatMul(r, w2)
+        s = Add(k, e)
+        y = {norm.format(x="s")}""",
+        opset=23, table=weight(9, WIDTH, dead=DEAD), scale=scale, shift=shift,
+        w1=weight(WIDTH, 24, into=0, out=1, dead=DEAD), w2=weight(24, WIDTH, into=0, out=1, silent=DEAD),
+    )  # fmt: skip
+    small = check(model, target, tolerance=1e-5, feeds={"x": np.arange(9).reshape(3, 3)})
+    left = 12 if target.tight else WIDTH
+    assert (table(small)[1], sizes(small)["h"][0], sizes(small)["k"][1]) == (left,) * 3
+
+
+def test_what_one_layer_makes_of_a_result_stays_there(target: Target) -> None:
+    """It computes its constant channels faster than they are restored."""
+    model = net("(float[N,3] x) => (float[N,8] y)", "y = MatMul(x, w)", w=weight(3, 8, into=0, out=1, silent=(0, 3)))
+    assert operators(check(model, target)) == ["MatMul"]

@@ -14,13 +14,15 @@ from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.constants import find_constants
 from upscale_onnx.channels.demand import demand
 from upscale_onnx.channels.flow import Flow, Read, Rule
-from upscale_onnx.channels.known_sizes import SHAPE, KnownSizes
+from upscale_onnx.channels.known_sizes import KnownSizes
 from upscale_onnx.channels.malformed import fault_of
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import rule_for
 from upscale_onnx.channels.room import Room
 from upscale_onnx.channels.rules.barrier import BARRIER
+from upscale_onnx.channels.rules.infinities import moved
+from upscale_onnx.channels.rules.shape import SHAPE, STATED_SHAPE, can_state
 from upscale_onnx.channels.step import Step
 from upscale_onnx.channels.view import node_inputs, opset_of, view
 from upscale_onnx.errors import InternalError, Reason
@@ -146,8 +148,8 @@ class _Forward:
 
     def _flow(self, node: Node, op: Op, maps: tuple[ChannelMap | None, ...]) -> tuple[Rule, Flow]:
         if all(tensor.name in self._constants for tensor in node.outputs):
-            flow = BARRIER.flow(op, maps, self._classes.fresh)
-            return BARRIER, replace(flow, outputs=(None,) * len(node.outputs))
+            known = (self._rule_of_shape(node, op) if node.op == "Shape" else None) or BARRIER
+            return known, replace(known.flow(op, maps, self._classes.fresh), outputs=(None,) * len(node.outputs))
         rule, reason = self._rule(node, op)
         if rule is None:
             if reason is not None:
@@ -157,7 +159,9 @@ class _Forward:
                 flow = replace(flow, outputs=tuple(_wild(found) for found in flow.outputs))
             return BARRIER, flow
         try:
-            flow = _complete(op, rule.flow(op, maps, self._classes.fresh))
+            if not rule.merged_axes and any(found is not None and found.merged is not None for found in maps):
+                raise Refused(Reason.DYNAMIC_AXIS, "channels are merged with a dynamic axis")
+            flow = moved(op, maps, _complete(op, rule.flow(op, maps, self._classes.fresh)))
             _check(op, flow)
             self._room.take(flow)
             return rule, self._with_parameters(rule, op, maps, flow)
@@ -178,15 +182,17 @@ class _Forward:
             return None, Reason.CUSTOM_DOMAIN
         if any(tensor.name in self._alone for tensor in node.outputs):
             return None, Reason.NOT_SHOWN_EQUAL
-        if (
-            rule is None
-            and node.op == "Shape"
-            and self._sizes.reads_no_channel(node, self._maps.get(node.inputs[0].name))
-        ):
-            return SHAPE, None
+        if rule is None and node.op == "Shape" and (known := self._rule_of_shape(node, op)) is not None:
+            return known, None
         if any(self._constants.shape_value(name.name) is not None for name in node.outputs):
             return None, None
         return rule, None if rule is not None else Reason.UNKNOWN_OPERATOR
+
+    def _rule_of_shape(self, node: Node, op: Op) -> Rule | None:
+        found = self._maps.get(node.inputs[0].name)
+        if self._sizes.reads_no_channel(node, found):
+            return SHAPE
+        return STATED_SHAPE if can_state(op.opset, op.attrs, found, op.in_dims[0]) else None
 
     def _with_parameters(self, rule: Rule, op: Op, maps: tuple[ChannelMap | None, ...], flow: Flow) -> Flow:
         if rule.data_inputs is None:

@@ -7,8 +7,9 @@ after a Reshape to `(N, g, C/g, H, W)` the map has shape `(1, g, C/g, 1, 1)`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 import numpy as np
 
@@ -20,9 +21,41 @@ from upscale_onnx.types import BoolArray, FloatArray, IntArray
 # input", infinity is "may be NaN or infinite at run time", about which nothing may be assumed.
 VARYING = float("nan")
 WILD = float("inf")
-# A kind of `WILD` that a Softmax over the last axis makes finite: some entries are minus infinity, but no
-# whole row is (an attention mask has been added). All other rules take it as `WILD`.
-MASKED = float("-inf")
+
+
+class Wild(Enum):
+    """What `WILD` channels of a value may hold beside finite numbers. Every rule may take each kind as `ANYTHING`."""
+
+    ANYTHING = auto()
+    """NaN and infinities."""
+    LOWERED = auto()
+    """Minus infinity: an attention mask, or a sum with one."""
+    MASKED = auto()
+    """Minus infinity, but not in all entries of any row along the last axis."""
+    UNDEFINED = auto()
+    """NaN, but no infinity."""
+
+    @staticmethod
+    def of_any(kinds: Iterable[Wild]) -> Wild:
+        """What a value holds whose elements each come from one of several values. Rows may have been rearranged."""
+        found = {Wild.LOWERED if kind is Wild.MASKED else kind for kind in kinds}
+        return found.pop() if len(found) == 1 else Wild.ANYTHING
+
+
+@dataclass(frozen=True)
+class Merged:
+    """An axis whose size at run time is a multiple of that of the map.
+
+    runs: whether each channel fills a run of the axis (an image behind each channel); otherwise the channels follow one
+    another again and again (heads, for each element of a batch).
+    """
+
+    axis: int
+    runs: bool = False
+
+    def at(self, axis: int) -> Merged:
+        """The same on another axis."""
+        return replace(self, axis=axis)
 
 
 @dataclass(frozen=True)
@@ -33,12 +66,16 @@ class ChannelMap:
     state: same shape; a finite number (constant), `VARYING` or `WILD`.
     at_point: same shape; which channels hold a zero point that is computed at run time. None: none is known to.
     point: the class of that zero point.
+    wild: what `WILD` channels may hold.
+    merged: the axis on which channels are merged with a dynamic size. None: there is no such axis.
     """
 
     labels: IntArray
     state: FloatArray
     at_point: BoolArray | None = None
     point: int = -1
+    wild: Wild = Wild.ANYTHING
+    merged: Merged | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -61,12 +98,12 @@ class ChannelMap:
 
     def with_state(self, state: FloatArray) -> ChannelMap:
         """This map with other contents."""
-        return ChannelMap(self.labels, state)
+        return ChannelMap(self.labels, state, merged=self.merged)
 
     def resolved(self, roots: IntArray) -> ChannelMap:
         """This map with each class id replaced by its root in `roots`."""
         point = self.point if self.at_point is None else int(roots[self.point])
-        return ChannelMap(roots[self.labels], self.state, self.at_point, point)
+        return replace(self, labels=roots[self.labels], point=point)
 
 
 def known_map(found: ChannelMap | None, what: str = "the input") -> ChannelMap:

@@ -203,13 +203,14 @@ class Request:
     """What a node is resized by.
 
     maps: the map of each input. emissions: what each input holds now. out: the map of each output. choose: what the
-    plan decided.
+    plan decided. groups: in how many groups a grouped contraction is computed, if the plan decided that.
     """
 
     maps: Maps
     emissions: Emissions
     out: Maps
     choose: EmissionChooser
+    groups: int | None = None
 
     def first_input(self) -> tuple[ChannelMap, IntArray]:
         """The map of the first input, and its emission. Raises `Misaligned` where there is none."""
@@ -228,10 +229,12 @@ class Rule(ABC):
     """How one operator moves channels. Both methods return data and edit nothing.
 
     data_inputs: the number of leading inputs that hold channels; None: all. Inputs behind them (shapes, bounds) are
-    read whole where they are computed at run time.
+    read whole where they are computed at run time. merged_axes: whether the rule looks through nodes of which an
+    input has an axis on which channels are merged with a dynamic size.
     """
 
     data_inputs: int | None = 1
+    merged_axes: bool = False
 
     @abstractmethod
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Role, Rule
-from upscale_onnx.channels.op import Op
-from upscale_onnx.channels.rules.barrier import BARRIER
+from upscale_onnx.channels.rules.shape import asked_axes
 from upscale_onnx.channels.view import node_inputs
 from upscale_onnx.model import Graph, Node
 from upscale_onnx.model.known import Constants
@@ -33,8 +29,7 @@ class KnownSizes:
         node's input."""
         if found is None or node.outputs[0].name in self._outputs:
             return False
-        end = node.attrs.get("end")
-        axes = range(found.rank)[int(node.attrs.get("start", 0)) : None if end is None else int(end)]
+        axes = asked_axes(node.attrs, found)
         return all(self._beside(reader, axes, found.axes, node.inputs[0].name) for reader in node.outputs[0].outputs)
 
     def _beside(self, reader: Node, axes: range, channels: tuple[int, ...], source: str) -> bool:
@@ -99,16 +94,3 @@ class KnownSizes:
 def _uses(node: Node, name: str) -> list[int]:
     """The inputs of a node that are the value `name`."""
     return [place for place, tensor in enumerate(node.inputs) if tensor.name == name]
-
-
-class _ShapeOf(Rule):
-    """The rule of a Shape node of which only sizes of other axes than channel axes are used: it reads no channel."""
-
-    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        return replace(BARRIER.flow(op, (None,) * len(maps), fresh), role=Role.CARRIER)
-
-    def resize(self, op: Op, request: Request) -> Resize:
-        return BARRIER.resize(op, replace(request, maps=(), emissions=()))
-
-
-SHAPE = _ShapeOf()

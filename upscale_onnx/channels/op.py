@@ -25,6 +25,7 @@ class Op:
     shape_values: per input, the entries of a short integer vector (a shape, say), None for entries that are not known.
     dtypes: per input, the ONNX element type, 0 where unknown.
     used: per output, whether it is read.
+    guarded: the input that a Where returns only where it is not NaN; None where there is none.
     """
 
     op_type: str
@@ -39,6 +40,7 @@ class Op:
     shape_values: tuple[Dims | None, ...] = ()
     dtypes: tuple[int, ...] = ()
     used: tuple[bool, ...] = (True,)
+    guarded: int | None = None
 
     def has(self, index: int) -> bool:
         """Whether input `index` is connected."""

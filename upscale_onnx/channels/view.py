@@ -6,9 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from upscale_onnx.channels.op import Op
-from upscale_onnx.model import Graph, Node, Shape
+from upscale_onnx.model import Constant, Graph, Node, Shape, Variable
 from upscale_onnx.model.known import Constants
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.types import Array, Dims
+
+_OPERANDS = 3  # of a Where
 
 
 def opset_of(graph: Graph, domain: str | None) -> int:
@@ -74,7 +77,25 @@ def view(
         shape_values=tuple(_entries(name, constants, shapes) for name in names),
         dtypes=tuple(shapes[name].dtype if name in shapes else 0 for name in names),
         used=used,
+        guarded=_guarded(node),
     )
+
+
+def _guarded(node: Node) -> int | None:
+    """The input that a Where returns only where a test that reads it says that it is not NaN."""
+    if node.op != "Where" or len(node.inputs) != _OPERANDS:
+        return None
+    test, branch = _maker(node.inputs[0]), 2
+    if test is not None and test.op == "Not":
+        test, branch = _maker(test.inputs[0]), 1
+    tests = test is not None and test.op == "IsNaN" and test.inputs[0] is node.inputs[branch]
+    return branch if tests else None
+
+
+def _maker(tensor: Constant | Variable) -> Node | None:
+    """The node with a standard operator that computes a value; None for all other values."""
+    maker = tensor.inputs[0] if isinstance(tensor, Variable) and len(tensor.inputs) == 1 else None
+    return maker if maker is not None and maker.domain in STANDARD_DOMAINS else None
 
 
 def _dims(name: str, constants: Constants, shapes: Mapping[str, Shape]) -> Dims | None:

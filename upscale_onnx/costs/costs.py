@@ -19,6 +19,8 @@ from upscale_onnx.model.sizes import elements_of, size_of
 from upscale_onnx.types import Dims
 
 FLOAT_BYTES = 4
+# Groups that fill no blocks are as slow as groups of so many times fewer channels that do (measured on AVX2).
+_UNBLOCKED = 4.0
 _BYTES: Mapping[int, int] = {
     TensorProto.DOUBLE: 8,
     TensorProto.INT64: 8,
@@ -58,6 +60,8 @@ class PresetCosts:
     bytes_per_ms: bytes that a copy moves per millisecond. layouts: how many times a selection's bytes are moved in all
     (the copy, and the change out of the blocked layout and back). launch_ms: the time to start one kernel.
     free_slices: whether a contiguous selection of channels is a view. batch: the size assumed for a dynamic first axis.
+    grouped_speed: the multiply-accumulates per millisecond of groups of a single channel, as a share of those of other
+    contractions; wider groups are faster.
     """
 
     align: int = 16
@@ -67,6 +71,7 @@ class PresetCosts:
     launch_ms: float = 0.002
     free_slices: bool = False
     batch: int = 1
+    grouped_speed: float = 1.0
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
         """The time to compute whole blocks, or to read the weight where that takes longer (few positions)."""
@@ -75,11 +80,18 @@ class PresetCosts:
             return 0.0
         weight, layout = found
         window = math.prod(weight.shape[2:]) if op.op_type in CONVOLUTIONS else 1
-        # Groups are removed whole or thinned evenly, and seldom by much: each counts with its original width.
-        read = layout.per_group(weight.shape)[0] if layout.group > 1 else self._block(channels_in)
-        pairs = self._block(channels_out) * read
+        pairs = float(self._block(channels_out) * self._block(channels_in))
+        if layout.group > 1:
+            # Groups are removed whole or thinned evenly, and seldom by much: each counts with its original width.
+            read, made = layout.per_group(weight.shape)
+            pairs = channels_out * read * self.group_factor(made, read % self.align == made % self.align == 0)
         positions = elements_of(out, self.batch) / size_of(out[layout.made_axis])
-        return self.launch_ms + float(pairs * window * max(positions, 16.0)) / self.macs_per_ms
+        return self.launch_ms + pairs * window * max(positions, 16.0) / self.macs_per_ms
+
+    def group_factor(self, made: int, blocked: bool) -> float:
+        """How many times as long a multiply-accumulate takes in groups that create `made` channels each. blocked:
+        whether they fill the blocks of the kernels."""
+        return 1.0 + max(1.0 / self.grouped_speed - 1.0, 0.0) * (1.0 if blocked else _UNBLOCKED) / max(made, 1)
 
     def selection_ms(self, dims: Dims, axis: int, picked: int, contiguous: bool, itemsize: int = FLOAT_BYTES) -> float:
         """The time to move the picked bytes once per layout change and once for the copy."""

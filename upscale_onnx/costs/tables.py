@@ -161,8 +161,9 @@ class Tables:
         counts = [(row[0], row[-1]) for row in at]
         macs = np.asarray([workload.macs(*pair) for pair in counts])
         # A grouped convolution does less arithmetic per byte that it loads.
-        speed = preset.macs_per_ms * (self.target.grouped_speed if workload.per_group else 1.0)
-        return preset.launch_ms + macs / speed
+        made = workload.per_group[1] if workload.per_group else 0
+        factor = preset.group_factor(made, workload.layout == BLOCKED) if made else 1.0
+        return preset.launch_ms + factor * macs / preset.macs_per_ms
 
     def _move_curve(self, key: str) -> Interpolation:
         points = self.moves.get(key)

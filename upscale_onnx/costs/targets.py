@@ -20,15 +20,13 @@ class Target:
     """A device with the library that runs models on it.
 
     engine: the library that runs the model; tables can be measured for onnxruntime only. align: channels per block of
-    the kernels, by numpy's dtype name; "" stands for every other dtype. preset: the analytic costs. grouped_speed: the
-    multiply-accumulates per millisecond of grouped convolutions, as a share of those of others.
+    the kernels, by numpy's dtype name; "" stands for every other dtype. preset: the analytic costs.
     """
 
     name: str
     engine: str = "any"
     align: Mapping[str, int] = field(default_factory=lambda: {"": 8})
     preset: PresetCosts = field(default_factory=PresetCosts)
-    grouped_speed: float = 0.1
 
     def block(self, dtype: str = "float32") -> int:
         """Channels per block of kernels for `dtype`."""
@@ -47,7 +45,7 @@ class Target:
 def _preset(
     align: int, macs_per_ms: float, bytes_per_ms: float, layouts: float, launch_ms: float, free: bool
 ) -> PresetCosts:
-    return PresetCosts(align, macs_per_ms, bytes_per_ms, layouts, launch_ms, free)
+    return PresetCosts(align, macs_per_ms, bytes_per_ms, layouts, launch_ms, free, grouped_speed=0.1)
 
 
 _TENSOR_CORES = {"": 8, "int8": 32, "uint8": 32}
@@ -105,7 +103,7 @@ def _from_fields(path: str, data: dict[str, Any]) -> Target:
         raise ArgumentError(f"target {path}: base {shortened(base_name)} is none of {', '.join(PRESETS)}")
     base = PRESETS[base_name]
     numbers = {f.name for f in fields(PresetCosts)} - {"align", "free_slices"}
-    known = numbers | {"name", "engine", "align", "grouped_speed", "free_slices"}
+    known = numbers | {"name", "engine", "align", "free_slices"}
     for key in data:
         if key not in known:
             raise ArgumentError(
@@ -125,8 +123,7 @@ def _from_fields(path: str, data: dict[str, Any]) -> Target:
     name = data.get("name", Path(path).stem)
     if not isinstance(name, str) or not name:
         raise ArgumentError(f"target {path}: name must be text")
-    speed = _positive(path, "grouped_speed", data.get("grouped_speed", base.grouped_speed))
-    return Target(name, engine, align, preset, speed)
+    return Target(name, engine, align, preset)
 
 
 def _align(path: str, value: object) -> Mapping[str, int]:

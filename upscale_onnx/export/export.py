@@ -19,6 +19,7 @@ from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.plan.claims import plan_claims
 from upscale_onnx.plan.growth import outgrown
+from upscale_onnx.plan.plan import Plan
 from upscale_onnx.plan.standing import Standing, standing
 from upscale_onnx.results import Claim
 
@@ -76,6 +77,12 @@ def no_larger(made: Mapping[str, Exported], model: onnx.ModelProto) -> dict[str,
     return {name: one for name, one in made.items() if file_bytes(one.model) <= most}
 
 
+def _widened(plan: Plan) -> frozenset[str]:
+    """The first outputs of contractions whose groups the plan puts together."""
+    groupings, steps = plan.emitted.groupings, plan.analysis.steps
+    return frozenset(steps[number].outputs[0] for number, found in groupings.items() if found.widened)
+
+
 def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> tuple[Exported, frozenset[str]]:
     """The candidate in which the weights `held` stay whole, and the further weights that should stay whole."""
     model, rewrite = draft.model, draft.take()
@@ -83,8 +90,8 @@ def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> t
     done = rewrite.done
     assert done.plan is not None
     claims = plan_claims(done.plan, done.constants, done.narrowed, done.replaced)
-    graph, grown = rewrite.graph, outgrown(done.stored)
-    changed = {**done.shapes, **done.resized}
+    graph, changed = rewrite.graph, {**done.shapes, **done.resized}
+    grown = outgrown(done.stored, _widened(done.plan) if making.widens else frozenset())
     del rewrite, done  # they hold the analysis of every weight; the exported weights are about to take memory too
     exported = export_graph(graph, model, changed)
     # Nodes and values refer to each other. Without a garbage collection their weights, and the model from which they

@@ -12,14 +12,17 @@ from upscale_onnx.passes.hold_weights import HoldWeights
 from upscale_onnx.passes.merge_constants import MergeConstants
 from upscale_onnx.passes.merge_selections import MergeSelections
 from upscale_onnx.passes.narrow_producers import NarrowProducers
+from upscale_onnx.passes.open_sequences import OpenSequences
 from upscale_onnx.passes.pipeline import Pipeline, with_added
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.passes.remove_unread import RemoveUnread
+from upscale_onnx.passes.restore_outputs import RestoreOutputs
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.passes.select_channels import SelectChannels
 from upscale_onnx.passes.split_producers import SplitProducers
 from upscale_onnx.passes.store_weights import StoreWeights
 from upscale_onnx.plan.arrange import arrange
+from upscale_onnx.plan.grouping import Grouper
 from upscale_onnx.plan.narrowing import narrowings
 from upscale_onnx.plan.plan import Plan, settled_plan
 from upscale_onnx.plan.planner import plan_selections, selected
@@ -28,15 +31,19 @@ from upscale_onnx.plan.splitting import plan_splits
 
 # Edits after which rules look through more nodes. Each may make another one possible, so they repeat.
 _PREPARATION = Pipeline(
-    (AbsorbShuffles(), AbsorbPixelShuffles(), AbsorbPads(), FoldConstants(), MergeSelections(), RemoveUnread()),
+    (
+        OpenSequences(), AbsorbShuffles(), AbsorbPixelShuffles(), AbsorbPads(), FoldConstants(), MergeSelections(),
+        RemoveUnread(),
+    ),
     repeats=True,
-)
+)  # fmt: skip
 
 
 def pipeline_of(making: Making, held: frozenset[str] = frozenset()) -> Pipeline:
     """All passes of the export that `making` describes, in which the weights `held` stay whole."""
     holding = (HoldWeights(held),) if held else ()
-    return with_added(Pipeline((*holding, _PREPARATION, MergeConstants(), *_selecting(making), *_removing(making))))
+    prepared = (*holding, _PREPARATION, MergeConstants(), RestoreOutputs())
+    return with_added(Pipeline((*prepared, *_selecting(making), *_removing(making))))
 
 
 def preparation() -> Pipeline:
@@ -73,4 +80,5 @@ def _removing(making: Making) -> tuple[Pass, ...]:
 def plan_of(making: Making, now: Rewrite) -> Plan:
     """The plan of the channels that go, once all selections are in place."""
     rank = arrange(now.analysis) if making.recipe.reorders else None
-    return settled_plan(now.analysis, making.recipe.align, rank)
+    grouper = Grouper(now.analysis, making.recipe.align, making.known_costs, making.widens)
+    return settled_plan(now.analysis, making.recipe.align, rank, grouper)

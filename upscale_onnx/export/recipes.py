@@ -27,11 +27,13 @@ class Recipe:
 @dataclass(frozen=True)
 class Making:
     """How an export is made: by `recipe`, with the `costs` that the planner uses (None: a preset), and without
-    selections of the values `without`."""
+    selections of the values `without`. widens: whether groups of a convolution may share weights with zeros between
+    them where that is faster."""
 
     recipe: Recipe
     costs: Costs | None = None
     without: frozenset[str] = frozenset()
+    widens: bool = True
 
     @property
     def known_costs(self) -> Costs:

@@ -22,15 +22,27 @@ from upscale_onnx.types import Array, Dim, Dims
 
 def known_values(graph: GraphProto, dims: Mapping[str, Dims], opset: int) -> Constants:
     """What is known before a run about the small tensors of `graph`. dims: the dimensions of its values."""
+    known = _known_at_first(graph)
+    for node in graph.node:
+        _visit(known, node, dims, opset)
+    return known
+
+
+def known_after(graph: GraphProto, dims: Mapping[str, Dims], opset: int) -> Iterator[tuple[NodeProto, Constants]]:
+    """Each node of `graph`, with what is then known about small tensors. `dims` is read again for each node."""
+    known = _known_at_first(graph)
+    for node in graph.node:
+        _visit(known, node, dims, opset)
+        yield node, known
+
+
+def _known_at_first(graph: GraphProto) -> Constants:
     known = Constants()
     known.budget = FoldingBudget(0, most=SMALL_ELEMENTS)
     for tensor in graph.initializer:
         small = _small(tensor)
         if small is not None:
             known.add(tensor.name, small)
-    for node in graph.node:
-        if node.domain in ("", "ai.onnx") and node.output:
-            _visit(known, node, dims, opset)
     return known
 
 
@@ -42,6 +54,8 @@ def _small(tensor: TensorProto) -> Array | None:
 
 
 def _visit(known: Constants, node: NodeProto, dims: Mapping[str, Dims], opset: int) -> None:
+    if node.domain not in ("", "ai.onnx") or not node.output:
+        return
     attrs = {attr.name: helper.get_attribute_value(attr) for attr in node.attribute}
     if isinstance(attrs.get("value"), TensorProto):
         attrs["value"] = _small(attrs["value"])
@@ -87,7 +101,7 @@ def computed_shapes(
             entries = (None,) * length[0]
         if source is None or entries is None or any(attr.name == "allowzero" and attr.i for attr in node.attribute):
             continue
-        found = _expanded(source, entries) if node.op_type == "Expand" else _reshaped(source, entries)
+        found = expanded(source, entries) if node.op_type == "Expand" else reshaped(source, entries)
         merged = merged_dims(dims.get(node.output[0]), found)
         if merged is not None:
             yield helper.make_tensor_value_info(node.output[0], dtypes[node.input[0]], merged)
@@ -111,26 +125,31 @@ def _clearer(old: Dim, new: Dim) -> Dim:
     return new if old is None or (given and old.startswith("unk__")) or isinstance(new, int) else old
 
 
-def _reshaped(dims: Dims, entries: Dims) -> Dims:
+def reshaped(dims: Dims, entries: Dims) -> Dims:
     """The dimensions of the result of a Reshape: 0 copies a size, -1 stands for the remaining elements."""
     copied = tuple(dims[i] if e == 0 and i < len(dims) else e for i, e in enumerate(entries))
     left = _quotient(dims, [entry for entry in copied if entry != -1])
     return tuple(left if entry == -1 else entry for entry in copied)
 
 
-def _quotient(dims: Sequence[Dim], others: Sequence[Dim]) -> int | None:
-    """The product of `dims` divided by that of `others`; None unless the sizes known only by name cancel out."""
+def _quotient(dims: Sequence[Dim], others: Sequence[Dim]) -> Dim:
+    """The product of `dims` divided by that of `others`, if what does not cancel out are numbers, or one name."""
     left, right = list(dims), []
     for dim in others:
         if not isinstance(dim, int) and dim in left and dim is not None:
             left.remove(dim)
         else:
             right.append(dim)
-    total, part = _product(left), _product(right)
-    return total // part if total is not None and part else None
+    names = [dim for dim in left if not isinstance(dim, int)]
+    total, part = _product([dim for dim in left if isinstance(dim, int)]), _product(right)
+    if total is None or not part or len(names) > 1:
+        return None
+    if names:
+        return names[0] if total == part else None
+    return total // part
 
 
-def _expanded(dims: Dims, entries: Dims) -> Dims:
+def expanded(dims: Dims, entries: Dims) -> Dims:
     """The dimensions of the result of an Expand: both are broadcast."""
     rank = max(len(dims), len(entries))
     pairs = zip((1,) * (rank - len(dims)) + dims, (1,) * (rank - len(entries)) + entries, strict=True)

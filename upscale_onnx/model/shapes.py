@@ -15,6 +15,7 @@ from upscale_onnx.model.protos import inner_graphs, skeleton
 from upscale_onnx.model.reader_sizes import sizes_from_readers
 from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows, shaped_alike
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
+from upscale_onnx.model.size_names import MADE_UP, with_equal_names
 from upscale_onnx.types import Dim
 from upscale_onnx.worker.checks import infer
 
@@ -22,7 +23,6 @@ from upscale_onnx.worker.checks import infer
 _SHAPE_PRESERVING = frozenset({"GroupNormalization"})
 # The most rounds of inference. Each may make more of the computed shapes known.
 _MOST_ROUNDS = 64
-_MADE_UP = "unk__"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,14 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
             continue
         if not inferred or _is_complete(bare.graph, shapes) or not _state_what_is_known(bare, shapes, number, states):
             break
-    return shapes
+    return _with_equal_names(bare, shapes)
+
+
+def _with_equal_names(bare: ModelProto, shapes: dict[str, Shape]) -> dict[str, Shape]:
+    if not any(isinstance(dim, str) and dim.startswith(MADE_UP) for shape in shapes.values() for dim in shape.dims):
+        return shapes
+    found = with_equal_names(bare.graph, {name: shape.dims for name, shape in shapes.items()}, default_opset(bare))
+    return {name: Shape(shape.dtype, found[name]) for name, shape in shapes.items()}
 
 
 def _of_bodies(graph: GraphProto) -> Iterator[ValueInfoProto]:
@@ -141,7 +148,7 @@ def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int
     found += [value for value in sizes_from_readers(bare.graph, dims, dtypes) if value.name not in computed]
     for dim in (dim for value in found for dim in value.type.tensor_type.shape.dim):
         # In the next run of inference, the names that it made up stand for other sizes.
-        if dim.dim_param.startswith(_MADE_UP):
+        if dim.dim_param.startswith(MADE_UP):
             dim.dim_param = f"{dim.dim_param}_{number}"
     names = {value.name for value in found}
     kept = [value for value in bare.graph.value_info if value.name not in names]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from upscale_onnx.channels.flow import Even
 from upscale_onnx.channels.grid import aligned_out, even_out
 from upscale_onnx.channels.step import Step
 from upscale_onnx.errors import InternalError
+from upscale_onnx.plan.grouping import Grouper, Grouping
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 _MOST_ROUNDS = 100
@@ -19,19 +21,26 @@ _MOST_ROUNDS = 100
 
 @dataclass(frozen=True, eq=False)
 class Emitted:
-    """Which classes are emitted (`kept`), which of these are demanded (`live`), and which steps remain."""
+    """Which classes are emitted (`kept`), which of these are demanded (`live`), and which steps remain. groupings: by
+    step, the groups in which contractions are computed, where that is decided."""
 
     kept: BoolArray
     live: BoolArray
     needed: tuple[bool, ...]
+    groupings: Mapping[int, Grouping] = field(default_factory=dict)
 
 
 def emitted_classes(
-    analysis: Analysis, align: int = 1, whole: BoolArray | None = None, worth: FloatArray | None = None
+    analysis: Analysis,
+    align: int = 1,
+    whole: BoolArray | None = None,
+    worth: FloatArray | None = None,
+    grouper: Grouper | None = None,
 ) -> Emitted:
     """The smallest set that holds what is demanded, is rectangular where it must be, and fills blocks of
     `align` channels in every value that weights create, as far as there are dead channels to fill with.
-    Classes in `whole` stay whatever is demanded. Dead classes with the most `worth` fill blocks first.
+    Classes in `whole` stay whatever is demanded. Dead classes with the most `worth` fill blocks first. `grouper`
+    decides on the groups of contractions; without it, each keeps its groups, all of one size.
 
     Raises:
         InternalError: the set does not settle.
@@ -41,13 +50,16 @@ def emitted_classes(
         live, kept, needed = demand(analysis.steps, live, kept | whole, analysis.outputs)
     for _ in range(_MOST_ROUNDS):
         before = int(kept.sum())
-        for step, used in zip(analysis.steps, needed, strict=True):
-            if used:
+        groupings = grouper.decide(kept, live, needed) if grouper is not None else {}
+        for grouping in groupings.values():
+            kept[grouping.inputs] = kept[grouping.outputs] = True
+        for number, (step, used) in enumerate(zip(analysis.steps, needed, strict=True)):
+            if used and number not in groupings:
                 _fill_blocks(step, kept, align, worth)
                 for even in step.flow.evens:
                     _make_even(even, kept)
         if int(kept.sum()) == before:
-            return Emitted(kept, live, tuple(needed))
+            return Emitted(kept, live, tuple(needed), groupings)
         live, kept, needed = demand(analysis.steps, live, kept, analysis.outputs)
     raise InternalError("emitted channels did not settle")
 

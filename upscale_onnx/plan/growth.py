@@ -19,11 +19,11 @@ class StoredWeight:
     readers: frozenset[str]
 
 
-def outgrown(weights: Sequence[StoredWeight]) -> frozenset[str]:
+def outgrown(weights: Sequence[StoredWeight], meant: frozenset[str] = frozenset()) -> frozenset[str]:
     """The weights that grew by more than their readers' other weights shrank.
 
     A bias that many layers share grows when it is cut for each of them. It is cut nevertheless where the layers' own
-    weights shrink by more.
+    weights shrink by more. Weights that only readers in `meant` read were made larger on purpose.
     """
     by_reader: dict[str, list[StoredWeight]] = {}
     for weight in weights:
@@ -33,6 +33,6 @@ def outgrown(weights: Sequence[StoredWeight]) -> frozenset[str]:
     for weight in weights:
         beside = {other.name: other for reader in weight.readers for other in by_reader[reader]}
         grown = sum(other.after - other.before for other in beside.values())
-        if weight.after > weight.before and grown > 0:
+        if weight.after > weight.before and grown > 0 and not weight.readers <= meant:
             found.add(weight.name)
     return frozenset(found)

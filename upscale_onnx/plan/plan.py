@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.flow import Misaligned, Request, Resize
+from upscale_onnx.channels.flow import Emissions, Misaligned, Request, Resize
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.refused import Refused
+from upscale_onnx.channels.step import Step
 from upscale_onnx.errors import InternalError
 from upscale_onnx.plan.emitted import Emitted, emitted_classes
+from upscale_onnx.plan.grouping import Grouper, Grouping, ordered_by
 from upscale_onnx.types import BoolArray, IntArray
 
 # How many times the order is given up for one misaligned join alone, before it is given up for all classes.
@@ -94,32 +96,56 @@ def make_plan(analysis: Analysis, emitted: Emitted, rank: IntArray | None = None
         raise InternalError(f"operands do not line up at {joined.node}") from joined
 
 
-def settled_plan(analysis: Analysis, align: int = 1, rank: IntArray | None = None) -> Plan:
+def settled_plan(
+    analysis: Analysis, align: int = 1, rank: IntArray | None = None, grouper: Grouper | None = None
+) -> Plan:
     """The plan of the smallest emitted set under which all operands line up.
 
-    Where they do not line up even in the original order, the classes at that place are kept whole.
+    Where they do not line up even in the original order, the classes at that place are kept whole. `grouper` decides on
+    the groups of contractions.
 
     Raises:
         InternalError: operands do not line up although every channel is there.
     """
     whole = np.zeros(analysis.live.size, bool)
-    for _ in range(_MOST_WIDENINGS):
+    widenings = 0
+    while widenings < _MOST_WIDENINGS:
         try:
-            return _ordered(analysis, emitted_classes(analysis, align, whole), rank)
+            return _ordered(analysis, emitted_classes(analysis, align, whole, None, grouper), rank, grouper)
+        except _Disordered as found:
+            assert grouper is not None
+            grouper.held.add(found.step)
         except Misaligned as joined:
             whole |= _around(analysis, joined.labels)
+            widenings += 1
     return make_plan(analysis, emitted_classes(analysis, align, np.ones_like(whole)), rank)
 
 
-def _ordered(analysis: Analysis, emitted: Emitted, rank: IntArray | None) -> Plan:
-    fixed = analysis.fixed.copy()
-    rank = np.arange(fixed.size) if rank is None else rank
+def _ordered(analysis: Analysis, emitted: Emitted, rank: IntArray | None, grouper: Grouper | None = None) -> Plan:
+    fixed = analysis.fixed.copy() if grouper is None else grouper.fixed(emitted.groupings)
+    rank = ordered_by(emitted.groupings, np.arange(fixed.size) if rank is None else rank)
     for _ in range(_MOST_RETRIES):
         try:
             return _forward(analysis, emitted, _Chooser(emitted, fixed, rank))
         except Misaligned as joined:
             fixed |= _around(analysis, joined.labels)
     return _forward(analysis, emitted, _Chooser(emitted, fixed, None))
+
+
+class _Disordered(Exception):
+    """The channels of a grouped contraction, the step of this index, do not come in the order that was decided."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__("channels are in another order")
+        self.step = step
+
+
+def _in_order(step: Step, given: Emissions, grouping: Grouping, choose: _Chooser) -> bool:
+    """Whether the contraction reads and creates its channels in the order of its groups."""
+    inputs, outputs = (part.ravel() for part in step.flow.evens[0].parts)
+    held = given[step.flow.reads[0].input]
+    reads = held is not None and np.array_equal(inputs[held.ravel()], grouping.inputs)
+    return reads and np.array_equal(outputs[choose.positions(outputs)], grouping.outputs)
 
 
 def _around(analysis: Analysis, labels: tuple[IntArray, ...]) -> BoolArray:
@@ -140,13 +166,17 @@ def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser) -> Plan:
         name: full_emission(analysis.maps[name].shape) for name in analysis.inputs if name in analysis.maps
     }
     resizes: list[Resize | None] = []
-    for step, used in zip(analysis.steps, emitted.needed, strict=True):
+    for number, (step, used) in enumerate(zip(analysis.steps, emitted.needed, strict=True)):
         if not used:
             resizes.append(None)
             continue
         given = tuple(emissions.get(name) if name else None for name in step.inputs)
+        grouping = emitted.groupings.get(number)
+        if grouping is not None and grouping.moved and not _in_order(step, given, grouping, choose):
+            raise _Disordered(number)
         try:
-            resize = step.rule.resize(step.op, Request(step.maps, given, step.flow.outputs, choose))
+            count = None if grouping is None else grouping.count
+            resize = step.rule.resize(step.op, Request(step.maps, given, step.flow.outputs, choose, count))
         except Misaligned as joined:
             joined.node = f"{step.op.op_type} {step.op.name}"
             raise

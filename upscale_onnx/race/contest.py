@@ -90,7 +90,8 @@ def contest(
     if is_raced(options, field.target):
         return _raced(field, segments)
     known = contenders(options, field.target)
-    costs = chosen_costs(field.target, options.target) if "planned" in known else None
+    chooses = any(recipe.align > 1 for recipe in known.values())
+    costs = chosen_costs(field.target, options.target) if chooses else None
     made = _small_enough({name: field.make(Making(recipe, costs)) for name, recipe in known.items()}, field)
     if not made:
         return Outcome.unchanged(field.original, notes.NONE_SMALLER)
@@ -118,7 +119,10 @@ class _Field:
 
     def make(self, making: Making) -> Exported:
         """The export that `making` describes."""
-        return export(making, self.draft)
+        made = export(making, self.draft)
+        if making.recipe.align == 1 or no_larger({"": made}, self.original):
+            return made
+        return export(replace(making, widens=False), self.draft)
 
 
 def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:

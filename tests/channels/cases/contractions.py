@@ -55,6 +55,28 @@ def _convolutions() -> list[Case]:
     ]
 
 
+def _deformable() -> list[Case]:
+    x, places = image(), weight(1, 18, 3, 3) / np.float32(4)
+    computed, image_of_one = Tracked((1, 18, 3, 3)), Tracked((1, 6, 5, 5))
+    return [
+        Case("DeformConv", (Plain((1, 6, 5, 5)), weight(4, 6, 3, 3), places), opset=22, note="of an input"),
+        Case("DeformConv", (image_of_one, weight(4, 6, 3, 3), places), opset=22, note="given places", exact=False),
+        Case(
+            "DeformConv",
+            (image_of_one, weight(4, 6, 3, 3), computed, weight(4), Tracked((1, 9, 3, 3))),
+            opset=19, note="computed places", exact=False, whole=True,
+        ),
+        Case(
+            "DeformConv", (Tracked((1, 8, 5, 5)), weight(4, 4, 3, 3), places), {"group": 2},
+            opset=22, note="2 groups", exact=False, whole=True,
+        ),
+        Case(
+            "DeformConv", (x, weight(4, 6, 3, 3), weight(2, 36, 3, 3)), {"offset_group": 2},
+            opset=22, note="places for groups", refused=True,
+        ),
+    ]  # fmt: skip
+
+
 def _gemms() -> list[Case]:
     x, half = Tracked((3, 6)), np.float32(0.5)
     return [
@@ -81,7 +103,6 @@ def _products() -> list[Case]:
         Case("MatMul", (tokens, weight(6, 4)), note="right"),
         Case("MatMul", (tokens, weight(1, 6, 4)), note="right of rank 3"),
         Case("MatMul", (Tracked((5, 6)), weight(6, 4)), note="right of rank 2", opset=9),
-        Case("MatMul", (tokens, weight(2, 6, 4)), note="right batch", refused=True),
         Case("MatMul", (weight(4, 6), matrix), note="left"),
         Case("MatMul", (weight(1, 4, 6), matrix), note="left of rank 3"),
         Case("MatMul", (tokens, weight(6)), note="vector", refused=True),
@@ -106,4 +127,18 @@ def _beside() -> list[Case]:
     ]
 
 
-CASES = (*_convolutions(), *_gemms(), *_products(), *_beside())
+def _batches() -> list[Case]:
+    """A matrix for each index of a batch axis."""
+    tokens = Tracked((2, 5, 6), (2,))
+    return [
+        Case("MatMul", (tokens, weight(2, 6, 4)), note="a matrix for each of a batch", whole=True),
+        Case("MatMul", (Tracked((2, 5, 6), (0, 2)), weight(2, 6, 4)), note="batch of channels", whole=True),
+        Case("MatMul", (Tracked((2, 5, 6), (0,)), weight(2, 6, 4)), note="channels on the batch axis", whole=True),
+        Case("MatMul", (Tracked((5, 6)), weight(3, 6, 4)), note="a matrix for many", whole=True),
+        Case("MatMul", (Tracked((4, 1, 5, 6), (3,)), weight(1, 3, 6, 4)), note="batch of rank 4", whole=True),
+        Case("MatMul", (weight(2, 4, 6), Tracked((2, 6, 5), (0, 1))), note="batch on the left", whole=True),
+        Case("MatMul", (tokens, weight(3, 2, 6, 4)), note="batches of batches", refused=True),
+    ]
+
+
+CASES = (*_convolutions(), *_gemms(), *_products(), *_beside(), *_batches(), *_deformable())

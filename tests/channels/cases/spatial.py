@@ -84,8 +84,33 @@ def _resampling() -> list[Case]:
     ]
 
 
+def _neighbours() -> list[Case]:
+    # The runtime keeps a running sum of the squares, which is exact for these numbers.
+    attrs = {"size": 3, "alpha": 0.75, "beta": 0.5, "bias": 2.0}
+    return [
+        Case("LRN", (Tracked((2, 12, 3, 3)),), attrs, note="three", exact=False),
+        Case("LRN", (Tracked((1, 12, 3, 3)),), {"size": 5, "alpha": 1.25}, note="five", exact=False),
+        Case("LRN", (Tracked((2, 8, 5)),), attrs, note="1-D", refused=True),
+        Case("LRN", (Tracked((2, 6, 5, 5), (2,)),), attrs, note="beside channels", refused=True),
+        Case("LRN", (_X,), {**attrs, "bias": 0.0}, note="may divide by zero", refused=True),
+    ]
+
+
+def _patches() -> list[Case]:
+    window = _i(2, 2)
+    return [
+        Case("Col2Im", (Tracked((2, 12, 16)), _i(5, 5), window), note="2-D", whole=True),
+        Case("Col2Im", (Tracked((1, 6, 5)), _i(7), _i(3)), note="1-D", whole=True),
+        Case("Col2Im", (Tracked((2, 12, 4)), _i(4, 4), window), {"strides": [2, 2]}, note="apart", whole=True),
+        Case("Col2Im", (Plain((2, 12, 16)), _i(5, 5), window), note="of an input"),
+        Case("Col2Im", (Tracked((2, 12, 16), (2,)), _i(5, 5), window), note="over channels", refused=True),
+    ]
+
+
 CASES = (
     *_poolings(),
+    *_neighbours(),
+    *_patches(),
     *_resampling(),
     Case("DepthToSpace", (_BLOCKS,), {"blocksize": 2, "mode": "DCR"}, note="DCR", whole=True),
     Case("DepthToSpace", (_BLOCKS,), {"blocksize": 2, "mode": "CRD"}, note="CRD", whole=True),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap
+from upscale_onnx.channels.channel_map import ChannelMap, Merged
 from upscale_onnx.channels.flow import Even, Fresh, Read
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -28,7 +28,8 @@ def operand_rank(op: Op, index: int) -> int:
 def lift(found: ChannelMap, rank: int) -> ChannelMap:
     """The map with leading axes of size 1, as broadcasting aligns it."""
     shape = (1,) * (rank - found.rank) + found.shape
-    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape))
+    merged = None if found.merged is None else found.merged.at(found.merged.axis + rank - found.rank)
+    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape), wild=found.wild, merged=merged)
 
 
 def operand_dims(op: Op, index: int, rank: int) -> Dims:
@@ -51,6 +52,21 @@ def common_shape(maps: Sequence[ChannelMap], rank: int, beside: int | None = Non
     return tuple(shape)
 
 
+def common_merged(op: Op, lifted: dict[int, ChannelMap], connected: Sequence[int], rank: int) -> Merged | None:
+    """The axis of the result on which channels are merged with a dynamic size; None where there is none.
+
+    Raises: Refused where an operand has elements along that axis, but other channels.
+    """
+    found = {given.merged for given in lifted.values() if given.merged is not None}
+    if not found:
+        return None
+    merged = found.pop()
+    others = [index for index in connected if index not in lifted or lifted[index].merged is None]
+    if found or any(operand_dims(op, index, rank)[merged.axis] != 1 for index in others):
+        raise Refused(Reason.DYNAMIC_AXIS, "channels of one operand are merged with a dynamic axis")
+    return merged
+
+
 def open_axes(
     op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...], rank: int, fresh: Fresh
 ) -> tuple[dict[int, ChannelMap], dict[int, IntArray]]:
@@ -67,7 +83,9 @@ def open_axes(
         size = tuple(shape[axis] if axis in wide else found.shape[axis] for axis in range(rank))
         labels = fresh(int(np.prod(size))).reshape(size)
         born[index] = labels
-        opened[index] = ChannelMap(labels, np.broadcast_to(found.state, size).copy())
+        opened[index] = ChannelMap(
+            labels, np.broadcast_to(found.state, size).copy(), wild=found.wild, merged=found.merged
+        )
     return opened, born
 
 

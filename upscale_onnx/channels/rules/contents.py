@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, varying
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, varying
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.rules.infinities import BOOLEAN, without_nan
 from upscale_onnx.types import Array, FloatArray
 
 # Above this, float64 does not hold every integer.
@@ -24,7 +25,7 @@ def pointwise_content(
     exact = True
     for index in range(len(op.present)):
         if index in lifted:
-            states.append(np.broadcast_to(lifted[index].state, shape))
+            states.append(np.broadcast_to(without_nan(op, index, lifted[index]), shape))
         elif not op.has(index):
             states.append(None)
         else:
@@ -34,6 +35,8 @@ def pointwise_content(
     spread = {i: constant_content(_operand(op, i), shape) for i in connected if op.constant(i) is not None}
     wild = np.logical_or.reduce([is_wild(state) for state in (*known, *spread.values()) if state is not None])
     fixed = np.logical_and.reduce([is_constant(state) for state in known])
+    if op.op_type in BOOLEAN:
+        wild = np.zeros(shape, bool)
     result = np.where(wild, WILD, varying(shape))
     if op.op_type == "Mul":
         zero = np.logical_or.reduce(
@@ -44,9 +47,6 @@ def pointwise_content(
         yes, no = (states[index] if states[index] is not None else spread.get(index) for index in (1, 2))
         if yes is not None and no is not None:
             result = np.where(is_constant(yes) & (yes == no), yes, result)
-    if op.op_type == "Add" and all(_is_mask(op.constant(i)) for i, s in spread.items() if s is not None):
-        calm = ~np.logical_or.reduce([is_wild(state) for state in known])
-        result = np.where(wild & calm, MASKED, result)
     if not exact or not fixed.any() or any(state is None for state in spread.values()):
         return result
     for state in spread.values():
@@ -72,14 +72,6 @@ def pointwise_content(
     result = result.copy()
     result[fixed] = computed
     return result
-
-
-def _is_mask(constant: Array | None) -> bool:
-    """Whether the constant is an attention mask: its infinities are all negative and fill no row."""
-    if constant is None or constant.dtype.kind != "f" or constant.ndim == 0:
-        return False
-    finite = np.isfinite(constant)
-    return bool((finite | (constant == -np.inf)).all() and finite.any(-1).all())
 
 
 def _operand(op: Op, index: int) -> Array | None:

@@ -7,17 +7,18 @@ to one form, a `Kernel`, and back; everything about channels is done once, here.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, vector_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
+from upscale_onnx.channels.rules.blocks import Block, are_even, blocks_of, runs
 from upscale_onnx.channels.rules.kernel import (
     DenseKernel,
     bias_of,
@@ -25,7 +26,6 @@ from upscale_onnx.channels.rules.kernel import (
     finite_or_wild,
     foldable,
     folds,
-    group_positions,
     is_whole,
     made_of,
     narrow,
@@ -35,7 +35,11 @@ from upscale_onnx.channels.rules.kernel import (
     window_sums,
 )
 from upscale_onnx.errors import Reason
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.types import Array, FloatArray, IntArray
+
+# The opset since which the bounds of a Slice are inputs.
+_SLICED_BY_INPUTS = 10
 
 
 class Contraction(Rule):
@@ -91,7 +95,7 @@ class Contraction(Rule):
             emissions = [*request.emissions]
             emissions[kernel.input] = full_emission(blank.shape)
             return self.resize(op, replace(request, maps=maps, emissions=tuple(emissions)))
-        labels, state = _read_axis(kernel, request.maps)
+        _, state = _read_axis(kernel, request.maps)
         source = request.emissions[kernel.input]
         whole = source is None or known_map(request.maps[kernel.input], "the activation").shape[kernel.in_axis] == 1
         index_in = np.arange(kernel.channels_in) if whole or source is None else source.ravel()
@@ -102,21 +106,60 @@ class Contraction(Rule):
             out_labels, out_state = target.along(kernel.out_axis, kernel.channels_out)
             index_out = choose.positions(out_labels) if kernel.channels_out > 1 else np.zeros(1, np.int64)
             live = choose.live(out_labels)
-            if live.all() and is_whole(index_in, kernel.channels_in) and is_whole(index_out, kernel.channels_out):
+            asked = request.groups in (None, kernel.group)
+            if asked and live.all() and is_whole(index_in, kernel.channels_in) and is_whole(index_out, out_labels.size):
                 return Resize((full_emission(target.shape),))
-            groups = group_positions(kernel, index_in, index_out, labels, out_labels)
             # A padding channel must hold its constant: readers may have folded this into their bias.
             held = out_state if kernel.made is None else np.zeros(out_state.shape)
             settled = np.where(live | ~is_constant(out_state), VARYING, held)
-            small = narrow(kernel, groups, state, live, settled)
-        positions = index_out if target.shape[kernel.out_axis] > 1 else np.zeros(1, np.int64)
-        shape = [1] * target.rank
-        shape[kernel.out_axis] = positions.size
-        outputs = (positions.reshape(shape),)
+            blocks = blocks_of(kernel, index_in, index_out, state, live, request.groups)
+
+            def cut(some: tuple[Block, ...]) -> DenseKernel:
+                return narrow(kernel, some, state, live, settled)
+
+            if not are_even(blocks):
+                parts = self._in_parts(op, kernel, [cut(run) for run in runs(blocks)])
+                if parts is not None:
+                    return Resize((_emission(target, kernel.out_axis, index_out),), replace=parts)
+                blocks = ((index_in, index_out),)
+            small = cut(blocks)
+        outputs = (_emission(target, kernel.out_axis, index_out),)
         if same_kernel(small, kernel):
             return Resize(outputs)
         constants, attrs = self.store(op, small, not equal(small.bias, kernel.bias))
         return Resize(outputs, constants, attrs)
+
+    def _in_parts(self, op: Op, kernel: DenseKernel, parts: Sequence[DenseKernel]) -> tuple[NewNode, ...] | None:
+        """One node for each of `parts`, which reads its channels, and the Concat of them; None where the form of the
+        node cannot be written so."""
+        if op.domain not in STANDARD_DOMAINS:
+            return None
+        nodes: list[NewNode] = []
+        start = 0
+        for part in parts:
+            constants, attrs = self.store(op, part, True)
+            inputs: list[int | Array | NewNode] = []
+            for index in range(max(len(op.present), *(other + 1 for other in constants))):
+                if index not in constants and not op.has(index):
+                    return None
+                inputs.append(constants.get(index, index))
+            inputs[kernel.input] = sliced(op, kernel.input, kernel.in_axis, start, start + part.channels_in)
+            start += part.channels_in
+            nodes.append(NewNode(op.op_type, tuple(inputs), attrs={**op.attrs, **attrs, "group": part.group}))
+        return (NewNode("Concat", tuple(nodes), attrs={"axis": kernel.out_axis}),)
+
+
+def sliced(op: Op, index: int, axis: int, start: int, end: int) -> NewNode:
+    """The node that takes the indices from `start` to `end` along `axis` of the input `index`."""
+    if op.opset < _SLICED_BY_INPUTS:
+        return NewNode("Slice", (index,), attrs={"axes": [axis], "starts": [start], "ends": [end]})
+    return NewNode("Slice", (index, *(np.asarray([n], np.int64) for n in (start, end, axis))))
+
+
+def _emission(target: ChannelMap, axis: int, index: IntArray) -> IntArray:
+    """The emission of a result that holds the output channels `index` along `axis`."""
+    positions = index if target.shape[axis] > 1 else np.zeros(1, np.int64)
+    return positions.reshape([-1 if other == axis else 1 for other in range(target.rank)])
 
 
 def _unaligned(kernel: DenseKernel, maps: Maps) -> ChannelMap | None:

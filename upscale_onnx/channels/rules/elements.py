@@ -25,6 +25,8 @@ class Elements(Elementwise):
     """The rule where data, indices and updates have all channels, on other axes than the one that indices are along.
     Channels are then what they are for an operator that works element by element."""
 
+    merged_axes = False
+
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         connected = self._connected(op)
         rank = operand_rank(op, 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap, known_map
+from upscale_onnx.channels.channel_map import ChannelMap, Wild, known_map
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import axis_positions, is_full, take
 from upscale_onnx.channels.op import Op
@@ -17,6 +17,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import (
     broadcast_operand,
+    common_merged,
     common_shape,
     lift,
     open_axes,
@@ -25,6 +26,7 @@ from upscale_onnx.channels.rules.broadcast import (
     vector_shape,
 )
 from upscale_onnx.channels.rules.contents import pointwise_content
+from upscale_onnx.channels.rules.infinities import wild_of
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
@@ -33,6 +35,8 @@ from upscale_onnx.types import FloatArray, IntArray
 
 class Elementwise(Rule):
     """The rule of inputs that broadcast to one output. Absent optional inputs are skipped."""
+
+    merged_axes = True
 
     def __init__(self, operands: int | None = None) -> None:
         # Inputs beyond these are parameters without channels (bounds, ratios, types).
@@ -45,10 +49,11 @@ class Elementwise(Rule):
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
         shape = common_shape(list(lifted.values()), rank)
+        merged = common_merged(op, lifted, self._connected(op), rank)
         vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
         if vector is not None:
             content = self._content(op, lifted, vector)
-            made = ChannelMap(fresh(int(np.prod(vector))).reshape(vector), content)
+            made = ChannelMap(fresh(int(np.prod(vector))).reshape(vector), content, wild=self._wild(op, lifted))
             taken = tuple(Read(index, lifted[index].labels.ravel(), made.labels.ravel()) for index in indices)
             return Flow((made,), (), taken, fragile=self._fragile(op, made.labels), role=Role.POINTWISE)
         lifted, born = open_axes(op, lifted, shape, rank, fresh)
@@ -67,13 +72,17 @@ class Elementwise(Rule):
                 read, even = broadcast_operand(index, lifted[index], labels)
                 reads.append(read)
                 evens.extend(even)
-        out = ChannelMap(labels, self._content(op, lifted, shape))
+        content = self._content(op, lifted, shape)
+        out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged)
         fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
 
     def _content(self, op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...]) -> FloatArray:
         return pointwise_content(op, lifted, self._connected(op), shape)
+
+    def _wild(self, op: Op, lifted: dict[int, ChannelMap]) -> Wild:
+        return wild_of(op, lifted, self._connected(op))
 
     def _fragile(self, op: Op, labels: IntArray) -> tuple[IntArray, ...]:
         return (labels,) if op.op_type in FRAGILE and not _safe_divisor(op) else ()

@@ -12,10 +12,13 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, FloatArray
 
 _TABLE, _INDEX = 0, 1
+# Of larger integers, not all are floats.
+_LARGEST = 2.0**53
 
 
 class Embedding(Rule):
-    """Table `(V, …, C)`, constant, and indices of any rank. The last axis of the result has C channels."""
+    """Table `(V, …, C)`, constant, and indices of any rank. The last axis of the result has C channels. Where the last
+    axis is the one that is gathered, `(…, C, V)`, the one before it holds the channels, in the result as well."""
 
     data_inputs: int | None = None
 
@@ -23,9 +26,11 @@ class Embedding(Rule):
         table, rank = _table(op), op.in_rank(_INDEX)
         if rank is None:
             raise Refused(Reason.UNKNOWN_SHAPE, "rank of the indices is not known")
-        labels = fresh(table.shape[-1])
-        shape = (*(1,) * (rank + table.ndim - 2), labels.size)
-        out = ChannelMap(labels.reshape(shape), _content(table).reshape(shape))
+        axis = _channels(op, table)
+        labels = fresh(table.shape[axis])
+        shape = [1] * (rank + table.ndim - 1)
+        shape[axis if axis < table.ndim - 1 else -1] = labels.size
+        out = ChannelMap(labels.reshape(shape), _content(np.moveaxis(table, axis, -1)).reshape(shape))
         index = maps[_INDEX]
         if index is None:
             return Flow((out,), creates=True)
@@ -35,19 +40,23 @@ class Embedding(Rule):
     def resize(self, op: Op, request: Request) -> Resize:
         labels = request.result.labels
         positions = request.choose.positions(labels.ravel())
-        emission = positions.reshape(*labels.shape[:-1], positions.size)
+        emission = positions.reshape([-1 if size > 1 else 1 for size in labels.shape])
         if np.array_equal(positions, np.arange(labels.size)):
             return Resize((emission,))
-        return Resize((emission,), {_TABLE: _table(op)[..., positions]})
+        table = _table(op)
+        return Resize((emission,), {_TABLE: table.take(positions, _channels(op, table))})
 
 
 def _table(op: Op) -> Array:
     table = op.constant(_TABLE)
-    if table is None or table.ndim < 2 or table.shape[-1] < 2 or not table.size:
+    if table is None or table.ndim < 2 or not table.size or table.shape[_channels(op, table)] < 2:
         raise Refused(Reason.UNSUPPORTED_FORM, "a table without columns")
-    if op.axis("axis", 0, table.ndim) == table.ndim - 1:
-        raise Refused(Reason.UNSUPPORTED_FORM, "columns are chosen at run time")
     return table
+
+
+def _channels(op: Op, table: Array) -> int:
+    """The axis of the table that holds channels: the last one that is not gathered."""
+    return table.ndim - (2 if op.axis("axis", 0, table.ndim) == table.ndim - 1 else 1)
 
 
 def _content(table: Array) -> FloatArray:
@@ -55,6 +64,7 @@ def _content(table: Array) -> FloatArray:
     if table.dtype.kind not in "fiu":
         return np.full(table.shape[-1], VARYING)
     rows = table.reshape(-1, table.shape[-1])
-    same = (rows == rows[:1]).all(0)
-    content = np.where(same, rows[0].astype(np.float64), VARYING)
+    first = rows[0].astype(np.float64)
+    same = (rows == rows[:1]).all(0) & (np.abs(first) < _LARGEST)
+    content = np.where(same, first, VARYING)
     return np.where(np.isfinite(rows).all(0), content, WILD)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, is_constant, is_wild
-from upscale_onnx.channels.flow import Misaligned
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 
@@ -100,60 +99,52 @@ def finite_or_wild(values: FloatArray) -> FloatArray:
     return np.where(np.isfinite(values), values, WILD)
 
 
-def group_positions(
-    kernel: DenseKernel, index_in: IntArray, index_out: IntArray, labels: IntArray, out_labels: IntArray
-) -> tuple[tuple[IntArray, IntArray], ...]:
-    """The input and output channels that stay, for each group still in use."""
-    if kernel.group == 1:
-        return ((index_in, index_out),)
-    per_in, per_out = kernel.channels_in // kernel.group, kernel.channels_out // kernel.group
-    used_in, count_in = np.unique(index_in // per_in, return_counts=True)
-    used_out, count_out = np.unique(index_out // per_out, return_counts=True)
-    rows_in = np.repeat(used_in, count_in)
-    aligned = np.array_equal(used_in, used_out) and np.unique(count_in).size == np.unique(count_out).size == 1
-    if not aligned or (rows_in != index_in // per_in).any():
-        raise Misaligned(labels, out_labels)
-    split_in, split_out = index_in.reshape(used_in.size, -1), index_out.reshape(used_out.size, -1)
-    return tuple(zip(split_in, split_out, strict=True))
-
-
 def narrow(
     kernel: DenseKernel,
-    groups: tuple[tuple[IntArray, IntArray], ...],
+    blocks: tuple[tuple[IntArray, IntArray], ...],
     state: FloatArray,
     live: BoolArray,
     settled: FloatArray,
 ) -> DenseKernel:
-    """The kernel with the positions that each group keeps. The contribution of removed constant channels moves
-    into the bias. Rows of padding channels are zeroed, so that they cannot overflow; their bias is `settled`."""
-    per_in = kernel.channels_in // kernel.group
+    """The kernel that computes `blocks`, of one size, from their input and output channels. The contribution of removed
+    constant channels moves into the bias. Rows of padding channels are zeroed, so that they cannot overflow; their bias
+    is `settled`."""
     folded = foldable(kernel, state) & (state != 0)
     weights, biases = [], []
-    for index_in, index_out in groups:
-        base = index_in[0] // per_in * per_in if kernel.group > 1 and index_in.size else 0
-        weight = _cut(kernel, index_out, index_in - base)
+    for index_in, index_out in blocks:
+        weight = _cut(kernel, index_out, index_in)
         padding = ~live[index_out]
         if padding.any() and (weight[padding] != 0).any():
             weight = weight.copy() if weight is kernel.weight else weight
             weight[padding] = 0
         weights.append(weight)
-        absent = np.zeros(kernel.channels_in, bool)
-        absent[base : base + per_in] = True
+        absent = folded.copy()
         absent[index_in] = False
-        absent &= folded
         bias = bias_of(kernel)[index_out]
         if absent.any():
-            local = np.flatnonzero(absent) - base
-            bias = bias + window_sums(kernel.weight[index_out][:, local]) @ state[absent]
+            bias = bias + _contribution(kernel, index_out, np.where(absent, state, 0.0))
         biases.append(np.where(is_constant(settled[index_out]), settled[index_out], bias))
     bias_all = np.concatenate(biases).astype(kernel.weight.dtype)
     return replace(
         kernel,
         weight=weights[0] if len(weights) == 1 else np.concatenate(weights),
         bias=None if kernel.bias is None and not bias_all.any() else bias_all,
-        group=len(groups),
-        rows=_cut_rows(kernel, np.concatenate([index_out for _, index_out in groups])),
+        group=len(blocks),
+        rows=_cut_rows(kernel, np.concatenate([index_out for _, index_out in blocks])),
     )
+
+
+def _contribution(kernel: DenseKernel, rows: IntArray, values: FloatArray) -> FloatArray:
+    """What inputs with these `values` add to the sums of `rows`."""
+    per_in, per_out = kernel.channels_in // kernel.group, kernel.channels_out // kernel.group
+    read = values.reshape(kernel.group, per_in)[rows // per_out]
+    used = read.any(0)
+    if not used.any():
+        return np.zeros(rows.size)
+    # An infinite weight may stand where nothing is read.
+    sums = np.where(read[:, used] != 0, window_sums(kernel.weight[rows][:, used]), 0.0)
+    added: FloatArray = (sums * read[:, used]).sum(1)
+    return added
 
 
 def _cut_rows(kernel: DenseKernel, index_out: IntArray) -> Mapping[int, Array]:
@@ -161,10 +152,16 @@ def _cut_rows(kernel: DenseKernel, index_out: IntArray) -> Mapping[int, Array]:
 
 
 def _cut(kernel: DenseKernel, rows: IntArray, columns: IntArray) -> Array:
-    """The weight's `rows` and `columns`; the weight itself where these are all."""
-    whole = kernel.group == 1 and is_whole(rows, kernel.channels_out) and is_whole(columns, kernel.channels_in)
+    """The weight between the output channels `rows` and the input channels `columns`: zeros between different groups.
+    The weight itself where these are all channels of a single group."""
+    if kernel.group == 1 and is_whole(rows, kernel.channels_out) and is_whole(columns, kernel.channels_in):
+        return kernel.weight
+    per_in, per_out = kernel.channels_in // kernel.group, kernel.channels_out // kernel.group
     # Both are cut in one step: cutting rows and then columns would hold a large weight twice.
-    return kernel.weight if whole else kernel.weight[np.ix_(rows, columns)]
+    weight = kernel.weight[np.ix_(rows, columns % per_in)]
+    if kernel.group > 1:
+        weight[(rows // per_out)[:, None] != (columns // per_in)[None, :]] = 0
+    return weight
 
 
 def narrow_depthwise(kernel: DenseKernel, index_in: IntArray) -> tuple[DenseKernel, IntArray]:

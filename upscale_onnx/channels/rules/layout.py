@@ -3,19 +3,55 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap
+from upscale_onnx.channels.channel_map import ChannelMap, Merged
 from upscale_onnx.channels.flow import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.axis_groups import AxisGroup, axis_groups
+from upscale_onnx.channels.rules.merged_axes import merging, opened, split_dims, times_axis
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, Dim, Dims
 
 
-def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[AxisGroup]]:
+@dataclass(frozen=True)
+class Layout:
+    """How the axes of a value correspond to those that it is reshaped to.
+
+    dims_in, dims_out: the dimensions of both. before, after: the same, with two for a merged axis. times_in: the axis
+    before that is merged with channels; None where there is none. merged: the merged axis of the result. groups: axes
+    with equal products.
+    """
+
+    dims_in: Dims
+    dims_out: Dims
+    before: list[Dim]
+    after: list[Dim]
+    times_in: int | None
+    merged: Merged | None
+    groups: list[AxisGroup]
+
+    @property
+    def times_out(self) -> int | None:
+        """The axis after that is merged with channels; None where there is none."""
+        return times_axis(self.merged)
+
+    def targets(self, found: ChannelMap, sizes: Sequence[Dim]) -> list[int | None]:
+        """The size of each axis of the result for `sizes` of the axes `after`: None for axes without channels, -1 for
+        the merged one. found: the map of the input, opened."""
+        tracked = {axis for group in self.groups for axis in group.outputs if holds(found, group)}
+        stated = [int(size) if axis in tracked and isinstance(size, int) else None for axis, size in enumerate(sizes)]
+        if self.merged is None:
+            return stated
+        return [*stated[: self.merged.axis], -1, *stated[self.merged.axis + 2 :]]
+
+
+def layout(op: Op, given: ChannelMap) -> Layout:
+    """How the axes of a value with the map `given` correspond to those of the result. Raises `Refused`."""
     dims_in, dims_out = op.in_dims[0], op.out_dims[0]
     if dims_in is None or dims_out is None:
         raise Refused(Reason.UNKNOWN_SHAPE, "shape before or after is not known")
@@ -25,19 +61,43 @@ def layout(op: Op, found: ChannelMap) -> tuple[list[Dim], list[Dim], list[AxisGr
         dims_out = _stated(op, dims_in, dims_out)
     if op.op_type == "Squeeze" and len(dims_in) - len(dims_out) > dims_in.count(1):
         raise Refused(Reason.UNKNOWN_SHAPE, "which axes are squeezed is not known")
-    groups = axis_groups(list(dims_in), list(dims_out))
-    for group in groups:
-        if not holds(found, group):
-            continue
-        sizes = [dims_in[axis] for axis in group.inputs] + [dims_out[axis] for axis in group.outputs]
-        same = len(group.inputs) == len(group.outputs) == 1
-        if not same and any(not isinstance(size, int) for size in sizes):
-            raise Refused(Reason.DYNAMIC_AXIS, "reshapes the channel axis together with a dynamic one")
+    found = _grouped(given, dims_in, dims_out)
     if op.op_type == "Reshape":
-        tracked = {axis for group in groups for axis in group.outputs if holds(found, group)}
-        stated = [int(dim) if axis in tracked and isinstance(dim, int) else None for axis, dim in enumerate(dims_out)]
-        new_shape(op, stated, list(dims_in), list(dims_out))
-    return list(dims_in), list(dims_out), groups
+        new_shape(op, found.targets(opened(given), found.after), list(dims_in), list(dims_out))
+    return found
+
+
+def _grouped(given: ChannelMap, dims_in: Dims, dims_out: Dims) -> Layout:
+    before, after, merged = list(dims_in), list(dims_out), None
+    if given.merged is not None:
+        count, axis = given.shape[given.merged.axis], given.merged.axis
+        before = split_dims(dims_in, given.merged, count)
+        if dims_in[axis] in dims_out:  # the same axis before and after
+            merged = given.merged.at(dims_out.index(dims_in[axis]))
+            after = split_dims(dims_out, merged, count)
+    found = opened(given)
+    groups = axis_groups(before, after)
+    unclear = _dynamic_group(found, before, after, groups)
+    mended = None if unclear is None or merged is not None else merging(before, after, unclear)
+    if mended is not None:
+        after, merged = mended
+        groups = axis_groups(before, after)
+        unclear = _dynamic_group(found, before, after, groups)
+    if unclear is not None:
+        raise Refused(Reason.DYNAMIC_AXIS, "reshapes the channel axis together with a dynamic one")
+    return Layout(dims_in, dims_out, before, after, times_axis(given.merged), merged, groups)
+
+
+def _dynamic_group(
+    found: ChannelMap, before: Sequence[Dim], after: Sequence[Dim], groups: Sequence[AxisGroup]
+) -> AxisGroup | None:
+    """The first group that holds channels beside a dynamic size; None where there is none."""
+    for group in groups:
+        sizes = [before[axis] for axis in group.inputs] + [after[axis] for axis in group.outputs]
+        same = len(group.inputs) == len(group.outputs) == 1
+        if holds(found, group) and not same and any(not isinstance(size, int) for size in sizes):
+            return group
+    return None
 
 
 def _stated(op: Op, dims_in: Dims, dims_out: Dims) -> Dims:
@@ -112,6 +172,8 @@ def _difference(wanted: int | None, entry: Dim, dim: Dim) -> int:
     """What is added to an entry of the shape so that it states the size `wanted`: 0 where it is to stay."""
     if wanted is None or entry == -1:
         return 0
+    if wanted == -1:
+        raise Refused(Reason.DYNAMIC_PARAMETER, "the size of a merged axis is computed at run time")
     stated = entry if isinstance(entry, int) and entry > 0 else dim
     if entry is None or not isinstance(stated, int) or entry == 0:
         raise Refused(Reason.DYNAMIC_PARAMETER, "an entry of the shape is computed at run time")
@@ -122,16 +184,15 @@ def holds(found: ChannelMap, group: AxisGroup) -> bool:
     return any(found.shape[axis] > 1 for axis in group.inputs)
 
 
-def written_out_sizes(
-    found: ChannelMap, dims_in: list[Dim], dims_out: list[Dim], groups: list[AxisGroup]
-) -> tuple[list[int], list[int]]:
-    """The sizes before and after: full sizes in groups with channels, 1 elsewhere.
+def written_out_sizes(found: ChannelMap, axes: Layout) -> tuple[list[int], list[int]]:
+    """The sizes before and after: full sizes in groups with channels, 1 elsewhere. found: the map, opened.
 
     Raises:
         Refused: the numbers of elements differ.
     """
+    dims_in, dims_out = axes.before, axes.after
     sizes_in, sizes_out = [1] * len(dims_in), [1] * len(dims_out)
-    for group in groups:
+    for group in axes.groups:
         if not holds(found, group):
             continue
         for axis in group.inputs:

@@ -13,6 +13,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.attention import Attend
+from upscale_onnx.channels.rules.batched_product import BatchedProduct
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.kernel import DenseKernel
 from upscale_onnx.errors import Reason
@@ -87,14 +88,19 @@ class MatMul(Rule):
     """Chooses the rule by the constant operand. A MatMul of two activations has the rule of attention."""
 
     data_inputs: int | None = None
+    merged_axes = True
 
     def __init__(self) -> None:
-        self._right, self._left, self._attend = _Product(1), _Product(0), Attend()
+        self._sides: Mapping[int, Rule] = {1: _Product(1), 0: _Product(0)}
+        self._batches: Mapping[int, Rule] = {1: BatchedProduct(1), 0: BatchedProduct(0)}
+        self._attend = Attend()
 
-    def _side(self, op: Op) -> Contraction | Attend:
-        if op.constant(1) is not None:
-            return self._right
-        return self._attend if op.constant(0) is None else self._left
+    def _side(self, op: Op) -> Rule:
+        for operand in (1, 0):
+            weight = op.constant(operand)
+            if weight is not None:
+                return (self._batches if weight.ndim > 2 and weight.shape[-3] != 1 else self._sides)[operand]
+        return self._attend
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         side = self._side(op)

@@ -68,12 +68,15 @@ def _pointwise(op: Op, found: ChannelMap, state: FloatArray) -> Flow:
 class InstanceNormalization(Rule):
     """scale, B: `(C,)`. With channels behind axis 1 (a reshaped GroupNorm), groups are normalised and go whole."""
 
+    merged_axes = True
+
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
         scale, bias = _constant_vectors(op, 2)
         if found.rank < 3:
             raise Refused(Reason.UNSUPPORTED_FORM, "input without spatial axes")
-        if 0 in found.axes or found.shape[1] not in (1, scale.size):
+        merged_with_groups = found.merged is not None and found.merged.axis == 1
+        if 0 in found.axes or merged_with_groups or found.shape[1] not in (1, scale.size):
             raise Refused(Reason.MIXED_LAYOUT, "channels lie beside axis 1")
         finite = np.isfinite(scale).all() and np.isfinite(bias).all()
         wild = is_wild(found.state).any() or not finite

@@ -3,9 +3,11 @@ other axes they are carriers."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from upscale_onnx.channels.channel_map import MASKED, VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, Wild, is_constant, is_wild, known_map
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates, rows_over
 from upscale_onnx.channels.op import Op
@@ -23,17 +25,23 @@ _KEEP_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReducePro
 class Softmax(Rule):
     """Softmax, LogSoftmax and Hardmax over `axis`; before opset 13, over all axes from `axis` on."""
 
+    merged_axes = True
+
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
         axis = op.axis("axis", -1 if op.opset >= 13 else 1, found.rank)
         over = [axis] if op.opset >= 13 else list(range(axis, found.rank))
         wild = is_wild(found.state)
         hit = [a for a in found.axes if a in over]
-        if op.op_type == "Softmax" and over == [found.rank - 1] and not hit:
-            wild &= found.state != MASKED
+        if found.merged is not None and found.merged.axis in hit:
+            raise Refused(Reason.DYNAMIC_AXIS, "channels along the axis are merged with a dynamic one")
+        if found.wild is Wild.MASKED and op.op_type == "Softmax" and over == [found.rank - 1] and not hit:
+            wild = np.zeros(found.shape, bool)
         if hit:
             wild = np.broadcast_to(wild.any(tuple(hit), keepdims=True), found.shape)
-        out = found.with_state(np.where(wild, WILD, VARYING))
+        # Shares of a sum of powers lie between 0 and 1, or are all NaN.
+        kind = Wild.UNDEFINED if op.op_type == "Softmax" else Wild.ANYTHING
+        out = replace(found.with_state(np.where(wild, WILD, VARYING)), wild=kind)
         # Hardmax breaks ties by position, so the order must stay.
         fixed = (found.labels.ravel(),) if op.op_type == "Hardmax" and hit else ()
         return Flow((out,), reads=row_reads(found, hit), fixed=fixed)

@@ -11,59 +11,62 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, collapse, known_map
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Request, Resize, Rule
-from upscale_onnx.channels.grid import coordinates, rectangle
+from upscale_onnx.channels.grid import coordinates, full_emission, is_full, rectangle
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
-from upscale_onnx.channels.rules.layout import holds, layout, new_shape, written_out_sizes
+from upscale_onnx.channels.rules.layout import layout, new_shape, written_out_sizes
+from upscale_onnx.channels.rules.merged_axes import closed, joined_shape, opened, split_shape
 from upscale_onnx.types import IntArray
 
 
 class Reshape(Rule):
     """The rule of operators that give a value another shape and keep its elements in row-major order."""
 
+    merged_axes = True
+
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        found = known_map(maps[0])
-        dims_in, dims_out, groups = layout(op, found)
-        sizes_in, sizes_out = written_out_sizes(found, dims_in, dims_out, groups)
+        axes = layout(op, known_map(maps[0]))
+        found = opened(known_map(maps[0]))
+        sizes_in, sizes_out = written_out_sizes(found, axes)
         check_room(*sizes_in)
         labels = np.broadcast_to(found.labels, sizes_in).reshape(sizes_out)
         state = np.broadcast_to(found.state, sizes_in).reshape(sizes_out)
-        out = collapse(labels, state)
-        axes = out.axes
-        if len(axes) <= 1:
+        out = closed(collapse(labels, state), axes.merged)
+        if len(out.axes) <= 1:
             return Flow((out,))
-        grid = out.labels.reshape([out.shape[axis] for axis in axes])
+        grid = out.labels.reshape([out.shape[axis] for axis in out.axes])
         return Flow((out,), evens=(Even((grid,)),), fixed=(grid,))
 
     def resize(self, op: Op, request: Request) -> Resize:
-        (found, emission), result = request.first_input(), request.result
-        dims_in, dims_out, groups = layout(op, found)
-        sizes_in, sizes_out = written_out_sizes(found, dims_in, dims_out, groups)
-        if emission.shape == found.shape and np.array_equal(emission.ravel(), np.arange(emission.size)):
-            return Resize((np.arange(result.labels.size).reshape(result.shape),))
+        (given_map, emission), result = request.first_input(), request.result
+        axes, found = layout(op, given_map), opened(given_map)
+        if is_full(emission, given_map.shape):
+            return Resize((full_emission(result.shape),))
+        sizes_in, sizes_out = written_out_sizes(found, axes)
+        emission = emission.reshape(split_shape(emission.shape, axes.times_in))
         content = _written_out(found, emission, sizes_in)
         where = np.unravel_index(content.ravel(), sizes_out)
         shape = rectangle(where, sizes_out)
         if shape is None:
             raise Misaligned(found.labels)
         index = [np.asarray(c).reshape(shape) for c in where]
-        for axis, size in enumerate(result.shape):
+        sizes = split_shape(result.shape, axes.times_out)
+        for axis, size in enumerate(sizes):
             # An axis without channels must keep all its indices, in order.
             if size == 1 and not _spans(index[axis], axis, sizes_out[axis]):
                 raise Misaligned(found.labels)
             if size == 1:
                 index = [c.take([0], axis) for c in index]
-        index = [np.zeros_like(c) if result.shape[a] == 1 else c for a, c in enumerate(index)]
-        given = np.asarray(np.ravel_multi_index(tuple(index), result.shape), np.int64)
+        index = [np.zeros_like(c) if sizes[a] == 1 else c for a, c in enumerate(index)]
+        given = np.asarray(np.ravel_multi_index(tuple(index), sizes), np.int64)
+        given = given.reshape(joined_shape(given.shape, axes.times_out))
         if op.op_type == "Squeeze":
             return _with_axes(op, given)
         if op.op_type != "Reshape":
             return Resize((given,))
-        tracked = {axis for group in groups for axis in group.outputs if holds(found, group)}
-        target = [shape[axis] if axis in tracked else None for axis in range(len(shape))]
         copies = {"allowzero": 0} if op.attrs.get("allowzero", 0) else {}
-        entries = new_shape(op, target, dims_in, dims_out)
+        entries = new_shape(op, axes.targets(found, shape), list(axes.dims_in), list(axes.dims_out))
         if isinstance(entries, NewNode):
             return Resize((given,), computed={1: entries} if entries.op_type == "Add" else {})
         return Resize((given,), {1: entries}, copies)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import WILD, ChannelMap, known_map
+from upscale_onnx.channels.channel_map import WILD, ChannelMap, Wild, known_map
 from upscale_onnx.channels.flow import EmissionChooser, Flow, Fresh, Maps, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
+from upscale_onnx.channels.rules.infinities import wild_of_constant
 from upscale_onnx.channels.rules.run_time_sizes import known_entries, overwritten
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
@@ -19,10 +20,13 @@ from upscale_onnx.types import Array
 class Transpose(Rule):
     """The rule of a Transpose by `perm`, by default the reversed axes."""
 
+    merged_axes = True
+
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
         perm = self._perm(op, found)
-        return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm)),))
+        merged = None if found.merged is None else found.merged.at(perm.index(found.merged.axis))
+        return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm), merged=merged),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
@@ -48,7 +52,7 @@ class Expand(Rule):
         lifted = (1,) * (len(entries) - found.rank) + found.shape
         if any(size > 1 and entry not in (1, size) for size, entry in zip(lifted, entries, strict=True)):
             raise Refused(Reason.DYNAMIC_AXIS, "expands the channel axis")
-        return Flow((ChannelMap(found.labels.reshape(lifted), found.state.reshape(lifted)),))
+        return Flow((ChannelMap(found.labels.reshape(lifted), found.state.reshape(lifted), wild=found.wild),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         constant = op.constant(0)
@@ -114,7 +118,8 @@ def _expanded_map(op: Op, maps: Maps, fresh: Fresh) -> ChannelMap:
     if constant.dtype.kind != "f" or constant.size != max(constant.shape, default=1):
         raise Refused(Reason.UNSUPPORTED_FORM, "a constant without a channel axis")
     state = np.where(np.isfinite(constant), constant, WILD).astype(np.float64)
-    return ChannelMap(fresh(constant.size).reshape(constant.shape), state)
+    wild = wild_of_constant(constant) or Wild.ANYTHING
+    return ChannelMap(fresh(constant.size).reshape(constant.shape), state, wild=Wild.of_any((wild,)))
 
 
 def _narrow_constant(constant: Array, result: ChannelMap, choose: EmissionChooser) -> Resize:

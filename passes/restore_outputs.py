@@ -1,0 +1,132 @@
+"""Restore constant channels of results behind the last node, so that the layers in front need not compute them.
+
+A stream of channels that is a result of the model, normalised or not, would keep channels of zeros in all its layers.
+A Pad adds one zero to it, and a Gather repeats that where the result has constant channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import onnx_graphsurgeon as gs
+from onnx import TensorProto, helper
+
+from upscale_onnx.channels.analysis import Analysis
+from upscale_onnx.channels.channel_map import ChannelMap, is_constant
+from upscale_onnx.channels.demand import demand
+from upscale_onnx.model import Shape
+from upscale_onnx.passes.changes import Changes
+from upscale_onnx.passes.contract import Pass
+from upscale_onnx.passes.editing import Names, constant, replace_uses
+from upscale_onnx.passes.rewrite import Rewrite
+from upscale_onnx.types import BoolArray, IntArray
+
+_PADS_ARE_AN_INPUT = 11  # the first opset of which this is true
+_TYPES = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+# One layer computes a few constant channels faster than they are restored.
+_WORTH, _LAYERS = 1 / 8, 2
+
+
+@dataclass(frozen=True)
+class RestoreOutputs(Pass):
+    """Restores constant channels of graph outputs that several layers make, and that nothing else demands."""
+
+    purpose: ClassVar = "constant channels of results are restored behind the last layer"
+
+    def __call__(self, rewrite: Rewrite) -> Changes:
+        """Edit the graph."""
+        graph, analysis = rewrite.graph, rewrite.analysis
+        if analysis.opset < _PADS_ARE_AN_INPUT:
+            return Changes()
+        results = {tensor.name: tensor for tensor in graph.outputs if len(tensor.inputs) == 1}
+        found = {name: analysis.maps[name] for name in results if _is_partly_constant(analysis, rewrite.shapes, name)}
+        chosen = _undemanded(analysis, found)
+        if not chosen:
+            return Changes()
+        names, shapes = Names(graph), dict[str, Shape | None]()
+        for name in chosen:
+            shapes |= _restore(graph, results[name], found[name], rewrite.shapes[name], names)
+        return Changes(len(chosen), shapes)
+
+
+def _is_partly_constant(analysis: Analysis, shapes: Mapping[str, Shape], name: str) -> bool:
+    found, shape = analysis.maps.get(name), shapes.get(name)
+    if found is None or shape is None or shape.dtype not in _TYPES or len(found.axes) != 1:
+        return False
+    dead = is_constant(found.state)
+    return bool(_WORTH <= dead.mean() < 1) and _makers(analysis, found.labels[dead]) >= _LAYERS
+
+
+def _makers(analysis: Analysis, classes: IntArray) -> int:
+    """How many layers make channels of these classes."""
+    made = (np.concatenate([out.labels.ravel() for out in step.flow.outputs if out is not None] or [classes[:0]])
+            for step in analysis.steps if step.flow.creates)  # fmt: skip
+    return sum(bool(np.isin(classes, labels).any()) for labels in made)
+
+
+def _undemanded(analysis: Analysis, found: dict[str, ChannelMap]) -> list[str]:
+    """The results whose constant channels nothing demands but results whose constant channels are restored."""
+    chosen = list(found)
+    while chosen:
+        live = _demanded(analysis, {name: found[name] for name in chosen})
+        rest = [name for name in chosen if not live[_dead(found[name])].any()]
+        if rest == chosen:
+            break
+        chosen = rest
+    return chosen
+
+
+def _demanded(analysis: Analysis, restored: dict[str, ChannelMap]) -> BoolArray:
+    """Which classes are demanded if the constant channels of these results are not."""
+    start = np.zeros(analysis.live.size, bool)
+    for name in (*analysis.inputs, *analysis.outputs):
+        found = analysis.maps.get(name)
+        if found is not None:
+            start[found.labels if name not in restored else found.labels[~is_constant(found.state)]] = True
+    return demand(analysis.steps, start, start, analysis.outputs)[0]
+
+
+def _dead(found: ChannelMap) -> IntArray:
+    return np.asarray(found.labels[is_constant(found.state)])
+
+
+def _restore(
+    graph: gs.Graph, result: gs.Variable, found: ChannelMap, shape: Shape, names: Names
+) -> dict[str, Shape | None]:
+    """Put the nodes behind the node that makes `result`. Returns the shapes of new values."""
+    node, axis, size = result.inputs[0], found.axes[0], found.labels.size
+    slot = next(place for place, tensor in enumerate(node.outputs) if tensor is result)
+    state = found.state.ravel()
+    dead = is_constant(state)
+    inner = gs.Variable(names.fresh(f"{result.name}_narrow"), result.dtype, result.shape)
+    padded = gs.Variable(names.fresh(f"{result.name}_padded"), result.dtype)
+    replace_uses(result, inner)
+    node.outputs[slot] = inner
+    pads = np.zeros((2, found.rank), np.int64)
+    pads[1, axis] = 1
+    order = np.where(dead, size, np.arange(size))
+    shapes: dict[str, Shape | None] = {
+        inner.name: shape,
+        padded.name: Shape(shape.dtype, tuple(size + 1 if a == axis else dim for a, dim in enumerate(shape.dims))),
+    }
+    added = [
+        _node("Pad", [inner, constant(names, f"{result.name}_pads", pads.ravel())], padded),
+        _node("Gather", [padded, constant(names, f"{result.name}_order", order)], result, {"axis": axis}),
+    ]
+    if state[dead].any():
+        restored = gs.Variable(names.fresh(f"{result.name}_restored"), result.dtype, result.shape)
+        shapes[restored.name] = shape
+        added[1].outputs[0] = restored
+        level = np.where(dead, state, 0).reshape(found.shape)
+        values = constant(names, f"{result.name}_level", level.astype(helper.tensor_dtype_to_np_dtype(shape.dtype)))
+        added.append(_node("Add", [restored, values], result))
+    place = next(number for number, other in enumerate(graph.nodes) if other is node)
+    graph.nodes[place + 1 : place + 1] = added
+    return shapes
+
+
+def _node(op: str, inputs: Iterable[gs.Tensor], output: gs.Tensor, attrs: dict[str, int] | None = None) -> gs.Node:
+    return gs.Node(op, f"{output.name}_{op.lower()}", attrs or {}, list(inputs), [output])
