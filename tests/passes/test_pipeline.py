@@ -61,7 +61,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "RemoveUnread",
         "StoreWeights",
     ]
-    assert lines[15] == f"RemoveChannels: {RemoveChannels.purpose}"
+    assert lines[16] == f"RemoveChannels: {RemoveChannels.purpose}"
     keep = str(pipeline_of(Making(RECIPES["keep"])))
     assert "SelectChannels" not in keep
     assert "HoldWeights" not in keep

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, NewNode, Read, Request, Resize, Rule
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -17,7 +17,7 @@ class LocalResponse(Rule):
     """The rule of LRN, `y = x / (bias + alpha / size · Σ x²) ** beta` with the sum over neighbours along axis 1.
 
     Zeros add nothing to the sum. Where channels come together that were no neighbours, the sum becomes a 1x1
-    convolution of the squares.
+    convolution of the squares, unless its weight takes more than the layers around lose.
     """
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
@@ -54,9 +54,13 @@ class LocalResponse(Rule):
         before, now = _near(op, index, index), _near(op, places, places)
         if not ((before != now) & counted).any():
             return Resize((emission,))
+        if index.size**2 > _LAYERS * index.size * (found.labels.size - index.size):
+            raise Misaligned(found.labels, request.result.labels)
         return Resize((emission,), replace=(_computed(op, before),))
 
 
+# Layers in front and behind have about so many entries for each pair of channels: those of LRN have large windows.
+_LAYERS = 8
 _IMAGE = 4  # the only rank that onnxruntime computes
 _DEFAULTS = (("size", 0), ("alpha", 1e-4), ("bias", 1.0))
 

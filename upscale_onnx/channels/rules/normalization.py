@@ -93,8 +93,10 @@ class InstanceNormalization(Rule):
         # by a deviation of almost zero.
         state = np.where(scale == 0, bias.astype(np.float64), VARYING).reshape(1, -1, *(1,) * (found.rank - 2))
         state = np.broadcast_to(state, found.shape)
-        if not behind:
-            state = np.where(found.state == 0, bias.astype(np.float64).reshape(found.shape), state)
+        silent = (found.state == 0) & bool(op.attrs.get("epsilon", 1e-5))
+        zeros = silent.reshape(found.shape[1], -1).all(1).reshape(1, -1, *(1,) * (found.rank - 2))
+        level = bias.astype(np.float64).reshape(zeros.shape)
+        state = np.where(zeros, np.broadcast_to(level, found.shape), state)
         out = found.with_state(np.where(wild, WILD, state))
         return Flow((out,), reads=reads, fixed=(found.labels,) if behind else (), fragile=divided(op, found))
 
@@ -131,7 +133,9 @@ class GroupNormalization(Rule):
             raise Refused(Reason.MIXED_LAYOUT, "channels do not fill the groups")
         grid = found.labels.reshape(groups, -1)
         wild = is_wild(found.state).any() or not (np.isfinite(scale).all() and np.isfinite(bias).all())
-        settled = np.where(scale == 0, bias.astype(np.float64), VARYING).reshape(found.shape)
+        silent = (found.state.reshape(groups, -1) == 0).all(1) & bool(op.attrs.get("epsilon", 1e-5))
+        zeros = np.repeat(silent, grid.shape[1])
+        settled = np.where((scale == 0) | zeros, bias.astype(np.float64), VARYING).reshape(found.shape)
         state = np.where(wild, WILD, settled)
         reads = tuple(Read(0, row, row) for row in grid)
         out = found.with_state(state)
