@@ -13,6 +13,7 @@ from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.constants import find_constants
 from upscale_onnx.channels.demand import demand
+from upscale_onnx.channels.fitting import check_outputs, completed
 from upscale_onnx.channels.flow import Flow, Read, Rule
 from upscale_onnx.channels.known_sizes import KnownSizes
 from upscale_onnx.channels.malformed import fault_of
@@ -161,8 +162,8 @@ class _Forward:
         try:
             if not rule.merged_axes and any(found is not None and found.merged is not None for found in maps):
                 raise Refused(Reason.DYNAMIC_AXIS, "channels are merged with a dynamic axis")
-            flow = moved(op, maps, _complete(op, rule.flow(op, maps, self._classes.fresh)))
-            _check(op, flow)
+            flow = moved(op, maps, completed(op, rule.flow(op, maps, self._classes.fresh)))
+            check_outputs(op, flow)
             self._room.take(flow)
             return rule, self._with_parameters(rule, op, maps, flow)
         except Refused as refused:
@@ -228,27 +229,3 @@ class _Forward:
 
 def _wild(found: ChannelMap | None) -> ChannelMap | None:
     return None if found is None else found.with_state(np.full(found.shape, WILD))
-
-
-def _complete(op: Op, flow: Flow) -> Flow:
-    """The flow with None for outputs that the rule says nothing of. Raises `Refused` where one of them is used."""
-    others = op.used[len(flow.outputs) :]
-    if any(others):
-        raise Refused(Reason.UNSUPPORTED_FORM, "a second output is used")
-    return replace(flow, outputs=(*flow.outputs, *[None] * len(others))) if others else flow
-
-
-def _check(op: Op, flow: Flow) -> None:
-    """Raise `Refused` where the rule and shape inference disagree."""
-    for found, dims in zip(flow.outputs, op.out_dims, strict=True):
-        if found is not None and 0 in found.shape:
-            raise Refused(Reason.UNSUPPORTED_FORM, "a result has no elements")
-        if found is None or dims is None:
-            continue
-        fits = found.rank == len(dims) and all(
-            size == 1 or not isinstance(dim, int) or dim == size for size, dim in zip(found.shape, dims, strict=True)
-        )
-        if not fits:
-            raise Refused(
-                Reason.UNSUPPORTED_FORM, f"a channel map of shape {found.shape} does not fit a value of shape {dims}"
-            )
