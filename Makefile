@@ -65,7 +65,7 @@ $(VENV)/.installed: $(PACKAGING)
 	touch $@
 
 $(VENV)/.installed_tests: $(VENV)/.installed
-	$(PIP) --editable '.[test,torch,search,report]'
+	$(PIP) --editable '.[test,torch,search,report,completion]'
 	touch $@
 
 clean:

@@ -211,6 +211,7 @@ CONFINED = {
     "onnxruntime": {"runtime"},
     "rich": {"report", "cli"},
     "matplotlib": {"report"},
+    "jinja2": {"report"},
     "argparse": {"cli"},
     "torch": {"compat", "reinforce", "torch_backend", "training"},
     "gymnasium": {"reinforce"},

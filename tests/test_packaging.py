@@ -146,6 +146,7 @@ def test_a_wheel_holds_the_modules_and_nothing_else(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     wanted = {path.relative_to(source) for path in (source / "upscale_onnx").rglob("*.py")}
+    wanted |= {path.relative_to(source) for path in (source / "upscale_onnx" / "report" / "templates").iterdir()}
     wanted |= {Path("upscale_onnx") / path.relative_to(source) for path in (source / "passes").rglob("*.py")}
     # That one stands for passes/ in a checkout alone.
     wanted = wanted - {Path("upscale_onnx/passes.py")} | {Path("upscale_onnx/py.typed")}

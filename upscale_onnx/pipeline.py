@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,10 +25,23 @@ from upscale_onnx.prune.prune import prune
 from upscale_onnx.race import notes
 from upscale_onnx.race.proven import proven
 from upscale_onnx.race.settling import Subject, settled
-from upscale_onnx.results import ModelStats, PruningEffect, Refusal, Report, Result, Segment
+from upscale_onnx.results import (
+    ModelStats,
+    Origin,
+    Picture,
+    PruningEffect,
+    Refusal,
+    Report,
+    Result,
+    Segment,
+    TimeProfile,
+)
 from upscale_onnx.runtime.faults import blames_the_model
+from upscale_onnx.runtime.place import Place
+from upscale_onnx.runtime.profile import operator_totals, profile_operators
+from upscale_onnx.runtime.providers import resolve_provider
 from upscale_onnx.runtime.user_inputs import load_inputs
-from upscale_onnx.segments import find_segments, priced_refusals
+from upscale_onnx.segments import find_segments, picture_of, priced_refusals
 from upscale_onnx.timing.target_costs import tune
 from upscale_onnx.types import Progress
 
@@ -36,7 +50,7 @@ if TYPE_CHECKING:
 
     from upscale_onnx.options.overrides import Overrides
 
-
+_LOGGER = logging.getLogger(__name__)
 # The shares of all work (0 to 1) at which each stage starts and ends, for a usual compile with a race.
 _STAGES = {
     "load": (0.0, 0.05),
@@ -52,11 +66,16 @@ Model = str | os.PathLike[str] | onnx.ModelProto
 
 @dataclass(frozen=True)
 class Inspection:
-    """What the analysis finds in a model: its segments, its refusals, and its size."""
+    """What the analysis finds in a model: its segments, its refusals, its size, and its picture.
+
+    origin: the command, the versions and the machine; None where nobody asked.
+    """
 
     segments: tuple[Segment, ...]
     refusals: tuple[Refusal, ...]
     stats: ModelStats
+    picture: Picture
+    origin: Origin | None = None
 
 
 @blames_the_model
@@ -120,8 +139,34 @@ def compile(
 
 
 @blames_the_model
+def detailed(result: Result, options: Options | None = None) -> Report:
+    """The report of `result` with what only a page shows: the picture of its channels and, if exports were raced, the
+    time by operator type of the model before and after. Its segments are those of the model that was compiled in the
+    end. `options` are those of the compile.
+
+    Raises:
+        ModelError, ProviderError: onnxruntime cannot run one of the models.
+    """
+    analysis = _analysed(result.masked)
+    # Weights that were given back in the end may have brought channels back to life since the contest.
+    segments = find_segments(analysis, priced_refusals(analysis))
+    report = replace(result.report, segments=segments, picture=picture_of(analysis, segments, result.claims))
+    if report.race is None:
+        return report
+    wanted = (options or Options()).target
+    place = Place(resolve_provider(wanted.provider), wanted.threads, wanted.batch)
+    runners = {report.race.timings[0].name: result.masked, report.export: result.model}
+    return replace(report, profiles=tuple(_profiled(name, model, place) for name, model in runners.items()))
+
+
+def _profiled(name: str, model: onnx.ModelProto, place: Place) -> TimeProfile:
+    totals = operator_totals(profile_operators(model, **vars(place)))
+    return TimeProfile(name, totals, place.provider, place.threads, place.batch)
+
+
+@blames_the_model
 def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
-    """The segments, refusals and size of `model`.
+    """The segments, refusals, size and picture of `model`.
 
     Raises:
         ModelError: the model cannot be read.
@@ -134,7 +179,7 @@ def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
         refusals = priced_refusals(analysis)
         segments = find_segments(analysis, refusals)
     clock.done()
-    return Inspection(segments, refusals, model_stats(loaded))
+    return Inspection(segments, refusals, model_stats(loaded), picture_of(analysis, segments))
 
 
 def _analysed(model: onnx.ModelProto) -> Analysis:
@@ -169,6 +214,7 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
+        _LOGGER.info("%s took %.2f s", name, self.seconds[name])
 
     def inside(self, name: str, share: float) -> None:
         """Report that the share `share` (0 to 1) of the stage is done; `name` says what is being done."""

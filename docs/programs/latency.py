@@ -237,7 +237,7 @@ def _row(args: argparse.Namespace, provider: Device, path: Path, key: dict[str, 
 def _timings(result: Race, models: dict[str, onnx.ModelProto]) -> dict[str, dict[str, float]]:
     found = {}
     for timing in result.timings:
-        values = {name: value for name, value in vars(timing).items() if name != "name"}
+        values = {name: value for name, value in vars(timing).items() if name not in ("name", "round_ms")}
         found[timing.name] = {**values, "macs": model_stats(models[timing.name]).macs}
     return found
 

@@ -25,8 +25,9 @@ _OPEN = "no rule yet"
 _REASONS = {
     "control flow: what its bodies read is kept whole": "SequenceMap",
     "random": "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike",
-    "sequences and optional values": "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt "
-    "SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SequenceLength SplitToSequence",
+    "sequences: tensors take their place where the elements are known": "ConcatFromSequence SequenceAt "
+    "SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SplitToSequence",
+    "sequences and optional values": "Optional OptionalGetElement OptionalHasElement SequenceLength",
     "text or files": "ImageDecoder RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer",
     "reads all elements": "DFT Det NegativeLogLikelihoodLoss NonMaxSuppression NonZero STFT SoftmaxCrossEntropyLoss "
     "Unique",

@@ -55,7 +55,7 @@ def bench(*words: str) -> int:
 
 
 def test_every_setting_is_raced_and_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("fixed.onnx", "free.onnx", "--batch", "1,8", "--threads", "1,2", "--profile")
+    words = ("fixed.onnx", "free.onnx", "--batch", "1,8", "--threads", "1,2", "--operators")
     assert bench(*words, "--json", "b.json", "--csv", "b.csv") == 0
     out, err = capsys.readouterr()
     assert err == ""
@@ -130,7 +130,7 @@ def test_without_the_first_there_is_no_race(folder: Path, capsys: pytest.Capture
 
 def test_a_plot(folder: Path) -> None:
     pytest.importorskip("matplotlib")
-    assert bench("fixed.onnx", "fixed.onnx", "--profile", "--plot", "b.png", "-q") == 0
+    assert bench("fixed.onnx", "fixed.onnx", "--operators", "--plot", "b.png", "-q") == 0
     assert (folder / "b.png").read_bytes().startswith(b"\x89PNG")
 
 

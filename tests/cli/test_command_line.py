@@ -158,7 +158,7 @@ def test_inspect(folder: Path) -> None:
     run = upscale("inspect", "in.onnx", cwd=folder)
     assert (run.returncode, run.stderr) == (0, "")
     assert "consumer.conv_2" in run.stdout
-    run = within("inspect", "in.onnx", "--json", cwd=folder)
+    run = within("inspect", "in.onnx", "--json", "-", cwd=folder)
     (consumer,) = [c for s in json.loads(run.stdout)["segments"] for c in s["consumers"] if c["node"] == "conv_2"]
     assert (consumer["channels"], consumer["demanded"]) == (16, 16 - len(DEAD))
 

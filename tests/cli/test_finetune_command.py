@@ -41,7 +41,7 @@ def test_finetune_writes_a_model_and_a_table(command: list[str], capsys: pytest.
 
 
 def test_prune_writes_the_compiled_and_the_masked_model(command: list[str]) -> None:
-    chosen = ["--schedule", "gradual", "--amount", "0.4", "--masked", "m.onnx", "--no-race", "--export", "gather"]
+    chosen = ["--schedule", "gradual", "--amount", "0.4", "--write-masked", "m.onnx", "--no-race", "--export", "gather"]
     assert main(["prune", *command, *chosen, "-q"]) == 0
     assert main(["verify", "m.onnx", "out.onnx", "-q"]) == 0
     assert Path("out.onnx").stat().st_size < 0.9 * Path("m.onnx").stat().st_size

@@ -27,10 +27,23 @@ from upscale_onnx.errors import (
     Reason,
 )
 from upscale_onnx.options import Options
-from upscale_onnx.results import ModelStats, OutputError, Race, Refusal, Report, Result, Segment, Timing, Verification
+from upscale_onnx.results import (
+    ModelStats,
+    Origin,
+    OutputError,
+    Picture,
+    Race,
+    Refusal,
+    Report,
+    Result,
+    Segment,
+    Timing,
+    Verification,
+)
 
 STATS = ModelStats(100, 200, 1, 0)
 REFUSAL = Refusal("n", "Foo", Reason.UNKNOWN_OPERATOR)
+PICTURE = Picture(1, (), ())
 SEGMENT = Segment(0, (), (), (), (), (), 4, 3, (REFUSAL,))
 
 
@@ -39,6 +52,8 @@ class _Inspection:
     segments: tuple[Segment, ...]
     refusals: tuple[Refusal, ...]
     stats: ModelStats
+    picture: Picture = PICTURE
+    origin: Origin | None = None
 
 
 def _model() -> onnx.ModelProto:
@@ -125,11 +140,18 @@ def test_verbose_shows_segments_and_stages(
     assert err.splitlines() == ["load", "plan"]
 
 
-def test_compile_writes_json(paths: tuple[str, str], pipeline: SimpleNamespace, tmp_path: Path) -> None:
+def test_compile_writes_json(
+    paths: tuple[str, str], pipeline: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([*paths, "-q", "--json", str(tmp_path / "r.json")]) == 0
     content = json.loads((tmp_path / "r.json").read_text())
     assert content["kind"] == "report"
     assert content["after"]["parameters"] == 50
+    capsys.readouterr()
+    assert main([*paths, "--json", "-"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {**printed, "origin": None} == {**content, "origin": None}
+    assert "--json -" in printed["origin"]["command"]
 
 
 @pytest.mark.parametrize("place", ["in.onnx", "out.onnx", ".", "none/r.json"])
@@ -219,11 +241,16 @@ def test_inspect_prints_tables_or_json(
     assert "model.parameters" in text
     assert "segment.0 " in text
     assert "refusal.unknown_operator  nodes 1" in text
-    assert main(["inspect", paths[0], "--json", "-q"]) == 0
+    assert main(["inspect", paths[0], "--json", "-"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["segments"][0]["live"] == 3
     assert content["refusals"][0]["reason"] == "unknown operator"
     assert pipeline.asked == [paths[0], paths[0]]
+    for words in (["--json", paths[0]], [paths[0], "--json"]):  # as it once was
+        assert main(["inspect", *words]) == 0
+        out, err = capsys.readouterr()
+        assert json.loads(out)["segments"] == content["segments"]
+        assert "note: --json takes a file now" in err
 
 
 def test_a_terminal_gets_rich_tables_and_a_bar(

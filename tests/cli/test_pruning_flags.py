@@ -23,8 +23,8 @@ def _options(*words: str) -> Options:
 
 def test_every_flag_reaches_the_options() -> None:
     words = (
-        "--amount 0.3 --scope isomorphic --amounts *conv1*=0.5 --amounts a=b=0.1 --ignore fc --ignore stem* "
-        "--min-channels 4 --mask-align 8 --steps 3 --schedule linear"
+        "--amount 0.3 --scope isomorphic --layer-amount *conv1*=0.5 --layer-amount a=b=0.1 --ignore fc --ignore stem* "
+        "--min-channels 4 --kept-multiple 8 --steps 3 --schedule linear"
     )
     assert _options(*words.split()) == Options.of(
         amount=0.3, scope="isomorphic", amounts=(("*conv1*", 0.5), ("a=b", 0.1)), ignore=("fc", "stem*"),
@@ -33,15 +33,15 @@ def test_every_flag_reaches_the_options() -> None:
     assert _options("--macs", "0.5", "--global") == Options.of(macs=0.5, scope="global")
     assert _options("--compression", "3", "--profile", "equal") == Options.of(compression=3.0, profile="equal")
     assert _options("--params", "0.4") == Options.of(params=0.4)
-    assert _options("--amounts", "x=0.5", "--method", "hybrid").prune.method == "hybrid"
+    assert _options("--layer-amount", "x=0.5", "--method", "hybrid").prune.method == "hybrid"
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        ("--amounts conv", "'conv' is not PATTERN=A"),
-        ("--amounts =0.5", "'=0.5' is not PATTERN=A"),
-        ("--amounts a=1", "'1' is not a fraction"),
+        ("--layer-amount conv", "'conv' is not PATTERN=A"),
+        ("--layer-amount =0.5", "'=0.5' is not PATTERN=A"),
+        ("--layer-amount a=1", "'1' is not a fraction"),
         ("--amount 0.3 --macs 0.5", "not allowed with argument --amount"),
         ("--amount 0.3 --global --scope local", "not allowed with argument"),
         ("--params 1", "'1' is not a share above 0 and below 1"),
@@ -55,7 +55,7 @@ def test_every_flag_reaches_the_options() -> None:
         ("--amount 0.3 --profile none.json", "leave amounts and sizes out"),
         ("--profile none.json", "none.json: cannot read the profile"),
         ("--profile steep", "no profile called 'steep'"),
-        ("--amount 0.3 --masks aware --global", "leave scope out"),
+        ("--amount 0.3 --allocation aware --global", "leave scope out"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

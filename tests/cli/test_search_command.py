@@ -49,6 +49,7 @@ def test_all_trials_and_the_front_are_written(folder: Path) -> None:
             assert row["state"] == "stopped" or equal or not worse
     assert front["unpruned"]["macs"] == "1.0"
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
+    assert "are on the front" in (folder / "report.html").read_text(encoding="utf-8")
     assert {path.stem for path in (folder / "profiles").iterdir()} == set(best)
 
 

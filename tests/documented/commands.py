@@ -63,4 +63,4 @@ def _command(line: str) -> str | None:
     told = list(itertools.dropwhile(VARIABLE.match, words))
     if len(told) < 2 or not PROGRAMS.match(told[0]) or told[1:] == ["-m", "upscale_onnx"]:
         return None
-    return shlex.join(words).replace("'&&'", "&&")
+    return shlex.join(words).replace("'&&'", "&&").replace("'>'", ">")

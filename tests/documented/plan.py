@@ -21,6 +21,7 @@ LEFT_OUT = {
     "python -m models.train_cifar": "trains for half an hour; tests/models run its parts",
     "python -m venv": "fetches other tools to compare with",
     "python docs/programs/latency.py --reference-python": "needs other tools to compare with",
+    "python docs/programs/peers/onnxsim_prune.py": "needs another tool to compare with",
     "reference/bin/python": "needs another tool to compare with",
     "from upscale_onnx import Options\nfrom upscale_onnx.candidates.space import": "needs networks of one structure",
     "python docs/programs/reinforcement.py": "trains for minutes, with libraries that only learning needs",

@@ -45,6 +45,14 @@ def test_the_first_half_keeps_everything(tmp_path: Path) -> None:
     tree = patched(DIFF, tmp_path)
     kept = ast.literal_eval(run_python(tree, "-c", COMPILE, str(tmp_path / "in.onnx")))
     assert kept == [1.0, 1.0, 0.5, 0.5]
-    words = (str(tmp_path / "in.onnx"), str(tmp_path / "out.onnx"), "--amount", "0.5", "--masks", "late", "--no-race")
+    words = (
+        str(tmp_path / "in.onnx"),
+        str(tmp_path / "out.onnx"),
+        "--amount",
+        "0.5",
+        "--allocation",
+        "late",
+        "--no-race",
+    )
     run_python(tree, "-m", "upscale_onnx", *words)
     assert (tmp_path / "out.onnx").is_file()

@@ -67,6 +67,11 @@ def test_selections_are_timed_with_the_consumer_that_they_are_for(through: tuple
     assert operators(compiled).count("Slice") == 2
     found = decisions(analysis, plans, frozenset(), (), compiled, profile)
     assert sum(decision.measured_ms or 0.0 for decision in found) == 2 * 1.0 + 2 * 10.0
+    assert not any(decision.taken_back for decision in found)
+    without = decisions(analysis, plans, frozenset(plan.value for plan in plans), (), compiled, profile)
+    assert [d.taken_back for d in without] == [plan.saved_ms > 0 for plan in plans]
+    assert any(d.taken_back for d in without)
+    assert {way for d in without for way in d.lowerings} == {"keep"}
 
 
 def test_free_copies_give_every_consumer_what_it_demands() -> None:

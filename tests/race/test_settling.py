@@ -160,7 +160,7 @@ def test_a_dense_model_costs_no_race(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("upscale_onnx.race.refinement.profile_operators", race)
     report = compile_model(fork(), provider="cpu").report
     assert (report.export, report.race) == ("input", None)
-    assert report.notes == ("no channel is zero or unused, so nothing can be removed: --amount A prunes first",)
+    assert report.notes == ("nothing is pruned in this model, so nothing can be removed: try --amount 0.3",)
 
 
 def test_why_nothing_was_pruned_is_said() -> None:

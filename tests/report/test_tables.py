@@ -115,10 +115,12 @@ def test_an_inspection_shows_segments(report: Report) -> None:
 def test_plain_text_in_full(report: Report) -> None:
     tables = [t for t in rows.report_tables(report) if t.name in ("compile", "stats", "verify", "race")]
     assert plain_text(tables).splitlines() == [
+        "compile.outcome           1.35x faster, 40 % fewer parameters, same outputs",
         "compile.export            upscale",
         "compile.masked_channels   17",
         "compile.seconds.load      0.25",
         "compile.seconds.analysis  0.1",
+        "compile.next              time it as it will run: upscale_onnx bench IN OUT --batch N --threads N",
         "stats.parameters          before 11689512    after 7000001     ratio 0.598827",
         "stats.bytes               before 46800000    after 28080000    ratio 0.6",
         "stats.macs                before 1814073344  after 1100000000  ratio 0.60637",

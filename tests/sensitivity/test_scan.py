@@ -244,8 +244,8 @@ def test_the_command_with_labels_and_every_report(tmp_path: Path, capsys: pytest
         (["--criterion", "wanda"], "needs calibration data"),
         (["--mean", "0.5"], "only labelled images are preprocessed"),
         (["--plot", "p.bmp"], "choose a name with such an ending"),
-        (["--profile", "p.txt"], "a profile is a .json file"),
-        (["--json", "a.json", "--profile", "a.json"], "is the same file as"),
+        (["--write-profile", "p.txt"], "a profile is a .json file"),
+        (["--json", "a.json", "--write-profile", "a.json"], "is the same file as"),
         (["--csv", "none/a.csv"], "does not exist"),
     ],
 )

@@ -214,7 +214,7 @@ def test_the_command_line_takes_settings(tmp_path: Path, capsys: pytest.CaptureF
     data = str(tmp_path / "data.npz")
     np.savez(data, x=_data()[0].astype(np.float32), y=_data()[1])
     words = [str(tmp_path / "in.onnx"), str(tmp_path / "out.onnx"), "--no-race", "-q", "--amount", "0.25"]
-    words += ["--masks", "flat", "--calibration", data, "--criterion"]
+    words += ["--allocation", "flat", "--calibration", data, "--criterion"]
     assert main([*words, "taylor:norm=l2:flops=1e-3"]) == 0
     assert (tmp_path / "out.onnx").exists()
     for name, complaint in (

@@ -142,7 +142,7 @@ def test_a_mean_over_channels_counts_the_silent_ones(target: Target) -> None:
     assert (sizes(small)["h"][0], sizes(small)["k"][0]) == ((6, 6) if target.tight else (8, 8))
 
 
-GROUPED = {
+SILENT_GROUPS = {
     "GroupNormalization": "n = GroupNormalization<num_groups=4>(h, s, b)",
     "InstanceNormalization": """g = Reshape(h, apart)
         i = InstanceNormalization(g, ones, levels)
@@ -150,13 +150,13 @@ GROUPED = {
 }
 
 
-@pytest.mark.parametrize("form", GROUPED)
+@pytest.mark.parametrize("form", SILENT_GROUPS)
 def test_a_group_of_zeros_becomes_what_the_bias_is(form: str, target: Target) -> None:
     """Channels 2 and 3 are the second of four groups. The last layer reads them, and takes them over into its bias."""
     model = net(
         "(float[N,3,6,6] x) => (float[N,4,6,6] y)",
         f"""h = Conv(x, w1)
-        {GROUPED[form]}
+        {SILENT_GROUPS[form]}
         y = Conv(n, w2, b2)""",
         w1=weight(8, 3, 1, 1, silent=(2, 3)), s=vector(8), b=vector(8), ones=np.ones(4, np.float32), levels=vector(4),
         apart=ints(0, 4, -1), together=ints(-1, 8, 6, 6), w2=weight(4, 8, 1, 1), b2=vector(4),

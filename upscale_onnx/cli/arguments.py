@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeAlias, TypeVar, get_args
+from collections.abc import Callable
+from typing import Any, TypeAlias, TypeVar, get_args
 
 import upscale_onnx
-from upscale_onnx.errors import ArgumentError, did_you_mean
+from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Proof, ProofOptions, Provider, PruneOptions, TargetOptions
 from upscale_onnx.options.ranges import (
     FACTOR,
@@ -28,40 +26,32 @@ from upscale_onnx.prune.criteria import criterion_of
 Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 T = TypeVar("T", int, float)
 
-
-class Parser(argparse.ArgumentParser):
-    """A parser that raises its errors, so that they are printed like all others, and that suggests spellings."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings, allow_abbrev=False)
-        self._negative_number_matcher = re.compile(r"-(\d|\.\d|inf|nan)")  # -1e-3 and -inf are values, too, not options
-
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """Parse as the base class does, but report an unknown option first: it may be a missing one, misspelt."""
-        for word in itertools.takewhile(lambda word: word != "--", args or ()):
-            name = word.partition("=")[0]
-            if name.startswith("--") and name not in self._option_string_actions:
-                self.error(f"there is no option {name}{did_you_mean(name, self._option_string_actions)}")
-        return super().parse_known_args(args, namespace)
-
-    def _check_value(self, action: argparse.Action, value: Any) -> None:
-        try:
-            super()._check_value(action, value)
-        except argparse.ArgumentError as error:
-            raise argparse.ArgumentError(
-                action, f"{error.message}{did_you_mean(value, action.choices or ())}"
-            ) from None
-
-    def error(self, message: str) -> NoReturn:
-        """Raises: ArgumentError, always."""
-        raise ArgumentError(f"{message} (see: {self.prog} --help)")
+PROGRESS = ("auto", "json", "none")
+LEVELS = ("debug", "info", "warning", "error")
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:
     """Add the options that every command has."""
+    parser.add_argument(
+        "--config", metavar="FILE", help="read options from a TOML file; the command line has the last word"
+    )
+    parser.add_argument("--print-config", action="store_true", help="print the options as such a file, and end")
     volume = parser.add_mutually_exclusive_group()
     volume.add_argument("-q", "--quiet", action="store_true", help="print errors only")
     volume.add_argument("-v", "--verbose", action="store_true", help="print more, and the traceback of a bug")
+    parser.add_argument(
+        "--progress",
+        choices=PROGRESS,
+        default="auto",
+        help="how progress is told on standard error: a bar on a terminal, a line of JSON per stage, or not at all "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=LEVELS,
+        default="warning",
+        help="the least severe messages of Python's logging that are shown (default: %(default)s)",
+    )
     parser.add_argument("--version", action="version", version=f"upscale_onnx {upscale_onnx.__version__}")
 
 
@@ -113,6 +103,15 @@ def thread_warning(args: argparse.Namespace) -> str:
     most = max(given) if isinstance(given, tuple) else given
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or most
     return f"--threads {most}: this machine runs {cores} at once, the others have to wait" if most > cores else ""
+
+
+def add_report(parser: Group) -> None:
+    """Add the option of commands that write a page."""
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        help="also write a page with tables and pictures (.html; needs Jinja2 and matplotlib)",
+    )
 
 
 def add_proofs(parser: Group) -> None:

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from upscale_onnx.cli.arguments import add_common, add_option, add_session, positive, positive_number
+from upscale_onnx.cli.arguments import add_common, add_option, add_report, add_session, positive, positive_number
+from upscale_onnx.cli.origin import origin_of
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ModelError
 from upscale_onnx.files.publish import NewFiles
@@ -45,11 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     spent = "most seconds to spend on one race, all models together"
     add_option(parser, "--budget", positive_number, "S", _BUDGET_S, spent)
     add_option(parser, "--rounds", positive, "N", _ROUNDS, "most rounds of one race")
-    parser.add_argument("--profile", action="store_true", help="also show where the time goes, by operator type")
+    parser.add_argument(
+        "--operators", dest="profile", action="store_true", help="also show where the time goes, by operator type"
+    )
     add_session(parser)
     parser.add_argument("--json", metavar="FILE", help="also write everything as JSON")
     parser.add_argument("--csv", metavar="FILE", help="also write one line per model and race as CSV")
     parser.add_argument("--plot", metavar="FILE", help="also draw the races (.png, .svg or .pdf; needs matplotlib)")
+    add_report(parser)
     add_common(parser)
 
 
@@ -64,6 +68,10 @@ def run(args: argparse.Namespace, output: Output) -> int:
         from upscale_onnx.report.plot import check_plot
 
         check_plot(args.plot)
+    if args.report is not None:
+        from upscale_onnx.report.page.write import check_page
+
+        check_page(args.report)
     from upscale_onnx.model import load_model
     from upscale_onnx.report.bench_rows import bench_tables
     from upscale_onnx.runtime import describe, resolve_provider
@@ -86,15 +94,16 @@ def run(args: argparse.Namespace, output: Output) -> int:
             if race is None:
                 continue
             races.append(race)
-            if args.profile:
+            if args.profile or args.report is not None:
                 profiles += _profiles(fitting, race, args.seed, provider)
     for line in dict.fromkeys(skipped):
         complain(f"upscale_onnx: error: {line}")
     code = ModelError.exit_code if skipped else 0
     if races:
-        bench = Bench(describe(provider, args.threads[0]), tuple(races), tuple(profiles), tuple(dict.fromkeys(skipped)))
+        machine, lines = describe(provider, args.threads[0]), tuple(dict.fromkeys(skipped))
+        bench = Bench(machine, tuple(races), tuple(profiles), lines, origin_of(args))
         with output.publishing(code) as files:
-            _write(bench, args, files)
+            _write(bench, args, output, files)
         output.tables(bench_tables(bench))
     return code
 
@@ -162,11 +171,8 @@ def _profiles(models: Mapping[str, onnx.ModelProto], race: Race, seed: int, prov
         yield TimeProfile(timing.name, operator_totals(times), race.provider, threads, batch)
 
 
-def _write(bench: Bench, args: argparse.Namespace, files: NewFiles) -> None:
-    if args.json is not None:
-        from upscale_onnx.report.json import write_json
-
-        write_json(bench, args.json, files)
+def _write(bench: Bench, args: argparse.Namespace, output: Output, files: NewFiles) -> None:
+    output.write_json(bench, args.json, files)
     if args.csv is not None:
         from upscale_onnx.report.csv import write_csv
 
@@ -175,6 +181,10 @@ def _write(bench: Bench, args: argparse.Namespace, files: NewFiles) -> None:
         from upscale_onnx.report.plot import write_plot
 
         write_plot(bench, args.plot, files)
+    if args.report is not None:
+        from upscale_onnx.report.page.write import write_page
+
+        write_page(bench, args.report, files)
 
 
 def _setting(batch: int | None, threads: int) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import get_args
 
 from upscale_onnx.cli.arguments import (
+    Group,
     add_common,
     add_proofs,
+    add_report,
     add_session,
     add_threads,
     given,
     positive,
     positive_number,
 )
+from upscale_onnx.cli.origin import origin_of
 from upscale_onnx.cli.output import Output
+from upscale_onnx.cli.parser import HelpAll
 from upscale_onnx.cli.pruning import add_pruning, check_pruning
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Export, ExportOptions, Options, Prefer, TargetOptions
@@ -27,17 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("input", metavar="in.onnx", help="the model to compile")
     parser.add_argument("output", metavar="out.onnx", help="where to write the result")
-    _add_export(parser)
+    parser.add_argument("--help-all", action=HelpAll, nargs=0, help="show all options, and end")
     add_pruning(parser)
-    _add_proof(parser)
-    parser.add_argument(
+    _add_export(parser.add_argument_group("the export"))
+    _add_target(parser.add_argument_group("the target"))
+    _add_proof(parser.add_argument_group("the proof"))
+    _add_reports(parser.add_argument_group("reports"))
+    add_common(parser)
+
+
+def _add_reports(group: Group) -> None:
+    add_report(group)
+    group.add_argument("--json", metavar="FILE", help="also write the report as JSON")
+    group.add_argument(
         "--write-profile", metavar="FILE", help="also write the share of channels that each layer keeps, as JSON"
     )
-    parser.add_argument(
+    group.add_argument(
         "--write-masked", metavar="FILE", help="also write the pruned model as it was before it was compiled"
     )
-    parser.add_argument("--json", metavar="FILE", help="also write the report as JSON")
-    add_common(parser)
 
 
 def run(args: argparse.Namespace, output: Output) -> int:
@@ -54,23 +66,32 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from upscale_onnx.masks.profile_files import profile_text
     from upscale_onnx.model import save_model
     from upscale_onnx.proof.certificate import certificate_bytes, certify
-    from upscale_onnx.report.json import write_json
+    from upscale_onnx.report.page.write import check_page, write_page
     from upscale_onnx.report.rows import report_tables
+    from upscale_onnx.report.terminal import outcome_view
 
+    if args.report is not None:
+        check_page(args.report)
     with output.progress() as progress:
         result = pipeline.compile(args.input, options, progress=progress)
+        report = result.report if args.report is None else pipeline.detailed(result, options)
+    report = replace(report, origin=origin_of(args))
     with output.publishing() as files:
-        if args.json is not None:
-            write_json(result.report, args.json, files)
+        output.write_json(report, args.json, files)
+        if args.report is not None:
+            write_page(report, args.report, files)
         if args.write_profile is not None:
-            profile = profile_text(result.report.profile, options.prune.side, options.prune.method)
+            profile = profile_text(report.profile, options.prune.side, options.prune.method)
             write_whole(profile.encode(), args.write_profile, files)
         if args.certificate is not None:
             write_whole(certificate_bytes(certify(result)), args.certificate, files)
         if args.write_masked is not None:
             save_model(result.masked, args.write_masked, files=files)
         save_model(result.model, args.output, files=files)
-    output.tables(report_tables(result.report, verbose=output.verbose))
+    if output.is_terminal:
+        output.view(lambda width: outcome_view(report))
+    if output.verbose or not output.is_terminal:
+        output.tables(report_tables(report, verbose=output.verbose))
     output.written(args.output)
     return 0
 
@@ -84,8 +105,7 @@ def options_from(args: argparse.Namespace) -> Options:
     return Options.of(**given(args, *option_names()))
 
 
-def _add_export(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what to write")
+def _add_export(group: Group) -> None:
     group.add_argument(
         "--export",
         choices=get_args(Export),
@@ -107,6 +127,14 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
         help="round channel counts up to a multiple of N (default: the machine's block size for keep, else 1)",
     )
     group.add_argument(
+        "--fail-if-unchanged",
+        action="store_true",
+        help="if nothing can be made smaller or faster, write nothing and exit with 6",
+    )
+
+
+def _add_target(group: Group) -> None:
+    group.add_argument(
         "--target",
         metavar="NAME|FILE",
         help="what the model will run on: cpu, cuda, tensorrt, openvino, generic, or a file that describes it "
@@ -122,20 +150,15 @@ def _add_export(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-race", dest="race", action="store_false", help="do not time anything: auto takes keep")
     add_threads(group, "threads of the sessions that are timed")
     group.add_argument(
-        "--fail-if-unchanged",
-        action="store_true",
-        help="if nothing can be made smaller or faster, write nothing and exit with 6",
-    )
-    group.add_argument(
         "--batch",
         type=positive,
         metavar="N",
         help="batch size to optimise for, if the model takes any; the result takes any as well (default: 1)",
     )
+    add_session(group)
 
 
-def _add_proof(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the proof")
+def _add_proof(group: Group) -> None:
     group.add_argument("--no-verify", dest="verify", action="store_false", help="write the result without comparing it")
     add_proofs(group)
     group.add_argument(
@@ -151,4 +174,3 @@ def _add_proof(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--inputs", metavar="FILE", help=".npz with inputs by name; compare on these, too, not only on random ones"
     )
-    add_session(group)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
+from upscale_onnx.cli.output import STANDARD_OUTPUT
 from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.files.publish import resolved
 
@@ -49,8 +50,9 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
         "certificate": WRITES,
         "save_reproducer": WRITES_FOLDER,
         "json": WRITES,
+        "report": WRITES,
     },
-    "inspect": {"input": READS_MODEL},
+    "inspect": {"input": READS_MODEL, "json": WRITES, "report": WRITES},
     "verify": {
         "original": READS_MODEL,
         "compiled": READS_MODEL,
@@ -58,7 +60,9 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
         "certificate": READS,
         "json": WRITES,
     },
-    "bench": {"models": READS_MODEL, "json": WRITES, "csv": WRITES, "plot": WRITES},
+    "help": {},
+    "diff": {"original": READS_MODEL, "compiled": READS_MODEL, "json": WRITES},
+    "bench": {"models": READS_MODEL, "json": WRITES, "csv": WRITES, "plot": WRITES, "report": WRITES},
     "calibrate": {"model": READS_MODEL, "target": READS, "json": WRITES},
     "evaluate": {"model": READS_MODEL, "data": READS, "json": WRITES},
     "experiment": {"set": READS, "train": READS, "profile": READS, "out": WRITES_FOLDER},
@@ -126,7 +130,8 @@ def check_files(command: str, args: argparse.Namespace, parser: argparse.Argumen
     from upscale_onnx.model import check_output
 
     flags = {action.dest: action.option_strings[-1] for action in parser._actions if action.option_strings}
-    uses = [(use, name, path) for name, use in TABLE[command].items() for path in _paths(getattr(args, name, None))]
+    table = {"config": READS, **TABLE[command]}
+    uses = [(use, name, path) for name, use in table.items() for path in _paths(getattr(args, name, None))]
     files = [file for use, name, path in uses for file in _files(use, flags.get(name, ""), path)]
     written = [file for file in files if file.writes]
     if any(os.path.lexists(file.path) for file in written):  # files that do not exist hold no external data
@@ -141,6 +146,8 @@ def check_files(command: str, args: argparse.Namespace, parser: argparse.Argumen
 
 
 def _paths(value: object) -> Iterator[str]:
+    if value == STANDARD_OUTPUT:
+        return
     if isinstance(value, str):
         yield value
     elif isinstance(value, Iterable):

@@ -131,7 +131,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
             progress=progress,
         )
     with output.publishing() as files:
-        write_reports(found.course, args, files)
+        write_reports(found.course, args, output, files)
         save_model(found.model, args.output, files=files)
     Path(state).unlink(missing_ok=True)
     output.tables([course_table(found.course)])
@@ -139,13 +139,11 @@ def run(args: argparse.Namespace, output: Output) -> int:
     return 0
 
 
-def write_reports(course: Course, args: argparse.Namespace, files: NewFiles) -> None:
+def write_reports(course: Course, args: argparse.Namespace, output: Output, files: NewFiles) -> None:
     """Write the reports that were asked for, together with `files`."""
     from upscale_onnx.report.csv import write_rows
-    from upscale_onnx.report.json import write_json
 
-    if args.json is not None:
-        write_json(course, args.json, files)
+    output.write_json(course, args.json, files)
     if args.csv is not None:
         write_rows(_COLUMNS, course_table(course).rows, args.csv, files)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,10 @@ from upscale_onnx.cli import (
     bench,
     calibrate,
     compile,
+    diff,
     evaluate,
     experiment,
+    explain,
     finetune,
     inspect,
     paper,
@@ -26,10 +29,14 @@ from upscale_onnx.cli import (
     sparsity,
     verify,
 )
-from upscale_onnx.cli.arguments import Parser, thread_warning
+from upscale_onnx.cli.arguments import thread_warning
+from upscale_onnx.cli.completion import complete
+from upscale_onnx.cli.config import config_text, with_config
 from upscale_onnx.cli.files import check_files
 from upscale_onnx.cli.interrupts import Terminated, terminations_raise
 from upscale_onnx.cli.output import Output, complain
+from upscale_onnx.cli.parser import Parser
+from upscale_onnx.cli.renamed import with_new_names
 from upscale_onnx.errors import ArgumentError, ModelError, UpscaleError, did_you_mean
 from upscale_onnx.files.temporary import check_temporary_folder, is_full
 from upscale_onnx.worker import start as start_worker
@@ -62,6 +69,7 @@ COMMANDS: Mapping[str, Command] = {
     "compile": compile,
     "inspect": inspect,
     "verify": verify,
+    "diff": diff,
     "bench": bench,
     "calibrate": calibrate,
     "evaluate": evaluate,
@@ -73,7 +81,15 @@ COMMANDS: Mapping[str, Command] = {
     "sensitivity": sensitivity,
     "sparsify": sparsify,
     "sparsity": sparsity,
+    "help": explain,
 }
+
+# The options of compile that its help shows; --help-all shows the others.
+_ESSENTIAL = (
+    "--help", "--help-all", "--amount", "--latency", "--calibration", "--repair", "--max-loss", "--export",
+    "--target", "--batch", "--threads", "--report", "--json", "--config",
+)  # fmt: skip
+_MORE = "more options: --help-all, or upscale_onnx help pruning | export | target | proof | reports"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -92,14 +108,23 @@ def _main(argv: Sequence[str] | None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names in a model may hold characters that the terminal cannot show
             stream.reconfigure(errors="backslashreplace")
+    complete(COMMANDS, make_parser)
     verbose = False
     output: Output | None = None
     try:
         name, rest = split_command(arguments)
         parser = make_parser(name)
-        args = parser.parse_args(rest)
+        rest, said = with_new_names(name, rest)
+        args = parser.parse_args(with_config(rest, parser.named))
+        args.words = arguments
         verbose = args.verbose
-        output = Output(quiet=args.quiet, verbose=verbose)
+        output = Output(quiet=args.quiet, verbose=verbose, progress=args.progress)
+        logging.basicConfig(level=args.log_level.upper(), format="upscale_onnx: %(levelname)s: %(message)s", force=True)
+        if args.print_config:
+            output.text(config_text(parser.given))
+            return 0
+        for note in () if args.quiet else said:
+            complain(f"upscale_onnx: note: {note}")
         warning = thread_warning(args)
         if warning and not args.quiet:
             complain(f"upscale_onnx: warning: {warning}")
@@ -154,7 +179,8 @@ def make_parser(name: str) -> Parser:
     parser = Parser(
         prog="upscale_onnx" if default else f"upscale_onnx {name}",
         description=f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}.",
-        epilog=f"other commands (upscale_onnx COMMAND --help):\n{others}" if default else None,
+        epilog=f"{_MORE}\n\nother commands (upscale_onnx COMMAND --help):\n{others}" if default else None,
+        essential=_ESSENTIAL if default else (),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_arguments(parser)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from upscale_onnx.cli.interrupts import held_back
@@ -17,16 +19,21 @@ from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.report.rows import Table
 from upscale_onnx.report.tables import plain_text, printable, rich_tables
 
+STANDARD_OUTPUT = "-"
+
 
 class Output:
     """Prints results to standard output and progress to standard error; `quiet` silences both.
 
+    progress: "auto" (a bar on a terminal), "json" (a line per stage, also if quiet) or "none".
+
     delivered: the exit code of the command once its files are written; later errors do not change it. None before.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, progress: str = "auto") -> None:
         self.quiet = quiet
         self.verbose = verbose
+        self._progress = progress
         self.delivered: int | None = None
 
     @contextlib.contextmanager
@@ -50,22 +57,41 @@ class Output:
 
         Raises: ArgumentError if the file cannot be written.
         """
-        from upscale_onnx.report.json import write_json
-
         with self.publishing(code) as files:
-            if path is not None:
-                write_json(result, path, files)
+            self.write_json(result, path, files)
+
+    def write_json(self, result: object, path: str | None, files: NewFiles) -> None:
+        """Write `result` as JSON to `path` together with `files`; to standard output, and nothing else, if it is "-".
+
+        Raises: ArgumentError if the file cannot be written.
+        """
+        from upscale_onnx.report.json import dump_json, write_json
+
+        if path == STANDARD_OUTPUT:
+            self.text(dump_json(result))
+            self.quiet = True
+        elif path is not None:
+            write_json(result, path, files)
 
     def tables(self, tables: Iterable[Table]) -> None:
         """Print `tables`."""
         if self.quiet:
             return
-        if not _is_terminal(sys.stdout):
+        if not self.is_terminal:
             self.text(plain_text(tables))
             return
+        self.view(lambda width: rich_tables(tables, width))
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether results are shown to someone at a terminal, rather than written to a file or a pipe."""
+        return not self.quiet and _is_terminal(sys.stdout)
+
+    def view(self, drawn: Callable[[int], RenderableType]) -> None:
+        """Print what `drawn` makes for a terminal of so many columns."""
         console = Console(file=sys.stdout)
         with console.capture() as captured:  # if rich printed directly, it would exit on a closed pipe
-            console.print(rich_tables(tables, console.width))
+            console.print(drawn(console.width))
         self.text(captured.get())
 
     def written(self, path: str) -> None:
@@ -95,7 +121,10 @@ class Output:
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str, float], None]]:
         """A context with the function that shows progress. It takes a stage and the share, 0 to 1, of the work done."""
-        if self.quiet or not _is_terminal(sys.stderr):
+        if self._progress == "json":
+            yield _json_lines()
+            return
+        if self._progress == "none" or self.quiet or not _is_terminal(sys.stderr):
             yield _stage_lines() if self.verbose and not self.quiet else _nothing
             return
         columns = (
@@ -133,6 +162,21 @@ def _stage_lines() -> Callable[[str, float], None]:
         if stage != last:
             last = stage
             complain(stage)
+
+    return show
+
+
+def _json_lines() -> Callable[[str, float], None]:
+    """A function that prints a line of JSON when a stage starts: its name, the share of work done, the seconds."""
+    started, last = time.monotonic(), ""
+
+    def show(stage: str, done: float) -> None:
+        nonlocal last
+        if stage != last:
+            last = stage
+            line = {"stage": stage, "done": round(done, 4), "seconds": round(time.monotonic() - started, 3)}
+            with contextlib.suppress(OSError):
+                print(json.dumps(line), file=sys.stderr, flush=True)
 
     return show
 

@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "rounds, by what layers tolerate; by equal cuts with a few updates between; layer by layer "
         "(default: %(default)s)",
     )
-    group.add_argument("--rounds", type=positive, metavar="N", help="how many cuts (default: of the schedule)")
+    group.add_argument(
+        "--steps", dest="rounds", type=positive, metavar="N", help="how many cuts (default: of the schedule)"
+    )
     group.add_argument(
         "--updates", type=positive, metavar="N", help="steps between two cuts (default: of the schedule)"
     )
@@ -61,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_training(parser.add_argument_group("training"))
     compiling = parser.add_argument_group("compiling")
-    compiling.add_argument("--masked", metavar="FILE", help="also write the trained model before it is compiled")
+    compiling.add_argument(
+        "--write-masked", dest="masked", metavar="FILE", help="also write the trained model before it is compiled"
+    )
     compiling.add_argument(
         "--export", choices=get_args(Export), default=ExportOptions.recipe, help="as for compile (default: %(default)s)"
     )
@@ -97,7 +101,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     with output.progress() as progress:
         result = compile(trained.model, options, progress=progress)
     with output.publishing() as files:
-        write_reports(trained.course, args, files)
+        write_reports(trained.course, args, output, files)
         if args.masked is not None:
             save_model(trained.model, args.masked, files=files)
         save_model(result.model, args.output, files=files)

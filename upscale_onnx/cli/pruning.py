@@ -26,6 +26,8 @@ _CHOICES = (
     "schedule",
     "max_loss",
 )
+# Options that are called otherwise on the command line.
+_FLAGS = {"masks": "allocation", "mask_align": "kept-multiple"}
 
 
 def add_pruning(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +43,7 @@ def check_pruning(args: argparse.Namespace) -> None:
     prunes = bool(goals or args.amounts)
     idle = [name for name in choices if not prunes and (args.mask is None or name not in _WITH_MASK)]
     if idle:
-        flag = idle[0].replace("_", "-")
+        flag = _FLAGS.get(idle[0], idle[0]).replace("_", "-")
         raise ArgumentError(f"--{flag} has no effect without --amount: say how much to prune, or leave it out")
     if args.calibration is not None and not prunes and args.mask is None and args.repair is None:
         raise ArgumentError("--calibration has no effect without --amount: say how much to prune, or leave it out")
@@ -112,7 +114,8 @@ def _add_choice(group: argparse._ArgumentGroup) -> None:
 
 def _add_layers(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        "--masks",
+        "--allocation",
+        dest="masks",
         metavar="NAME",
         help="flat: the amount of each layer, whatever comes of it; filled: without channels that would stay in place "
         "anyway; aware: of all layers together, where it saves most time (default: aware where speed is preferred and "
@@ -127,7 +130,8 @@ def _add_layers(group: argparse._ArgumentGroup) -> None:
     )
     scope.add_argument("--global", dest="scope", action="store_const", const="global", help="same as --scope global")
     group.add_argument(
-        "--amounts",
+        "--layer-amount",
+        dest="amounts",
         type=weighted_pattern,
         action="append",
         metavar="PATTERN=A",
@@ -144,4 +148,6 @@ def _add_layers(group: argparse._ArgumentGroup) -> None:
         "--ignore", action="append", metavar="PATTERN", help="prune no layer that is called like it; may be repeated"
     )
     group.add_argument("--min-channels", type=positive, metavar="N", help="leave every layer N channels")
-    group.add_argument("--mask-align", type=positive, metavar="N", help="round kept counts up to a multiple of N")
+    group.add_argument(
+        "--kept-multiple", dest="mask_align", type=positive, metavar="N", help="round kept counts up to a multiple of N"
+    )

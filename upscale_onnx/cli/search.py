@@ -17,6 +17,7 @@ from upscale_onnx.cli.arguments import (
     positive_number,
 )
 from upscale_onnx.cli.evaluate import add_preprocessing
+from upscale_onnx.cli.origin import origin_of
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import PruneOptions, Repair, Side
@@ -138,7 +139,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
                 from upscale_onnx.search.cluster import work_on_cluster
 
                 work_on_cluster(search, study, args.address, progress)
-            return report(search, study, judges, args.models, output, progress)
+            return report(search, study, judges, args.models, output, progress, origin_of(args))
         finally:
             study.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.output import Output
@@ -10,8 +11,9 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles, write_whole
 from upscale_onnx.report.csv import write_rows
 from upscale_onnx.report.front_plot import write_front
-from upscale_onnx.report.plot import check_plot
+from upscale_onnx.report.page.write import write_page
 from upscale_onnx.report.rows import Cell, Table
+from upscale_onnx.results import Front, Origin
 from upscale_onnx.search.commands import write_profiles
 from upscale_onnx.search.goals import QUALITY
 from upscale_onnx.search.locking import exclusive
@@ -35,16 +37,20 @@ def report(
     models: Sequence[str],
     output: Output,
     progress: Progress,
+    origin: Origin,
 ) -> int:
     """Judge the best profiles, write the files of the folder, and print them. Returns the exit code."""
     with exclusive(search.folder / "results.lock"):
         ending = Ending(search, study, judges, progress)
         found = ending.outcome()
+        table = _table(search, found)
         with output.publishing() as files:
             lines = write_profiles(ending, found.front, models, files)
             _write(search, found, lines, files)
-            note = _plot(search, found, files)
-    output.tables([_table(search, found, note)])
+            note = _pictures(search, _front(search, found, table, lines, origin), files)
+    if note is not None:
+        table = replace(table, facts=(*table.facts, ("note", f"front.png and report.html are not made: {note}")))
+    output.tables([table])
     output.written(str(search.folder))
     return 0
 
@@ -83,13 +89,18 @@ def _finalist(one: Finalist, quality: str) -> tuple[Cell, ...]:
     )  # fmt: skip
 
 
-def _plot(search: Search, found: Outcome, files: NewFiles) -> str | None:
-    """Draw the front. Returns why that could not be done, if so."""
-    path = search.folder / "front.png"
+def _pictures(search: Search, front: Front, files: NewFiles) -> str | None:
+    """Draw the front, alone and in a page. Returns why that could not be done, if so."""
+    labels = (f"{front.cost}, share of the unpruned model", front.quality)
     try:
-        check_plot(path)
+        write_front(front.groups, front.front, labels, search.folder / "front.png", files)
+        write_page(front, search.folder / "report.html", files)
     except ArgumentError as error:
         return str(error)
+    return None
+
+
+def _front(search: Search, found: Outcome, table: Table, commands: Sequence[str], origin: Origin) -> Front:
     quality, cost = _quality(search), search.goals.cost
 
     def point(measured: Measured) -> tuple[float, float]:
@@ -101,12 +112,21 @@ def _plot(search: Search, found: Outcome, files: NewFiles) -> str | None:
             source = trial.proposal.source.partition(" ")[0] if trial.measured.is_complete else "stopped"
             groups.setdefault(source, []).append(point(trial.measured))
     groups["unpruned"] = [point(found.unpruned.measured)]
-    front = [point(one.measured) for one in found.front]
-    write_front(groups, front, (f"{cost}, share of the unpruned model", quality), path, files)
-    return None
+    return Front(
+        quality=quality,
+        cost=cost,
+        trials=len(found.trials),
+        stopped=len(groups.get("stopped", ())),
+        groups={name: tuple(points) for name, points in groups.items()},
+        front=tuple(point(one.measured) for one in found.front),
+        columns=table.columns,
+        rows=table.rows,
+        commands=tuple(commands),
+        origin=origin,
+    )
 
 
-def _table(search: Search, found: Outcome, note: str | None) -> Table:
+def _table(search: Search, found: Outcome) -> Table:
     """The front, the best profiles by rule, and the unpruned model."""
     quality = _quality(search)
     columns = ["profile", "source", quality, "judged", *_SIZES, "raced"]
@@ -122,8 +142,6 @@ def _table(search: Search, found: Outcome, note: str | None) -> Table:
     facts: list[tuple[str, Cell]] = [("trials", len(found.trials)), ("stopped", stopped), ("front", len(found.front))]
     if not found.front:
         facts.append(("note", "no profile meets the constraints: try more trials, or weaker constraints"))
-    if note is not None:
-        facts.append(("note", f"front.png is not drawn: {note}"))
     cells = tuple(tuple(row[place] for place in kept) for row in rows)
     return Table("search", "Search", tuple(columns[place] for place in kept), cells, tuple(facts))
 

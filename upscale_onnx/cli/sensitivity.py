@@ -79,7 +79,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     reports.add_argument("--csv", metavar="FILE", help="the result as CSV, one line per layer and amount")
     reports.add_argument("--plot", metavar="FILE", help="curves, as .png, .svg or .pdf")
     reports.add_argument(
-        "--profile",
+        "--write-profile",
+        dest="profile",
         metavar="FILE",
         help="the share of each layer to keep so that all layers together lose what is tolerated: the largest amounts "
         "of the single layers, scaled by one factor; for --profile FILE of compile",
@@ -103,7 +104,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         found = scan(model, measure, args.amounts, options, tolerated=tolerated, layers=args.layers, progress=progress)
         found = replace(found, together=pruned_together(model, measure, found, options, progress))
     with output.publishing() as files:
-        _write(args, found, files)
+        _write(args, found, output, files)
     output.tables([_table(found)])
     for name in _REPORTS:
         if getattr(args, name) is not None:
@@ -142,15 +143,13 @@ def _measure(model: onnx.ModelProto, args: argparse.Namespace) -> Measure:
     return labelled(model, args.data, preprocessing_from(args), limit=args.limit, seed=args.seed, place=place)
 
 
-def _write(args: argparse.Namespace, found: Sensitivity, files: NewFiles) -> None:
+def _write(args: argparse.Namespace, found: Sensitivity, output: Output, files: NewFiles) -> None:
     from upscale_onnx.files.publish import write_whole
     from upscale_onnx.masks.profile_files import profile_text
     from upscale_onnx.report.csv import write_rows
     from upscale_onnx.report.curves import Curve, write_curves
-    from upscale_onnx.report.json import write_json
 
-    if args.json is not None:
-        write_json(found, args.json, files)
+    output.write_json(found, args.json, files)
     if args.profile is not None and found.together is not None:
         text = profile_text(found.together.profile, args.side, "unconstrained")
         write_whole(text.encode(), args.profile, files)

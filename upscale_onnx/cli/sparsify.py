@@ -66,14 +66,12 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Prune, write, report. Returns the exit code."""
     _refuse_idle(args)
     from upscale_onnx.model import load_model, save_model
-    from upscale_onnx.report.json import write_json
     from upscale_onnx.unstructured.sparsity import sparsity
 
     pruned = _pruned(load_model(args.input), args)
     result = sparsity(pruned.model)
     with output.publishing() as files:
-        if args.json is not None:
-            write_json(result, args.json, files)
+        output.write_json(result, args.json, files)
         save_model(pruned.model, args.output, files=files)
     entries = sum(int((~kept).sum()) for kept in pruned.masks.values())
     output.tables([sparsity_table(result, (("pruned", entries), ("skipped_tensors", len(pruned.skipped))))])

@@ -55,6 +55,7 @@ def decisions(
                 predicted_ms=served.ms,
                 measured_ms=sum(times) + timed.selections_ms(executed) if seen else None,
                 lowerings=served.lowerings,
+                taken_back=plan.value in without and not reads and plan.saved_ms > 0,
             )
         )
     return tuple(found)

@@ -46,8 +46,8 @@ def not_at_hand(target: Target) -> str:
 def nothing_removed(refusals: Sequence[Refusal]) -> str:
     """Why an unpruned model stays as it is, and what to try."""
     if not refusals:
-        return "no channel is zero or unused, so nothing can be removed: --amount A prunes first"
-    return f"nothing can be removed: no channel is zero, or {_left_alone(refusals)}; --amount A prunes first"
+        return "nothing is pruned in this model, so nothing can be removed: try --amount 0.3"
+    return f"nothing can be removed: no channel is zero, or {_left_alone(refusals)}; --amount 0.3 prunes first"
 
 
 def nothing_chosen(layers: int, refusals: Sequence[Refusal]) -> str:

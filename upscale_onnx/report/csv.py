@@ -11,8 +11,9 @@ from dataclasses import fields
 from upscale_onnx.files.publish import NewFiles, write_whole
 from upscale_onnx.results import Race, Timing
 
-# The settings of a race, and what is known of each runner beside its name.
-COLUMNS = ("runner", "batch", "threads", "provider", "rounds", *(field.name for field in fields(Timing)[1:]))
+# The settings of a race, and what is known of each runner beside its name, in one number.
+_NUMBERS = [field.name for field in fields(Timing) if field.name not in ("name", "round_ms")]
+COLUMNS = ("runner", "batch", "threads", "provider", "rounds", *_NUMBERS)
 
 
 def races_csv(races: Iterable[Race]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from upscale_onnx.errors import Reason
+from upscale_onnx.report.headline import headline, next_step
 from upscale_onnx.results import Decision, ModelStats, Race, Refusal, Report, Segment, Verification
 
 Cell: TypeAlias = str | int | float | bool | None
@@ -36,14 +37,16 @@ def facts_of(value: object, *names: str) -> tuple[tuple[str, Cell], ...]:
 
 
 def summary_table(report: Report) -> Table:
-    """The chosen export, the number of masked channels, the effect of pruning, the seconds of each stage, and notes."""
-    facts: list[tuple[str, Cell]] = [("export", report.export), ("masked_channels", report.masked_channels)]
+    """The outcome in one sentence, the chosen export, the number of masked channels, the effect of pruning, the seconds
+    of each stage, and notes, or what to try next."""
+    facts: list[tuple[str, Cell]] = [("outcome", headline(report)), ("export", report.export)]
+    facts.append(("masked_channels", report.masked_channels))
     if report.bound_ratio is not None:
         facts.append(("bound_ratio", report.bound_ratio))
     if report.effect is not None:
         facts += [("compiled", _equality(report.verification)), ("pruned", report.effect.text)]
     facts += [(f"seconds.{stage}", spent) for stage, spent in report.seconds.items()]
-    facts += [("note", note) for note in report.notes]
+    facts += [("note", note) for note in report.notes] or [("next", next_step(report))]
     return Table("compile", "Compile", facts=tuple(facts))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from upscale_onnx.results.origin import Origin
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -13,6 +15,7 @@ class Timing:
     ratio: its time relative to the first runner's, the median over rounds.
     ratio_low, ratio_high: the 95 % confidence interval of `ratio`; None if it was not computed.
     std_ms: the standard deviation over rounds, in ms; None if it was not computed.
+    round_ms: the latency in each round that the runner took part in, in ms.
     """
 
     name: str
@@ -23,6 +26,7 @@ class Timing:
     ratio_low: float | None = None
     ratio_high: float | None = None
     std_ms: float | None = None
+    round_ms: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,13 @@ class TimeProfile:
 
 @dataclass(frozen=True)
 class Bench:
-    """Races with several settings, the profiles of their runners, and one line of text per runner that was skipped."""
+    """Races with several settings, the profiles of their runners, and one line of text per runner that was skipped.
+
+    origin: the command, the versions and the machine; None where nobody asked.
+    """
 
     machine: Mapping[str, str | int]
     races: tuple[Race, ...]
     profiles: tuple[TimeProfile, ...] = ()
     skipped: tuple[str, ...] = ()
+    origin: Origin | None = None

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from upscale_onnx.results.claims import Claim
 from upscale_onnx.results.effect import PruningEffect
 from upscale_onnx.results.models import ModelStats, Refusal, Segment
+from upscale_onnx.results.origin import Origin
+from upscale_onnx.results.picture import Picture
 from upscale_onnx.results.proofs import Verification
-from upscale_onnx.results.races import Race
+from upscale_onnx.results.races import Race, TimeProfile
 
 if TYPE_CHECKING:
     import onnx
@@ -27,6 +29,7 @@ class Decision:
     "split", "split+add" or "split+concat".
     predicted_ms, measured_ms: times of the consumers and of the selections in front of them. measured_ms is None if
     the profile of onnxruntime does not tell these nodes apart.
+    taken_back: whether selections were planned for this value, but did not pay in a race and were taken back.
     """
 
     value: str
@@ -37,6 +40,7 @@ class Decision:
     predicted_ms: float
     measured_ms: float | None
     lowerings: tuple[str, ...] = ()
+    taken_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,9 @@ class Report:
     profile: how many channels each prunable layer keeps, if anything is pruned.
     notes: one line for each thing that was not done although it might be expected: why, and what to try.
     effect: the effect of pruning on the outputs; None if nothing is pruned.
+    origin: the command, the versions and the machine; None where nobody asked.
+    profiles: the time of the input and of the result by operator type, where `pipeline.detailed` measured it.
+    picture: the channels that consumers demand and get, where `pipeline.detailed` looked.
     """
 
     export: str
@@ -83,6 +90,9 @@ class Report:
     profile: tuple[KeptChannels, ...] = ()
     notes: tuple[str, ...] = ()
     effect: PruningEffect | None = None
+    origin: Origin | None = None
+    profiles: tuple[TimeProfile, ...] = ()
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True)

@@ -149,8 +149,9 @@ def _median_seconds(infer: Infer, iterations: int) -> float:
 def _timing(runner: _Runner, reference: _Runner) -> Timing:
     ratio = median_ratio(runner.seconds, [reference.seconds[index] for index in runner.rounds])
     low, middle, high = (float(value) for value in np.percentile(runner.seconds, (10, 50, 90)) * 1e3)
-    std = float(np.std(runner.seconds)) * 1e3
-    return Timing(runner.name, middle, low, high, ratio.value, ratio.low, ratio.high, std)
+    rounds = tuple(seconds * 1e3 for seconds in runner.seconds)
+    std = float(np.std(rounds))
+    return Timing(runner.name, middle, low, high, ratio.value, ratio.low, ratio.high, std, rounds)
 
 
 def _prepare(name: str, model: Runner, feed: Inputs, provider: Device, threads: int) -> _Runner:

@@ -63,7 +63,7 @@ def command(
     prune = options.prune
     words = ["upscale-onnx", model, str(output)]
     if choice == "scores":
-        words += ["--profile", str(profile), "--masks", "flat", "--method", prune.method]
+        words += ["--profile", str(profile), "--allocation", "flat", "--method", prune.method]
         words += ["--criterion", str(prune.criterion)]
     else:
         words += ["--mask", str(masks)]

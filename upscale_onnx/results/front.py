@@ -1,0 +1,32 @@
+"""The outcome of a search, for reports: what trials lose against what they save, and the best of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from upscale_onnx.results.origin import Origin
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a search found.
+
+    quality, cost: names of what is good and of what is saved. trials, stopped: how many there were, and how many of
+    them were stopped early.
+    groups: points (cost, quality) of all trials, by source. front: those of the best.
+    columns, rows: a table of the best trials. commands: a command line that makes each of the best.
+    """
+
+    quality: str
+    cost: str
+    trials: int
+    stopped: int
+    groups: Mapping[str, tuple[Point, ...]]
+    front: tuple[Point, ...]
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | int | float | bool | None, ...], ...]
+    commands: tuple[str, ...]
+    origin: Origin | None = None
