@@ -48,7 +48,7 @@ class MergeConstants(Pass):
 def _merged(step: Step) -> tuple[int, Array] | None:
     """The index of the weight, and the weight that reads one constant channel only; None where nothing changes."""
     read, found = step.flow.dense, step.op.weight
-    if read is None or read.axis is None or read.pattern is None or found is None:
+    if read is None or read.axis is None or read.known is None or found is None:
         return None
     weight, layout = found
     tensor, given = step.node.inputs[layout.operand], step.maps[read.input]
@@ -60,7 +60,7 @@ def _merged(step: Step) -> tuple[int, Array] | None:
     constant = is_constant(state) & (state != 0)
     if read.foldable is not None:
         constant &= ~read.foldable
-    used = np.flatnonzero(constant & read.pattern.any(0))
+    used = np.flatnonzero(constant & read.known.read_by())
     if not used.size:
         return None
     target = int(np.argmax(np.where(constant, np.abs(state), 0.0)))

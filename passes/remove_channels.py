@@ -15,7 +15,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.flow import NewNode, Resize
-from upscale_onnx.model import set_input
+from upscale_onnx.model import Shape, set_input
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, disconnect, remade, replace_nodes, replace_uses
@@ -34,7 +34,7 @@ class RemoveChannels(Pass):
     ensures: ClassVar = ()
 
     def __call__(self, rewrite: Rewrite) -> Changes:
-        """Edit the graph. The shapes of values that hold other channels are then unknown."""
+        """Edit the graph. To other passes, the shapes of values that hold other channels are then unknown."""
         graph, plan = rewrite.graph, self.decide(rewrite)
         names = Names(graph)
         _pin_shapes(graph, plan, names)
@@ -49,7 +49,20 @@ class RemoveChannels(Pass):
             tensor = names.tensors.get(name)
             if isinstance(tensor, gs.Variable):
                 tensor.shape = None
-        return Changes(changed, dict.fromkeys(plan.changed), plan=plan)
+        return Changes(changed, dict.fromkeys(plan.changed), resized=_resized(plan, rewrite), plan=plan)
+
+
+def _resized(plan: Plan, rewrite: Rewrite) -> dict[str, Shape]:
+    """The shapes of the values that hold other channels, where they are known."""
+    found: dict[str, Shape] = {}
+    for name in plan.changed:
+        shape, emission = rewrite.shapes.get(name), plan.emissions.get(name)
+        if shape is None or emission is None or emission.ndim != shape.rank:
+            continue
+        for axis in plan.analysis.maps[name].axes:
+            shape = shape.with_size(axis, emission.shape[axis])
+        found[name] = shape
+    return found
 
 
 def apply_resize(node: gs.Node, resize: Resize, names: Names) -> bool:

@@ -17,12 +17,13 @@ from onnx import defs
 
 from upscale_onnx.channels import rules
 from upscale_onnx.channels.registry import registered, rule_for
+from upscale_onnx.model.bodies import DOMAIN
 
 DOCUMENT = Path(__file__).parents[1] / "coverage.md"
 BEGIN, END = "<!-- operators -->\n", "<!-- end of operators -->\n"
 _OPEN = "no rule yet"
 _REASONS = {
-    "control flow: what its bodies read is kept whole": "If Loop Scan SequenceMap",
+    "control flow: what its bodies read is kept whole": "SequenceMap",
     "random": "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike",
     "sequences: tensors take their place where the elements are known": "ConcatFromSequence SequenceAt "
     "SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SplitToSequence",
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def table() -> list[str]:
     """The lines of the table: operators with a rule, and those without one."""
     assert rules.__all__, "importing the rules registers them"
-    ruled = {(domain, name) for domain, name, _, _ in registered()}
+    ruled = {(domain, name) for domain, name, _, _ in registered() if domain != DOMAIN}
     names = sorted({("", name) for name in standard_operators()} | ruled)
     lines = ["| operator | channels |", "| --- | --- |"]
     return lines + [f"| {domain + ':' if domain else ''}{name} | {how(domain, name)} |" for domain, name in names]
@@ -68,6 +69,10 @@ def standard_operators() -> set[str]:
 
 def how(domain: str, name: str) -> str:
     """What happens to channels at an operator, in a few words."""
+    if rule_for(DOMAIN, name, 1) and not domain:
+        return (
+            "bodies: what they return, and the state that they carry, hold the same channels in every branch and round"
+        )
     spans = [(since, rule_for(domain, name, since)) for d, n, since, _ in registered() if (d, n) == (domain, name)]
     if not spans:
         return f"left alone: {_REASON_OF.get(name, _OPEN)}"

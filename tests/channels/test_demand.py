@@ -55,9 +55,9 @@ def closure(steps: list[Step], start: set[int]) -> set[int]:
         for one in steps:
             for read in one.flow.reads:
                 assert read.targets is not None
-                assert read.pattern is not None
+                assert read.known is not None
                 assert read.foldable is not None
-                for row, column in np.argwhere(read.pattern):
+                for row, column in np.argwhere(read.known.entries()):
                     if int(read.targets[row]) in live and not read.foldable[column]:
                         grown.add(int(read.sources[column]))
         if grown == live:

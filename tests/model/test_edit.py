@@ -10,6 +10,7 @@ import pytest
 from upscale_onnx.errors import InternalError
 from upscale_onnx.model import captured_names, cleanup, export_graph, import_graph, set_input, sort_nodes
 
+# Both branches name a value alike, so they stay parts of their node.
 BRANCHES = """
 <ir_version: 8, opset_import: ["" : 17]>
 g (float[4] x, bool flag) => (float[4] y)
@@ -21,8 +22,8 @@ g (float[4] x, bool flag) => (float[4] y)
     deep = Exp (x)
     y = If (flag) <
         then_branch = a () => (float[4] t) { t = Add (outer, w) },
-        else_branch = b () => (float[4] u) {
-            u = If (flag) <then_branch = c () => (float[4] v) { v = Identity (deep) },
+        else_branch = b () => (float[4] t) {
+            t = If (flag) <then_branch = c () => (float[4] v) { v = Identity (deep) },
                            else_branch = d () => (float[4] s) { k = Neg (x)
                                                                s = Identity (k) }>
         }

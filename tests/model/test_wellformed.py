@@ -145,7 +145,10 @@ def test_a_name_inside_a_subgraph_may_hide_one_outside(export: str) -> None:
     np.testing.assert_allclose(run(make_session(compiled), x)[0], expected, rtol=1e-5, atol=1e-5)
     body = next(node for node in compiled.graph.node if node.op_type == "Loop").attribute[0]
     assert body.type == AttributeProto.GRAPH
-    assert [name for node in body.g.node for name in node.output] == ["more", "r"]
+    assert len(body.g.node) == 2
+    assert not {name for node in body.g.node for name in node.output} & {
+        name for n in model.graph.node for name in n.output
+    }
 
 
 def test_the_default_of_an_input_is_not_taken_for_a_weight() -> None:

@@ -100,6 +100,7 @@ def test_golden(name: str) -> None:
 
 
 def test_a_sum_that_a_subgraph_reads_keeps_its_name() -> None:
+    # Both branches name a value alike, so they stay parts of their node.
     model = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 18]>
         tiny (float[1,3,4,4] x, bool c) => (float[1,4,4,4] y, float[1,4,4,4] z) {
@@ -109,7 +110,7 @@ def test_a_sum_that_a_subgraph_reads_keeps_its_name() -> None:
             y = Neg(s)
             z = If(c) <
                 then_branch = yes () => (float[1,4,4,4] t) { t = Neg(s) },
-                else_branch = no () => (float[1,4,4,4] e) { e = Abs(s) }
+                else_branch = no () => (float[1,4,4,4] t) { t = Abs(s) }
             >
         }"""
     )

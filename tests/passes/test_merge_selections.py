@@ -107,6 +107,7 @@ def test_golden(name: str) -> None:
 
 
 def test_what_a_subgraph_reads_stays() -> None:
+    # Both branches name a value alike, so they stay parts of their node.
     model = onnx.parser.parse_model(
         """<ir_version: 8, opset_import: ["" : 18]>
         tiny (float[6] x, bool c) => (float[6] y, float[6] z) {
@@ -116,7 +117,7 @@ def test_what_a_subgraph_reads_stays() -> None:
             y = Neg(d)
             z = If(c) <
                 then_branch = yes () => (float[6] t) { t = Neg(d) },
-                else_branch = no () => (float[6] e) { e = Identity(a) }
+                else_branch = no () => (float[6] t) { t = Identity(a) }
             >
         }"""
     )

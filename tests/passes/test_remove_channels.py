@@ -298,7 +298,8 @@ def test_no_stale_shape_is_declared() -> None:
 
 @pytest.mark.parametrize("captured", ["s", "n"])
 def test_a_value_that_a_subgraph_refers_to_stays(captured: str) -> None:
-    """A Slice of everything and a Relu: what they become must go on under their names."""
+    """A Slice of everything and a Relu: what they become must go on under their names. The branches are parts of their
+    node, since a name stands for a value of each."""
     model = onnx.parser.parse_model(
         f"""<ir_version: 8, opset_import: ["" : 18]>
         tiny (float[1,3,4,4] x, bool c) => (float[1,2,4,4] y, float[1,6,4,4] z) {{
@@ -308,7 +309,7 @@ def test_a_value_that_a_subgraph_refers_to_stays(captured: str) -> None:
             y = Conv(n, w2)
             z = If(c) <
                 then_branch = yes () => (float[1,6,4,4] t) {{ t = Neg({captured}) }},
-                else_branch = no () => (float[1,6,4,4] e) {{ e = Abs({captured}) }}
+                else_branch = no () => (float[1,6,4,4] t) {{ t = Abs({captured}) }}
             >
         }}"""
     )

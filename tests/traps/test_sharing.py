@@ -154,7 +154,7 @@ def _branches(captured: str, weight_name: str) -> dict[str, onnx.GraphProto]:
 
 @pytest.mark.parametrize("flag", [True, False])
 def test_an_if_that_captures_a_value(target: Target, flag: bool) -> None:
-    """Channels 0 and 3 are dead for the outer reader and for the inner weight, but the subgraph may do anything."""
+    """Channels 0 and 3 are dead for the outer reader and for the weight in the branches."""
     model = net(
         "(float[N,3,6,6] x, bool flag) => (float[N,4,4,4] y)",
         """h = Conv(x, w1)
@@ -168,13 +168,13 @@ def test_an_if_that_captures_a_value(target: Target, flag: bool) -> None:
     model.graph.node.append(helper.make_node("Add", ["z", "c"], ["y"], name="sum"))
     onnx.checker.check_model(model, full_check=True)
     small = sizes(check(model, target, feeds={"flag": np.asarray(flag)}))
-    assert small["h"][0] == 8
+    assert small["h"][0] == (6 if target.tight else 8)
     assert small["k"][0] == (5 if target.tight else 6)
-    assert small["k"][1] == (6 if target.selects else 8)
+    assert small["k"][1] == small["h"][0]
 
 
 def test_a_loop_that_captures_a_value(target: Target) -> None:
-    """The body adds the captured value to what is carried around; before and behind the loop channels shrink."""
+    """The body adds the captured value to what is carried around; what nobody reads behind the loop goes."""
     body = helper.make_graph(
         [helper.make_node("Add", ["carried", "h"], ["next"]), helper.make_node("Identity", ["cond"], ["go"])],
         "body",
@@ -201,7 +201,7 @@ def test_a_loop_that_captures_a_value(target: Target) -> None:
     onnx.checker.check_model(model, full_check=True)
     small = sizes(check(model, target))
     assert small["a"][0] == (6 if target.tight else 8)
-    assert small["h"][0] == 6
+    assert small["h"][0] == (5 if target.tight else 6)
 
 
 DOUBLED = """<domain: "example", opset_import: ["" : 21]>
@@ -211,8 +211,8 @@ Mirror (v) => (m) {
 }"""
 
 
-def test_a_custom_operator_is_a_barrier(target: Target) -> None:
-    """It runs as a function of the model, but what it does to channels is not ours to know."""
+def test_a_function_is_looked_into(target: Target) -> None:
+    """Channels pass what it does, which is a multiplication by 2."""
     model = net(
         "(float[N,3,6,6] x) => (float y)",
         """a = Conv(x, w0)
@@ -227,9 +227,9 @@ def test_a_custom_operator_is_a_barrier(target: Target) -> None:
     model.graph.output[0].type.CopyFrom(helper.make_tensor_type_proto(TensorProto.FLOAT, ["N", 4, 4, 4]))
     compiled = check(model, target)
     small = sizes(compiled)
-    assert [f.name for f in compiled.functions] == ["Mirror"]
+    assert not compiled.functions
     assert small["a"][0] == (7 if target.tight else 8)
-    assert small["h"][0] == 6
+    assert small["h"][0] == (4 if target.tight else 6)
     assert small["k"][0] == (7 if target.tight else 8)
 
 

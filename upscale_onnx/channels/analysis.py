@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from upscale_onnx.channels import rules as _rules
+from upscale_onnx.channels.carried import weaker_contents
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.constants import find_constants
 from upscale_onnx.channels.demand import demand
+from upscale_onnx.channels.fitting import check_outputs, completed
 from upscale_onnx.channels.flow import Flow, Read, Rule
 from upscale_onnx.channels.known_sizes import KnownSizes
 from upscale_onnx.channels.malformed import fault_of
@@ -29,8 +31,10 @@ from upscale_onnx.model import Graph, Node, Shape
 from upscale_onnx.model.known import Constants
 from upscale_onnx.model.operators import FRAGILE, STANDARD_DOMAINS
 from upscale_onnx.results import Refusal
-from upscale_onnx.types import BoolArray
+from upscale_onnx.types import BoolArray, FloatArray
 
+# How many times a graph is analysed until what its loops hand on settles. Once is enough where there are none.
+_MOST_ROUNDS = 16
 assert _rules.__all__, "importing the rules registers them"
 
 
@@ -67,21 +71,35 @@ def analyse(graph: Graph, shapes: Mapping[str, Shape], alone: frozenset[str] = f
     """
     opset = opset_of(graph, "")
     constants = find_constants(graph, {name: shape.dims for name, shape in shapes.items()}, opset)
-    forward = _Forward(graph, shapes, constants, alone)
-    for node in graph.nodes:
-        forward.visit(node)
-    return forward.finish()
+    taken: dict[str, FloatArray] = {}
+    for number in range(_MOST_ROUNDS):
+        forward = _Forward(graph, shapes, constants, alone, taken)
+        for node in graph.nodes:
+            forward.visit(node)
+        weaker = weaker_contents(forward.steps, sure=number >= _MOST_ROUNDS // 2)
+        if not weaker:
+            return forward.finish()
+        taken.update(weaker)
+    raise InternalError("what loops hand on did not settle")
 
 
 class _Forward:
     """One sweep in graph order that collects steps. Class ids are resolved at its end."""
 
-    def __init__(self, graph: Graph, shapes: Mapping[str, Shape], constants: Constants, alone: frozenset[str]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        shapes: Mapping[str, Shape],
+        constants: Constants,
+        alone: frozenset[str],
+        taken: Mapping[str, FloatArray],
+    ) -> None:
         self._graph, self._shapes, self._constants, self._alone = graph, shapes, constants, alone
+        self._taken = taken
         self._classes = Classes()
         self._room = Room(constants.weight_bytes)
         self._maps: dict[str, ChannelMap] = {}
-        self._steps: list[Step] = []
+        self.steps: list[Step] = []
         self._refusals: list[Refusal] = []
         self._outputs = frozenset(tensor.name for tensor in graph.outputs)
         self._opset = opset_of(graph, "")
@@ -114,12 +132,20 @@ class _Forward:
         op = view(node, names, self._constants, self._shapes, opset, used)
         maps = tuple(self._maps.get(name) if name and name not in self._constants else None for name in names)
         rule, flow = self._flow(node, op, maps)
+        if any(name in self._taken for name in outputs):
+            flow = replace(flow, outputs=tuple(map(self._with_content, outputs, flow.outputs)))
         for left, right in flow.ties:
             self._classes.unite(left, right)
         for name, found in zip(outputs, flow.outputs, strict=True):
             if found is not None and name:
                 self._maps[name] = found
-        self._steps.append(Step(node, op, rule, tuple(names), outputs, maps, flow))
+        self.steps.append(Step(node, op, rule, tuple(names), outputs, maps, flow))
+
+    def _with_content(self, name: str, found: ChannelMap | None) -> ChannelMap | None:
+        if found is None or name not in self._taken:
+            return found
+        state = self._taken[name]
+        return found.with_state(state if state.shape == found.shape else np.full(found.shape, WILD))
 
     def _flow(self, node: Node, op: Op, maps: tuple[ChannelMap | None, ...]) -> tuple[Rule, Flow]:
         if all(tensor.name in self._constants for tensor in node.outputs):
@@ -136,8 +162,8 @@ class _Forward:
         try:
             if not rule.merged_axes and any(found is not None and found.merged is not None for found in maps):
                 raise Refused(Reason.DYNAMIC_AXIS, "channels are merged with a dynamic axis")
-            flow = moved(op, maps, _complete(op, rule.flow(op, maps, self._classes.fresh)))
-            _check(op, flow)
+            flow = moved(op, maps, completed(op, rule.flow(op, maps, self._classes.fresh)))
+            check_outputs(op, flow)
             self._room.take(flow)
             return rule, self._with_parameters(rule, op, maps, flow)
         except Refused as refused:
@@ -183,7 +209,7 @@ class _Forward:
 
     def finish(self) -> Analysis:
         roots = self._classes.roots()
-        steps = tuple(step.resolved(roots) for step in self._steps)
+        steps = tuple(step.resolved(roots) for step in self.steps)
         maps = {name: found.resolved(roots) for name, found in self._maps.items()}
         live, fixed = np.zeros(len(roots), bool), np.zeros(len(roots), bool)
         for tensor in (*self._graph.inputs, *self._graph.outputs):
@@ -203,27 +229,3 @@ class _Forward:
 
 def _wild(found: ChannelMap | None) -> ChannelMap | None:
     return None if found is None else found.with_state(np.full(found.shape, WILD))
-
-
-def _complete(op: Op, flow: Flow) -> Flow:
-    """The flow with None for outputs that the rule says nothing of. Raises `Refused` where one of them is used."""
-    others = op.used[len(flow.outputs) :]
-    if any(others):
-        raise Refused(Reason.UNSUPPORTED_FORM, "a second output is used")
-    return replace(flow, outputs=(*flow.outputs, *[None] * len(others))) if others else flow
-
-
-def _check(op: Op, flow: Flow) -> None:
-    """Raise `Refused` where the rule and shape inference disagree."""
-    for found, dims in zip(flow.outputs, op.out_dims, strict=True):
-        if found is not None and 0 in found.shape:
-            raise Refused(Reason.UNSUPPORTED_FORM, "a result has no elements")
-        if found is None or dims is None:
-            continue
-        fits = found.rank == len(dims) and all(
-            size == 1 or not isinstance(dim, int) or dim == size for size, dim in zip(found.shape, dims, strict=True)
-        )
-        if not fits:
-            raise Refused(
-                Reason.UNSUPPORTED_FORM, f"a channel map of shape {found.shape} does not fit a value of shape {dims}"
-            )

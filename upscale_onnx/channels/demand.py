@@ -94,10 +94,7 @@ def _apply(item: Read, live: BoolArray, kept: BoolArray) -> None:
 
 def _read_positions(item: Read, rows: BoolArray | None) -> BoolArray | None:
     """Which positions, `(n_in,)` bool, live rows read that are not foldable; None: all. `rows` None: all rows live."""
-    hit: BoolArray | None = None
-    if item.pattern is not None:
-        pattern = item.pattern if rows is None or rows.all() else item.pattern[rows]
-        hit = np.any(pattern, axis=0)
+    hit = None if item.known is None else item.known.read_by(rows)
     if item.foldable is not None and item.foldable.any():
         hit = ~item.foldable if hit is None else hit & ~item.foldable
     return hit

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any, Protocol
 
+import numpy as np
+
 from upscale_onnx.channels.channel_map import ChannelMap, known_map
 from upscale_onnx.channels.op import Op
-from upscale_onnx.types import Array, BoolArray, IntArray
+from upscale_onnx.channels.pattern import Pattern
+from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 Maps = tuple[ChannelMap | None, ...]
 Emissions = tuple[IntArray | None, ...]
@@ -49,9 +52,18 @@ class Read:
     input: int
     sources: IntArray
     targets: IntArray | None = None
-    pattern: BoolArray | None = None
+    pattern: BoolArray | Pattern | None = None
     axis: int | None = None
     foldable: BoolArray | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.pattern, np.ndarray):
+            object.__setattr__(self, "pattern", Pattern.of(self.pattern))
+
+    @property
+    def known(self) -> Pattern | None:
+        """The pattern in the form in which it is held."""
+        return self.pattern if isinstance(self.pattern, Pattern) else None
 
     def resolved(self, roots: IntArray) -> Read:
         """This read with each class id replaced by its root."""
@@ -81,7 +93,8 @@ class Flow:
     or infinity. droppable: whether the node can run without an input of which no channel is left. picks: per output,
     the positions that it takes along the only channel axis of the first input; None where the node does anything else.
     linear: whether results of parts of the channels add up to the result; not where an activation is fused. inner: the
-    map of a value within the node, which is no output of it.
+    map of a value within the node, which is no output of it. carried: inputs that hold what a body was handed, with
+    what it hands on to its next round.
     """
 
     outputs: tuple[ChannelMap | None, ...]
@@ -96,6 +109,7 @@ class Flow:
     picks: tuple[IntArray, ...] | None = None
     linear: bool = True
     inner: ChannelMap | None = None
+    carried: tuple[tuple[int, FloatArray], ...] = ()
 
     @property
     def dense(self) -> Read | None:

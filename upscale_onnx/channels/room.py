@@ -49,7 +49,7 @@ class Room:
         Raises: Refused where there is not enough room left.
         """
         maps = sum(found.labels.size for found in flow.outputs if found is not None)
-        patterns = sum(read.pattern.size for read in flow.reads if read.pattern is not None)
+        patterns = sum(read.known.size for read in flow.reads if read.known is not None)
         wanted = maps + 8 * patterns // _ENTRY_BITS
         if wanted > self._left:
             raise Refused(Reason.TOO_LARGE, "the channels of all values together are too many")

@@ -90,11 +90,8 @@ def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> t
     done = rewrite.done
     assert done.plan is not None
     claims = plan_claims(done.plan, done.constants, done.narrowed, done.replaced)
-    graph, changed, grown = (
-        rewrite.graph,
-        done.shapes,
-        outgrown(done.stored, _widened(done.plan) if making.widens else frozenset()),
-    )
+    graph, changed = rewrite.graph, {**done.shapes, **done.resized}
+    grown = outgrown(done.stored, _widened(done.plan) if making.widens else frozenset())
     del rewrite, done  # they hold the analysis of every weight; the exported weights are about to take memory too
     exported = export_graph(graph, model, changed)
     # Nodes and values refer to each other. Without a garbage collection their weights, and the model from which they

@@ -66,6 +66,6 @@ def _is_read(read: Read, classes: BoolArray) -> BoolArray:
     if read.targets is None:
         return np.ones(read.sources.size, np.bool_)
     wanted = classes[read.targets]
-    if read.pattern is None:
+    if read.known is None:
         return np.full(read.sources.size, wanted.any())
-    return np.asarray(read.pattern[wanted].any(0))
+    return read.known.read_by(wanted)

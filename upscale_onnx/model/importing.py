@@ -1,7 +1,8 @@
 """Import of models as onnx-graphsurgeon graphs.
 
-graphsurgeon confuses values inside a subgraph with values outside that have the same name. So each subgraph is
-imported as a stand-in: a subgraph with a single node, which reads exactly what the original captures.
+Bodies of If, Loop and Scan become parts of the graph (see `bodies`). Other subgraphs, which graphsurgeon confuses with
+what is outside of them, are imported as stand-ins: a subgraph with a single node, which reads exactly what the original
+captures.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 from onnx_graphsurgeon.util.exception import OnnxGraphSurgeonException
 
 from upscale_onnx.errors import ModelError
+from upscale_onnx.model.bodies import flat_nodes, opened_nodes
 from upscale_onnx.model.edit import free_names
 from upscale_onnx.model.protos import attribute_graphs, copy_fields, iter_nodes, one_line, overridable
 
@@ -39,7 +41,8 @@ def quiet() -> AbstractContextManager[Any]:
 
 
 def import_graph(model: ModelProto) -> gs.Graph:
-    """The main graph of `model` as a graphsurgeon graph. Weights stay in the model until they are read.
+    """The main graph of `model` and its bodies as one flat graphsurgeon graph. Weights stay in the model until they are
+    read.
 
     Functions are not imported: a node that calls one looks like a custom operator. An initializer that is the default
     of an input is an input of the graph.
@@ -47,17 +50,19 @@ def import_graph(model: ModelProto) -> gs.Graph:
     Raises:
         ModelError: graphsurgeon cannot represent some part of the graph.
     """
-    source, defaults = model.graph, overridable(model)
+    source, defaults, opened = model.graph, overridable(model), opened_nodes(model)
+    bodies = [body for known in opened.values() for _, body in known.bodies]
+    weights = [tensor for tensor in source.initializer if tensor.name not in defaults]
     # The importer reads only these fields. A copy of the model would hold every weight twice.
     shown = SimpleNamespace(
         name=source.name,
         doc_string=source.doc_string,
-        initializer=[tensor for tensor in source.initializer if tensor.name not in defaults],
+        initializer=[*weights, *(tensor for body in bodies for tensor in body.initializer)],
         sparse_initializer=[tensor for tensor in source.sparse_initializer if tensor.values.name not in defaults],
-        value_info=source.value_info,
+        value_info=[*source.value_info, *(value for body in bodies for value in (*body.value_info, *body.input))],
         input=source.input,
         output=source.output,
-        node=[_shown(node) for node in source.node],
+        node=[_shown(node) for node in flat_nodes(source.node, opened)],
     )
     try:
         with quiet():

@@ -69,6 +69,13 @@ def nodes_within(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
                 yield from iter_nodes(subgraph)
 
 
+def inner_graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    """Every subgraph of the nodes of a graph and of its subgraphs."""
+    for node in iter_nodes(graph):
+        for attribute in node.attribute:
+            yield from attribute_graphs(attribute)
+
+
 def attribute_graphs(attribute: AttributeProto) -> Sequence[GraphProto]:
     """The subgraphs that an attribute holds."""
     if attribute.type == AttributeProto.GRAPH:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
 from google.protobuf.message import EncodeError
 from onnx import GraphProto, ModelProto, TypeProto, ValueInfoProto
 
+from upscale_onnx.model.loop_states import LoopStates
 from upscale_onnx.model.operators import STANDARD_DOMAINS
-from upscale_onnx.model.protos import skeleton
+from upscale_onnx.model.protos import inner_graphs, skeleton
 from upscale_onnx.model.reader_sizes import sizes_from_readers
 from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows, shaped_alike
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
@@ -57,25 +59,28 @@ class Shape:
 
 
 def infer_shapes(model: ModelProto) -> dict[str, Shape]:
-    """The shape of every named tensor of the main graph whose rank is known; `model` is left as it is.
+    """The shape of every named tensor whose rank is known; `model` is left as it is. Where a body and the main graph
+    have values of the same name, the shape is that in the main graph.
 
     For values that inference does not know, the model's own declarations are used. If inference fails as a whole, only
     these declarations are returned.
     """
     bare = skeleton(model)
     _simplify(bare)
-    declared = _take_declared(bare.graph)
+    declared, states = _take_declared(bare.graph), LoopStates(bare.graph)
     for number in range(_MOST_ROUNDS):
         graph, inferred = _inferred(bare)
         shapes = _initializer_shapes(bare.graph) | _initializer_shapes(model.graph)
         # An output that is also an input has the shape of the input.
-        for value in (*graph.value_info, *graph.input, *graph.output):
+        for value in (*graph.value_info, *graph.input, *graph.output, *_of_bodies(graph)):
             shape = tensor_shape(value.type)
             if shape is not None and value.name not in shapes:
                 shapes[value.name] = shape
         if not number and _declare(bare.graph, declared, shapes) and inferred:
             continue
-        if not inferred or _is_complete(bare.graph, shapes) or not _state_what_is_known(bare, shapes, number):
+        if states.settle(shapes, last=not inferred or number > _MOST_ROUNDS // 2):
+            continue
+        if not inferred or _is_complete(bare.graph, shapes) or not _state_what_is_known(bare, shapes, number, states):
             break
     return _with_equal_names(bare, shapes)
 
@@ -87,11 +92,20 @@ def _with_equal_names(bare: ModelProto, shapes: dict[str, Shape]) -> dict[str, S
     return {name: Shape(shape.dtype, found[name]) for name, shape in shapes.items()}
 
 
+def _of_bodies(graph: GraphProto) -> Iterator[ValueInfoProto]:
+    """What is declared, or was inferred, about the values in bodies of the nodes of `graph`."""
+    for body in inner_graphs(graph):
+        yield from (*body.value_info, *body.input, *body.output)
+        for tensor in body.initializer:
+            yield onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims))
+
+
 def _take_declared(graph: GraphProto) -> list[ValueInfoProto]:
     """Remove and return the declarations of computed values in `graph`, since they may be wrong."""
     made = {name for node in graph.node for name in node.output}
     declared = [ValueInfoProto.FromString(v.SerializeToString()) for v in (*graph.output, *graph.value_info)]
-    del graph.value_info[:]
+    for part in (graph, *inner_graphs(graph)):
+        del part.value_info[:]
     known = made | {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     for value in graph.output:
         if value.name in known:
@@ -123,13 +137,13 @@ def _is_complete(graph: GraphProto, shapes: dict[str, Shape]) -> bool:
     return named and all(shape.is_static for shape in shapes.values())
 
 
-def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int) -> bool:
+def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int, states: LoopStates) -> bool:
     """Add computed shapes that inference did not find to the graph. Return whether there were any."""
     opset = default_opset(bare)
     dims = {name: shape.dims for name, shape in shapes.items()}
     known = known_values(bare.graph, dims, opset)
     dtypes = {name: shape.dtype for name, shape in shapes.items()}
-    found = list(computed_shapes(bare.graph, dims, dtypes, known))
+    found = [*computed_shapes(bare.graph, dims, dtypes, known), *states.results(shapes)]
     computed = {value.name for value in found}
     found += [value for value in sizes_from_readers(bare.graph, dims, dtypes) if value.name not in computed]
     for dim in (dim for value in found for dim in value.type.tensor_type.shape.dim):

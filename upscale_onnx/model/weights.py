@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import numpy as np
 import onnx
@@ -12,6 +12,7 @@ from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
 from upscale_onnx.errors import InternalError
 from upscale_onnx.model.edit import captured_names
+from upscale_onnx.model.nesting import is_entry
 from upscale_onnx.model.protos import IR_WITH_FREE_INITIALIZERS, copy_fields, set_sizes
 
 _TENSOR_CONTENT = frozenset(field.name for field in TensorProto.DESCRIPTOR.fields) - {
@@ -21,34 +22,54 @@ _TENSOR_CONTENT = frozenset(field.name for field in TensorProto.DESCRIPTOR.field
 }
 
 
-def export_initializers(
-    graph: gs.Graph, source: GraphProto, target: GraphProto, defaults: Collection[str] = ()
-) -> None:
-    """Write the constants that `graph` uses to `target`: first those of `source` in their order, then new ones.
-
-    The nodes of `target` must be written already.
-
-    defaults: names of initializers that stay as they are, since they are defaults of inputs.
+class Pending:
+    """The constants that the nodes of `graph` read and that are not written yet, by name, in order of use.
 
     Raises:
         InternalError: two constants have one name.
     """
-    pending = _used_constants(graph)
+
+    def __init__(self, graph: gs.Graph) -> None:
+        self.left: dict[str, gs.Constant] = {}
+        read = (tensor for node in graph.nodes if not is_entry(node) for tensor in node.inputs)
+        for tensor in (*read, *graph.outputs):
+            if isinstance(tensor, gs.Constant) and self.left.setdefault(tensor.name, tensor) is not tensor:
+                raise InternalError(f"two different constants are called '{tensor.name}'")
+
+    def write_known(
+        self, source: GraphProto, target: GraphProto, kept: Collection[str], here: Callable[[str], bool] | None = None
+    ) -> None:
+        """Write the constants of `source` that are read or `kept` to `target`, in their order.
+
+        here: whether all readers of a constant are inside `target`; the others are left. None: they are.
+        """
+        for tensor in source.initializer:
+            if tensor.name in self.left and (here is None or here(tensor.name)):
+                _move(self.left.pop(tensor.name), tensor, target.initializer.add())
+            elif tensor.name in kept:
+                target.initializer.add().CopyFrom(tensor)
+
+
+def export_initializers(
+    pending: Pending, source: GraphProto, target: GraphProto, defaults: Collection[str] = ()
+) -> None:
+    """Write the constants that are left to `target`: first those of `source` in their order, then new ones.
+
+    The nodes of `target` must be written already.
+
+    defaults: names of initializers that stay as they are, since they are defaults of inputs.
+    """
     # Constants that are read by name in places that graphsurgeon's main graph does not show.
     kept = captured_names(target.node) | set(defaults)
     kept.update(entry.value for note in source.quantization_annotation for entry in note.quant_parameter_tensor_names)
     sparse = {proto.values.name: proto for proto in source.sparse_initializer}
-    for tensor in source.initializer:
-        constant = pending.pop(tensor.name, None)
-        if constant is not None:
-            _move(constant, tensor, target.initializer.add())
-        elif tensor.name in kept:
-            target.initializer.add().CopyFrom(tensor)
+    pending.write_known(source, target, kept)
+    left = pending.left
     for name, proto in sparse.items():
-        if name in kept or (name in pending and isinstance(pending[name]._values, SparseValues)):
-            pending.pop(name, None)
+        if name in kept or (name in left and isinstance(left[name]._values, SparseValues)):
+            left.pop(name, None)
             target.sparse_initializer.add().CopyFrom(proto)
-    for constant in pending.values():
+    for constant in left.values():
         _move(constant, None, target.initializer.add())
 
 
@@ -57,17 +78,6 @@ def _move(constant: gs.Constant, known: TensorProto | None, proto: TensorProto) 
     export_tensor(constant, known, proto)
     if isinstance(constant._values, np.ndarray):
         constant._values = LazyValues(proto)
-
-
-def _used_constants(graph: gs.Graph) -> dict[str, gs.Constant]:
-    """The constants that nodes of the main graph read, or that are its outputs, by name, in order of use."""
-    used: dict[str, gs.Constant] = {}
-    for tensor in (*(tensor for node in graph.nodes for tensor in node.inputs), *graph.outputs):
-        if not isinstance(tensor, gs.Constant):
-            continue
-        if used.setdefault(tensor.name, tensor) is not tensor:
-            raise InternalError(f"two different constants are called '{tensor.name}'")
-    return used
 
 
 def export_tensor(constant: gs.Constant, known: TensorProto | None, proto: TensorProto) -> None:

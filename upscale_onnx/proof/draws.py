@@ -39,10 +39,13 @@ class Draw:
     positive: bool = False
 
     def value(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], claim: Claim | None) -> Array:
-        """Values of `shape` for a value of the original network: dense, of both signs, with some zeros.
+        """Values of `shape` for a value of the original network: dense, of both signs, with some zeros. A boolean is
+        true in every other draw.
 
         Channels that are claimed constant hold their constants. The same name and shape always get the same values.
         """
+        if dtype.kind == "b":
+            return np.full(shape, (zlib.crc32(name.encode()) + self.number) % 2 == 0)
         axes = _channel_axes(shape, claim)
         powers = self._cut(_powers, f"{name}:channels", tuple(n if a in axes else 1 for a, n in enumerate(shape)))
         spread = self._cut(_powers, f"{name}:places", tuple(1 if a in axes else n for a, n in enumerate(shape)))

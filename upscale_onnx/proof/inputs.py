@@ -22,6 +22,8 @@ def graph_input(name: str, known: Any, shape: tuple[int, ...], role: InputRole, 
     rng = np.random.default_rng([draw.seed, draw.number, len(name)])
     if role.below is not None:
         return rng.integers(0, role.below, known.shape).astype(known.dtype)
+    if known.dtype.kind == "b" and known.size == 1:
+        return draw.value(name, known.shape, known.dtype, None)
     if known.dtype.kind == "b":
         return rng.integers(0, 2, known.shape).astype(bool)
     if known.dtype.kind in "iu" and known.dtype.itemsize == 1:

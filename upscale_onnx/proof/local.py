@@ -15,7 +15,7 @@ import numpy as np
 from onnx import TypeProto, helper
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model.protos import element_count
+from upscale_onnx.model.protos import element_count, nodes_within
 from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, has_few_entries, held_of, is_float
 from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_on_a_corner
 from upscale_onnx.proof.draws import Draw
@@ -23,7 +23,7 @@ from upscale_onnx.proof.inputs import graph_input
 from upscale_onnx.proof.outcome import RegionOutcome, Watch
 from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
 from upscale_onnx.proof.run import Regions
-from upscale_onnx.proof.values import fed_shapes, floating_values, open_type
+from upscale_onnx.proof.values import conditions, fed_shapes, floating_values, open_type
 from upscale_onnx.results import Claim, LocalProof, Unproven
 from upscale_onnx.runtime.groups import groups
 from upscale_onnx.runtime.roles import InputRole, input_roles
@@ -60,7 +60,7 @@ class Proof:
 
     def __post_init__(self) -> None:
         shapes = fed_shapes(self.original.model, self.feed)
-        kinds = floating_values(shapes)
+        kinds = floating_values(shapes) | conditions(self.original.model, shapes)
         self.roles = input_roles(self.original.model, frozenset(self.original.inputs), shapes)
         shared = self.original.maker.keys() & self.compiled.maker.keys() & kinds.keys()
         cuts = {name for name in shared if name in self.claims and len(self.claims[name].sizes) == kinds[name].rank}
@@ -158,8 +158,9 @@ class Proof:
         self.unrunnable[region.target] = Unproven(region.target, why, self._inside(region))
 
     def _inside(self, region: Region) -> tuple[str, ...]:
-        """The values that the original computes in a region."""
-        return tuple(name for number in sorted(region.original) for name in self.original.nodes[number].output if name)
+        """The values that the original computes in a region, those in bodies included."""
+        nodes = nodes_within(self.original.nodes[number] for number in sorted(region.original))
+        return tuple(name for node in nodes for name in node.output if name)
 
     def _draw(self, chunk: Sequence[Region], draw: Draw, moves: int = 1) -> None:
         chunk = [region for region in chunk if region.target not in self.unrunnable]

@@ -24,6 +24,13 @@ def floating_values(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
     return {name: shape for name, shape in shapes.items() if shape.dtype in _FLOATS}
 
 
+def conditions(model: ModelProto, shapes: Mapping[str, Shape]) -> dict[str, Shape]:
+    """The values among `shapes` that decide which branch of an If is taken. At a cut, both branches are run."""
+    names = {node.input[0] for node in model.graph.node if node.op_type == "If" and node.input}
+    found = {name: shapes[name] for name in names & shapes.keys()}
+    return {name: shape for name, shape in found.items() if shape.dtype == TensorProto.BOOL and set(shape.dims) <= {1}}
+
+
 def open_type(shape: Shape) -> TypeProto:
     """The ONNX type of a value, with open sizes along all axes."""
     return helper.make_tensor_type_proto(shape.dtype, [None] * shape.rank)

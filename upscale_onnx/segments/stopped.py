@@ -107,10 +107,10 @@ def _unread(analysis: Analysis) -> Mapping[int, list[tuple[int, int]]]:
     found: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for step in analysis.steps:
         read, weight = step.flow.dense, step.op.weight
-        if read is None or weight is None or read.pattern is None or read.sources.size < 2:
+        if read is None or weight is None or read.known is None or read.sources.size < 2:
             continue
         makers = np.unique(maker[read.sources])
         if makers.size == 1 and makers[0] >= 0:
-            count = int((~read.pattern.any(0)).sum())
+            count = int((~read.known.read_by()).sum())
             found[int(makers[0])].append((count, round(weight[0].nbytes * count / read.sources.size)))
     return found

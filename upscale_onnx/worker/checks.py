@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError, EncodeError
 
 from upscale_onnx.worker.dispatch import in_worker
@@ -28,3 +31,15 @@ def infer(model: bytes, strict: bool = False) -> onnx.ModelProto | str:
     except (onnx.shape_inference.InferenceError, *_REFUSALS) as error:
         return str(error) or type(error).__name__
     return found
+
+
+@in_worker
+def inline(model: bytes, kept: Sequence[tuple[str, str]]) -> onnx.ModelProto | str:
+    """A serialised model with its functions written out, except those `kept` (domain and name), or the error message
+    if onnx cannot do it."""
+    try:
+        parsed = onnx.ModelProto()
+        parsed.ParseFromString(model)
+        return onnx.inliner.inline_selected_functions(parsed, list(kept), exclude=True)
+    except _REFUSALS as error:
+        return str(error) or type(error).__name__

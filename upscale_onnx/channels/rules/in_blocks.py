@@ -69,8 +69,9 @@ def _are_whole(index: IntArray, block: int, count: int) -> bool:
 
 def _read_in_blocks(flow: Flow, block: int) -> Flow:
     read = flow.reads[0]
-    assert read.pattern is not None
-    wanted = read.pattern if read.foldable is None else read.pattern & ~read.foldable
+    assert read.known is not None
+    pattern = read.known.entries()
+    wanted = pattern if read.foldable is None else pattern & ~read.foldable
     read = replace(read, pattern=_any_in_block(wanted, block), foldable=None)
     return _bound(replace(flow, reads=(read, *flow.reads[1:])), read.sources, block)
 
