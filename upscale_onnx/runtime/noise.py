@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.runtime.inputs import Inputs
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import onnxruntime as ort
 
 _NUDGES = 3
+_FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
+_LAYERS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "Add", "LSTM", "GRU", "RNN"))
 
 
 def noisy_runs(
@@ -25,12 +27,15 @@ def noisy_runs(
 ) -> Iterator[list[list[Any]]]:
     """The outputs of `model` in every trial, once for each of several ways to change the rounding.
 
-    The first way is to run without onnxruntime's optimisations. The others use `session`, on inputs that are moved by
-    one unit in the last place.
+    The first way is to run without onnxruntime's optimisations, the second with weights that are moved by one unit in
+    the last place: it tells of layers whose results hardly depend on the inputs. The others use `session`, on inputs
+    that are moved.
     """
     try:
         plain = make_session(model, provider=provider, exact=True, optimize=False)
         yield [run(plain, feed) for feed in feeds]
+        moved = make_session(_with_moved_weights(model, seed), provider=provider, exact=True, optimize=False)
+        yield [run(moved, feed) for feed in feeds]
     except ModelError:
         pass  # some models run only when optimised; the other ways remain
     if not any(_is_float(array) for feed in feeds for array in feed.values()):
@@ -41,6 +46,18 @@ def noisy_runs(
             yield [run(session, {name: _nudged(rng, array) for name, array in feed.items()}) for feed in feeds]
         except ModelError:
             continue
+
+
+def _with_moved_weights(model: ModelProto, seed: int) -> ModelProto:
+    """A copy of which the weights and vectors that layers read are nudged."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    read = {name for node in copy.graph.node if node.op_type in _LAYERS for name in node.input[1:]}
+    rng = np.random.default_rng((seed, _NUDGES))
+    for tensor in copy.graph.initializer:
+        if tensor.name in read and tensor.data_type in _FLOATS:
+            tensor.CopyFrom(numpy_helper.from_array(_nudged(rng, numpy_helper.to_array(tensor)), tensor.name))
+    return copy
 
 
 def _nudged(rng: np.random.Generator, array: Array) -> Array:
