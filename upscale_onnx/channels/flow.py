@@ -92,9 +92,8 @@ class Flow:
     channels (a producer). fragile: classes that must not be mere padding, since this node may turn their zeros into NaN
     or infinity. droppable: whether the node can run without an input of which no channel is left. picks: per output,
     the positions that it takes along the only channel axis of the first input; None where the node does anything else.
-    linear: whether results of parts of the channels add up to the result; not where an activation is fused. inner: the
-    map of a value within the node, which is no output of it. carried: inputs that hold what a body was handed, with
-    what it hands on to its next round.
+    linear: whether results of parts of the channels add up to the result. inner: the map of a value within the node,
+    which is no output of it. carried: inputs that a body was handed, with what it hands on to its next round.
     """
 
     outputs: tuple[ChannelMap | None, ...]
@@ -246,7 +245,6 @@ class Rule(ABC):
         """How channels flow through the node. Raises `Refused` where this form of the operator is a barrier."""
 
     def resize(self, op: Op, request: Request) -> Resize:
-        """How the node changes when its inputs hold other channels: it holds the same, unless a rule says otherwise.
-        Raises `Misaligned` where the orders of inputs differ."""
+        """How the node changes when its inputs hold other channels. Raises `Misaligned` where their orders differ."""
         _, emission = request.first_input()
         return Resize((emission,))
