@@ -1,11 +1,13 @@
 """How much of what masks leave in exported transformers a compile removes.
 
     python docs/programs/coverage.py [NAME...] [--exporter torchscript dynamo] [--attention eager sdpa] [--share 0.5]
+                                     [--units neurons heads "query features" "value features" stream]
 
 Needs transformers (random weights; nothing is downloaded). Each network has two layers. A share of one kind of unit is
 zeroed in all weights that hold it: neurons of feed-forward layers, heads, features of queries and keys (in pairs under
-rotary embeddings), features of values. Printed for each export: the parameters removed, with what a compile adds, as a
-share of the zeroed entries; and whether the result was shown equal.
+rotary embeddings), features of values, channels of the stream that all layers read and add to. Printed for each export:
+the parameters removed, with what a compile adds, as a share of the zeroed entries; and whether the result was shown
+equal.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from typing import Any
 import onnx
 import torch
 from coverage_networks import NETWORKS, Wrapped, inputs_of
-from coverage_units import UNITS, zero
+from coverage_units import STREAM, UNITS, zero
 
 from upscale_onnx import compile
 from upscale_onnx.errors import UpscaleError
@@ -37,13 +39,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--exporter", nargs="+", choices=("torchscript", "dynamo"), default=["torchscript", "dynamo"])
     parser.add_argument("--attention", nargs="+", choices=("eager", "sdpa"), default=["eager", "sdpa"])
     parser.add_argument("--share", type=float, default=0.5, metavar="S", help="of the units that go (default: 0.5)")
+    parser.add_argument("--units", nargs="+", choices=(*UNITS, STREAM), default=UNITS, help="default: all but stream")
     args = parser.parse_args(argv)
     logging.disable(logging.WARNING)
-    print("| network | export | " + " | ".join(UNITS) + " |\n|---|---|" + "---:|" * len(UNITS), flush=True)
+    print("| network | export | " + " | ".join(args.units) + " |\n|---|---|" + "---:|" * len(args.units), flush=True)
     for name in args.names or NETWORKS:
         for exporter in args.exporter:
             for attention in args.attention:
-                cells = [_cell(name, exporter, attention, unit, args.share) for unit in UNITS]
+                cells = [_cell(name, exporter, attention, unit, args.share) for unit in args.units]
                 print(f"| {name} | {exporter}, {attention} | " + " | ".join(cells) + " |", flush=True)
     return 0
 

@@ -24,6 +24,8 @@ _COLUMNS = {
     "value": r"(attention\.output\.dense|(o|out)_proj|out_lin|self_attn\.dense|\battn\.c_proj|Attention\.o)\.weight$",
 }
 _LAYER = re.compile(r"^.*?\.\d+\.")
+_NORMS = re.compile(r"norm|ln_|layer_?norm", re.IGNORECASE)
+STREAM = "stream"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,10 @@ def zero(network: nn.Module, unit: str, share: float, heads: Heads, seed: int = 
     """Zero a share of the units of each layer, in all weights that hold them. Returns the count of zeroed entries of
     weights of two and more axes.
 
-    unit: "neurons", "heads", "query features" or "value features".
+    unit: one of `UNITS`, or `STREAM`: channels that all layers read, normalise and add to.
     """
+    if unit == STREAM:
+        return _zero_stream(network, share, seed)
     layers: dict[str, dict[str, list[torch.Tensor]]] = defaultdict(lambda: defaultdict(list))
     for name, weight in _weights(network):
         layer = _LAYER.match(name)
@@ -56,6 +60,25 @@ def zero(network: nn.Module, unit: str, share: float, heads: Heads, seed: int = 
         for kind, index in _CHOICES[unit](rng, share, heads, parts).items():
             for weight in parts[kind]:
                 weight[(slice(None), index) if kind.endswith("columns") else index] = 0
+    return _zeros(network) - before
+
+
+def _zero_stream(network: nn.Module, share: float, seed: int) -> int:
+    """Zero a share of the channels of the stream in what makes them, normalises them and reads them."""
+    weights = list(_weights(network))
+    width = next(weight.shape[1] for name, weight in weights if re.search(_ROWS["query"], name) and weight.ndim > 1)
+    gone = np.random.default_rng(seed).choice(width, int(share * width), replace=False)
+    before = _zeros(network)
+    for name, weight in weights:
+        layer = name.rpartition(".")[0]
+        makes = any(re.search(pattern, f"{layer}.weight") for pattern in _COLUMNS.values())
+        if weight.ndim == 1:
+            stays = not (makes or _NORMS.search(name) or "patch_embedding" in name) or len(weight) != width
+            weight[[] if stays else gone] = 0
+        elif makes or weight.ndim == 4:  # the patches of an image are embedded by a convolution
+            weight[gone] = 0
+        elif weight.shape[-1] == width:
+            weight[..., gone] = 0
     return _zeros(network) - before
 
 
