@@ -14,7 +14,6 @@ from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import helper
 
 from upscale_onnx.model.constants import MadeConstant, Origin
 from upscale_onnx.model.content import values_of
@@ -25,8 +24,10 @@ from upscale_onnx.passes.editing import Names, replace_uses
 from upscale_onnx.passes.properties import Property
 from upscale_onnx.passes.remove_unread import ALL_READ
 from upscale_onnx.passes.rewrite import Rewrite
+from upscale_onnx.passes.scales import scales_beside
+from upscale_onnx.passes.steps_back import types_before, uncast, untransposed
 from upscale_onnx.plan.growth import StoredWeight
-from upscale_onnx.types import Array
+from upscale_onnx.types import Array, IntArray
 
 _NEW = Origin("")
 _EXPANDS = 8  # the first opset with an Expand
@@ -91,10 +92,10 @@ class StoreWeights(Pass):
         whole = {name for name in groups if name in names}
         names.reserve(groups)
         work = _Storing(names)
+        forms = _forms(made, graph.opset)
         for name, constants in groups.items():
             readers = frozenset(node.outputs[0].name for constant in constants for node in constant.outputs)
-            forms = [_form(constant, graph.opset) for constant in constants]
-            parts = work.store(forms, None if name in whole else name)
+            parts = work.store([forms[id(constant)] for constant in constants], None if name in whole else name)
             origin = constants[0].origin
             if origin is not None and origin.stored_bytes:
                 after = sum(part.values.nbytes for part in parts) + (origin.stored_bytes if name in whole else 0)
@@ -170,17 +171,28 @@ def _made_constants(graph: gs.Graph) -> list[MadeConstant]:
     return list(found.values())
 
 
-def _form(constant: MadeConstant, opset: int) -> _Form:
+def _forms(made: Sequence[MadeConstant], opset: int) -> dict[int, _Form]:
+    """The form of each constant, by its id; biases come last, since their scales are those of the weights."""
+    found: dict[int, _Form] = {}
+    quantisers: dict[int, list[Quantiser]] = {}
+    for constant in sorted(made, key=lambda one: one.values.ndim < 2):
+        form = _form(constant, opset, scales_beside(constant, quantisers))
+        found[id(constant)] = form
+        quantisers[id(constant)] = [step.quantiser for step in form.way if step.quantiser is not None]
+    return found
+
+
+def _form(constant: MadeConstant, opset: int, scales: IntArray | None) -> _Form:
     """The constant in the form in which its origin is stored, or in the nearest form to it that loses nothing."""
     origin = constant.origin or _NEW
     values: Array = constant.values
     if constant.origin is not None and not origin.stored_bytes and opset >= _EXPANDS:
         return _form_once(constant, values)
     way: list[_Step] = []
-    types = _types_before(origin)
+    types = types_before(origin)
     for place, node, dtype in zip(reversed(range(len(origin.way))), reversed(origin.way), reversed(types), strict=True):
         behind = way[0].quantiser if way else None
-        found = _in_front(_Step(node, origin.quantisers.get(place)), values, dtype, behind)
+        found = _in_front(_Step(node, origin.quantisers.get(place)), values, dtype, behind, scales)
         if found is None:
             break
         values, step = found
@@ -201,42 +213,15 @@ def _form_once(constant: MadeConstant, values: Array) -> _Form:
 
 
 def _in_front(
-    step: _Step, values: Array, dtype: np.dtype[np.generic] | None, behind: Quantiser | None
+    step: _Step, values: Array, dtype: np.dtype[np.generic] | None, behind: Quantiser | None, scales: IntArray | None
 ) -> tuple[Array, _Step] | None:
     """The values of type `dtype` from which a step makes `values`, and the step with the scales for them. behind: the
-    quantiser that follows."""
+    quantiser that follows. scales: the indices of those to try first."""
     if step.quantiser is not None:
-        found = None if dtype is None else step.quantiser.undone(values, dtype, behind)
+        found = None if dtype is None else step.quantiser.undone(values, dtype, behind, scales)
         return None if found is None else (found[0], _Step(step.node, found[1]))
-    before = _uncast(values, dtype) if step.node.op == "Cast" else _untransposed(values, step.node)
+    before = uncast(values, dtype) if step.node.op == "Cast" else untransposed(values, step.node)
     return None if before is None else (before, step)
-
-
-def _types_before(origin: Origin) -> list[np.dtype[np.generic] | None]:
-    """The type in front of each step from the origin; None where it is not known."""
-    types: list[np.dtype[np.generic] | None] = []
-    current = np.dtype(origin.dtype) if isinstance(origin.dtype, np.dtype | type) else None
-    for place, step in enumerate(origin.way):
-        types.append(current)
-        if step.op == "Cast":
-            current = np.dtype(helper.tensor_dtype_to_np_dtype(int(step.attrs["to"])))
-        if place in origin.quantisers:
-            current = origin.quantisers[place].made
-    return types
-
-
-def _uncast(values: Array, dtype: np.dtype[np.generic] | None) -> Array | None:
-    """The values in the type from which they were cast; None where that is no smaller or cannot hold them."""
-    if dtype is None or dtype.itemsize >= values.dtype.itemsize:
-        return None
-    with np.errstate(over="ignore", invalid="ignore"):
-        before = values.astype(dtype)
-    return before if before.astype(values.dtype).tobytes() == values.tobytes() else None
-
-
-def _untransposed(values: Array, step: gs.Node) -> Array | None:
-    perm = step.attrs.get("perm") or list(range(values.ndim))[::-1]
-    return values.transpose(np.argsort(perm)) if len(perm) == values.ndim else None
 
 
 def _content(values: Array) -> tuple[object, ...]:

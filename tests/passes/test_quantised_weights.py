@@ -153,3 +153,32 @@ def test_a_quantiser_and_its_counterpart_keep_the_same_scales() -> None:
     assert front is not None
     np.testing.assert_array_equal(front[1].scale, scale[rows])
     np.testing.assert_array_equal(front[1].applied(front[0]), steps[rows])
+
+
+def test_a_bias_has_the_scales_of_the_weight_beside_it() -> None:
+    """Zeros and large numbers can be expressed by many scales. Only with those of the weight is the layer fused."""
+    rng = np.random.default_rng(0)
+    step, rows = np.float32(0.05), np.linspace(0.01, 0.02, 32).astype(np.float32)
+    weight, reader = rng.integers(-9, 10, (32, 3, 1, 1)).astype(np.int8), rng.integers(1, 9, (4, 32, 1, 1))
+    reader[:, ::3] = 0
+    bias = rng.integers(30_000, 60_000, 32).astype(np.int32)
+    bias[:12] = 0
+    vectors = {
+        "step": step, "point": np.uint8(9), "w": weight, "ws": rows, "wz": np.zeros(32, np.int8), "b": bias,
+        "bs": step * rows, "bz": np.zeros(32, np.int32), "v": reader.astype(np.float32),
+    }  # fmt: skip
+    text = """<ir_version: 10, opset_import: ["" : 21]> net (float[1,3,4,4] x) => (float[1,4,4,4] y) {
+        q = QuantizeLinear(x, step, point)
+        d = DequantizeLinear(q, step, point)
+        wd = DequantizeLinear<axis=0>(w, ws, wz)
+        bd = DequantizeLinear<axis=0>(b, bs, bz)
+        h = Conv(d, wd, bd)
+        y = Conv(h, v)
+    }"""
+    given = onnx.parser.parse_model(text)
+    given.graph.initializer.extend(numpy_helper.from_array(np.asarray(v), k) for k, v in vectors.items())
+    result = upscale_onnx.compile(given, export="keep", align=1, race=False)
+    made = {tensor.name: numpy_helper.to_array(tensor) for tensor in result.model.graph.initializer}
+    assert made["ws"].shape == (21,)
+    np.testing.assert_array_equal(made["bs"], step * made["ws"])
+    np.testing.assert_array_equal(made["b"], np.delete(bias, np.s_[::3]))

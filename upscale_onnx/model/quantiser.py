@@ -29,7 +29,7 @@ class Quantiser:
 
     op_type, attrs: of the node. scale, zero_point: its constant inputs; zero_point None where it is left out.
     names: those of the two in the model. stored: returns the constant that the node reads, where it has scales of
-    blocks; None where it does not.
+    blocks; None where it does not. index: which scales of the model's node these are; None where they are all of them.
     """
 
     op_type: str
@@ -38,6 +38,7 @@ class Quantiser:
     zero_point: Array | None
     names: tuple[str, ...] = ()
     stored: Callable[[], Array] | None = None
+    index: IntArray | None = None
 
     @property
     def made(self) -> np.dtype[Any]:
@@ -70,17 +71,18 @@ class Quantiser:
         return computed(self.op_type, self.attrs, (values, self.scale, self.zero_point))
 
     def undone(
-        self, values: Array, dtype: np.dtype[Any], behind: Quantiser | None = None
+        self, values: Array, dtype: np.dtype[Any], behind: Quantiser | None = None, scales: IntArray | None = None
     ) -> tuple[Array, Quantiser] | None:
         """An argument of type `dtype` for which the node makes `values`, and the node with the scales that belong to
-        it. None where there is no such argument. A node `behind` that reads the same scales has been matched."""
+        it. None where there is no such argument. A node `behind` that reads the same scales has been matched. scales:
+        the index of the scale to try first, for each slice along the axis of scales."""
         if self.attrs.get("block_size", 0):
             return self._cut_blocks(values)
         axis = self.axis(values.ndim)
         if behind is not None and behind.names == self.names:
             found: Quantiser | None = replace(self, scale=behind.scale, zero_point=behind.zero_point)
         else:
-            found = self if axis is None else self._matched(values, axis, dtype)
+            found = self if axis is None else self._matched(values, axis, dtype, scales)
         argument = None if found is None else found._argument(values, dtype)
         return None if argument is None or found is None else (argument, found)
 
@@ -120,18 +122,20 @@ class Quantiser:
             steps = np.clip(np.rint(steps) + point, low, high)
         return steps.astype(dtype)
 
-    def _matched(self, values: Array, axis: int, dtype: np.dtype[Any]) -> Quantiser | None:
+    def _matched(self, values: Array, axis: int, dtype: np.dtype[Any], scales: IntArray | None) -> Quantiser | None:
         """This node with a scale for each slice of `values` along `axis` that can express it. Any such scale is right,
         but slices mostly stand in the order of their scales, so the search goes on behind the last one found."""
         rows = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
         found, start = list[int](), 0
-        for row in rows:
-            index = self._scale_of(row, start, dtype)
+        for number, row in enumerate(rows):
+            first = start if scales is None else int(scales[number]) % self.scale.size
+            index = self._scale_of(row, first, dtype)
             if index is None:
                 return None
             found.append(index)
             start = index + 1
-        return self.at(np.asarray(found, np.int64))
+        index_of = np.asarray(found, np.int64)
+        return replace(self.at(index_of), index=index_of)
 
     def _scale_of(self, row: Array, start: int, dtype: np.dtype[Any]) -> int | None:
         """The index of a scale that can express `row`, the first from `start` on."""
