@@ -54,7 +54,7 @@ class RestoreOutputs(Pass):
 
 def _is_partly_constant(analysis: Analysis, shapes: Mapping[str, Shape], name: str) -> bool:
     found, shape = analysis.maps.get(name), shapes.get(name)
-    if found is None or shape is None or shape.dtype not in _TYPES or len(found.axes) != 1:
+    if found is None or shape is None or shape.dtype not in _TYPES or len(found.axes) != 1 or found.merged is not None:
         return False
     dead = is_constant(found.state)
     return bool(_WORTH <= dead.mean() < 1) and _makers(analysis, found.labels[dead]) >= _LAYERS
@@ -110,7 +110,7 @@ def _restore(
     order = np.where(dead, size, np.arange(size))
     shapes: dict[str, Shape | None] = {
         inner.name: shape,
-        padded.name: Shape(shape.dtype, tuple(size + 1 if a == axis else dim for a, dim in enumerate(shape.dims))),
+        padded.name: shape.with_size(axis, size + 1),
     }
     added = [
         _node("Pad", [inner, constant(names, f"{result.name}_pads", pads.ravel())], padded),

@@ -130,4 +130,5 @@ def settled_by_scale(shape: tuple[int, ...], scale: Array | None, bias: Array | 
     return np.where((zero == 0) & is_constant(level), level, VARYING)
 
 
+# SimplifiedLayerNormalization is onnxruntime's name for RMSNormalization in optimised models.
 register(LayerNormalization(), "LayerNormalization", "RMSNormalization", "SimplifiedLayerNormalization")

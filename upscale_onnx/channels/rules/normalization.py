@@ -155,5 +155,4 @@ class GroupNormalization(Rule):
 
 register(BatchNormalization(), "BatchNormalization", since=7)
 register(InstanceNormalization(), "InstanceNormalization")
-# SimplifiedLayerNormalization is onnxruntime's name for RMSNormalization in optimised models.
 register(GroupNormalization(), "GroupNormalization", since=21)
