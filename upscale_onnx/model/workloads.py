@@ -9,6 +9,7 @@ from typing import Any
 
 from upscale_onnx.model.contractions import weight_layout
 from upscale_onnx.model.operators import CONTRACTIONS, MATRIX_PRODUCTS
+from upscale_onnx.model.padding import SAME, same_pads
 
 BLOCKED, PLAIN = "blocked", "plain"
 _UNALIGNED = 4  # onnxruntime does not use the blocked layout for numbers of input channels that are no multiple of this
@@ -126,13 +127,10 @@ def conv_layout(channels_in: int, channels_out: int, group: int, block: int) -> 
 def _pads(attrs: Mapping[str, Any], spatial: Sizes, window: Sizes, strides: Sizes, dilations: Sizes) -> Sizes:
     auto = attrs.get("auto_pad", "NOTSET")
     auto = auto.decode() if isinstance(auto, bytes) else str(auto)
-    if not auto.startswith("SAME"):
+    if auto not in SAME:
         return _attribute(attrs, "pads", (0,) * (2 * len(spatial)))
-    total = [
-        max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
-        for n, s, d, k in zip(spatial, strides, dilations, window, strict=True)
-    ]
-    return tuple(t // 2 for t in total) + tuple(t - t // 2 for t in total)
+    pads = same_pads(auto, spatial, window, strides, dilations)
+    return tuple(before for before, _ in pads) + tuple(behind for _, behind in pads)
 
 
 def _attribute(attrs: Mapping[str, Any], name: str, default: Sizes) -> Sizes:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
+from upscale_onnx.model.padding import SAME, same_pads
 from upscale_onnx.types import Array
 
 
@@ -54,14 +55,10 @@ class Window:
         rank = len(sizes)
         if self.auto_pad == "VALID":
             return (0,) * rank, (0,) * rank
-        if self.auto_pad not in ("SAME_UPPER", "SAME_LOWER"):
+        if self.auto_pad not in SAME:
             return self.pads[:rank], self.pads[rank:]
-        totals = [
-            max((-(-size // s) - 1) * s + (k - 1) * d + 1 - size, 0)
-            for size, k, s, d in zip(sizes, self.kernel, self.strides, self.dilations, strict=True)
-        ]
-        small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
-        return (small, large) if self.auto_pad == "SAME_UPPER" else (large, small)
+        pads = same_pads(self.auto_pad, sizes, self.kernel, self.strides, self.dilations)
+        return tuple(before for before, _ in pads), tuple(behind for _, behind in pads)
 
 
 @dataclass(frozen=True)

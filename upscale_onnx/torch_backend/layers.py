@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch.nn import functional
 
+from upscale_onnx.model.padding import halves, same_pads
 from upscale_onnx.torch_backend.values import Operator, Rule, Tensor, Value, ints, tensor
 
 _CONV = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
@@ -31,12 +32,7 @@ def _pads(operator: Operator, sizes: Sequence[int], kernel: Sequence[int]) -> li
     if auto == "NOTSET":
         given = list(operator.get("pads") or [0] * (2 * len(kernel)))
         return list(zip(given[: len(kernel)], given[len(kernel) :], strict=True))
-    found = []
-    for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
-        total = max((math.ceil(size / stride) - 1) * stride + (k - 1) * dilation + 1 - size, 0)
-        less, more = total // 2, total - total // 2
-        found.append((less, more) if auto == "SAME_UPPER" else (more, less))
-    return found
+    return same_pads(auto, sizes, kernel, strides, dilations)
 
 
 def _padded(x: Tensor, pads: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
@@ -88,8 +84,7 @@ def _transposed_pads(
     if wanted is None:
         wanted = [size * stride for size, stride in zip(sizes, strides, strict=True)]
     totals = [max(n - size, 0) for n, size in zip(full, wanted[-len(full) :], strict=True)]
-    halves = [(total // 2, total - total // 2) for total in totals]
-    return halves if auto == "SAME_UPPER" else [(more, less) for less, more in halves]
+    return halves(auto, totals)
 
 
 def _gemm(operator: Operator, a: Value, b: Value, c: Value | None = None) -> Tensor:
