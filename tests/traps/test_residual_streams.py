@@ -36,7 +36,34 @@ FORMS = {
         {y}f = Mul({x}, {y}e)
         {y} = Mul({y}f, scale)""",
     ),
+    "LayerNormalization of separate nodes": (
+        18,
+        """{y}a = ReduceMean({x}, last)
+        {y}b = Sub({x}, {y}a)
+        {y}c = Pow({y}b, two)
+        {y}d = ReduceMean({y}c, last)
+        {y}e = Add({y}d, epsilon)
+        {y}f = Sqrt({y}e)
+        {y}g = Div({y}b, {y}f)
+        {y}h = Mul({y}g, scale)
+        {y} = Add({y}h, shift)""",
+    ),
+    "LayerNormalization of separate nodes, older": (
+        11,
+        """{y}a = ReduceMean<axes=[-1]>({x})
+        {y}b = Sub({y}a, {x})
+        {y}n = Neg({y}b)
+        {y}c = Mul({y}b, {y}n)
+        {y}d = ReduceMean<axes=[-1],keepdims=0>({y}c)
+        {y}m = Neg({y}d)
+        {y}e = Add({y}m, epsilon)
+        {y}f = Sqrt({y}e)
+        {y}r = Unsqueeze<axes=[2]>({y}f)
+        {y}g = Div({y}n, {y}r)
+        {y} = Mul({y}g, scale)""",
+    ),
 }
+APART = [name for name in FORMS if name.startswith("LayerNormalization of")]
 
 
 def stream(form: str, dead: tuple[int, ...] = DEAD, read: tuple[int, ...] = DEAD) -> onnx.ModelProto:
@@ -77,6 +104,20 @@ def test_what_a_layer_reads_of_a_normalised_dead_channel_stays(target: Target) -
     model = stream("LayerNormalization", read=(1, 7, 11))
     small = check(model, target, tolerance=1e-5, feeds={"x": np.arange(9).reshape(3, 3)})
     assert sizes(small)["h"][0] == (13 if target.tight else WIDTH)
+
+
+@pytest.mark.parametrize("form", APART)
+def test_a_channel_that_is_read_once_its_mean_is_taken_off_stays(form: str, target: Target) -> None:
+    """It counts for the variance by itself; the other three are made up for."""
+    small = check(stream(form, read=(1, 7, 11)), target, tolerance=1e-5, feeds={"x": np.arange(9).reshape(3, 3)})
+    assert sizes(small)["h"][0] == (13 if target.tight else WIDTH)
+
+
+@pytest.mark.parametrize("form", APART)
+def test_separate_nodes_keep_a_single_channel(form: str) -> None:
+    """Runtimes make one node of them, unless they make up for channels."""
+    result = upscale_onnx.compile(stream(form, dead=(4,), read=(4,)), export="keep", align=1, race=False)
+    assert table(result.model)[1] == WIDTH
 
 
 def test_a_layer_normalization_stays_one_for_a_single_channel() -> None:

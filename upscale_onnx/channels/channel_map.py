@@ -13,6 +13,7 @@ from enum import Enum, auto
 
 import numpy as np
 
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
@@ -59,6 +60,19 @@ class Merged:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Channels that all hold what one value of a single channel holds.
+
+    where: `(…)` like the map, which channels these are. value: nodes that compute the value from values of the graph.
+    depth: how many nodes stand one behind the other.
+    """
+
+    where: BoolArray
+    value: NewNode
+    depth: int = 1
+
+
+@dataclass(frozen=True)
 class ChannelMap:
     """Channel classes and contents of one value.
 
@@ -69,6 +83,7 @@ class ChannelMap:
     wild: what `WILD` channels may hold.
     table: whether the channels are columns of a table, as they are looked up in it.
     merged: the axis on which channels are merged with a dynamic size. None: there is no such axis.
+    copies: channels that vary, but are known to be the same. None: none are known.
     """
 
     labels: IntArray
@@ -78,6 +93,7 @@ class ChannelMap:
     wild: Wild = Wild.ANYTHING
     merged: Merged | None = None
     table: bool = False
+    copies: Copies | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

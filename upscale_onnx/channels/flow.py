@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, known_map
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.pattern import Pattern
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
@@ -133,20 +134,6 @@ class Flow:
             fragile=tuple(roots[labels] for labels in self.fragile),
             inner=None if self.inner is None else self.inner.resolved(roots),
         )
-
-
-@dataclass(frozen=True)
-class NewNode:
-    """A node to put in place of another, between the same values.
-
-    inputs: indices of the replaced node's inputs, constants, or nodes that compute them; one that several read is made
-    once. output: index of the replaced node's output.
-    """
-
-    op_type: str
-    inputs: tuple[int | Array | NewNode, ...]
-    output: int = 0
-    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

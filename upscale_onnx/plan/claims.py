@@ -30,6 +30,8 @@ def plan_claims(
             continue
         # Padding may hold anything, but where it is constant, readers may count on it.
         told = plan.emitted.live[found.labels.ravel()[emission]] | is_constant(found.state.ravel()[emission])
+        if found.copies is not None and not np.isin(np.flatnonzero(found.copies.where), emission[told]).all():
+            continue  # channels that are left out are known only by what other values hold
         sizes, held = _original(emission, found.shape, narrowed.get(name))
         whole = told.all() and is_full(held, sizes)
         claims[name] = Claim(sizes, None if whole else np.where(told, held, -1), _constants(constants.get(name), sizes))
