@@ -221,11 +221,13 @@ class Rule(ABC):
 
     data_inputs: the number of leading inputs that hold channels; None: all. Inputs behind them (shapes, bounds) are
     read whole where they are computed at run time. merged_axes: whether the rule looks through nodes of which an
-    input has an axis on which channels are merged with a dynamic size.
+    input has an axis on which channels are merged with a dynamic size. places: whether it looks through nodes of which
+    an input holds places in a value, which change where that value loses channels.
     """
 
     data_inputs: int | None = 1
     merged_axes: bool = False
+    places: bool = False
 
     @abstractmethod
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
