@@ -19,7 +19,6 @@ from upscale_onnx.model.known import Constants, constant_value
 from upscale_onnx.model.protos import SMALL_ELEMENTS, element_count
 from upscale_onnx.types import Array, Dim, Dims
 
-
 # The input by which an operator is told the shape of its result, or how often that holds its input.
 _SHAPE_AT = {"Reshape": 1, "Expand": 1, "Tile": 1, "Resize": 3}
 
