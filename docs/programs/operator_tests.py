@@ -141,6 +141,8 @@ def judged(network: Network, export: str) -> str:
         result = upscale_onnx.compile(network.model, export=export, align=1, race=False, verify=False)
     except UpscaleError as error:
         return f"refused: {error}"
+    except Exception as error:
+        return f"wrong: {error!r}"
     try:
         made = [run(result.model, feeds) for feeds in network.feeds]
     except Exception as error:
