@@ -231,7 +231,13 @@ def test_upsampling_and_a_skip_connection(target: Target) -> None:
         assert (small["m"][1], small["y"][1]) == (5, 11)
 
 
-@pytest.mark.parametrize("layer", ["Conv(h, mix)", "MatMul(h, last)"])
+READING_ONE_AXIS = {
+    "Conv(h, heads)": {"heads": weight(2, 3, 1, 1, dead=(1,))},
+    "MatMul(h, features)": {"features": weight(4, 2, into=0, out=1, dead=(2,))},
+}
+
+
+@pytest.mark.parametrize("layer", READING_ONE_AXIS)
 def test_a_layer_over_one_of_two_axes_of_channels_reads_all(layer: str, target: Target) -> None:
     """Heads on axis 1, their features on the last one. Some of what the layer contracts, it does not read."""
     model = net(
@@ -240,7 +246,6 @@ def test_a_layer_over_one_of_two_axes_of_channels_reads_all(layer: str, target: 
         r = Reshape(q, apart)
         h = Transpose<perm=[0,2,1,3]>(r)
         y = {layer}""",
-        w=weight(6, 12, into=0, out=1, silent=(1, 6)), apart=ints(0, 5, 3, 4),
-        **({"mix": weight(2, 3, 1, 1, dead=(1,))} if "mix" in layer else {"last": weight(4, 2, into=0, out=1, dead=(2,))}),
+        w=weight(6, 12, into=0, out=1, silent=(1, 6)), apart=ints(0, 5, 3, 4), **READING_ONE_AXIS[layer],
     )  # fmt: skip
     assert sizes(check(model, target))["q"] == (6, 12)

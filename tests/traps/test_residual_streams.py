@@ -66,9 +66,14 @@ FORMS = {
 APART = [name for name in FORMS if name.startswith("LayerNormalization of")]
 
 
-def stream(form: str, dead: tuple[int, ...] = DEAD, read: tuple[int, ...] = DEAD) -> onnx.ModelProto:
-    """Two blocks on the embeddings of tokens. Channels `dead` of the stream are zero, and `read` are not read."""
+def stream(
+    form: str, dead: tuple[int, ...] = DEAD, read: tuple[int, ...] = DEAD, scaled: bool = True
+) -> onnx.ModelProto:
+    """Two blocks on the embeddings of tokens. Channels `dead` of the stream are zero, and `read` are not read. If not
+    `scaled`, the scale of the normalisations is zero in these channels, too."""
     opset, norm = FORMS[form]
+    scale = vector(WIDTH)
+    scale[list(() if scaled else dead)] = 0
     return net(
         "(int64[N,T] x) => (float[N,T,5] y)",
         f"""e = Gather(table, x)
@@ -79,7 +84,7 @@ def stream(form: str, dead: tuple[int, ...] = DEAD, read: tuple[int, ...] = DEAD
         s = Add(k, e)
         {norm.format(x="s", y="n")}
         y = MatMul(n, w3)""",
-        opset=opset, table=weight(9, WIDTH, dead=dead), scale=vector(WIDTH), shift=vector(WIDTH)[::-1],
+        opset=opset, table=weight(9, WIDTH, dead=dead), scale=scale, shift=vector(WIDTH)[::-1],
         w1=weight(WIDTH, 24, into=0, out=1, dead=read), w2=weight(24, WIDTH, into=0, out=1, silent=dead),
         w3=weight(WIDTH, 5, into=0, out=1, dead=read), two=TWO, epsilon=EPSILON, last=ints(-1),
     )  # fmt: skip
@@ -130,9 +135,10 @@ def test_a_layer_normalization_stays_one_for_a_single_channel() -> None:
     assert table(result.model)[1] == WIDTH - 1
 
 
+@pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("form", FORMS)
-def test_the_stream_is_shown_equal(form: str) -> None:
-    report = upscale_onnx.compile(stream(form), export="keep", align=1, race=False).report
+def test_the_stream_is_shown_equal(form: str, scaled: bool) -> None:
+    report = upscale_onnx.compile(stream(form, scaled=scaled), export="keep", align=1, race=False).report
     assert report.refusals == ()
     assert report.verification is not None
     assert report.verification.equal

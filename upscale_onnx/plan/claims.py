@@ -22,43 +22,20 @@ def plan_claims(
     """The claims, by value, of an export whose channels were removed by `plan`. The other arguments are fields of
     `Changes`: what earlier passes did."""
     claims: dict[str, Claim] = {}
-    unclaimed = _made_of_copies(plan)
     for name, emission in plan.emissions.items():
         found = plan.analysis.maps.get(name)
         if found is None or name in replaced or not emission.size:  # nothing can be claimed about a value that is gone
-            continue
-        if name in unclaimed:
             continue
         if found.merged is not None or found.places is not None:
             continue  # claims are about axes as large as the map, and numbers that stay the same
         # Padding may hold anything, but where it is constant, readers may count on it.
         told = plan.emitted.live[found.labels.ravel()[emission]] | is_constant(found.state.ravel()[emission])
+        if found.copies is not None and not np.isin(np.flatnonzero(found.copies.where), emission[told]).all():
+            continue  # what channels hold that are left out follows from other values of the original
         sizes, held = _original(emission, found.shape, narrowed.get(name))
         whole = told.all() and is_full(held, sizes)
         claims[name] = Claim(sizes, None if whole else np.where(told, held, -1), _constants(constants.get(name), sizes))
     return claims
-
-
-def _made_of_copies(plan: Plan) -> frozenset[str]:
-    """The values whose channels are copies that are left out, and the numbers that are computed from them.
-
-    What the copies hold follows from other values of the original. If each value of a normalisation were drawn by
-    itself, they would not hold that, and the square root of a variance might be zero or no number.
-    """
-    found: set[str] = set()
-    for step in plan.analysis.steps:
-        for name, given in zip(step.outputs, step.flow.outputs, strict=True):
-            if given is None:
-                continue
-            emission = plan.emissions.get(name)
-            if given.copies is not None and emission is not None:
-                held = emission[plan.emitted.live[given.labels.ravel()[emission]]]
-                gone = not np.isin(np.flatnonzero(given.copies.where), held).all()
-            else:
-                gone = not given.axes and not found.isdisjoint(step.inputs)
-            if gone:
-                found.add(name)
-    return frozenset(found)
 
 
 def _original(
