@@ -74,7 +74,8 @@ def _between(test: Any, axis: int, every: bool) -> Network | None:
     if domains - {"", "ai.onnx"} or not plain or len(given) != len(test.model.graph.input):
         return None
     arrays = dict(zip((value.name for value in test.model.graph.input), given, strict=True))
-    wide = [name for name, array in arrays.items() if _has_channels(array, axis)]
+    # Infinity times a weight of zero is no number.
+    wide = [name for name, array in arrays.items() if _has_channels(array, axis) and np.isfinite(array).all()]
     chosen = wide if every else wide[:1]
     if not chosen or (every and len(wide) == 1):
         return None
