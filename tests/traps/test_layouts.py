@@ -231,21 +231,15 @@ def test_upsampling_and_a_skip_connection(target: Target) -> None:
         assert (small["m"][1], small["y"][1]) == (5, 11)
 
 
-READING_ONE_AXIS = {
-    "Conv(h, heads)": {"heads": weight(2, 3, 1, 1, dead=(1,))},
-    "MatMul(h, features)": {"features": weight(4, 2, into=0, out=1, dead=(2,))},
-}
-
-
-@pytest.mark.parametrize("layer", READING_ONE_AXIS)
-def test_a_layer_over_one_of_two_axes_of_channels_reads_all(layer: str, target: Target) -> None:
-    """Heads on axis 1, their features on the last one. Some of what the layer contracts, it does not read."""
+def test_a_conv_over_channels_that_lie_along_the_width(target: Target) -> None:
+    """The Conv reads rows of one kind, and not all of them; the width is what a product before it made."""
     model = net(
-        "(float[N,5,6] x) => (float[N,A,B,C] y)",
-        f"""q = MatMul(x, w)
-        r = Reshape(q, apart)
-        h = Transpose<perm=[0,2,1,3]>(r)
-        y = {layer}""",
-        w=weight(6, 12, into=0, out=1, silent=(1, 6)), apart=ints(0, 5, 3, 4), **READING_ONE_AXIS[layer],
+        "(float[1,6,4,5] x) => (float y, float z)",
+        """a = MatMul(x, w1)
+        r = Relu(a)
+        y = Conv(r, w2)
+        z = Conv(r, w3)""",
+        w1=weight(5, 7, silent=(2, 5), into=0, out=1),
+        w2=weight(3, 6, 1, 1, dead=(1, 3)), w3=weight(3, 6, 1, 1, dead=(0,), seed=1),
     )  # fmt: skip
-    assert sizes(check(model, target))["q"] == (6, 12)
+    check(model, target)

@@ -78,11 +78,10 @@ class Contraction(Rule):
         kernel = self.kernel(op, maps)
         if kernel.depthwise:
             raise Refused(Reason.MIXED_LAYOUT, "channels lie on an axis that is not contracted")
-        # Sums over them are those of a value without channels. No selection is made along an axis beside channels.
+        # Sums over them are those of a value without channels.
         made = self.flow(op, _replaced(maps, kernel.input, _without_channels(found)), fresh)
         read = Read(kernel.input, found.labels.ravel(), known_map(made.outputs[0], "the result").labels.ravel())
-        own = (replace(one, axis=None) for one in made.reads)
-        return replace(made, reads=(*own, read), fixed=(*made.fixed, found.labels))
+        return replace(made, reads=(*made.reads, read), fixed=(*made.fixed, found.labels))
 
     def resize(self, op: Op, request: Request) -> Resize:
         kernel, choose = with_blocks(self.kernel(op, request.maps), op), request.choose
