@@ -135,6 +135,7 @@ def run(model: onnx.ModelProto, feeds: Feeds) -> list[Array]:
 def judged(network: Network, export: str) -> str:
     """What became of a network: "smaller", "barrier", "same", "not run", or what went wrong."""
     try:
+        onnx.checker.check_model(network.model)  # a body may have a value of the same name
         expected = [run(network.model, feeds) for feeds in network.feeds]
     except Exception:  # no kernel, or a form that the layers do not fit
         return "not run"
