@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,10 @@ from upscale_onnx.racing import notes
 from upscale_onnx.racing.proven import proven
 from upscale_onnx.racing.settling import Subject, settled
 from upscale_onnx.results import (
-    ModelStats,
-    Origin,
-    Picture,
+    Inspection,
     PruningEffect,
-    Refusal,
     Report,
     Result,
-    Segment,
     TimeProfile,
 )
 from upscale_onnx.runtime.faults import blames_the_model
@@ -62,20 +58,6 @@ _STAGES = {
     "effect": (0.9, 1.0),
 }
 Model = str | os.PathLike[str] | onnx.ModelProto
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What the analysis finds in a model: its segments, its refusals, its size, and its picture.
-
-    origin: the command, the versions and the machine; None where nobody asked.
-    """
-
-    segments: tuple[Segment, ...]
-    refusals: tuple[Refusal, ...]
-    stats: ModelStats
-    picture: Picture
-    origin: Origin | None = None
 
 
 @blames_the_model

@@ -20,7 +20,8 @@ from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.measures.accuracy import evaluate
 from upscale_onnx.measures.data import labelled, unlabelled
-from upscale_onnx.sensitivity.scan import Sensitivity, scan, tolerated_steps
+from upscale_onnx.results import Sensitivity
+from upscale_onnx.sensitivity.scan import scan, tolerated_steps
 
 AMOUNTS = (0.25, 0.5, 0.75)
 WEIGHTS = ["first", "second", "head"]

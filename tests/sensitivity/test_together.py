@@ -13,7 +13,8 @@ from upscale_onnx import compile
 from upscale_onnx.masks.profile_files import profile_text
 from upscale_onnx.measures.data import unlabelled
 from upscale_onnx.measures.measure import Distance
-from upscale_onnx.sensitivity.scan import Sensitivity, scan
+from upscale_onnx.results import Sensitivity
+from upscale_onnx.sensitivity.scan import scan
 from upscale_onnx.sensitivity.together import pruned_together
 
 AMOUNTS = (0.25, 0.5)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import (
     add_common,
@@ -15,10 +14,6 @@ from upscale_onnx.cli.arguments import (
     session_from,
 )
 from upscale_onnx.cli.output import Output
-
-if TYPE_CHECKING:
-    from upscale_onnx.report.rows import Table
-    from upscale_onnx.timing.calibration import Calibration
 
 SUMMARY = "time a model's operators on this machine, so that compiles can predict times"
 
@@ -44,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Measure and report. Returns the exit code."""
+    from upscale_onnx.report.measured_rows import calibration_table
     from upscale_onnx.timing.calibration import calibrate, resolve_target
 
     session = session_from(args)
@@ -52,16 +48,6 @@ def run(args: argparse.Namespace, output: Output) -> int:
         wanted = {"budget_s": args.budget, "batch": args.batch, "progress": progress}
         result = calibrate(args.model, target=target, **session, **wanted)
     output.json(result, args.json)
-    output.tables([_table(result)])
+    output.tables([calibration_table(result)])
     output.written(result.path)
     return 0
-
-
-def _table(result: Calibration) -> Table:
-    """What was measured, and the predicted time of each operator type."""
-    from upscale_onnx.report.rows import Table, facts_of
-
-    prediction = result.predicted
-    measured = facts_of(result, "target", "device", "provider", "threads", "timed", "wanted", "seconds", "input_ms")
-    facts = (*measured, ("predicted_ms", prediction.ms), ("contraction_ms", prediction.contraction_ms))
-    return Table("calibration", "Calibration", ("operator", "predicted ms"), prediction.by_operator, facts)

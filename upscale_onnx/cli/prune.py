@@ -12,7 +12,6 @@ from upscale_onnx.cli.finetune import (
     add_data,
     add_reports,
     add_training,
-    course_table,
     state_from,
     training_from,
     write_reports,
@@ -78,6 +77,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from upscale_onnx.model import save_model
     from upscale_onnx.pipeline import compile
     from upscale_onnx.report.rows import report_tables
+    from upscale_onnx.report.training_rows import course_table
     from upscale_onnx.training.pruning import Pruning, pruned_in_training
 
     pruning = Pruning(

@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     import onnx
 
     from upscale_onnx.measures.measure import Measure
-    from upscale_onnx.report.rows import Cell, Table
-    from upscale_onnx.sensitivity.scan import Sensitivity
+    from upscale_onnx.results import Sensitivity
 
 SUMMARY = "measure the loss when a single layer is pruned, and how much of each layer may be pruned"
 
@@ -92,6 +91,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Scan and report. Returns the exit code."""
     _check(args)
     from upscale_onnx.model import load_model
+    from upscale_onnx.report.measured_rows import sensitivity_table
     from upscale_onnx.sensitivity.scan import scan
     from upscale_onnx.sensitivity.together import pruned_together
 
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
         found = replace(found, together=pruned_together(model, measure, found, options, progress))
     with output.publishing() as files:
         _write(args, found, output, files)
-    output.tables([_table(found)])
+    output.tables([sensitivity_table(found)])
     for name in _REPORTS:
         if getattr(args, name) is not None:
             output.written(getattr(args, name))
@@ -174,22 +174,3 @@ def _write(args: argparse.Namespace, found: Sensitivity, output: Output, files: 
             title=f"{title}, {found.baseline:.1%} unpruned" if top1 else title,
             files=files,
         )
-
-
-def _table(found: Sensitivity) -> Table:
-    """One row per layer: what is measured at each amount, and the largest amount that is tolerated."""
-    from upscale_onnx.report.rows import Table, facts_of
-
-    columns = ("layer", "channels", *(f"{amount:g}" for amount in found.amounts), "largest_amount")
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (layer.weight, layer.channels, *layer.values, layer.largest_amount) for layer in found.layers
-    )
-    facts: tuple[tuple[str, Cell], ...] = facts_of(found, "measure", "baseline")
-    facts += (("tolerated_loss", found.tolerated), ("samples", found.samples))
-    if found.together is not None:
-        facts += (
-            ("loss_of_all_together", found.together.unscaled_loss),
-            ("profile.factor", found.together.factor),
-            ("profile.loss", found.together.loss),
-        )
-    return Table("sensitivity", "Sensitivity", columns, rows, facts)

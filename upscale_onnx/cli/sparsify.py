@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, get_args
 
 from upscale_onnx.cli.arguments import add_common, add_option, given, natural, within
 from upscale_onnx.cli.output import Output
-from upscale_onnx.cli.sparsity import add_choice, kinds, sparsity_table
+from upscale_onnx.cli.sparsity import add_choice, kinds
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import PruneOptions, Side
 from upscale_onnx.options.ranges import Range
@@ -17,7 +17,7 @@ from upscale_onnx.unstructured.patterns import STRUCTURED, Pattern
 if TYPE_CHECKING:
     import onnx
 
-    from upscale_onnx.unstructured.sparsify import Sparsified
+    from upscale_onnx.results import Sparsified
 
 SUMMARY = "prune single weights, or channels of single tensors: only write zeros"
 
@@ -66,6 +66,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Prune, write, report. Returns the exit code."""
     _refuse_idle(args)
     from upscale_onnx.model import load_model, save_model
+    from upscale_onnx.report.sparsity_rows import sparsity_table
     from upscale_onnx.unstructured.sparsity import sparsity
 
     pruned = _pruned(load_model(args.input), args)

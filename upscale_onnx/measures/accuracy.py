@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.measures.labelled_images import open_images
 from upscale_onnx.model import load_model
+from upscale_onnx.results import Accuracy
 from upscale_onnx.runtime.inputs import Inputs, input_specs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
@@ -55,18 +56,6 @@ class Preprocessing:
             values /= 255
         values = (values - np.asarray(self.mean, np.float32)) / np.asarray(self.std, np.float32)
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if self.layout == "nchw" else values)
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """Accuracy on `images` images.
-
-    top1, top5: the share (0 to 1) of images whose label has the highest score, or one of the five highest.
-    """
-
-    top1: float
-    top5: float
-    images: int
 
 
 def labelled_batches(

@@ -46,11 +46,11 @@ def _rich_table(table: Table, width: int) -> RenderableType:
     if sum(least) + _GAP * len(least) > width:
         return Text(plain_text([table]))
     is_roomy = sum(roomy) + _GAP * len(roomy) <= width
-    facts = "   ".join(f"{name} {_grouped(value)}" for name, value in table.facts)
+    facts = "   ".join(f"{name} {grouped(value)}" for name, value in table.facts)
     drawn = _drawing(table.title)
     drawn.caption = Text(facts) if facts else None
     for index, column in enumerate(table.columns):
-        numeric = _is_numeric(table, index)
+        numeric = is_numeric(table, index)
         drawn.add_column(
             Text(_heading(column) if is_roomy else _heading(column).replace(" ", "\n")),
             justify="right" if numeric else "left",
@@ -59,11 +59,12 @@ def _rich_table(table: Table, width: int) -> RenderableType:
             min_width=(roomy if is_roomy else least)[index],
         )
     for row in table.rows:
-        drawn.add_row(*(Text(_grouped(cell)) for cell in row))
+        drawn.add_row(*(Text(grouped(cell)) for cell in row))
     return drawn
 
 
-def _is_numeric(table: Table, index: int) -> bool:
+def is_numeric(table: Table, index: int) -> bool:
+    """Whether there are numbers in the column at `index`."""
     return any(isinstance(row[index], (int, float)) for row in table.rows)
 
 
@@ -74,9 +75,9 @@ def _least_widths(table: Table, *, broken: bool) -> list[int]:
     """
     found = []
     for index, column in enumerate(table.columns):
-        cells = max(len(_grouped(row[index])) for row in table.rows)
+        cells = max(len(grouped(row[index])) for row in table.rows)
         words = _heading(column).split() if broken else [_heading(column)]
-        found.append(max(cells if _is_numeric(table, index) else min(cells, _LEAST_NAME), *map(len, words), 0))
+        found.append(max(cells if is_numeric(table, index) else min(cells, _LEAST_NAME), *map(len, words), 0))
     return found
 
 
@@ -84,7 +85,7 @@ def _rich_facts(table: Table) -> RenderableType:
     drawn = _drawing(table.title)
     drawn.show_header = False
     for name, value in table.facts:
-        drawn.add_row(Text(_heading(name)), Text(_grouped(value)))
+        drawn.add_row(Text(_heading(name)), Text(grouped(value)))
     return drawn
 
 
@@ -116,7 +117,7 @@ def _columns(names: Sequence[str], row: Sequence[str], widths: Sequence[int]) ->
     return "  ".join(f"{name} {value:<{width}}" for name, value, width in pairs)
 
 
-def _grouped(cell: Cell) -> str:
+def grouped(cell: Cell) -> str:
     """`cell` as text for people: thousands are separated, fractions have four digits."""
     if isinstance(cell, int) and not isinstance(cell, bool):
         return f"{cell:,}"

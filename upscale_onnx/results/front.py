@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from upscale_onnx.results.origin import Origin
+from upscale_onnx.results.shown import Shown
 
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Front:
+class Front(Shown):
     """What a search found.
 
     quality, cost: names of what is good and of what is saved. trials, stopped: how many there were, and how many of

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from upscale_onnx.results.shown import Shown
+
 
 @dataclass(frozen=True)
 class OutputError:
@@ -27,7 +29,7 @@ class OutputError:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Shown):
     """The result of comparing two models.
 
     equal: the verdict of the global check, under the tolerance of each output, and of the local proof, if any.

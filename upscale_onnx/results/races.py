@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from upscale_onnx.results.origin import Origin
+from upscale_onnx.results.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class TimeProfile:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(Shown):
     """Races with several settings, the profiles of their runners, and one line of text per runner that was skipped.
 
     origin: the command, the versions and the machine; None where nobody asked.

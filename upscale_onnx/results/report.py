@@ -13,6 +13,7 @@ from upscale_onnx.results.origin import Origin
 from upscale_onnx.results.picture import Picture
 from upscale_onnx.results.proofs import Verification
 from upscale_onnx.results.races import Race, TimeProfile
+from upscale_onnx.results.shown import Shown
 
 if TYPE_CHECKING:
     import onnx
@@ -62,7 +63,7 @@ class KeptChannels:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Shown):
     """All that is reported about one compile.
 
     masked_channels: how many channels were pruned before the compile.
@@ -96,7 +97,7 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Shown):
     """A compiled model and its report.
 
     masked: the model that it was shown equal to: the pruned model, or the input if nothing was pruned.

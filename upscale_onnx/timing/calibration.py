@@ -4,45 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import onnx
 
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.measured import MeasuredCosts
-from upscale_onnx.costs.predict import Prediction, predict
+from upscale_onnx.costs.predict import predict
 from upscale_onnx.costs.store import load_tables, save_tables
 from upscale_onnx.costs.tables import Tables, Timed
 from upscale_onnx.costs.targets import Target, target
 from upscale_onnx.model import load_model
 from upscale_onnx.model.kernels import Kernel, read_kernels
+from upscale_onnx.results import Calibration
 from upscale_onnx.types import Progress
 
 Model = str | os.PathLike[str] | onnx.ModelProto
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The result of a calibration.
-
-    target, device, provider, threads: what was measured.
-    timed: how many operator shapes have been timed so far.
-    wanted: how many operator shapes there are for the model.
-    seconds: how long this calibration took.
-    input_ms: the measured latency of the model; predicted: the one that the tables predict.
-    path: the file of the tables.
-    """
-
-    target: str
-    device: str
-    provider: str
-    threads: int
-    timed: int
-    wanted: int
-    seconds: float
-    input_ms: float
-    predicted: Prediction
-    path: str
 
 
 def resolve_target(name: str | None, provider: str = "cpu") -> Target:

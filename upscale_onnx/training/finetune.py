@@ -9,7 +9,7 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model import load_model
-from upscale_onnx.training.results import Finetuned
+from upscale_onnx.results.training import Finetuned
 from upscale_onnx.training.settings import Training
 from upscale_onnx.types import Progress
 

@@ -12,6 +12,7 @@ import onnx
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.options import Side
+from upscale_onnx.results import Sparsified
 from upscale_onnx.types import Array, BoolArray
 from upscale_onnx.unstructured.parameters import Kind, Parameter, choose, parameters
 from upscale_onnx.unstructured.patterns import (
@@ -69,19 +70,6 @@ class Sparsifying:
             raise ArgumentError("only entries are ranked globally: use pattern random or l1")
         if np.isnan(self.n):
             raise ArgumentError("n is not a number: give the n of the norm, such as 1, 2 or inf")
-
-
-@dataclass(frozen=True, eq=False)
-class Sparsified:
-    """A pruned model.
-
-    masks: by name, the masks of the pruned tensors, with their shapes, True = kept.
-    skipped: names of chosen tensors without a channel axis on the side that was asked for.
-    """
-
-    model: onnx.ModelProto
-    masks: Mapping[str, BoolArray]
-    skipped: tuple[str, ...] = ()
 
 
 def sparsify(model: onnx.ModelProto, pruning: Sparsifying, scores: Mapping[str, Array] | None = None) -> Sparsified:

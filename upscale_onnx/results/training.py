@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import onnx
+if TYPE_CHECKING:
+    import onnx
+
+    from upscale_onnx.results.report import Report, Result
+
+from upscale_onnx.results.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -21,7 +27,7 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Course:
+class Course(Shown):
     """The course of a training.
 
     before, accuracy: top-1 (0 to 1) on the validation data before and after; None without validation data.
@@ -39,9 +45,31 @@ class Course:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, eq=False)
-class Finetuned:
+@dataclass(frozen=True)
+class Finetuned(Shown):
     """A trained model, and how it was trained."""
 
     model: onnx.ModelProto
     course: Course
+
+
+@dataclass(frozen=True)
+class PrunedInTraining(Shown):
+    """A model that was pruned in turns with training, and compiled.
+
+    course: of the training. masked: the trained model, with zeros where channels were pruned. result: of its compile.
+    """
+
+    course: Course
+    masked: onnx.ModelProto
+    result: Result
+
+    @property
+    def model(self) -> onnx.ModelProto:
+        """The compiled model."""
+        return self.result.model
+
+    @property
+    def report(self) -> Report:
+        """The report of the compile."""
+        return self.result.report
