@@ -9,9 +9,9 @@ from upscale_onnx.cli.arguments import (
     add_option,
     add_session,
     add_threads,
+    given,
     positive,
     positive_number,
-    session_from,
 )
 from upscale_onnx.cli.output import Output
 
@@ -40,13 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Measure and report. Returns the exit code."""
     from upscale_onnx.report.measured_rows import calibration_table
-    from upscale_onnx.timing.calibration import calibrate, resolve_target
+    from upscale_onnx.timing.calibration import calibrate
 
-    session = session_from(args)
-    target = resolve_target(args.target, session["provider"])
     with output.progress() as progress:
-        wanted = {"budget_s": args.budget, "batch": args.batch, "progress": progress}
-        result = calibrate(args.model, target=target, **session, **wanted)
+        wanted = given(args, "target", "provider", "threads", "batch", "seed")
+        result = calibrate(args.model, budget_s=args.budget, progress=progress, **wanted)
     output.json(result, args.json)
     output.tables([calibration_table(result)])
     output.written(result.path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import onnx
@@ -14,11 +14,19 @@ from numpy.typing import NDArray
 from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.measures.labelled_images import open_images
 from upscale_onnx.model import load_model
+from upscale_onnx.options import Options
+from upscale_onnx.options.calls import Running, options_of
+from upscale_onnx.options.checking import check_value
+from upscale_onnx.options.ranges import POSITIVE
 from upscale_onnx.results import Accuracy
 from upscale_onnx.runtime.inputs import Inputs, input_specs
-from upscale_onnx.runtime.providers import Device
+from upscale_onnx.runtime.naming import name_of
+from upscale_onnx.runtime.providers import resolve_provider
 from upscale_onnx.runtime.sessions import make_session, run
-from upscale_onnx.types import Array, Dims, IntArray, Progress
+from upscale_onnx.types import Array, Data, Dims, IntArray, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Layout = Literal["nchw", "nhwc"]
 
@@ -60,7 +68,7 @@ class Preprocessing:
 
 def labelled_batches(
     model: onnx.ModelProto,
-    data: str | os.PathLike[str],
+    data: Data,
     preprocessing: Preprocessing | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -86,7 +94,7 @@ def labelled_batches(
     if limit is not None and limit < order.size:
         order = np.sort(np.random.default_rng(seed).permutation(order.size)[:limit])
     if not order.size:
-        raise ArgumentError(f"{data}: holds no images")
+        raise ArgumentError(f"{name_of(data)}: holds no images")
     fixed = spec.dims[0] if spec.dims and isinstance(spec.dims[0], int) else None
 
     def batches() -> Iterator[tuple[Inputs, IntArray]]:
@@ -94,7 +102,7 @@ def labelled_batches(
             places = order[start : start + (fixed or _BATCH)]
             pieces = [images.read(first, stop) for first, stop in _runs(np.resize(places, fixed or places.size))]
             if len({piece.shape[1:] for piece in pieces}) > 1:
-                raise ArgumentError(f"{data}: images differ in size: give the size to resize them to")
+                raise ArgumentError(f"{name_of(data)}: images differ in size: give the size to resize them to")
             x = chosen.apply(np.concatenate(pieces)).astype(spec.dtype or np.float32)
             yield {spec.name: x}, images.labels[places]
 
@@ -103,27 +111,31 @@ def labelled_batches(
 
 def evaluate(
     model: onnx.ModelProto | str | os.PathLike[str],
-    data: str | os.PathLike[str],
+    data: Data,
     preprocessing: Preprocessing | None = None,
+    options: Options | None = None,
     *,
     limit: int | None = None,
-    seed: int = 0,
-    provider: Device = "cpu",
-    threads: int = 1,
     progress: Progress | None = None,
+    **overrides: Unpack[Running],
 ) -> Accuracy:
     """The accuracy of `model` on `data`. The first output of the model holds one score per class.
 
-    data: what `labelled_images.open_images` takes.
-    limit: how many images to evaluate, drawn with `seed`; None evaluates all.
+    data: the path of an .npz or of a folder with one folder of images per class, or arrays by name: images "x", which
+        may have the name of the model's input instead, and labels "y", one integer per image.
+    limit: how many images to evaluate, drawn with the seed; None evaluates all.
+    options, overrides: provider, threads and seed.
 
     Raises:
-        ArgumentError: the data cannot be read, or does not fit the model.
+        ArgumentError: an option cannot be used, or the data cannot be read or does not fit the model.
         ModelError: the model cannot be read or run.
+        ProviderError: there is no such device.
     """
+    check_value("limit", limit, Annotated[int, POSITIVE] | None)
+    wanted = options_of(Running, options, overrides).target
     loaded = load_model(model)
-    count, batches = labelled_batches(loaded, data, preprocessing, limit, seed)
-    session = make_session(loaded, provider=provider, threads=threads)
+    count, batches = labelled_batches(loaded, data, preprocessing, limit, wanted.seed)
+    session = make_session(loaded, provider=resolve_provider(wanted.provider), threads=wanted.threads)
     found, done = np.zeros(2, np.int64), 0
     for inputs, labels in batches:
         if progress is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import onnx
 
@@ -15,8 +16,15 @@ from upscale_onnx.costs.tables import Tables, Timed
 from upscale_onnx.costs.targets import Target, target
 from upscale_onnx.model import load_model
 from upscale_onnx.model.kernels import Kernel, read_kernels
+from upscale_onnx.options import Options
+from upscale_onnx.options.calls import Calibrating, options_of
+from upscale_onnx.options.checking import check_value
+from upscale_onnx.options.ranges import POSITIVE_NUMBER
 from upscale_onnx.results import Calibration
 from upscale_onnx.types import Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Model = str | os.PathLike[str] | onnx.ModelProto
 
@@ -34,29 +42,31 @@ def resolve_target(name: str | None, provider: str = "cpu") -> Target:
 
 def calibrate(
     model: Model,
+    options: Options | None = None,
     *,
-    target: Target,
-    provider: str = "cpu",
-    threads: int = 1,
     budget_s: float = 60.0,
-    batch: int | None = None,
-    seed: int = 0,
     progress: Progress | None = None,
+    **overrides: Unpack[Calibrating],
 ) -> Calibration:
     """Time the operators of `model` at many channel counts, within `budget_s` seconds.
 
-    The times are kept in the user's cache folder, where compiles find them, even if the calibration is interrupted.
+    The times are kept in the user's cache folder, where compiles find them, even if the calibration is interrupted. A
+    further call goes on where the last one stopped.
+
+    options, overrides: target, provider, threads, batch and seed.
 
     Raises:
-        ArgumentError: the cache folder cannot be written to.
+        ArgumentError: an option cannot be used, or the cache folder cannot be written to.
         ModelError: the model cannot be read or run.
         ProviderError: the provider is not available.
     """
     from upscale_onnx.runtime.calibrate import calibrate as measure
     from upscale_onnx.runtime.providers import describe, resolve_provider
 
-    device = resolve_provider(provider)
-    machine = describe(device, threads)
+    check_value("budget_s", budget_s, Annotated[float, POSITIVE_NUMBER])
+    wanted = options_of(Calibrating, options, overrides).target
+    device = resolve_provider(wanted.provider)
+    target, machine = resolve_target(wanted.name, device), describe(device, wanted.threads)
     tables = load_tables(target, machine)
     path = save_tables(tables, machine)  # fails before minutes of measuring, if the folder cannot be written to
 
@@ -67,11 +77,11 @@ def calibrate(
 
     done = measure(
         load_model(model), block=target.block(), known=lambda kernel: tables.has(kernel), store=store, provider=device,
-        threads=threads, budget_s=budget_s, batch=batch, seed=seed, progress=progress,
+        threads=wanted.threads, budget_s=budget_s, batch=wanted.batch, seed=wanted.seed, progress=progress,
     )  # fmt: skip
     return Calibration(
-        target.name, str(machine["device"]), device, threads, done.timed, done.wanted, done.seconds, done.input_ms,
-        predict(done.kernels, tables), str(path),
+        target.name, str(machine["device"]), device, wanted.threads, done.timed, done.wanted, done.seconds,
+        done.input_ms, predict(done.kernels, tables), str(path),
     )  # fmt: skip
 
 
