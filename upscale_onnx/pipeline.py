@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ import onnx
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.errors import LossError
 from upscale_onnx.masks.kept import kept_channels
-from upscale_onnx.model import import_graph, infer_shapes, load_model
+from upscale_onnx.model import Model, import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
@@ -57,7 +56,6 @@ _STAGES = {
     "verify": (0.7, 0.9),
     "effect": (0.9, 1.0),
 }
-Model = str | os.PathLike[str] | onnx.ModelProto
 
 
 @blames_the_model

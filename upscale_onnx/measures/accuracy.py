@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.measures.labelled_images import open_images
-from upscale_onnx.model import load_model
+from upscale_onnx.model import Model, load_model
 from upscale_onnx.options import Options
 from upscale_onnx.options.calls import Running, options_of
 from upscale_onnx.options.checking import check_value
@@ -110,7 +109,7 @@ def labelled_batches(
 
 
 def evaluate(
-    model: onnx.ModelProto | str | os.PathLike[str],
+    model: Model,
     data: Data,
     preprocessing: Preprocessing | None = None,
     options: Options | None = None,

@@ -10,7 +10,7 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.arrays import read_arrays
-from upscale_onnx.model import load_model
+from upscale_onnx.model import Model, load_model
 from upscale_onnx.model.stream import digest
 from upscale_onnx.options import Options
 from upscale_onnx.options.calls import Verifying, options_of
@@ -24,8 +24,6 @@ from upscale_onnx.runtime.user_inputs import load_inputs
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-Model = str | os.PathLike[str] | onnx.ModelProto
 
 
 def verify(

@@ -23,7 +23,7 @@ from upscale_onnx.results import LayerSensitivity, Sensitivity
 from upscale_onnx.types import Progress
 
 
-def scan(
+def scan_layers(
     model: ModelProto,
     measure: Measure,
     amounts: Sequence[float],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ from upscale_onnx.costs.predict import predict
 from upscale_onnx.costs.store import load_tables, save_tables
 from upscale_onnx.costs.tables import Tables, Timed
 from upscale_onnx.costs.targets import Target, target
-from upscale_onnx.model import load_model
+from upscale_onnx.model import Model, load_model
 from upscale_onnx.model.kernels import Kernel, read_kernels
 from upscale_onnx.options import Options
 from upscale_onnx.options.calls import Calibrating, options_of
@@ -25,8 +24,6 @@ from upscale_onnx.types import Progress
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
-
-Model = str | os.PathLike[str] | onnx.ModelProto
 
 
 def resolve_target(name: str | None, provider: str = "cpu") -> Target:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import onnx
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model import load_model
+from upscale_onnx.model import Model, load_model
 from upscale_onnx.model.batch import rebatch
 from upscale_onnx.options import Options
 from upscale_onnx.options.calls import Racing, options_of
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from upscale_onnx.runtime.providers import Device
 
-Model = str | os.PathLike[str] | onnx.ModelProto
 Setting = tuple[int | None, int]
 """A batch size, None for that of the models, and a number of threads."""
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-import onnx
-
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.model import load_model
+from upscale_onnx.model import Model, load_model
 from upscale_onnx.results.training import Finetuned
 from upscale_onnx.training.settings import Training
 from upscale_onnx.types import Progress
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from upscale_onnx.training.session import Session
 
 Path = str | os.PathLike[str]
-Model = Path | onnx.ModelProto
 
 
 def finetune(

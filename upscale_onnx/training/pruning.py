@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.model import load_model
+from upscale_onnx.model import Model, load_model
 from upscale_onnx.options import Options, Scope, Side
 from upscale_onnx.options.checking import check_group
 from upscale_onnx.options.ranges import POSITIVE, SHARE
 from upscale_onnx.pruning.checks import check_masks
 from upscale_onnx.results.training import Finetuned
-from upscale_onnx.training.finetune import Model, Path, prepared
+from upscale_onnx.training.finetune import Path, prepared
 from upscale_onnx.training.schedules import SCHEDULES, Cut, ScheduleName
 from upscale_onnx.training.settings import Training
 from upscale_onnx.types import Array, Progress
