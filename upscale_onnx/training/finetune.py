@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model import Model, load_model
 from upscale_onnx.results.training import Finetuned
+from upscale_onnx.runtime.naming import arrays_of
 from upscale_onnx.training.settings import Training
-from upscale_onnx.types import Progress
+from upscale_onnx.types import Data, Progress
 
 if TYPE_CHECKING:
     from upscale_onnx.measures.accuracy import Preprocessing
@@ -20,8 +24,8 @@ Path = str | os.PathLike[str]
 
 def finetune(
     model: Model,
-    data: Path,
-    val: Path | None = None,
+    data: Data,
+    val: Data | None = None,
     settings: Training | None = None,
     preprocessing: Preprocessing | None = None,
     *,
@@ -33,8 +37,8 @@ def finetune(
     """Train `model` on `data`. Zeros of weights stay zeros, and a compile removes of the result what it removes of
     `model`.
 
-    data, val: as `upscale_onnx.measures.accuracy.evaluate` takes them, or arrays of other samples. The model is judged
-        on `val` after each epoch, in onnxruntime; without it, the last epoch is kept. limit: judge on that many images.
+    data, val: labelled images as `evaluate` takes them, or other samples "x" with labels "y". The model is judged on
+        `val` after each epoch, in onnxruntime; without it, the last epoch is kept. limit: judge on that many images.
     teacher: a model of the same input and classes, whose scores are learned, too. `data` needs no labels if these count
         nothing.
     state: path of a file that holds the state after each epoch. Where it is there, training goes on from it, and the
@@ -52,8 +56,8 @@ def finetune(
 
 def prepared(
     model: Model,
-    data: Path,
-    val: Path | None,
+    data: Data,
+    val: Data | None,
     settings: Training,
     preprocessing: Preprocessing | None,
     teacher: Model | None,
@@ -76,11 +80,23 @@ def prepared(
     pixels, tell = preprocessing or Preprocessing(), progress or (lambda stage, share: None)
     tell("read the data", 0.0)
     labelled = taught is None or settings.distill_weight < 1
-    samples = training_data(loaded, str(data), pixels, settings.augment, settings.batch, labelled=labelled)
-    judge = None if val is None else judge_on(str(val), loaded, samples, settings, pixels, limit)
-    known = identity(loaded, samples, settings, taught, None if val is None else str(val), limit, plan)
+    samples = training_data(loaded, data, pixels, settings.augment, settings.batch, labelled=labelled)
+    judge = None if val is None else judge_on(val, loaded, samples, settings, pixels, limit)
+    known = identity(loaded, samples, settings, taught, None if val is None else _known(val), limit, plan)
     trainer = Trainer(loaded, samples, settings, taught)
     return Session(loaded, trainer, judge, known, None if state is None else str(state), tell)
+
+
+def _known(data: Data) -> str:
+    """What tells `data` from others: its path, or a hash of its arrays."""
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data)
+    arrays, _ = arrays_of(data)
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name}{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()
 
 
 def check_torch() -> None:

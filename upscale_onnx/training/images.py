@@ -121,9 +121,8 @@ def training_data(
         found = TrainingData(spec.name, samples, labels, preprocessing, (margin[0], margin[1]), mirror, size)
     else:
         if augment != "none" or preprocessing != Preprocessing():
-            raise ArgumentError(
-                f"{name_of(data)}: only images are augmented and preprocessed: leave out the options for images"
-            )
+            said = "only images are augmented and preprocessed: leave out the options for images"
+            raise ArgumentError(f"{name_of(data)}: {said}")
         plain, known = (torch.from_numpy(part) for part in labelled_samples(data, spec.name, labelled=labelled))
         found = TrainingData(spec.name, plain, known, None, (0, 0), False, size)
     if not found.steps:
@@ -168,6 +167,5 @@ def _check_shape(data: Data, shape: tuple[int, ...], spec: InputSpec) -> None:
     dims = spec.dims[1:]
     if len(dims) != len(shape) or any(isinstance(d, int) and d != n for d, n in zip(dims, shape, strict=True)):
         wanted = ", ".join(str("?" if dim is None else dim) for dim in dims)
-        raise ArgumentError(
-            f"{name_of(data)}: makes inputs of shape {tuple(shape)} a sample, the model takes ({wanted})"
-        )
+        made = f"{name_of(data)}: makes inputs of shape {tuple(shape)} a sample"
+        raise ArgumentError(f"{made}, the model takes ({wanted})")

@@ -17,7 +17,7 @@ from upscale_onnx.results.training import Finetuned
 from upscale_onnx.training.finetune import Path, prepared
 from upscale_onnx.training.schedules import SCHEDULES, Cut, ScheduleName
 from upscale_onnx.training.settings import Training
-from upscale_onnx.types import Array, Progress
+from upscale_onnx.types import Array, Data, Progress
 
 if TYPE_CHECKING:
     from upscale_onnx.measures.accuracy import Preprocessing
@@ -68,8 +68,8 @@ class Pruning:
 def pruned_in_training(
     model: Model,
     pruning: Pruning,
-    data: Path,
-    val: Path | None = None,
+    data: Data,
+    val: Data | None = None,
     settings: Training | None = None,
     preprocessing: Preprocessing | None = None,
     *,
