@@ -148,11 +148,14 @@ LAYERS = {
         "files",
         "masks",
         "measures",
+        "model",
         "options",
         "reinforce",
+        "results",
         "runtime",
         "timing",
         "torch_backend",
+        "training",
     },
     "experiments": {"candidates", "errors", "files", "masks", "measures", "options"},
     "reinforce": {
@@ -182,7 +185,6 @@ LAYERS = {
         "training",
     },
     "cli": {
-        "candidates",
         "costs",
         "errors",
         "experiments",

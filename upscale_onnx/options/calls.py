@@ -8,7 +8,7 @@ from typing import Any, TypedDict
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.options.checking import check_options
-from upscale_onnx.options.groups import Export, Prefer, Proof, Provider, Side
+from upscale_onnx.options.groups import Export, Method, Prefer, Proof, Provider, Repair, Side
 from upscale_onnx.options.options import Options
 from upscale_onnx.options.values import DataOption
 
@@ -46,6 +46,15 @@ class Scanning(Running, total=False):
     criterion: str | Callable[..., Any]
     side: Side
     calibration: DataOption | None
+
+
+class Sharing(Calibrating, Scanning, total=False):
+    """How the channels of a model are chosen under a profile, which says how many each layer keeps."""
+
+    method: Method
+    repair: Repair | None
+    ignore: tuple[str, ...]
+    min_channels: int
 
 
 class Compiling(Calibrating, Verifying, total=False):

@@ -19,6 +19,7 @@ class Front(Shown):
     them were stopped early.
     groups: points (cost, quality) of all trials, by source. front: those of the best.
     columns, rows: a table of the best trials. commands: a command line that makes each of the best.
+    profiles: the share of its channels that each weight keeps, by the name of the profile in the table.
     """
 
     quality: str
@@ -30,4 +31,5 @@ class Front(Shown):
     columns: tuple[str, ...]
     rows: tuple[tuple[str | int | float | bool | None, ...], ...]
     commands: tuple[str, ...]
+    profiles: Mapping[str, Mapping[str, float]]
     origin: Origin | None = None
