@@ -74,6 +74,16 @@ def compile(
         ProviderError: there is no such device.
         UnchangedError: nothing became smaller or faster, and options make that an error.
         LossError: pruning costs more than `max_loss`.
+
+    >>> import upscale_onnx
+    >>> result = upscale_onnx.compile("models/digits_cnet_masked.onnx", race=False)
+    >>> print(result)
+    61 % fewer parameters, same outputs
+                before  after                   change
+    file size   739 kB  293 kB                  -60 %
+    parameters  184 k   72.6 k                  -61 %
+    MACs        3.11 M  1.27 M                  -59 %
+    exactness   -       15/15 regions, 18 runs  same outputs
     """
     wanted = (options or Options()).replaced(**overrides)
     check_masks(wanted)
@@ -150,6 +160,11 @@ def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
 
     Raises:
         ModelError: the model cannot be read.
+
+    >>> import upscale_onnx
+    >>> found = upscale_onnx.inspect("models/digits_cnet_masked.onnx")
+    >>> found.segments[0].live, found.segments[0].classes
+    (29, 48)
     """
     clock = _Clock(progress)
     with clock.stage("load"):

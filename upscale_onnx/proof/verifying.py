@@ -49,6 +49,12 @@ def verify(
         ArgumentError: an option cannot be used, or the certificate is about other models.
         ModelError: a model cannot be read, or the original does not run and the local proof is not complete either.
         ProviderError: there is no such device.
+
+    >>> import upscale_onnx
+    >>> model = "models/digits_cnet_masked.onnx"
+    >>> smaller = upscale_onnx.compile(model, race=False, verify=False).model
+    >>> upscale_onnx.verify(model, smaller, proofs=("global",)).equal
+    True
     """
     check_value("trials", trials, Annotated[int, POSITIVE] | None)
     check_value("tolerance", tolerance, Annotated[float, POSITIVE_NUMBER] | None)

@@ -41,6 +41,11 @@ class Verification(Shown):
     activations: how many channels enter activations that clip (Relu, Clip, …).
     asleep: how many of these channels were clipped in every trial, so that the trials show nothing about them.
     undecided: the models were shown neither equal nor different.
+
+    >>> import upscale_onnx
+    >>> model = "models/digits_cnet_masked.onnx"
+    >>> upscale_onnx.verify(model, model, proofs=("global",)).outputs[0].max_absolute
+    0.0
     """
 
     equal: bool

@@ -75,6 +75,11 @@ class Report(Shown):
     origin: the command, the versions and the machine; None where nobody asked.
     profiles: the time of the input and of the result by operator type, where `pipeline.detailed` measured it.
     picture: the channels that consumers demand and get, where `pipeline.detailed` looked.
+
+    >>> import upscale_onnx
+    >>> report = upscale_onnx.compile("models/digits_cnet_masked.onnx", race=False, verify=False).report
+    >>> report.before.parameters, report.after.parameters
+    (183774, 72590)
     """
 
     export: str
@@ -102,6 +107,12 @@ class Result(Shown):
 
     masked: the model that it was shown equal to: the pruned model, or the input if nothing was pruned.
     claims: what the compiled model holds of the values of `masked`, by name.
+
+    >>> import onnx, upscale_onnx
+    >>> result = upscale_onnx.compile("models/digits_cnet_masked.onnx", race=False)
+    >>> onnx.checker.check_model(result.model)
+    >>> result.report.verification.equal
+    True
     """
 
     model: onnx.ModelProto

@@ -55,6 +55,14 @@ class Sensitivity(Shown):
     baseline: the value of the unpruned model.
     tolerated: the largest allowed loss.
     together: what layers keep when they are pruned together; None if that was not measured.
+
+    >>> from upscale_onnx import Sensitivity
+    >>> from upscale_onnx.results import LayerSensitivity
+    >>> layer = LayerSensitivity("w", "conv", "Conv", 32, (23,), (0.97,), (0.002,), 0.3, 0.72)
+    >>> print(Sensitivity("top1", 256, 0.972, 0.01, "input", "l2", (0.3,), (layer,)))
+    1 of 1 layer can be pruned for a loss of 0.0100 in top1
+    layer  channels   0.3  largest amount
+    w            32  0.97             0.3
     """
 
     measure: str

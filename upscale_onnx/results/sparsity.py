@@ -54,6 +54,13 @@ class Sparsified(EqualByValue, Shown):
 
     masks: by name, the masks of the pruned tensors, with their shapes, True = kept.
     skipped: names of chosen tensors without a channel axis on the side that was asked for.
+
+    >>> import numpy, onnx
+    >>> from upscale_onnx import Sparsified
+    >>> print(Sparsified(onnx.ModelProto(), {"w": numpy.array([[True, False], [True, True]])}))
+    1 weights of 1 tensor are pruned
+    tensor  pruned  size  share
+    w            1     4   0.25
     """
 
     model: onnx.ModelProto

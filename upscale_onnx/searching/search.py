@@ -57,6 +57,15 @@ def search(
         ArgumentError: an argument cannot be used, optuna is missing, or the folder holds another search.
         ModelError: a model cannot be read or run.
         ProviderError: there is no such device.
+
+    >>> import tempfile, upscale_onnx
+    >>> model, data = "models/digits_cnet_masked.onnx", "models/digits_test.npz"
+    >>> settings = upscale_onnx.Searching(constraints=("params<=0.3",), strategy="random", trials=3, limit=32)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     front = upscale_onnx.search(model, folder, data, settings)
+    >>> front.trials
+    3
+    >>> smaller = upscale_onnx.compile(model, profile=front.profiles["000"], masks="flat", race=False)
     """
     given = [models] if isinstance(models, str | os.PathLike | onnx.ModelProto) else list(models)
     asked = Asked(

@@ -27,6 +27,11 @@ class Searching:
     choice: how channels are chosen: by "scores", as many at random ("exact"), or each at random ("bernoulli").
     limit: on how many samples profiles are measured, held in memory.
     workers: processes on this machine. address: of a Ray cluster that runs the trials in their place.
+
+    >>> from upscale_onnx import Searching
+    >>> goals = Searching(constraints=("latency<=0.5",)).goals(labelled=True)
+    >>> goals.objectives, [str(constraint) for constraint in goals.constraints]
+    (('accuracy',), ['latency<=0.5'])
     """
 
     objectives: tuple[str, ...] = ()

@@ -58,6 +58,12 @@ def scan(
         ArgumentError: an argument cannot be used, or data cannot be read or does not fit the model.
         ModelError: the model cannot be read or run.
         ProviderError: there is no such device.
+
+    >>> import upscale_onnx
+    >>> model, data = "models/digits_cnet_masked.onnx", "models/digits_test.npz"
+    >>> found = upscale_onnx.scan(model, data, amounts=(0.3,), layers=("features.3*",), limit=64)
+    >>> found.layers[0].weight, found.layers[0].largest_amount
+    ('features.3.0.weight', 0.3)
     """
     check_value("limit", limit, Annotated[int, POSITIVE])
     check_value("tolerated", tolerated, Annotated[float, FRACTION] | None)

@@ -55,6 +55,12 @@ def race(
         ArgumentError: an option cannot be used, or there is no model.
         ModelError: a model cannot be read, or the first cannot be run in any race.
         ProviderError: there is no such device.
+
+    >>> import upscale_onnx
+    >>> model = "models/digits_cnet_masked.onnx"
+    >>> bench = upscale_onnx.race({"one": model, "same": model}, rounds=7, budget_s=0.1)
+    >>> [timing.name for timing in bench.races[0].timings]
+    ['one', 'same']
     """
     check_value("rounds", rounds, Annotated[int, POSITIVE])
     check_value("budget_s", budget_s, Annotated[float, POSITIVE_NUMBER])

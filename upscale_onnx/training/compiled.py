@@ -41,6 +41,14 @@ def prune(
     options, overrides: those of `compile` that do not prune.
 
     The other arguments and errors are those of `finetune` and `compile`.
+
+    >>> import upscale_onnx
+    >>> model, data = "models/digits_cnet_masked.onnx", "models/digits_test.npz"
+    >>> pruning = upscale_onnx.Pruning("one-shot", amount=0.5)
+    >>> training = upscale_onnx.Training(epochs=1, batch=64)
+    >>> found = upscale_onnx.prune(model, pruning, data, settings=training, race=False, proofs=("global",))
+    >>> found.report.after.parameters < found.report.before.parameters
+    True
     """
     wanted = options_of(Compiling, options, overrides)
     if wanted.prune.prunes:

@@ -49,6 +49,12 @@ def finetune(
             no finite number.
         ModelError: a model cannot be read or run.
         InternalError: onnxruntime computes something else than PyTorch.
+
+    >>> import upscale_onnx
+    >>> model, data = "models/digits_cnet_masked.onnx", "models/digits_test.npz"
+    >>> found = upscale_onnx.finetune(model, data, settings=upscale_onnx.Training(epochs=1, batch=64))
+    >>> [epoch.number for epoch in found.course.epochs]
+    [1]
     """
     wanted = settings or Training()
     return prepared(model, data, val, wanted, preprocessing, teacher, state, limit, progress).finished()

@@ -32,6 +32,10 @@ class Pruning:
     schedule: when (see `training.schedules`). amount: share of the channels that are pruned in the end. rounds,
     updates: how many cuts there are, and how many steps between them; None leaves it to the schedule, as a criterion
     and a scope of None do. side, method: as in `PruneOptions`.
+
+    >>> from upscale_onnx import Pruning
+    >>> Pruning("gradual", amount=0.4).side
+    'input'
     """
 
     schedule: ScheduleName

@@ -47,6 +47,10 @@ class Sparsifying:
     layers, ignore: glob patterns for names of tensors or of nodes that use them.
     kinds: weights, biases or both.
     keep_zeros: existing zeros count as pruned before; the amount refers to the other entries.
+
+    >>> from upscale_onnx import Sparsifying
+    >>> Sparsifying(pattern="ln-structured", amount=0.25, side="input").n
+    1.0
     """
 
     pattern: Pattern | Custom = "l1"
@@ -96,6 +100,17 @@ def sparsify(
     Raises:
         ArgumentError: a setting cannot be used, a tensor cannot be pruned this way, or no tensor is chosen.
         ModelError: the model cannot be read.
+
+    >>> import upscale_onnx
+    >>> found = upscale_onnx.sparsify("models/digits_cnet_masked.onnx", amount=0.5, layers=("*.0.weight",))
+    >>> print(found)
+    91,224 weights of 5 tensors are pruned
+    tensor               pruned    size  share
+    features.0.0.weight     216     432    0.5
+    features.1.0.weight  10,368  20,736    0.5
+    features.3.0.weight  17,280  34,560    0.5
+    features.4.0.weight  28,800  57,600    0.5
+    features.6.0.weight  34,560  69,120    0.5
     """
     loaded = load_model(model)
     if masks is None:
