@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import importlib
 import pkgutil
 from pathlib import Path
@@ -10,10 +9,9 @@ from pathlib import Path
 import pytest
 
 import upscale_onnx
+from tests.doctests import check_examples
 from upscale_onnx.searching.strategies import registry
 
-ROOT = Path(__file__).resolve().parents[1]
-FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.FAIL_FAST
 # The public names of each public module.
 PUBLIC = {
     "upscale_onnx": upscale_onnx.__all__,
@@ -37,14 +35,8 @@ def test_the_example_of_a_public_name_runs(name: str, tmp_path: Path, monkeypatc
         pytest.importorskip(NEEDED[name])
     module, _, last = name.rpartition(".")
     documented = getattr(importlib.import_module(module), last)
-    example = doctest.DocTestParser().get_doctest(documented.__doc__ or "", {}, name, None, None)
-    assert example.examples, f"{name} has no example in its docstring"
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("UPSCALE_ONNX_CACHE", str(tmp_path))
     monkeypatch.setattr(registry, "_OTHERS", {})  # what an example registers ends with it
-    said: list[str] = []
-    doctest.DocTestRunner(optionflags=FLAGS).run(example, out=said.append)
-    assert not said, "".join(said)
+    check_examples(documented.__doc__ or "", name, tmp_path, monkeypatch)
 
 
 def test_no_public_name_is_that_of_a_module() -> None:

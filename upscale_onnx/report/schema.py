@@ -68,7 +68,7 @@ def _document(kind: type, found: dict[str, Json]) -> Json:
 
 def _fields_of(kind: type, found: dict[str, Json]) -> Json:
     hints = get_type_hints(kind)
-    names = [part.name for part in fields(kind)]  # type: ignore[arg-type]
+    names = [part.name for part in fields(kind)]
     return {
         "title": kind.__name__,
         "description": (inspect.getdoc(kind) or "").partition(">>>")[0].strip(),
