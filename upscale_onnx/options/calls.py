@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, TypedDict
 
@@ -67,7 +66,7 @@ class Compiling(Calibrating, Verifying, total=False):
     race: bool
     tune: float
     verify: bool
-    save_reproducer: str | os.PathLike[str] | None
+    save_reproducer: str | None
 
 
 def options_of(taken: type, options: Options | None, given: Mapping[str, Any]) -> Options:

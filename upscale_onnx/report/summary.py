@@ -8,10 +8,10 @@ from upscale_onnx.errors import InternalError
 from upscale_onnx.report import headline
 from upscale_onnx.report.difference_rows import differences_table
 from upscale_onnx.report.measured_rows import accuracy_table, calibration_table, sensitivity_table
+from upscale_onnx.report.plain import grouped, is_numeric, printable
 from upscale_onnx.report.rows import Table, race_table, segments_table, verification_table
 from upscale_onnx.report.sentences import sentence
 from upscale_onnx.report.sparsity_rows import sparsified_table, sparsity_table
-from upscale_onnx.report.tables import grouped, is_numeric, printable
 from upscale_onnx.report.training_rows import course_table
 from upscale_onnx.results import (
     Accuracy,

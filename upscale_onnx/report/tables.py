@@ -1,17 +1,17 @@
-"""Tables as text: rich tables for a terminal, plain lines that can be searched for everything else."""
+"""Tables for a terminal, drawn by rich."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import rich.box
 import rich.table
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from upscale_onnx.report.rows import Cell, Table
+from upscale_onnx.report.plain import grouped, is_numeric, plain_text
+from upscale_onnx.report.rows import Table
 
-_LONGEST_KEY = 48
 # Names may be folded into lines of this many characters, not fewer. A table that needs fewer is too wide.
 _LEAST_NAME = 12
 _GAP = 2
@@ -20,23 +20,6 @@ _GAP = 2
 def rich_tables(tables: Iterable[Table], width: int) -> RenderableType:
     """`tables` for a rich console of `width` characters. Tables that are too wide become lines, as in `plain_text`."""
     return Group(*(_rich_table(table, width) for table in tables if table.rows or table.facts))
-
-
-def plain_text(tables: Iterable[Table]) -> str:
-    """`tables` as lines of a key and its values, without colour and of any length.
-
-    A fact is the line `table.fact value`; a row is `table.row column value column value ...`, with aligned columns.
-    Numbers have no thousands separators; unknown values are `-`.
-    """
-    tables = list(tables)
-    keys = [len(key) for table in tables for key, _ in _plain_lines(table)]
-    width = min(max(keys, default=0), _LONGEST_KEY)
-    return "".join(f"{key:<{width}}  {rest}".rstrip() + "\n" for table in tables for key, rest in _plain_lines(table))
-
-
-def printable(text: str) -> str:
-    """`text` with control characters escaped, so that names in a model cannot move the cursor or end a line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _rich_table(table: Table, width: int) -> RenderableType:
@@ -61,11 +44,6 @@ def _rich_table(table: Table, width: int) -> RenderableType:
     for row in table.rows:
         drawn.add_row(*(Text(grouped(cell)) for cell in row))
     return drawn
-
-
-def is_numeric(table: Table, index: int) -> bool:
-    """Whether there are numbers in the column at `index`."""
-    return any(isinstance(row[index], (int, float)) for row in table.rows)
 
 
 def _least_widths(table: Table, *, broken: bool) -> list[int]:
@@ -103,30 +81,3 @@ def _drawing(title: str) -> rich.table.Table:
 
 def _heading(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _plain_lines(table: Table) -> list[tuple[str, str]]:
-    facts = [(f"{table.name}.{name}", _exact(value)) for name, value in table.facts]
-    cells = [[_exact(cell) for cell in row] for row in table.rows]
-    widths = [max(len(row[i]) for row in cells) if cells else 0 for i in range(len(table.columns))]
-    return facts + [(f"{table.name}.{row[0]}", _columns(table.columns, row, widths)) for row in cells]
-
-
-def _columns(names: Sequence[str], row: Sequence[str], widths: Sequence[int]) -> str:
-    pairs = zip(names[1:], row[1:], widths[1:], strict=True)
-    return "  ".join(f"{name} {value:<{width}}" for name, value, width in pairs)
-
-
-def grouped(cell: Cell) -> str:
-    """`cell` as text for people: thousands are separated, fractions have four digits."""
-    if isinstance(cell, int) and not isinstance(cell, bool):
-        return f"{cell:,}"
-    return f"{cell:.4g}" if isinstance(cell, float) else _exact(cell)
-
-
-def _exact(cell: Cell) -> str:
-    if cell is None or cell == "":
-        return "-"
-    if isinstance(cell, bool):
-        return "yes" if cell else "no"
-    return f"{cell:.6g}" if isinstance(cell, float) else printable(str(cell))

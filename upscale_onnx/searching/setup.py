@@ -24,7 +24,7 @@ from upscale_onnx.searching.settings import Searching
 from upscale_onnx.searching.subject import Subject
 from upscale_onnx.timing.calibration import measured_tables
 from upscale_onnx.timing.target_costs import chosen_target
-from upscale_onnx.training.finetune import check_torch
+from upscale_onnx.training.requirement import check_torch
 from upscale_onnx.training.settings import Training
 from upscale_onnx.types import Data
 

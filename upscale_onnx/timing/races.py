@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import onnx
 
-from upscale_onnx.errors import ModelError
+from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.model import Model, load_model
 from upscale_onnx.model.batch import rebatch
 from upscale_onnx.options import Options
@@ -65,6 +65,8 @@ def race(
     check_value("rounds", rounds, Annotated[int, POSITIVE])
     check_value("budget_s", budget_s, Annotated[float, POSITIVE_NUMBER])
     check_value("settings", settings, tuple[tuple[Annotated[int, POSITIVE] | None, Annotated[int, POSITIVE]], ...])
+    if not models:
+        raise ArgumentError("nothing to race: give at least one model")
     wanted = options_of(Racing, options, overrides).target
     from upscale_onnx.runtime.providers import describe, resolve_provider
 
@@ -159,12 +161,13 @@ def _named(models: Sequence[Model] | Mapping[str, Model]) -> dict[str, Model]:
     """The models by unique names. One may be given twice, to see the noise of the measurement."""
     if isinstance(models, Mapping):
         return dict(models)
-    named: dict[str, Model] = {}
-    for place, model in enumerate(models, 1):
-        name = f"model {place}" if isinstance(model, onnx.ModelProto) else os.fspath(model)
-        count = sum(one == model for one in models[:place] if not isinstance(one, onnx.ModelProto))
-        named[name if count <= 1 else f"{name}#{count}"] = model
-    return named
+    names = [
+        f"model {place}" if isinstance(model, onnx.ModelProto) else os.fspath(model)
+        for place, model in enumerate(models, 1)
+    ]
+    counts = [names[: place + 1].count(name) for place, name in enumerate(names)]
+    unique = [name if count == 1 else f"{name}#{count}" for name, count in zip(names, counts, strict=True)]
+    return dict(zip(unique, models, strict=True))
 
 
 def _tell(progress: Progress | None, setting: Setting, done: int, count: int, share: float) -> None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model import Model, load_model
 from upscale_onnx.results.training import Finetuned
 from upscale_onnx.runtime.naming import arrays_of
+from upscale_onnx.training.requirement import check_torch
 from upscale_onnx.training.settings import Training
 from upscale_onnx.types import Data, Progress
 
@@ -103,11 +103,3 @@ def _known(data: Data) -> str:
         found.update(f"{name}{array.dtype}{array.shape}".encode())
         found.update(np.ascontiguousarray(array).data)
     return found.hexdigest()
-
-
-def check_torch() -> None:
-    """Raises: ArgumentError where PyTorch is missing."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise ArgumentError("training needs PyTorch: pip install 'upscale-onnx[torch]'") from error

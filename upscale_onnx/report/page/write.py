@@ -17,7 +17,7 @@ from upscale_onnx.files.publish import NewFiles, write_whole
 from upscale_onnx.report import numbers
 from upscale_onnx.report.json import to_json
 from upscale_onnx.report.page.words import MOST_ROWS, words_of
-from upscale_onnx.report.tables import printable
+from upscale_onnx.report.plain import printable
 
 if TYPE_CHECKING:
     import jinja2
