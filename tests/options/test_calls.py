@@ -12,14 +12,23 @@ import pytest
 import upscale_onnx
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options
-from upscale_onnx.options.calls import Calibrating, Compiling, Racing, Running, Scanning, Sharing, Verifying, options_of
+from upscale_onnx.options.calls import (
+    Calibrating,
+    Compiling,
+    Racing,
+    Scanning,
+    Sharing,
+    Threaded,
+    Verifying,
+    options_of,
+)
 from upscale_onnx.options.overrides import Overrides
 
 MODEL = "models/digits_cnet_masked.onnx"
 TAKEN: dict[str, type] = {
     "calibrate": Calibrating,
     "compile": Overrides,
-    "evaluate": Running,
+    "evaluate": Threaded,
     "prune": Compiling,
     "race": Racing,
     "scan": Scanning,
@@ -46,9 +55,9 @@ def test_functions_take_options_as_a_value_or_as_keywords(name: str) -> None:
 
 def test_keywords_go_before_the_value() -> None:
     options = Options.of(threads=2, seed=3, amount=0.5)
-    found = options_of(Running, options, {"threads": 4})
+    found = options_of(Threaded, options, {"threads": 4})
     assert (found.target.threads, found.target.seed, found.prune.amount) == (4, 3, 0.5)
-    assert options_of(Running, None, {}) == Options()
+    assert options_of(Threaded, None, {}) == Options()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +70,7 @@ def test_keywords_go_before_the_value() -> None:
 )
 def test_what_has_no_effect_or_no_sense_is_refused(given: dict[str, Any], said: str) -> None:
     with pytest.raises(ArgumentError, match=said):
-        options_of(Running, None, given)
+        options_of(Threaded, None, given)
 
 
 @pytest.mark.parametrize(

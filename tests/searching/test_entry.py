@@ -43,7 +43,7 @@ def test_settings_that_do_not_go_together(tmp_path: Path) -> None:
         upscale_onnx.search(MODEL, tmp_path, None, SETTINGS, judge=DATA, calibration=DATA)
     with pytest.raises(ArgumentError, match="distance is measured without labels"):
         upscale_onnx.search(MODEL, tmp_path, DATA, upscale_onnx.Searching(constraints=("distance<=0.1",)))
-    with pytest.raises(ArgumentError, match="write one as latency<=0.5"):
+    with pytest.raises(ArgumentError, match="write one as"):
         upscale_onnx.Searching(constraints=("fast",))
     with pytest.raises(ArgumentError, match="leave them out where there is an address"):
         upscale_onnx.Searching(workers=2, address="auto")

@@ -14,7 +14,7 @@ from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.measures.labelled_images import open_images
 from upscale_onnx.model import Model, load_model
 from upscale_onnx.options import Options
-from upscale_onnx.options.calls import Running, options_of
+from upscale_onnx.options.calls import Threaded, options_of
 from upscale_onnx.options.checking import check_value
 from upscale_onnx.options.ranges import POSITIVE
 from upscale_onnx.results import Accuracy
@@ -122,7 +122,7 @@ def evaluate(
     *,
     limit: int | None = None,
     progress: Progress | None = None,
-    **overrides: Unpack[Running],
+    **overrides: Unpack[Threaded],
 ) -> Accuracy:
     """The accuracy of `model` on `data`. The first output of the model holds one score per class.
 
@@ -142,7 +142,7 @@ def evaluate(
     top-1 99.1%, top-5 100.0%, of 450 images
     """
     check_value("limit", limit, Annotated[int, POSITIVE] | None)
-    wanted = options_of(Running, options, overrides).target
+    wanted = options_of(Threaded, options, overrides).target
     loaded = load_model(model)
     count, batches = labelled_batches(loaded, data, preprocessing, limit, wanted.seed)
     session = make_session(loaded, provider=resolve_provider(wanted.provider), threads=wanted.threads)

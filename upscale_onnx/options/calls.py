@@ -16,8 +16,13 @@ class Running(TypedDict, total=False):
     """Where models are run, and the seed of everything random."""
 
     provider: Provider
-    threads: int
     seed: int
+
+
+class Threaded(Running, total=False):
+    """On how many threads they are run."""
+
+    threads: int
 
 
 class Verifying(Running, total=False):
@@ -27,7 +32,7 @@ class Verifying(Running, total=False):
     inputs: DataOption | None
 
 
-class Racing(Running, total=False):
+class Racing(Threaded, total=False):
     """How models are timed."""
 
     batch: int | None
@@ -39,7 +44,7 @@ class Calibrating(Racing, total=False):
     target: str | None
 
 
-class Scanning(Running, total=False):
+class Scanning(Threaded, total=False):
     """By what the channels of single layers are chosen."""
 
     criterion: str | Callable[..., Any]

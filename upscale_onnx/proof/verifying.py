@@ -43,7 +43,7 @@ def verify(
         again. None cuts the models at values with the same name.
     trials: how many sets of random inputs; None goes by the model's size. dims: sizes of named open dimensions in them.
     tolerance: the largest error, relative to the largest magnitude of an output; None is what rounding explains.
-    options, overrides: proofs, inputs, provider, threads and seed.
+    options, overrides: proofs, inputs, provider and seed.
 
     Raises:
         ArgumentError: an option cannot be used, or the certificate is about other models.
