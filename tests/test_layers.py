@@ -114,6 +114,7 @@ LAYERS = {
         "segments",
         "timing",
     },
+    "gate": {"errors", "model", "options", "pipeline", "results"},
     "compat": {
         "channels",
         "errors",
@@ -185,6 +186,7 @@ LAYERS = {
         "errors",
         "experiments",
         "files",
+        "gate",
         "masks",
         "measures",
         "model",
