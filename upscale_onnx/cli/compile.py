@@ -144,6 +144,12 @@ def _add_export(group: Group) -> None:
         metavar="N",
         help="round channel counts up to a multiple of N (default: the machine's block size for keep, else 1)",
     )
+    group.add_argument(
+        "--metadata",
+        action="store_true",
+        help="write into the model what each node was in the input, how many channels it keeps, and the options; "
+        "viewers such as Netron show it",
+    )
 
 
 def _add_target(group: Group) -> None:

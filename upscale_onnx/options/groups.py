@@ -33,12 +33,14 @@ class ExportOptions:
     align: emitted channel counts are rounded up to a multiple of this. None is the block of the target for "keep" and
         "planned", and 1 (no rounding) for "upscale" and "gather".
     fail_if_unchanged: whether a compile that would write the model as it was is an error.
+    metadata: whether the result says in its metadata what each node was in the input, and how it was made.
     """
 
     recipe: Export = field(default="auto", metadata={OPTION: "export"})
     prefer: Prefer = "speed"
     align: Annotated[int, POSITIVE] | None = None
     fail_if_unchanged: bool = False
+    metadata: bool = False
 
 
 @dataclass(frozen=True)
