@@ -114,6 +114,7 @@ LAYERS = {
         "segments",
         "timing",
     },
+    "integrations": {"errors", "options", "pipeline"},
     "gate": {"errors", "model", "options", "pipeline", "results"},
     "compat": {
         "channels",
@@ -220,6 +221,7 @@ CONFINED = {
     "stable_baselines3": {"reinforce"},
     "ray": {"reinforce", "searching"},
     "optuna": {"searching"},
+    "olive": {"integrations"},
     "onnx_graphsurgeon": {"model", "passes"},
 }
 ARRAYS_ONLY = ("upscale_onnx.order", "upscale_onnx.masks.criteria")

@@ -76,7 +76,7 @@ class _Told:
         maker = self._makers.get(value)
         if maker is None or any(name in self._sources for name in maker.output):
             return "keep"
-        return maker.op_type.lower()
+        return str(maker.op_type).lower()
 
 
 def _size(shape: Shape | None, axis: int) -> int | None:
