@@ -51,7 +51,7 @@ class UpscaleOnnx(Pass):
 def package_config() -> Mapping[str, Any]:
     """Olive's own configuration of packages, with this pass: what `olive.workflows.run` takes as `package_config`."""
     found: dict[str, Any] = json.loads(Path(OlivePackageConfig.get_default_config_path()).read_text(encoding="utf-8"))
-    anywhere = dict.fromkeys(("supported_providers", "supported_accelerators", "supported_precisions"), ["*"])
+    anywhere = {key: ["*"] for key in ("supported_providers", "supported_accelerators", "supported_precisions")}
     found["passes"][UpscaleOnnx.__name__] = {"module_path": f"{__name__}.{UpscaleOnnx.__name__}", **anywhere}
     return found
 
