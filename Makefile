@@ -2,6 +2,8 @@
 # make test    ruff, mypy and pytest
 # make documented    every command of the documentation, the README's in a fresh environment
 # make lower-bounds  quick tests with the oldest libraries that pyproject.toml allows
+# make dist          the wheel and the archive of sources, with the same bytes for the same commit
+# make sbom          what is installed: a bill of materials and a list of licences, in build/
 # All create .venv on first use. PYTHON chooses the interpreter, PYTEST_ARGS adds to pytest's arguments.
 
 PYTHON ?= python3
@@ -16,7 +18,7 @@ DEMO := models/digits_inception_masked.onnx
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit documented lower-bounds clean
+.PHONY: demo test lint types unit documented lower-bounds dist sbom clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -58,6 +60,14 @@ lower-bounds: $(VENV)/.installed_tests
 		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
 	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
 		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
+
+# Times in the archives are that of the last commit. Modes of files are those of this umask.
+DIST := from setuptools import build_meta as build; build.build_sdist("dist"); build.build_wheel("dist")
+dist: $(VENV)/.installed_tests
+	rm -rf dist
+	mkdir -p dist build
+	umask 022 && SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -c '$(DIST)' > build/dist.log
+	cd dist && sha256sum *
 
 $(VENV)/.installed: $(PACKAGING)
 	$(PYTHON) -m venv $(VENV)
