@@ -69,6 +69,20 @@ dist: $(VENV)/.installed_tests
 	umask 022 && SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -c '$(DIST)' > build/dist.log
 	cd dist && sha256sum *
 
+# The package without extras in an environment of its own; the tools that look at it stand in another one.
+SBOM := build/sbom
+TOOLS := $(SBOM)/tools/bin
+sbom:
+	rm -rf $(SBOM)
+	$(PYTHON) -m venv $(SBOM)/core
+	$(SBOM)/core/bin/python -m pip install --quiet --constraint constraints.txt .
+	$(PYTHON) -m venv $(SBOM)/tools
+	$(TOOLS)/python -m pip install --quiet --constraint constraints.txt cyclonedx-bom pip-licenses
+	$(TOOLS)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+		--output-file $(SBOM)/upscale_onnx.cdx.json $(SBOM)/core/bin/python
+	$(TOOLS)/pip-licenses --python $(SBOM)/core/bin/python --from mixed --order license --format markdown \
+		--output-file $(SBOM)/licences.md
+
 $(VENV)/.installed: $(PACKAGING)
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --editable .

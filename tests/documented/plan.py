@@ -15,6 +15,7 @@ LEFT_OUT = {
     "make lower-bounds": "run after this, in the checkout itself",
     "make unit": "a part of make test",
     "make documented": "is this",
+    "make sbom": "fetches tools and all libraries anew",
     "make clean": "would delete what runs this",
     ".venv/bin/python -m pytest": "a part of make test",
     "python -m models.train_digits": "trains for minutes; tests/models run its parts",
