@@ -15,6 +15,8 @@ LEFT_OUT = {
     "make lower-bounds": "run after this, in the checkout itself",
     "make unit": "a part of make test",
     "make documented": "is this",
+    "import optuna_integration\n\ntensorboard =": "needs optuna-integration, which the tests do without",
+    "pip install optuna-integration mlflow": "fetches what only such callbacks need",
     "make sbom": "fetches tools and all libraries anew",
     "make clean": "would delete what runs this",
     ".venv/bin/python -m pytest": "a part of make test",
