@@ -61,12 +61,12 @@ lower-bounds: $(VENV)/.installed_tests
 	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
 		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
 
-# Times in the archives are that of the last commit. Modes of files are those of this umask.
+# Times in the archives are that of the last commit, if nothing else is said. Modes of files are those of this umask.
 DIST := from setuptools import build_meta as build; build.build_sdist("dist"); build.build_wheel("dist")
 dist: $(VENV)/.installed_tests
 	rm -rf dist
 	mkdir -p dist build
-	umask 022 && SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -c '$(DIST)' > build/dist.log
+	umask 022 && SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -c '$(DIST)' > build/dist.log
 	cd dist && sha256sum *
 
 # The package without extras in an environment of its own; the tools that look at it stand in another one.
