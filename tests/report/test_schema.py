@@ -53,6 +53,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
     [
         f"{MODEL} OUT --amount 0.3 --calibration {DATA} --no-race --json FILE",
         f"inspect {MODEL} --json FILE",
+        f"check {MODEL} --max-size-ratio 0.9 --no-race --json FILE",
         f"bench {MODEL} {MODEL} --operators --budget 0.1 --rounds 7 --provider cpu --json FILE",
     ],
 )
