@@ -10,7 +10,6 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.demand import demand, demanded_positions
 from upscale_onnx.channels.flow import Read
-from upscale_onnx.channels.step import Step
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.types import BoolArray, IntArray
 

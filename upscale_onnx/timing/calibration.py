@@ -90,8 +90,8 @@ def calibrate(
         save_tables(tables, machine)
 
     done = measure(
-        load_model(model), block=target.block(), known=lambda kernel: tables.has(kernel), store=store, provider=device,
-        threads=threads, budget_s=budget_s, batch=batch, seed=seed, progress=progress,
+        load_model(model), block=target.block("float32"), known=lambda kernel: tables.has(kernel), store=store,
+        provider=device, threads=threads, budget_s=budget_s, batch=batch, seed=seed, progress=progress,
     )  # fmt: skip
     return Calibration(
         target.name, str(machine["device"]), device, threads, done.timed, done.wanted, done.seconds, done.input_ms,
