@@ -197,8 +197,8 @@ def test_rows_of_zeros_have_the_scale_of_their_bias() -> None:
     weight, bias = rng.integers(-9, 10, (16, 3, 1, 1)).astype(np.int8), rng.integers(1, 999, 16).astype(np.int32)
     weight[[4, 9]], order = 0, rng.permutation(16)
     vectors = {
-        "w": weight, "ws": rows, "wz": np.zeros(16, np.int8), "b": bias, "bs": step * rows, "bz": np.zeros(16, np.int32),
-        "step": step, "point": np.uint8(9), "order": order,
+        "w": weight, "ws": rows, "wz": np.zeros(16, np.int8), "b": bias, "bs": step * rows,
+        "bz": np.zeros(16, np.int32), "step": step, "point": np.uint8(9),
     }  # fmt: skip
     text = """<ir_version: 10, opset_import: ["" : 21]> net (float[1,3,4,4] x) => (float[1,16,4,4] y) {
         q = QuantizeLinear(x, step, point)

@@ -125,7 +125,7 @@ def _add_export(group: Group) -> None:
         type=positive,
         metavar="N",
         help="round channel counts up to a multiple of N (default for keep and planned: the block of the target's "
-        "kernels, in the arithmetic of the model; else 1)",
+        "kernels for the model; else 1)",
     )
     group.add_argument(
         "--fail-if-unchanged",

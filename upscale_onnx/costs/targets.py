@@ -11,6 +11,7 @@ from typing import Any
 from upscale_onnx.costs.costs import PresetCosts
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.files.reading import read_json, shortened
+from upscale_onnx.model.arithmetic import DEPTHWISE_INTEGERS, FLOATS
 
 _ENGINES = ("onnxruntime-cpu", "onnxruntime-cuda", "tensorrt", "openvino", "any")
 
@@ -20,19 +21,20 @@ class Target:
     """A device with the library that runs models on it.
 
     engine: the library that runs the model; tables can be measured for onnxruntime only. align: channels per block of
-    the kernels, by numpy's dtype name; "" stands for every other dtype. preset: the analytic costs. computes: the type
-    in which the model that this target is for computes most of its layers.
+    the kernels, by numpy's dtype name, or "int8 depthwise" for models of int8 with depthwise convolutions; "" stands for
+    every other dtype. preset: the analytic costs. computes: the arithmetic of the model that this target is for.
     """
 
     name: str
     engine: str = "any"
     align: Mapping[str, int] = field(default_factory=lambda: {"": 8})
     preset: PresetCosts = field(default_factory=PresetCosts)
-    computes: str = "float32"
+    computes: str = FLOATS
 
     def block(self, dtype: str | None = None) -> int:
-        """Channels per block of kernels for `dtype`; None is the type that the model computes in."""
-        return self.align.get(dtype or self.computes, self.align.get("", 1))
+        """Channels per block of kernels for `dtype`; None is the arithmetic of the model."""
+        kind = dtype or self.computes
+        return next((self.align[key] for key in (kind, kind.split()[0], "") if key in self.align), 1)
 
     @property
     def provider(self) -> str | None:
@@ -50,9 +52,9 @@ def _preset(
     return PresetCosts(align, macs_per_ms, bytes_per_ms, layouts, launch_ms, free, grouped_speed=0.1)
 
 
-# CPUs with blocks of 8 for float32 have blocks of 16 for int8. On AVX2, a 3x3 QLinearConv took as long for 24 channels
-# out as for 32 (191 and 196 us), a depthwise one longer (146 and 128 us).
-_AVX2 = {"": 8, "int8": 16, "uint8": 16}
+# On AVX2, an int8 depthwise 3x3 convolution of 24 channels takes longer than one of 32 (146 and 128 us); a dense one
+# takes as long for 24 out as for 32, but what reads 24 channels is faster.
+_AVX2 = {"": 8, DEPTHWISE_INTEGERS: 16}
 _TENSOR_CORES = {"": 8, "int8": 32, "uint8": 32}
 # Figures of one core for CPUs and of one mid-range card for GPUs: orders of magnitude, which calibration replaces.
 PRESETS: Mapping[str, Target] = {

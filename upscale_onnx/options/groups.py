@@ -30,8 +30,8 @@ class ExportOptions:
     recipe (option "export"): how layers get the channels that they read; `export.recipes` has the recipes. "auto"
         races all recipes and takes the fastest export.
     prefer: by what "auto" chooses. "size" takes the smallest file and runs no race.
-    align: emitted channel counts are rounded up to a multiple of this. None is the block of the target, in the
-        arithmetic of the model, for "keep" and "planned", and 1 (no rounding) for "upscale" and "gather".
+    align: emitted channel counts are rounded up to a multiple of this. None is the block of the target for "keep" and
+        "planned", and 1 (no rounding) for "upscale" and "gather".
     fail_if_unchanged: whether a compile that would write the model as it was is an error.
     """
 
