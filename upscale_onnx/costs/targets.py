@@ -21,8 +21,8 @@ class Target:
     """A device with the library that runs models on it.
 
     engine: the library that runs the model; tables can be measured for onnxruntime only. align: channels per block of
-    the kernels, by numpy's dtype name, or "int8 depthwise" for models of int8 with depthwise convolutions; "" stands for
-    every other dtype. preset: the analytic costs. computes: the arithmetic of the model that this target is for.
+    the kernels, by numpy's dtype name, or "int8 depthwise" for models of int8 with depthwise convolutions; "" stands
+    for every other dtype. preset: the analytic costs. computes: the arithmetic of the model that this target is for.
     """
 
     name: str
