@@ -78,7 +78,8 @@ def _plan_value(
     dims, axis = shapes[value].dims, items[0].axis
     rows = [demanded_rows(analysis, item) for item in items]
     # A value with one consumer is selected in front of the elementwise operators that lead to it.
-    way = places.way(value, axis) if len(items) == 1 else ()
+    reads = analysis.steps[items[0].step].inputs[items[0].input]
+    way = places.way(reads, axis) if len(items) == 1 else ()
     passed = sum(step.op.op_type not in QUANTISERS for step in way)
     bytes_each = itemsize(shapes[source(way[-1]) if way else value].dtype)
 
