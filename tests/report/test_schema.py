@@ -79,7 +79,7 @@ def test_results_of_other_kinds_are_valid(strict: Any, tmp_path: Path, monkeypat
     ]
     for result in found:
         strict.validate(to_json(result))
-    of_commands = {"Report", "Inspection", "Bench"}
+    of_commands = {"Report", "Inspection", "Bench", "Check"}
     assert {type(result).__name__ for result in found} | of_commands == {kind.__name__ for kind in WRITTEN}
 
 
