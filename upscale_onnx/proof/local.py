@@ -27,7 +27,7 @@ from upscale_onnx.proof.values import conditions, fed_shapes, floating_values, o
 from upscale_onnx.results import Claim, LocalProof, Unproven
 from upscale_onnx.runtime.groups import groups
 from upscale_onnx.runtime.roles import InputRole, input_roles
-from upscale_onnx.worker import beat
+from upscale_onnx.worker import beat, release_memory
 
 # A target with few entries per channel is drawn several times, at other scales; one with many entries holds all scales
 # at once. Its inputs are moved in several ways. A region with an input of few entries, such as a threshold, is drawn at
@@ -39,7 +39,7 @@ _MOVES = 2
 _POSITIVE_DRAWS = 3
 # The most bytes of values and weights in one session, unless a single region needs more, and the most regions: the time
 # in which onnxruntime prepares a session grows faster than the number of its nodes.
-_CHUNK_BYTES = 1 << 28
+_CHUNK_BYTES = 1 << 26
 _CHUNK_REGIONS = 256
 
 Values = dict[str, Any]
@@ -133,6 +133,7 @@ class Proof:
         """Prove regions, in one session of each model if they can be run."""
         beat()
         self._ready.clear()
+        release_memory()
         decided = [region for region in chunk if self._is_decided(region)]
         few = [region for region in chunk if self._is_decided(region) or self._is_small(region)]
         many = [region for region in chunk if not self._is_decided(region) and not self._is_small(region)]
