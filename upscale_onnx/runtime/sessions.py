@@ -19,6 +19,7 @@ from upscale_onnx.errors import ModelError
 from upscale_onnx.model import save_model
 from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.load import read_model
+from upscale_onnx.model.on_disk import beside_its_data, data_folder
 from upscale_onnx.model.protos import one_line, stored_bytes
 from upscale_onnx.runtime.providers import Device, quiet_runtime
 from upscale_onnx.worker import beat, in_worker
@@ -184,6 +185,11 @@ def _loadable(model: ModelProto, mapped: bool) -> Iterator[bytes | str]:
     more while the session loads, but it is then laid out in memory as small models are, which races compare it with.
     It must not need external data, because onnxruntime would look for it in other places than `read_model`.
     """
+    folder = data_folder(model)
+    if folder is not None:
+        with _file_in(folder, beside_its_data(model)) as path:
+            yield str(path)
+        return
     refuse_external(model, "the model")
     if _stored(model) <= _IN_MEMORY_BYTES:
         yield model.SerializeToString()
@@ -195,6 +201,19 @@ def _loadable(model: ModelProto, mapped: bool) -> Iterator[bytes | str]:
         else:
             save_model(model, path)
         yield str(path)
+
+
+@contextlib.contextmanager
+def _file_in(folder: Path, model: ModelProto) -> Iterator[Path]:
+    """A file of `model` in `folder`, removed afterwards."""
+    number, name = tempfile.mkstemp(".onnx", dir=folder)
+    path = Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(model.SerializeToString())
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _parsed(data: bytes) -> ModelProto:
