@@ -82,4 +82,5 @@ def _locations(model: ModelProto) -> Iterator[StringStringEntryProto]:
 
 
 def _location(tensor: TensorProto) -> StringStringEntryProto:
-    return next(entry for entry in tensor.external_data if entry.key == "location")
+    found: StringStringEntryProto = next(entry for entry in tensor.external_data if entry.key == "location")
+    return found

@@ -187,15 +187,15 @@ def _loadable(model: ModelProto, mapped: bool) -> Iterator[bytes | str]:
     """
     folder = data_folder(model)
     if folder is not None:
-        with _file_in(folder, beside_its_data(model)) as path:
-            yield str(path)
+        with _file_in(folder, beside_its_data(model)) as file:
+            yield str(file)
         return
     refuse_external(model, "the model")
     if _stored(model) <= _IN_MEMORY_BYTES:
         yield model.SerializeToString()
         return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "model.onnx"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
+        path = Path(made) / "model.onnx"
         if mapped:
             save_model(model, path, external_over=0)
         else:
