@@ -13,6 +13,7 @@ from tests.graphs import parse
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import on_disk
 from upscale_onnx.model.on_disk import beside_its_data, data_folder, in_memory, weights_on_disk
+from upscale_onnx.runtime.sessions import make_session
 
 MODEL = parse(
     "(float[1,64] x) => (float[1,64] y) { m = MatMul(x, w)  y = Add(m, b) }",
@@ -72,3 +73,16 @@ def test_a_file_that_lost_its_end_is_one_clear_line() -> None:
         os.truncate(only_file(data_folder(found)), 1000)
         with pytest.raises(ModelError, match=r"is too short: tensor 'w' ends at byte 16384 of 1000"):
             in_memory(found)
+
+
+@pytest.mark.parametrize("place", ["/etc/passwd", "/upscale_onnx-1/../etc/passwd", "upscale_onnx-1/w", "w", ""])
+def test_no_other_file_is_taken_for_weights_of_ours(place: str) -> None:
+    model = onnx.ModelProto()
+    model.CopyFrom(MODEL)
+    weight = model.graph.initializer[0]
+    weight.ClearField("raw_data")
+    weight.data_location = onnx.TensorProto.EXTERNAL
+    weight.external_data.add(key="location", value=place)
+    assert data_folder(model) is None
+    with pytest.raises(ModelError, match="is not loaded"):
+        make_session(model.SerializeToString())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from onnx import ModelProto, StringStringEntryProto, TensorProto
+from onnx import ModelProto, StringStringEntryProto
 
 from upscale_onnx.model.external import load_external
 from upscale_onnx.model.load import parse_model
@@ -24,6 +24,7 @@ _ALWAYS_IN_MEMORY = 2**28
 # Smaller weights stay in the model: the sizes and thresholds among them are read in many places.
 _SMALLEST = 2**20
 _NAME = "model.onnx"
+_PREFIX = "upscale_onnx-"
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def weights_on_disk(model: ModelProto) -> Iterator[ModelProto]:
     if sum(stored_bytes(tensor) for tensor in model.graph.initializer) <= _ALWAYS_IN_MEMORY:
         yield model
         return
-    with tempfile.TemporaryDirectory(prefix="upscale_onnx-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
         path = Path(folder, _NAME)
         save_model(model, path, external_over=0, external_from=_SMALLEST)
         stubs = parse_model(path)
@@ -47,9 +48,11 @@ def weights_on_disk(model: ModelProto) -> Iterator[ModelProto]:
 
 
 def data_folder(model: ModelProto) -> Path | None:
-    """The folder with the weights of a model from `weights_on_disk`, or of a part of it; None where it holds them."""
+    """The folder with the weights of a model from `weights_on_disk`, or of a part of it; None for any other model. No
+    other folder is ever returned, whatever file a model refers to."""
     first = next(_locations(model), None)
-    return None if first is None or not Path(first.value).is_absolute() else Path(first.value).parent
+    folder = None if first is None else Path(first.value).parent
+    return folder if folder is not None and folder.is_absolute() and folder.name.startswith(_PREFIX) else None
 
 
 def beside_its_data(model: ModelProto) -> ModelProto:
@@ -78,9 +81,4 @@ def in_memory(model: ModelProto) -> ModelProto:
 def _locations(model: ModelProto) -> Iterator[StringStringEntryProto]:
     for tensor in model.graph.initializer:
         if is_external(tensor):
-            yield _location(tensor)
-
-
-def _location(tensor: TensorProto) -> StringStringEntryProto:
-    found: StringStringEntryProto = next(entry for entry in tensor.external_data if entry.key == "location")
-    return found
+            yield from (entry for entry in tensor.external_data if entry.key == "location")
