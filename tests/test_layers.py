@@ -40,7 +40,7 @@ LAYERS = {
     "order": {"errors"},
     "plan": {"channels", "costs", "errors", "model", "order", "results"},
     "passes": {"channels", "errors", "model", "plan"},
-    "export": {"channels", "costs", "model", "options", "passes", "plan", "results", "timing"},
+    "export": {"channels", "costs", "model", "options", "passes", "plan", "results", "timing", "worker"},
     "measures": {"errors", "model", "options", "results", "runtime"},
     "repair": {"channels", "errors", "masks", "model", "runtime", "torch_backend"},
     "pruning": {

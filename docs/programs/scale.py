@@ -1,4 +1,4 @@
-"""Seconds and peak memory of compiles of large models: `python docs/programs/scale.py --gigabytes 3`.
+"""Time and peak memory of compiles of large models: `python docs/programs/scale.py --gigabytes 3`.
 
 A decoder is built in a temporary folder: layers of a gated unit (MatMul, SiLU, MatMul, Mul, MatMul, Add) whose hidden
 channels are zero by half, with its weights as external data. With `--nodes 20000`, layers are small and many instead.
@@ -46,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "bytes_in": before,
             "bytes_out": _folder_bytes(Path(folder)) - before,
             "seconds": round(time.perf_counter() - start, 1),
+            "processor_seconds": round(usage.ru_utime + usage.ru_stime, 1),
             "peak_bytes": usage.ru_maxrss * 1024,
             "exit_code": os.waitstatus_to_exitcode(status),
         }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 
 from upscale_onnx.errors import ModelError
@@ -36,19 +37,28 @@ def test_a_session_is_made_of_anything_that_holds_a_model(
     assert captured.err == "", "a weight listed as input made onnxruntime talk"
 
 
-@pytest.mark.parametrize("serializable", [1000, 10**6])
-def test_a_large_model_goes_through_a_file(monkeypatch: pytest.MonkeyPatch, serializable: int) -> None:
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("packed", [1000, 10**6])
+def test_a_large_model_goes_through_files(monkeypatch: pytest.MonkeyPatch, exact: bool, packed: int) -> None:
     weight = onnx.numpy_helper.from_array(np.arange(1024, dtype=np.float32), "big")
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]> g (float[1024] x) => (float[1024] y) { y = Add (x, big) }'
     )
     model.graph.initializer.append(weight)
+    written: list[str] = []
+    made = ort.InferenceSession
+
+    def watched(source: str, *args: object, **kwargs: object) -> ort.InferenceSession:
+        written.extend(sorted(file.suffix for file in Path(source).parent.iterdir()))
+        return made(source, *args, **kwargs)
+
+    monkeypatch.setattr(ort, "InferenceSession", watched)
     monkeypatch.setattr(sessions, "_IN_MEMORY_BYTES", 1000)
-    monkeypatch.setattr(sessions, "_SERIALIZABLE_BYTES", serializable)
-    monkeypatch.setattr(sessions, "save_model", lambda m, p: save_model(m, p, external_over=1000))
+    monkeypatch.setattr(sessions, "_PACKED_BYTES", packed)
     with in_process():
-        (y,) = run(make_session(model), {"x": np.zeros(1024, np.float32)})
+        (y,) = run(make_session(model, exact=exact), {"x": np.zeros(1024, np.float32)})
     np.testing.assert_array_equal(y, np.arange(1024))
+    assert written == ([".data", ".onnx"] if exact else [".onnx"])
 
 
 @pytest.mark.parametrize("model", [b"", b"not a model"])

@@ -22,6 +22,7 @@ from upscale_onnx.plan.growth import outgrown
 from upscale_onnx.plan.plan import Plan
 from upscale_onnx.plan.standing import Standing, standing
 from upscale_onnx.results import Claim
+from upscale_onnx.worker import release_memory
 
 _MOST_HOLDS = 3
 # From this size on, a second copy of the weights must not stay in memory until the next garbage collection.
@@ -99,6 +100,7 @@ def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> t
     del graph
     if sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _MANY_WEIGHTS:
         gc.collect()
+        release_memory()
     return Exported(exported, claims, making), grown
 
 

@@ -27,12 +27,14 @@ def save_model(
     path: str | os.PathLike[str],
     *,
     external_over: int = _EXTERNAL_OVER,
+    external_from: int = _EXTERNAL_MIN_BYTES,
     files: NewFiles | None = None,
 ) -> None:
     """Write `model` to `path`. An older file there is replaced only when all is written.
 
-    A model whose initializers exceed `external_over` bytes is written with external data, in a file beside it. The
-    data file is named after its content, so that an older model at `path` keeps its own data until it is replaced.
+    A model whose initializers exceed `external_over` bytes is written with external data, in a file beside it; those
+    of fewer than `external_from` bytes stay in the model. The data file is named after its content, so that an older
+    model at `path` keeps its own data until it is replaced.
 
     files: the files to publish it with; None publishes it at once.
 
@@ -43,10 +45,10 @@ def save_model(
     refuse_external(model, str(path))
     try:
         if files is not None:
-            _write(files, model, path, external_over)
+            _write(files, model, path, external_over, external_from)
             return
         with new_files() as own:
-            _write(own, model, path, external_over)
+            _write(own, model, path, external_over, external_from)
     except ArgumentError as error:
         raise ModelError(str(error)) from error
     except (EncodeError, ValueError) as error:
@@ -64,12 +66,14 @@ def check_output(path: str | os.PathLike[str]) -> None:
         raise ArgumentError(f"{path}: {problem}")
 
 
-def _write(files: NewFiles, model: ModelProto, path: str | os.PathLike[str], external_over: int) -> None:
+def _write(
+    files: NewFiles, model: ModelProto, path: str | os.PathLike[str], external_over: int, external_from: int
+) -> None:
     if sum(stored_bytes(tensor) for tensor in model.graph.initializer) <= external_over:
         files.write(path, pieces(model))
         return
     target = resolved(path)
-    outer, digest = _write_external(files, model, path)
+    outer, digest = _write_external(files, model, path, external_from)
     data = data_file(target, digest)
     for stub in outer.graph.initializer:
         if stub.data_location == TensorProto.EXTERNAL:
@@ -80,7 +84,9 @@ def _write(files: NewFiles, model: ModelProto, path: str | os.PathLike[str], ext
     files.finish(draft)
 
 
-def _write_external(files: NewFiles, model: ModelProto, path: str | os.PathLike[str]) -> tuple[ModelProto, str]:
+def _write_external(
+    files: NewFiles, model: ModelProto, path: str | os.PathLike[str], external_from: int
+) -> tuple[ModelProto, str]:
     """Write the values of large initializers to a file beside `path`.
 
     Returns a copy of `model` that refers to this file, and the digest in the file's name.
@@ -93,7 +99,7 @@ def _write_external(files: NewFiles, model: ModelProto, path: str | os.PathLike[
     with write_errors(path):
         for tensor in model.graph.initializer:
             stub = outer.graph.initializer.add()
-            if stored_bytes(tensor) < _EXTERNAL_MIN_BYTES:
+            if stored_bytes(tensor) < external_from:
                 stub.CopyFrom(tensor)
                 continue
             raw = tensor.raw_data if tensor.HasField("raw_data") else _raw_bytes(tensor)

@@ -9,6 +9,7 @@ from typing import Any
 from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
+from upscale_onnx.model.on_disk import weights_on_disk
 from upscale_onnx.options import Proof
 from upscale_onnx.proof.by_claims import prove
 from upscale_onnx.proof.by_names import prove_by_names
@@ -20,7 +21,6 @@ from upscale_onnx.runtime.verify import verify
 from upscale_onnx.worker import in_worker
 
 
-@in_worker
 def compare_models(
     original: ModelProto,
     compiled: ModelProto,
@@ -43,6 +43,21 @@ def compare_models(
         ArgumentError: the given inputs do not fit the original.
         ModelError: the original does not run in onnxruntime, and the local proof is not complete either.
     """
+    with weights_on_disk(original) as first, weights_on_disk(compiled) as second:
+        return _compared(first, second, claims, tuple(proofs), provider, seed, reproducers, checks)
+
+
+@in_worker
+def _compared(
+    original: ModelProto,
+    compiled: ModelProto,
+    claims: Mapping[str, Claim] | None,
+    proofs: Collection[Proof],
+    provider: Device,
+    seed: int,
+    reproducers: str | None,
+    checks: Mapping[str, Any],
+) -> Verification:
     feeds: list[Inputs] = []
     local = _Local(original, compiled, claims, seed, reproducers)
     if "local" not in proofs:

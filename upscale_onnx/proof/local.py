@@ -27,7 +27,7 @@ from upscale_onnx.proof.values import conditions, fed_shapes, floating_values, o
 from upscale_onnx.results import Claim, LocalProof, Unproven
 from upscale_onnx.runtime.groups import groups
 from upscale_onnx.runtime.roles import InputRole, input_roles
-from upscale_onnx.worker import beat
+from upscale_onnx.worker import beat, release_memory
 
 # A target with few entries per channel is drawn several times, at other scales; one with many entries holds all scales
 # at once. Its inputs are moved in several ways. A region with an input of few entries, such as a threshold, is drawn at
@@ -37,8 +37,10 @@ _DECIDED_DRAWS = 5
 _MOVES = 2
 # How often a region whose results were all NaN or infinite is drawn without negative numbers.
 _POSITIVE_DRAWS = 3
-# The most bytes of values and weights in one session, unless a single region needs more.
-_CHUNK_BYTES = 1 << 28
+# The most bytes of values and weights in one session, unless a single region needs more, and the most regions: the time
+# in which onnxruntime prepares a session grows faster than the number of its nodes.
+_CHUNK_BYTES = 1 << 26
+_CHUNK_REGIONS = 256
 
 Values = dict[str, Any]
 
@@ -79,8 +81,9 @@ class Proof:
             alike = [replace(region, on_corner=True) for region in ready if self._is_alike(region)]
             done = {region.target for region in alike}
             rest = [region for region in ready if region.target not in done]
-            for chunk in (*groups(alike, self._bytes, _CHUNK_BYTES), *groups(rest, self._bytes, _CHUNK_BYTES)):
-                self.prove(chunk)
+            for kind in (alike, rest):
+                for chunk in groups(kind, self._bytes, _CHUNK_BYTES, _CHUNK_REGIONS):
+                    self.prove(chunk)
             done = {region.target for region in ready}
             pending = [region for region in pending if region.target not in done]
         for region in pending:
@@ -130,9 +133,11 @@ class Proof:
         """Prove regions, in one session of each model if they can be run."""
         beat()
         self._ready.clear()
+        release_memory()
         decided = [region for region in chunk if self._is_decided(region)]
-        few = [region for region in chunk if region in decided or self._is_small(region)]
-        self._draw([region for region in chunk if region not in few], Draw(self.seed, 0))
+        few = [region for region in chunk if self._is_decided(region) or self._is_small(region)]
+        many = [region for region in chunk if not self._is_decided(region) and not self._is_small(region)]
+        self._draw(many, Draw(self.seed, 0))
         for number in range(_DECIDED_DRAWS):
             self._draw(few if number < _FEW_DRAWS else decided, Draw(self.seed, number), _MOVES)
         for number in range(_DECIDED_DRAWS, _DECIDED_DRAWS + _POSITIVE_DRAWS):

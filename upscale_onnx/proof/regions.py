@@ -9,7 +9,7 @@ from functools import cached_property
 from onnx import ModelProto, NodeProto, TypeProto, ValueInfoProto, helper
 
 from upscale_onnx.model import captured_names
-from upscale_onnx.model.protos import copy_fields
+from upscale_onnx.model.protos import copy_fields, stored_bytes
 
 # A value at which a model is cut is an input under its own name. As the output of its region, it has this suffix.
 _COMPUTED = ":computed"
@@ -57,7 +57,7 @@ class Network:
     def weight_bytes(self, nodes: Iterable[int]) -> int:
         """The bytes of the weights that these nodes read."""
         names = {name for number in nodes for name in self.reads[number]}
-        return sum(self.weights[name].ByteSize() for name in names & self.weights.keys())
+        return sum(stored_bytes(self.weights[name]) for name in names & self.weights.keys())
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from upscale_onnx.files.arrays import archive_bytes
 from upscale_onnx.files.publish import new_files
+from upscale_onnx.model.on_disk import in_memory
 from upscale_onnx.proof.local import Proof
 from upscale_onnx.proof.outcome import RegionOutcome
 from upscale_onnx.proof.regions import cut_model
@@ -36,7 +37,7 @@ def save_reproducers(proof: Proof, outcomes: Mapping[str, RegionOutcome], folder
                 ("original", proof.original, region.original, fed),
                 ("compiled", proof.compiled, region.compiled, held),
             ):
-                model = cut_model(network, nodes, [value], proof.types)
+                model = in_memory(cut_model(network, nodes, [value], proof.types))
                 files.write(place / f"{name}.onnx", [model.SerializeToString(deterministic=True)])
                 files.write(
                     place / f"{name}.npz", [archive_bytes({key: np.asarray(array) for key, array in inputs.items()})]

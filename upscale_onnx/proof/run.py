@@ -8,6 +8,7 @@ from typing import Any
 from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
+from upscale_onnx.model.on_disk import in_memory
 from upscale_onnx.model.protos import iter_nodes, one_line
 from upscale_onnx.runtime.sessions import make_session, run
 
@@ -56,6 +57,6 @@ def _evaluated(model: ModelProto, feed: Mapping[str, Any]) -> list[Any]:
     from onnx.reference import ReferenceEvaluator  # rarely needed, and slow to load
 
     try:
-        return list(ReferenceEvaluator(model).run(None, dict(feed)))
+        return list(ReferenceEvaluator(in_memory(model)).run(None, dict(feed)))
     except Exception as error:  # any exception of numpy or of the evaluator
         raise ModelError(f"ONNX's reference cannot run the region: {one_line(error)}") from error

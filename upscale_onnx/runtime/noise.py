@@ -9,6 +9,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from upscale_onnx.errors import ModelError
+from upscale_onnx.model.on_disk import in_memory
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
@@ -51,7 +52,7 @@ def noisy_runs(
 def _with_moved_weights(model: ModelProto, seed: int) -> ModelProto:
     """A copy of which the weights and vectors that layers read are nudged."""
     copy = ModelProto()
-    copy.CopyFrom(model)
+    copy.CopyFrom(in_memory(model))
     read = {name for node in copy.graph.node if node.op_type in _LAYERS for name in node.input[1:]}
     rng = np.random.default_rng((seed, _NUDGES))
     for tensor in copy.graph.initializer:

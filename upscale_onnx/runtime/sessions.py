@@ -19,8 +19,8 @@ from upscale_onnx.errors import ModelError
 from upscale_onnx.model import save_model
 from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.load import read_model
+from upscale_onnx.model.on_disk import beside_its_data, data_folder
 from upscale_onnx.model.protos import one_line, stored_bytes
-from upscale_onnx.model.stream import pieces
 from upscale_onnx.runtime.providers import Device, quiet_runtime
 from upscale_onnx.worker import beat, in_worker
 
@@ -31,8 +31,9 @@ Model = ModelProto | bytes | str | os.PathLike[str]
 Values = Mapping[str, Any]
 
 _QUIET = 4
-_SERIALIZABLE_BYTES = 2**31 - 2**26
 _IN_MEMORY_BYTES = 2**26
+# From this size on, exact sessions do not hold a second copy of the weights in the layout of the kernels.
+_PACKED_BYTES = 2**30
 _NO_MEMORY = re.compile("bad_alloc|bad allocation|failed to allocate|out of memory", re.IGNORECASE)
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 # A place in onnxruntime's source and the signature of the function there. The cause of the error follows them.
@@ -85,8 +86,12 @@ def make_session(
         external = "session.optimized_model_external_initializers"
         options.add_session_config_entry(f"{external}_file_name", f"{Path(optimized_path).name}.data")
         options.add_session_config_entry(f"{external}_min_size_in_bytes", "1024")
-    with ort_errors("onnxruntime cannot load the model"), quiet_runtime(), _loadable(model) as source:
-        return ort.InferenceSession(source, options, providers=_providers(provider, exact))
+    with ort_errors("onnxruntime cannot load the model"), quiet_runtime():
+        proto = _read(model)
+        if exact and _stored(proto) > _PACKED_BYTES:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        with _loadable(proto, mapped=exact) as source:
+            return ort.InferenceSession(source, options, providers=_providers(provider, exact))
 
 
 @in_worker
@@ -162,30 +167,53 @@ def _providers(provider: Device, exact: bool) -> list[Any]:
     return [("CUDAExecutionProvider", {"use_tf32": "0" if exact else "1"}), "CPUExecutionProvider"]
 
 
+def _read(model: Model) -> ModelProto:
+    if isinstance(model, bytes):
+        return _parsed(model)
+    return model if isinstance(model, ModelProto) else read_model(model)
+
+
+def _stored(model: ModelProto) -> int:
+    return sum(stored_bytes(tensor) for tensor in model.graph.initializer)
+
+
 @contextlib.contextmanager
-def _loadable(model: Model) -> Iterator[bytes | str]:
+def _loadable(model: ModelProto, mapped: bool) -> Iterator[bytes | str]:
     """The model in a form that a session can load: bytes, or the path of a file if the model is large.
 
+    mapped: large models have external data, which onnxruntime maps. As a file of its own, a model is in memory once
+    more while the session loads, but it is then laid out in memory as small models are, which races compare it with.
     It must not need external data, because onnxruntime would look for it in other places than `read_model`.
     """
-    if isinstance(model, bytes):
-        model = _parsed(model)
-    elif not isinstance(model, ModelProto):
-        model = read_model(model)
+    folder = data_folder(model)
+    if folder is not None:
+        with _file_in(folder, beside_its_data(model)) as file:
+            yield str(file)
+        return
     refuse_external(model, "the model")
-    stored = sum(stored_bytes(tensor) for tensor in model.graph.initializer)
-    if stored <= _IN_MEMORY_BYTES:
+    if _stored(model) <= _IN_MEMORY_BYTES:
         yield model.SerializeToString()
         return
-    # As bytes, the weights would be in memory once more while the session loads.
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / "model.onnx"
-        if stored <= _SERIALIZABLE_BYTES:
-            with path.open("wb") as file:
-                file.writelines(pieces(model))
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
+        path = Path(made) / "model.onnx"
+        if mapped:
+            save_model(model, path, external_over=0)
         else:
             save_model(model, path)
         yield str(path)
+
+
+@contextlib.contextmanager
+def _file_in(folder: Path, model: ModelProto) -> Iterator[Path]:
+    """A file of `model` in `folder`, removed afterwards."""
+    number, name = tempfile.mkstemp(".onnx", dir=folder)
+    path = Path(name)
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(model.SerializeToString())
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def _parsed(data: bytes) -> ModelProto:
