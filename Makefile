@@ -1,6 +1,7 @@
 # make demo    compile a shipped model and print the table
 # make test    ruff, mypy and pytest
 # make documented    every command of the documentation, the README's in a fresh environment
+# make site    the documentation as HTML pages, in build/docs/site
 # make lower-bounds  quick tests with the oldest libraries that pyproject.toml allows
 # All create .venv on first use. PYTHON chooses the interpreter, PYTEST_ARGS adds to pytest's arguments.
 
@@ -16,7 +17,7 @@ DEMO := models/digits_inception_masked.onnx
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit documented lower-bounds clean
+.PHONY: demo test lint types unit documented site lower-bounds clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -47,6 +48,9 @@ unit: $(VENV)/.installed_tests
 documented: $(VENV)/.installed_tests
 	$(BIN)/python -m tests.documented.run
 
+site: $(VENV)/.installed_tests
+	$(BIN)/python docs/programs/site.py
+
 # Not the whole suite: the folders where the libraries meet us, in a minute. The package is not installed at all, and
 # onnxruntime is the build for CPUs, a tenth of the size.
 LOWEST := build/lowest
@@ -65,7 +69,7 @@ $(VENV)/.installed: $(PACKAGING)
 	touch $@
 
 $(VENV)/.installed_tests: $(VENV)/.installed
-	$(PIP) --editable '.[test,torch,search,report,completion]'
+	$(PIP) --editable '.[test,torch,search,report,completion,docs]'
 	touch $@
 
 clean:
