@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -11,29 +10,19 @@ from pathlib import Path
 import pytest
 
 import upscale_onnx
+from tests.documented.programs import FOLDER, load
 
-ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = ROOT / "docs" / "programs" / "site.py"
 FETCHED = re.compile(r"<(?:script|img|iframe|link(?=[^>]*stylesheet))\b[^>]*(?:src|href)=\"?(?:https?:)?//[^>]*>")
 
 for _module in ("zensical", "mkdocstrings_handlers.python"):
     pytest.importorskip(_module, reason=f"{_module} is not installed: the extra 'docs'")
 
 
-def load() -> object:
-    spec = importlib.util.spec_from_file_location("site_of_docs", PROGRAM)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built pages."""
     folder = tmp_path_factory.mktemp("docs")
-    done = subprocess.run([sys.executable, PROGRAM, folder], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, FOLDER / "site.py", folder], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "site"
 
@@ -57,19 +46,19 @@ def test_a_link_that_leads_nowhere_ends_the_build(tmp_path: Path) -> None:
     (pages / "other.md").write_text("# Other\n", encoding="utf-8")
     settings = "site_name: x\ndocs_dir: pages\nuse_directory_urls: false\n"
     (tmp_path / "mkdocs.yml").write_text(settings, encoding="utf-8")
-    program = load()
+    program = load("site")
     ends = {}
     for link in ("other.md#other", "missing.md", "other.md#missing", "missing.csv"):
         (pages / "index.md").write_text(f"# Home\n\n[there]({link})\n", encoding="utf-8")
-        ends[link] = program.build(tmp_path)  # type: ignore[attr-defined]
+        ends[link] = program.build(tmp_path)
     assert ends.pop("other.md#other") == 0
     assert 0 not in ends.values()
 
 
 def test_a_page_outside_of_the_navigation_is_named(tmp_path: Path) -> None:
-    program = load()
-    program.lay_out(tmp_path / "docs")  # type: ignore[attr-defined]
+    program = load("site")
+    program.lay_out(tmp_path / "docs")
     pages = tmp_path / "docs" / "pages"
-    assert program.not_in_navigation(pages) == []  # type: ignore[attr-defined]
+    assert program.not_in_navigation(pages) == []
     (pages / "docs" / "forgotten.md").write_text("# Forgotten\n", encoding="utf-8")
-    assert program.not_in_navigation(pages) == ["docs/forgotten.md"]  # type: ignore[attr-defined]
+    assert program.not_in_navigation(pages) == ["docs/forgotten.md"]
