@@ -79,7 +79,7 @@ def quick_exports() -> Iterator[None]:
 @pytest.fixture
 def short_races(monkeypatch: pytest.MonkeyPatch) -> None:
     """Races of a compile have the fewest rounds: for tests of what is raced, and of leads that no noise takes away."""
-    from upscale_onnx.race import contest
+    from upscale_onnx.racing import contest
     from upscale_onnx.runtime import bench
 
     monkeypatch.setattr(bench, "race", functools.partial(bench.race, rounds=bench.MIN_ROUNDS))

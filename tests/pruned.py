@@ -9,11 +9,11 @@ import onnx
 
 from upscale_onnx.masks.pools import Scores
 from upscale_onnx.options import Options
-from upscale_onnx.prune.checks import check_masks
-from upscale_onnx.prune.prune import prune
-from upscale_onnx.prune.scoring import scores_of
-from upscale_onnx.prune.strategies import strategy_of
-from upscale_onnx.prune.task import Judge, Task
+from upscale_onnx.pruning.checks import check_masks
+from upscale_onnx.pruning.prune import prune
+from upscale_onnx.pruning.scoring import scores_of
+from upscale_onnx.pruning.strategies import strategy_of
+from upscale_onnx.pruning.task import Judge, Task
 
 
 def pruned(model: onnx.ModelProto, options: Options) -> tuple[onnx.ModelProto, int]:

@@ -20,11 +20,11 @@ from upscale_onnx.model import import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
-from upscale_onnx.prune.checks import check_masks
-from upscale_onnx.prune.prune import prune
-from upscale_onnx.race import notes
-from upscale_onnx.race.proven import proven
-from upscale_onnx.race.settling import Subject, settled
+from upscale_onnx.pruning.checks import check_masks
+from upscale_onnx.pruning.prune import prune
+from upscale_onnx.racing import notes
+from upscale_onnx.racing.proven import proven
+from upscale_onnx.racing.settling import Subject, settled
 from upscale_onnx.results import (
     ModelStats,
     Origin,

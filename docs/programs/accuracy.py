@@ -36,7 +36,7 @@ from upscale_onnx.cli.arguments import fraction, positive, positive_number
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.errors import UpscaleError
 from upscale_onnx.model import load_model
-from upscale_onnx.prune.criteria import CRITERIA
+from upscale_onnx.pruning.criteria import CRITERIA
 
 AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 SIDES = ("input", "output")

@@ -14,8 +14,8 @@ from accuracy_data import Data, Results
 
 from upscale_onnx.errors import ArgumentError, UpscaleError
 from upscale_onnx.options import Options
-from upscale_onnx.prune.checks import check_masks
-from upscale_onnx.prune.prune import prune
+from upscale_onnx.pruning.checks import check_masks
+from upscale_onnx.pruning.prune import prune
 
 KEY = ("network", "criterion", "side", "method", "scope", "masks", "repair", "amount", "calibrate", "judge", "seed")
 MEASURED = ("top1", "seconds")

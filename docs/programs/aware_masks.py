@@ -23,7 +23,7 @@ from upscale_onnx.export.export import make
 from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.options import Options
-from upscale_onnx.prune.prune import prune
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.runtime import race
 from upscale_onnx.runtime.providers import cpu_block
 from upscale_onnx.runtime.sessions import make_session, run

@@ -29,7 +29,7 @@ from upscale_onnx.files.publish import write_whole
 from upscale_onnx.model import infer_shapes, load_model
 from upscale_onnx.options import Options
 from upscale_onnx.proof.by_claims import prove
-from upscale_onnx.prune.prune import prune
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.runtime.compare import compare_outputs
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.sessions import make_session, run

@@ -22,7 +22,7 @@ from upscale_onnx.export.recipes import Recipe, recipes
 from upscale_onnx.model import Shape, infer_shapes, load_model
 from upscale_onnx.model.batch import rebatch
 from upscale_onnx.options import Method, Options
-from upscale_onnx.prune.prune import prune
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.runtime import Device
 from upscale_onnx.runtime.bench import Engine, Infer
 from upscale_onnx.runtime.inputs import Inputs

@@ -28,14 +28,14 @@ from upscale_onnx import Options
 from upscale_onnx.candidates.families import random_shares
 from upscale_onnx.candidates.space import Space
 from upscale_onnx.measures.measure import Top1
-from upscale_onnx.search.cache import Cache
-from upscale_onnx.search.goals import Constraint, Goals
-from upscale_onnx.search.measured import Measured
-from upscale_onnx.search.problem import Problem
-from upscale_onnx.search.strategies import Setting, make_strategy
-from upscale_onnx.search.study import Study
-from upscale_onnx.search.subject import Subject
-from upscale_onnx.search.trials import Proposal
+from upscale_onnx.searching.cache import Cache
+from upscale_onnx.searching.goals import Constraint, Goals
+from upscale_onnx.searching.measured import Measured
+from upscale_onnx.searching.problem import Problem
+from upscale_onnx.searching.strategies import Setting, make_strategy
+from upscale_onnx.searching.study import Study
+from upscale_onnx.searching.subject import Subject
+from upscale_onnx.searching.trials import Proposal
 
 DECISIONS = 13
 

@@ -134,7 +134,7 @@ def test_what_cannot_be_searched(words: str, said: str, tmp_path: Path, capsys: 
 def test_missing_libraries_are_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in [name for name in sys.modules if name.startswith("upscale_onnx.search") or name == "optuna"]:
+    for name in [name for name in sys.modules if name.startswith("upscale_onnx.searching") or name == "optuna"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "optuna", None)
     assert main(["search", MODEL, "--out", str(tmp_path / "out"), "--data", DATA]) == 2

@@ -18,7 +18,7 @@ from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import make
 from upscale_onnx.export.recipes import recipes
 from upscale_onnx.model import import_graph, infer_shapes
-from upscale_onnx.race.refinement import profiled_costs
+from upscale_onnx.racing.refinement import profiled_costs
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.profile import profile_operators
 

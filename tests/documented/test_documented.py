@@ -13,7 +13,7 @@ from tests.documented import plan
 from tests.documented.commands import commands, documents
 from tests.documented.material import classifier, write_material
 from upscale_onnx.cli.main import COMMANDS, make_parser
-from upscale_onnx.prune.criteria import CRITERIA
+from upscale_onnx.pruning.criteria import CRITERIA
 
 ROOT = Path(__file__).resolve().parents[2]
 

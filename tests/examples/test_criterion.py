@@ -39,7 +39,7 @@ def network() -> onnx.ModelProto:
 
 
 def test_a_criterion_is_one_module_and_a_line_in_the_registry() -> None:
-    assert touched(DIFF) == ["upscale_onnx/masks/criteria/map_distance.py", "upscale_onnx/prune/criteria.py"]
+    assert touched(DIFF) == ["upscale_onnx/masks/criteria/map_distance.py", "upscale_onnx/pruning/criteria.py"]
 
 
 def test_without_it_there_is_no_such_criterion() -> None:

@@ -32,7 +32,7 @@ def network() -> onnx.ModelProto:
 
 
 def test_a_strategy_is_one_module_and_its_entry_in_the_registry() -> None:
-    assert touched(DIFF) == ["upscale_onnx/prune/late.py", "upscale_onnx/prune/strategies.py"]
+    assert touched(DIFF) == ["upscale_onnx/pruning/late.py", "upscale_onnx/pruning/strategies.py"]
 
 
 def test_without_it_there_are_no_such_masks() -> None:

@@ -12,7 +12,7 @@ import pytest
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks import criteria
 from upscale_onnx.masks.criteria import WeightCriterion, fpgm, l1, l2, lamp, minimum, random
-from upscale_onnx.prune.criteria import CRITERIA, criterion_of
+from upscale_onnx.pruning.criteria import CRITERIA, criterion_of
 
 OF_WEIGHTS: dict[str, WeightCriterion] = {
     "fpgm": fpgm.score,

@@ -16,8 +16,8 @@ from tests.pruned import pruned
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import tvs
 from upscale_onnx.options import Options
-from upscale_onnx.prune.class_scores import tvs_scores
-from upscale_onnx.prune.evidence import Evidence
+from upscale_onnx.pruning.class_scores import tvs_scores
+from upscale_onnx.pruning.evidence import Evidence
 from upscale_onnx.types import FloatArray
 
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 import upscale_onnx
-from tests.prune.test_choosing import network
+from tests.pruning.test_choosing import network
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options, Profile, ProofOptions, PruneOptions, Samples
 

@@ -21,7 +21,7 @@ from upscale_onnx.export.planned import planned_values
 from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.model import Shape, import_graph, infer_shapes
 from upscale_onnx.plan.planner import ValuePlan, plan_selections, selected
-from upscale_onnx.race.decisions import decisions
+from upscale_onnx.racing.decisions import decisions
 
 CHANNELS = 16
 PLANNED = recipes(1)["planned"]

@@ -20,8 +20,8 @@ from upscale_onnx.export.planned import planned_values
 from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.plan.splitting import ValueSplit, plan_splits
-from upscale_onnx.race.decisions import decisions
-from upscale_onnx.race.refinement import in_pieces
+from upscale_onnx.racing.decisions import decisions
+from upscale_onnx.racing.refinement import in_pieces
 from upscale_onnx.runtime.place import Place
 
 C = 16

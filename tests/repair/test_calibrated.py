@@ -17,7 +17,7 @@ from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria.activation import ActivationCriterion
 from upscale_onnx.options import Options
-from upscale_onnx.prune.criteria import CRITERIA
+from upscale_onnx.pruning.criteria import CRITERIA
 from upscale_onnx.runtime.activations import batches_of, value_batches
 from upscale_onnx.runtime.samples import load_calibration
 

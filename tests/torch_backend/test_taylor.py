@@ -20,8 +20,8 @@ pytest.importorskip("torch")
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options, Side
-from upscale_onnx.prune.class_scores import taylor_scores
-from upscale_onnx.prune.evidence import Evidence
+from upscale_onnx.pruning.class_scores import taylor_scores
+from upscale_onnx.pruning.evidence import Evidence
 from upscale_onnx.runtime.samples import load_calibration, load_labels
 
 SAMPLES = 7
@@ -146,7 +146,7 @@ def test_batches_and_their_size_do_not_matter(data: str, monkeypatch: pytest.Mon
     model = _network()
     batches, labels = load_calibration(data, model), _data()[1]
     whole = taylor_scores(Evidence(model, Options.of(criterion="taylor"), batches, labels))
-    monkeypatch.setattr("upscale_onnx.prune.class_scores._GRADIENT_BYTES", 1)
+    monkeypatch.setattr("upscale_onnx.pruning.class_scores._GRADIENT_BYTES", 1)
     single = taylor_scores(Evidence(model, Options.of(criterion="taylor"), batches, labels))
     for weight, scores in whole.items():
         np.testing.assert_allclose(single[weight], scores, rtol=1e-9)

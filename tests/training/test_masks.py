@@ -14,7 +14,7 @@ import upscale_onnx
 from tests.training.models import HEADER, arrays, chain, network, residual, samples
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.options import Options
-from upscale_onnx.prune.prune import prune
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.training.finetune import finetune
 from upscale_onnx.training.settings import Training
 

@@ -229,3 +229,17 @@ def test_upsampling_and_a_skip_connection(target: Target) -> None:
         assert (small["h"][0], small["m"][0]) == (7, 6)
     if target.selects:
         assert (small["m"][1], small["y"][1]) == (5, 11)
+
+
+def test_a_conv_over_channels_that_lie_along_the_width(target: Target) -> None:
+    """The Conv reads rows of one kind, and not all of them; the width is what a product before it made."""
+    model = net(
+        "(float[1,6,4,5] x) => (float y, float z)",
+        """a = MatMul(x, w1)
+        r = Relu(a)
+        y = Conv(r, w2)
+        z = Conv(r, w3)""",
+        w1=weight(5, 7, silent=(2, 5), into=0, out=1),
+        w2=weight(3, 6, 1, 1, dead=(1, 3)), w3=weight(3, 6, 1, 1, dead=(0,), seed=1),
+    )  # fmt: skip
+    check(model, target)

@@ -31,9 +31,9 @@ from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.model import Shape, import_graph, infer_shapes
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
-from upscale_onnx.prune.criteria import criterion_of
-from upscale_onnx.prune.repairing import repaired
-from upscale_onnx.prune.scoring import scores_of
+from upscale_onnx.pruning.criteria import criterion_of
+from upscale_onnx.pruning.repairing import repaired
+from upscale_onnx.pruning.scoring import scores_of
 from upscale_onnx.results import KeptChannels, ModelStats
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.samples import load_calibration

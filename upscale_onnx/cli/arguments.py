@@ -21,7 +21,7 @@ from upscale_onnx.options.ranges import (
     SHARE,
     Range,
 )
-from upscale_onnx.prune.criteria import criterion_of
+from upscale_onnx.pruning.criteria import criterion_of
 
 Group: TypeAlias = argparse.ArgumentParser | argparse._ArgumentGroup
 T = TypeVar("T", int, float)

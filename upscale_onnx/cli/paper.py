@@ -25,7 +25,7 @@ from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ArgumentError, UpscaleError
 from upscale_onnx.options import Export, ExportOptions, Method, PruneOptions, Repair, Side
-from upscale_onnx.prune.criteria import CRITERIA
+from upscale_onnx.pruning.criteria import CRITERIA
 from upscale_onnx.training.settings import Training
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import get_args
 from upscale_onnx.cli.arguments import criterion_name, factor, fraction, given, loss, positive, ratio, weighted_pattern
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Method, PruneOptions, Repair, Schedule, Scope, Side
-from upscale_onnx.prune.criteria import CRITERIA
+from upscale_onnx.pruning.criteria import CRITERIA
 
 _GOALS = ("amount", "latency", "params", "macs", "compression", "profile")
 # What a mask file leaves open.

@@ -21,8 +21,8 @@ from upscale_onnx.cli.origin import origin_of
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import PruneOptions, Repair, Side
-from upscale_onnx.prune.criteria import CRITERIA
-from upscale_onnx.search.goals import LARGER_IS_BETTER, Constraint, Goals
+from upscale_onnx.pruning.criteria import CRITERIA
+from upscale_onnx.searching.goals import LARGER_IS_BETTER, Constraint, Goals
 from upscale_onnx.training.settings import Training
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def run(args: argparse.Namespace, output: Output) -> int:
     from upscale_onnx.cli.search_output import report
     from upscale_onnx.cli.search_setup import measure_from, search_from
     from upscale_onnx.model import load_model
-    from upscale_onnx.search.strategies import check_name
-    from upscale_onnx.search.workers import work_together
+    from upscale_onnx.searching.strategies import check_name
+    from upscale_onnx.searching.workers import work_together
 
     check_name(args.strategy)
     with output.progress() as progress:
@@ -136,7 +136,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
             if args.address is None:
                 work_together(search, study, args.workers, progress)
             else:
-                from upscale_onnx.search.cluster import work_on_cluster
+                from upscale_onnx.searching.cluster import work_on_cluster
 
                 work_on_cluster(search, study, args.address, progress)
             return report(search, study, judges, args.models, output, progress, origin_of(args))

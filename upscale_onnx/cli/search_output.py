@@ -14,16 +14,16 @@ from upscale_onnx.report.front_plot import write_front
 from upscale_onnx.report.page.write import write_page
 from upscale_onnx.report.rows import Cell, Table
 from upscale_onnx.results import Front, Origin
-from upscale_onnx.search.commands import write_profiles
-from upscale_onnx.search.goals import QUALITY
-from upscale_onnx.search.locking import exclusive
-from upscale_onnx.search.outcome import Ending, Finalist, Outcome
+from upscale_onnx.searching.commands import write_profiles
+from upscale_onnx.searching.goals import QUALITY
+from upscale_onnx.searching.locking import exclusive
+from upscale_onnx.searching.outcome import Ending, Finalist, Outcome
 
 if TYPE_CHECKING:
     from upscale_onnx.measures.measure import Distance, Top1
-    from upscale_onnx.search.engine import Search
-    from upscale_onnx.search.measured import Measured
-    from upscale_onnx.search.study import Study
+    from upscale_onnx.searching.engine import Search
+    from upscale_onnx.searching.measured import Measured
+    from upscale_onnx.searching.study import Study
     from upscale_onnx.types import Progress
 
 _SIZES = ("latency", "params", "macs", "compression")

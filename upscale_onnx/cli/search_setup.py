@@ -12,7 +12,7 @@ from upscale_onnx.cli.arguments import given, session_from
 from upscale_onnx.cli.evaluate import preprocessing_from
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options
-from upscale_onnx.search.goals import QUALITY, Constraint, Goals
+from upscale_onnx.searching.goals import QUALITY, Constraint, Goals
 from upscale_onnx.training.finetune import check_torch
 from upscale_onnx.training.settings import Training
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     import onnx
 
     from upscale_onnx.measures.measure import Distance, Top1
-    from upscale_onnx.search.engine import Search
-    from upscale_onnx.search.problem import Problem
+    from upscale_onnx.searching.engine import Search
+    from upscale_onnx.searching.problem import Problem
     from upscale_onnx.training.tuning import Tuning
 
 
 def search_from(args: argparse.Namespace, models: Sequence[onnx.ModelProto]) -> Search:
     """The search that `args` ask for."""
-    from upscale_onnx.search.engine import Plan, Search
+    from upscale_onnx.searching.engine import Plan, Search
 
     goals = _goals(args)
     problem = _problem(args, models, goals)
@@ -58,8 +58,8 @@ def _usual(limits: Sequence[Constraint]) -> tuple[str, ...]:
 
 def _problem(args: argparse.Namespace, models: Sequence[onnx.ModelProto], goals: Goals) -> Problem:
     from upscale_onnx.candidates.space import Space
-    from upscale_onnx.search.problem import Problem
-    from upscale_onnx.search.subject import Subject
+    from upscale_onnx.searching.problem import Problem
+    from upscale_onnx.searching.subject import Subject
     from upscale_onnx.timing.calibration import measured_tables
     from upscale_onnx.timing.target_costs import chosen_target
 

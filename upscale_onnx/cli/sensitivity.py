@@ -21,7 +21,7 @@ from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.options import Options, PruneOptions, Side
-from upscale_onnx.prune.criteria import CRITERIA
+from upscale_onnx.pruning.criteria import CRITERIA
 
 if TYPE_CHECKING:
     import onnx

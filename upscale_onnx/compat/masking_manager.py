@@ -15,9 +15,9 @@ from upscale_onnx.compat.source import Model, open_source
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.masks.criteria import WeightCriterion
 from upscale_onnx.options import Method, Options, Side
-from upscale_onnx.prune.checks import check_masks
-from upscale_onnx.prune.criteria import criterion_of
-from upscale_onnx.prune.prune import prune
+from upscale_onnx.pruning.checks import check_masks
+from upscale_onnx.pruning.criteria import criterion_of
+from upscale_onnx.pruning.prune import prune
 
 
 class MaskingManager:

@@ -17,8 +17,8 @@ from upscale_onnx.measures.measure import Distance
 from upscale_onnx.options import Export, Options, Repair
 from upscale_onnx.paper.rows import Key, Row, Setting
 from upscale_onnx.paper.trial import Trial
-from upscale_onnx.prune.checks import check_masks
-from upscale_onnx.prune.prune import prune
+from upscale_onnx.pruning.checks import check_masks
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.results import Race, Result
 from upscale_onnx.runtime import race
 from upscale_onnx.runtime.place import Place

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
+from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.demand import demand, demanded_positions
 from upscale_onnx.channels.flow import Read, Role
 from upscale_onnx.channels.step import Step
@@ -43,9 +44,14 @@ def demands(analysis: Analysis) -> tuple[Demand, ...]:
     kept = emitted_classes(analysis).kept
     for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True)):
         read = step.flow.selected
-        if needed and read is not None and read.axis is not None:
+        if needed and read is not None and read.axis is not None and _alone(step.maps[read.input], read.axis):
             found.append(_demand(analysis, kept, number, read, read.axis))
     return tuple(found)
+
+
+def _alone(found: ChannelMap | None, axis: int) -> bool:
+    """Whether channels differ along no other axis, such as the width of a picture that a Conv reads."""
+    return found is not None and found.axes in ((), (axis,))
 
 
 def _with_fragile(analysis: Analysis) -> Analysis:

@@ -17,8 +17,8 @@ from upscale_onnx.candidates.space import Space
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.stats import node_macs
-from upscale_onnx.prune.class_scores import taylor_scores
-from upscale_onnx.prune.evidence import Evidence
+from upscale_onnx.pruning.class_scores import taylor_scores
+from upscale_onnx.pruning.evidence import Evidence
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.types import FloatArray
 

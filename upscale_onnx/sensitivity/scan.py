@@ -19,7 +19,7 @@ from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors
 from upscale_onnx.measures.measure import Measure
 from upscale_onnx.options import Options, PruneOptions
-from upscale_onnx.prune.prune import prune
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.results import KeptChannels
 from upscale_onnx.types import Progress
 

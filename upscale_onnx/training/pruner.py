@@ -14,8 +14,8 @@ from upscale_onnx.masks.mask_model import weight_array
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.measures.measure import Top1
-from upscale_onnx.prune.criteria import criterion_of
-from upscale_onnx.prune.prune import prune
+from upscale_onnx.pruning.criteria import criterion_of
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.sensitivity.scan import scan
 from upscale_onnx.training.dropout import kept_of_dropout
 from upscale_onnx.training.images import only_input

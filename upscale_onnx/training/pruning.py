@@ -12,7 +12,7 @@ from upscale_onnx.model import load_model
 from upscale_onnx.options import Options, Scope, Side
 from upscale_onnx.options.checking import check_group
 from upscale_onnx.options.ranges import POSITIVE, SHARE
-from upscale_onnx.prune.checks import check_masks
+from upscale_onnx.pruning.checks import check_masks
 from upscale_onnx.training.finetune import Model, Path, prepared
 from upscale_onnx.training.results import Finetuned
 from upscale_onnx.training.schedules import SCHEDULES, Cut, ScheduleName

@@ -17,8 +17,8 @@ from upscale_onnx.export.recipes import recipes
 from upscale_onnx.masks.aware.network import CostedNetwork, build_network
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Options
-from upscale_onnx.prune.checks import check_masks
-from upscale_onnx.prune.strategies import knows_target
+from upscale_onnx.pruning.checks import check_masks
+from upscale_onnx.pruning.strategies import knows_target
 from upscale_onnx.types import FloatArray
 
 RESIDUAL = """(float[1,3,16,16] x) => (float[1,4,16,16] y) {

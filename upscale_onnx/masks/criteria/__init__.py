@@ -1,4 +1,4 @@
-"""Criteria: functions of arrays that score channels; the lowest are pruned. `prune/criteria.py` has them by name."""
+"""Criteria: functions of arrays that score channels; the lowest are pruned. `pruning/criteria.py` has them by name."""
 
 from __future__ import annotations
 

@@ -1,0 +1,76 @@
+"""A search on a cluster of Ray: a lost node loses no trial, and nobody who answers is one line."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray.tune")
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.searching.cluster import work_on_cluster
+from upscale_onnx.searching.engine import Search
+
+# What Ray itself warns of is not ours to mend.
+pytestmark = [pytest.mark.filterwarnings("ignore")]
+
+
+@pytest.fixture
+def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
+    """A cluster of two nodes with one processor each, and the node that can be removed."""
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 10**8})
+    try:
+        yield cluster, cluster.add_node(num_cpus=1, object_store_memory=10**8)
+    finally:
+        cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_lost_node_loses_no_trial(search: Callable[..., Search], two_nodes: tuple[Any, Any]) -> None:
+    cluster, second = two_nodes
+    mine = search("tpe", 8, "macs<=0.6")
+    study = mine.open()
+    removed: list[float] = []
+
+    def remove(stage: str, share: float) -> None:
+        """Remove the second node in the middle."""
+        if share >= 0.4 and not removed:
+            removed.append(share)
+            threading.Thread(target=lambda: cluster.remove_node(second, allow_graceful=False)).start()
+
+    work_on_cluster(mine, study, cluster.address, remove)
+    study.update()
+    assert removed
+    assert [trial.number for trial in sorted(study.history.finished, key=lambda one: one.number)] == list(range(8))
+    assert not study.history.running
+    for trial in study.history.finished:
+        here = mine.problem.evaluate(trial.proposal.shares)
+        assert trial.measured is not None
+        assert (trial.measured.macs, trial.measured.accuracy) == (here.macs, here.accuracy)
+    assert (mine.folder / "cache.jsonl").read_text().count("\n") >= 6
+    study.close()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:{free}", "nowhere.invalid:6379", "nonsense"])
+def test_nobody_who_answers_is_one_line(search: Callable[..., Search], address: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        free = unused.getsockname()[1]
+    mine = search()
+    study = mine.open()
+    began = time.monotonic()
+    with pytest.raises(ArgumentError, match="Ray cluster") as error:
+        work_on_cluster(mine, study, address.format(free=free))
+    assert error.value.exit_code == 2
+    assert "\n" not in str(error.value)
+    assert time.monotonic() - began < 30
+    study.close()

@@ -1,0 +1,98 @@
+"""Scores from the values that channels hold over calibration data, gathered batch by batch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.criteria.activation import ActivationCriterion
+from upscale_onnx.masks.mask_model import weight_array
+from upscale_onnx.masks.pools import Scores
+from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.model.contractions import node_layout
+from upscale_onnx.model.operators import ACTIVATIONS
+from upscale_onnx.pruning.evidence import Evidence
+from upscale_onnx.runtime.activations import value_batches
+from upscale_onnx.types import Array, FloatArray
+
+# Operators between a layer and the value that scores the layer's channels.
+_BEHIND = ACTIVATIONS | {"BatchNormalization", "PRelu"}
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A value whose channels score a weight. axis: the axis of its channels."""
+
+    value: str
+    axis: int
+
+
+def activation_scores(criterion: ActivationCriterion, evidence: Evidence) -> Scores:
+    """One score per channel for each weight of `observed`.
+
+    Raises: ArgumentError where the criterion does not return one number per channel.
+    """
+    places = observed(evidence)
+    totals: dict[Observed, FloatArray] = {}
+    samples = Counter[Observed]()
+    names = list(dict.fromkeys(place.value for place in places.values()))
+    for values in value_batches(evidence.model, names, evidence.batches, evidence.threads):
+        for place in dict.fromkeys(places.values()):
+            maps = np.moveaxis(values[place.value], place.axis, 1)
+            measured = _measured(criterion, maps)
+            totals[place] = totals[place] + measured if place in totals else measured
+            samples[place] += maps.shape[0]
+    tensors = constant_tensors(evidence.model)
+    scores = {}
+    for weight, place in places.items():
+        axis = evidence.targets[weight].axis(evidence.side)
+        assert axis is not None
+        scores[weight] = criterion.score(weight_array(tensors[weight]), axis, totals[place], samples[place])
+    return scores
+
+
+def observed(evidence: Evidence) -> dict[str, Observed]:
+    """For each weight, the value that holds the scored channels: the input of its node, or its activated output.
+
+    Weights whose channels are no axis of one value of the main graph are left out.
+    """
+    model = evidence.model
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    outputs = {value.name for value in model.graph.output}
+    found: dict[str, Observed] = {}
+    for node in model.graph.node:
+        target = evidence.targets.get(node.input[1]) if len(node.input) > 1 else None
+        layout = None if target is None else node_layout(node, len(target.shape))
+        if target is None or layout is None or target.weight in found:
+            continue
+        if layout.read_axis == layout.made_axis:  # otherwise the axis of the channels may be that of the samples
+            name = node.input[0] if evidence.side == "input" else _activated(node.output[0], readers, outputs)
+            found[target.weight] = Observed(name, layout.made_axis)
+    return found
+
+
+def _measured(criterion: ActivationCriterion, maps: Array) -> FloatArray:
+    measured = np.asarray(criterion.measure(maps), np.float64)
+    if measured.shape != (maps.shape[1],):
+        raise ArgumentError(
+            f"the criterion returns an array of shape {measured.shape} for {maps.shape[1]} channels: it must be one"
+            " number for each"
+        )
+    return measured
+
+
+def _activated(name: str, readers: Mapping[str, list[onnx.NodeProto]], outputs: set[str]) -> str:
+    while name not in outputs:
+        found = readers.get(name, [])
+        if len(found) != 1 or found[0].op_type not in _BEHIND or found[0].input[0] != name:
+            break
+        name = found[0].output[0]
+    return name

@@ -1,0 +1,70 @@
+"""Masks chosen with the target in mind, for an amount or for a latency. Masks for an amount are used only where outputs
+suffer no more than from flat masks.
+"""
+
+from __future__ import annotations
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.export.planned import prepared_analysis
+from upscale_onnx.masks.aware.aim import aim_at
+from upscale_onnx.masks.aware.allocator import Allocator, Choice, allocator
+from upscale_onnx.masks.patterns import matching
+from upscale_onnx.masks.pools import Masks
+from upscale_onnx.masks.targets import mask_targets
+from upscale_onnx.model import infer_shapes
+from upscale_onnx.pruning.measuring import measured_share
+from upscale_onnx.pruning.task import Task
+from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
+
+# Shares of the time that masks of an amount can save. Smaller ones are tried where outputs suffer more than from flat
+# masks.
+_PARTS = (1.0, 0.5, 0.0)
+_EXACT = 1e-9
+
+
+def aware_masks(task: Task) -> Masks:
+    """Masks by weight (True = kept) for the amount or the latency that is asked for.
+
+    Raises:
+        ArgumentError: a latency that pruning cannot reach. ModelError: the model cannot be run.
+    """
+    prune, chosen = task.options.prune, _allocator(task)
+    if prune.latency is not None:
+        return _for_latency(task, chosen, prune.latency).masks
+    amount = prune.amount or 0.0
+    if task.judge is None:
+        return chosen.for_amount(amount).masks
+    flat = chosen.flat(amount)
+    bar = task.judge(task.masked(flat)[0])
+    for part in _PARTS:
+        masks = chosen.for_amount(amount, part).masks
+        if task.judge(task.masked(masks)[0]) <= bar:
+            return masks
+    return flat
+
+
+def _allocator(task: Task) -> Allocator:
+    targets = {target.weight: target for target in mask_targets(task.model)}
+    ignored = matching(list(targets.values()), task.options.prune.ignore)
+    named = {targets[weight].node: (weight, scores) for weight, scores in task.scores.items() if weight not in ignored}
+    costs = chosen_costs(chosen_target(task.options.target), task.options.target)
+    return allocator(prepared_analysis(task.model, infer_shapes(task.model)), costs, named, task.options.prune.amount)
+
+
+def _for_latency(task: Task, chosen: Allocator, goal: float) -> Choice:
+    target = chosen_target(task.options.target)
+    if not is_at_hand(target, task.options.target):
+        return _predicted(goal, chosen.for_latency(goal))
+    return aim_at(
+        goal, chosen.for_latency, lambda choice: measured_share(task.model, choice.masks, target, task.options)
+    )
+
+
+def _predicted(goal: float, choice: Choice) -> Choice:
+    """Return `choice`. Raises: ArgumentError where it is not predicted to reach the goal."""
+    if choice.latency > goal + _EXACT:
+        raise ArgumentError(
+            f"latency {goal:g} cannot be reached: pruning all that may go is predicted to leave {choice.latency:.2f} "
+            "of the input's"
+        )
+    return choice

@@ -1,0 +1,72 @@
+"""The entry to pruning: from a model, options and calibration data to the pruned model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import onnx
+
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.float_view import FloatView, float_view
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.judging import outputs_judge
+from upscale_onnx.pruning.pruned import Pruned
+from upscale_onnx.pruning.repairing import quick, refits, repaired, with_repair
+from upscale_onnx.pruning.scoring import scores_of
+from upscale_onnx.pruning.strategies import strategy_of
+from upscale_onnx.pruning.task import Judge, Task
+from upscale_onnx.repair.turn import turned
+from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.runtime.samples import load_calibration
+from upscale_onnx.types import Progress
+
+# The amount that is assumed where the goal is not an amount, as for a latency.
+_USUAL_AMOUNT = 0.3
+
+
+def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = None) -> Pruned:
+    """Zero the channels of `model` that `options` ask for. The options have passed `check_masks`.
+
+    The result is repaired at once where the masks are exact, or where repair chooses channels anew. Otherwise its
+    `finished` repairs it later.
+
+    Raises:
+        ArgumentError: options that do not fit the model, a goal that pruning cannot reach, or no calibration data where
+            it is needed. ModelError: the model cannot be read or run.
+    """
+    asked = options.prune
+    if asked.repair is not None and not asked.prunes:
+        raise ArgumentError("repair has no effect where nothing is pruned: say how much to prune")
+    batches = () if asked.calibration is None else load_calibration(asked.calibration, model)
+    if asked.repair is not None and not batches:
+        raise ArgumentError(f"repair {asked.repair!r} needs calibration data: --calibration data.npz")
+    if not asked.prunes:
+        return Pruned(model, 0, model)
+    view = float_view(model)
+    if view is not None:
+        return _pruned_view(view, options, progress)
+    if refits(options) and asked.mask is None and asked.side == "input":
+        model = turned(model, batches, asked.amount or _USUAL_AMOUNT, options.target.threads)
+    strategy = strategy_of(options)
+    judge = _judge(model, options, batches) if strategy.is_judged and batches else None
+    task = Task(model, options, partial(scores_of, options=options, batches=batches), judge)
+    masked, count = strategy.mask(task)
+    found = Pruned(masked, count, model, {} if asked.is_exact or not count else task.scores)
+    return found if asked.repair is None else with_repair(found, options, batches, progress)
+
+
+def _pruned_view(view: FloatView, options: Options, progress: Progress | None) -> Pruned:
+    """The model of `view` with the zeros that pruning the view leads to."""
+    if options.prune.repair is not None:
+        raise ArgumentError("quantised weights cannot be repaired: repair the model before it is quantised")
+    found = prune(view.model, options, progress)
+    return replace(found, model=view.written(found.model), view=view)
+
+
+def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> Judge:
+    def made_up_for(masked: onnx.ModelProto, fit: Sequence[Inputs]) -> onnx.ModelProto:
+        return repaired(model, masked, quick(options), fit)
+
+    return outputs_judge(model, batches, None if options.prune.repair is None else made_up_for, options.target.threads)

@@ -1,0 +1,72 @@
+"""Repair of a pruned model, as options ask for it: at once, or later, when the pruned channels are settled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import onnx
+
+from upscale_onnx.channels.analysis import analyse
+from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.pruned import Pruned
+from upscale_onnx.pruning.strategies import knows_target
+from upscale_onnx.repair.choose import obs_choice
+from upscale_onnx.repair.joint import fitted_jointly
+from upscale_onnx.repair.repair import How, repair
+from upscale_onnx.runtime.inputs import Inputs
+from upscale_onnx.types import Progress
+
+
+def with_repair(
+    pruned: Pruned, options: Options, batches: Sequence[Inputs], progress: Progress | None = None
+) -> Pruned:
+    """Repair `pruned` where its masks are settled or repair chooses them anew. Where they are not settled, set
+    `finished`, which repairs later."""
+    if options.prune.is_exact:
+        return replace(pruned, model=repaired(pruned.dense, pruned.model, options, batches, progress))
+    if _chooses_anew(options):
+        pruned = replace(pruned, model=repaired(pruned.dense, pruned.model, quick(options), batches, progress))
+
+    def finished(chosen: onnx.ModelProto) -> onnx.ModelProto:
+        return repaired(pruned.dense, chosen, options, batches, progress, anew=False)
+
+    return replace(pruned, finished=finished)
+
+
+def repaired(
+    model: onnx.ModelProto,
+    masked: onnx.ModelProto,
+    options: Options,
+    batches: Sequence[Inputs],
+    progress: Progress | None = None,
+    anew: bool = True,
+) -> onnx.ModelProto:
+    """Repair `masked`, a masked copy of `model`. anew: whether layers that choose for themselves by "obs" choose as
+    many channels anew, on the outputs of the pruned and repaired layers before them."""
+    again, threads = anew and _chooses_anew(options), options.target.threads
+    choose = obs_choice(analyse(import_graph(model), infer_shapes(model)), model, masked) if again else None
+    start = model if again else masked
+    how: How = "stats" if options.prune.repair == "stats" else "lsq"
+    found = repair(model, start, batches, how, choose=choose, progress=progress, threads=threads)[0]
+    if options.prune.repair != "joint":
+        return found
+    tell = None if progress is None else partial(progress, "repair jointly")
+    return fitted_jointly(model, found, batches, progress=tell, threads=threads)
+
+
+def quick(options: Options) -> Options:
+    """Options for a repair without its long part. The best masks after least squares are the best after it, too."""
+    return options.replaced(repair="lsq") if options.prune.repair == "joint" else options
+
+
+def refits(options: Options) -> bool:
+    """Whether repair gives other values to the weights that are left."""
+    return options.prune.repair in ("lsq", "joint")
+
+
+def _chooses_anew(options: Options) -> bool:
+    free = options.prune.method == "unconstrained" and options.prune.mask is None and not knows_target(options)
+    return refits(options) and options.prune.criterion == "obs" and free

@@ -1,0 +1,68 @@
+"""The strategies by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from upscale_onnx.errors import ArgumentError, did_you_mean
+from upscale_onnx.searching.goals import Goals
+from upscale_onnx.searching.problem import Problem
+from upscale_onnx.searching.trials import History, Proposal
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a strategy is made for. trials: how many there will be in all. compression: a factor that profiles are to
+    have, where one is asked for. seed: of everything random."""
+
+    problem: Problem
+    goals: Goals
+    trials: int
+    compression: float | None = None
+    seed: int = 0
+
+
+class Strategy(Protocol):
+    """Proposes profiles. All of its state is in the history, so that any process can go on with a search."""
+
+    def propose(self, history: History, number: int) -> Proposal | None:
+        """The next profile; `number` is that of its trial. None where nothing can be proposed before a trial that is
+        running ends."""
+
+
+Maker = Callable[[Setting], Strategy]
+
+_PACKAGE = "upscale_onnx.searching.strategies"
+_MODULES = {"random": "random", "greedy": "greedy", "tpe": "tpe", "gp": "gp", "nsga2": "nsga2", "ppo": "ppo"}
+_OTHERS: dict[str, Maker] = {}
+
+
+def register(name: str, maker: Maker) -> None:
+    """Make a strategy known under `name`."""
+    _OTHERS[name] = maker
+
+
+def strategy_names() -> tuple[str, ...]:
+    """The names of all strategies."""
+    return (*_MODULES, *_OTHERS)
+
+
+def check_name(name: str) -> None:
+    """Raises: ArgumentError where there is no strategy called `name`."""
+    if name not in strategy_names():
+        raise ArgumentError(f"no strategy called {name!r}{did_you_mean(name, strategy_names())}")
+
+
+def make_strategy(name: str, setting: Setting) -> Strategy:
+    """The strategy called `name`.
+
+    Raises: ArgumentError where there is none, or it does not fit the setting.
+    """
+    check_name(name)
+    if name in _OTHERS:
+        return _OTHERS[name](setting)
+    made: Strategy = importlib.import_module(f"{_PACKAGE}.{_MODULES[name]}").make(setting)
+    return made
