@@ -25,6 +25,7 @@ LEFT_OUT = {
     "python docs/programs/peers/onnxsim_prune.py": "needs another tool to compare with",
     "reference/bin/python": "needs another tool to compare with",
     "from upscale_onnx import Options\nfrom upscale_onnx.candidates.space import": "needs networks of one structure",
+    "pip install jupyterlab": "needed to look at notebooks alone; tests/documented run them",
     "python docs/programs/reinforcement.py": "trains for minutes, with libraries that only learning needs",
     "python docs/programs/coverage.py": "needs transformers",
     "python docs/programs/coverage_optimised.py": "needs transformers",
