@@ -39,6 +39,7 @@ _GRID = (
 ADDED = {
     "python -m tests.fuzz": "--count 20 --folder fuzzed",
     "python -m tests.interruptions": "--moments 3",
+    "python -m upscale_onnx bench in.onnx out.onnx": "--budget 1",
     "python -m upscale_onnx calibrate": "--budget 5",
     "python -m upscale_onnx experiment": "--compressions 2 --draws 1 --limit 16",
     "python -m upscale_onnx finetune": "--epochs 1 --batch 16",
