@@ -36,7 +36,7 @@ def test_a_notebook_runs_and_shows_tables(path: Path, tmp_path: Path, monkeypatc
         pytest.importorskip(needed)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # tables that a calibration measures
-    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")  # without it Jupyter warns, and warnings are errors
     notebook = read(path)
     place = {"metadata": {"path": str(path.parent)}}
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
