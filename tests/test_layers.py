@@ -289,6 +289,13 @@ def test_dependencies_are_those_that_are_declared(part: str) -> None:
     assert used - {part} - SHARED == LAYERS[part]
 
 
+def test_what_is_said_to_look_upward_does() -> None:
+    for name, targets in UPWARD.items():
+        assert targets <= {target.rpartition(".")[0] for target in imports(name)} - {
+            target.rpartition(".")[0] for target in imports(name, inside_functions=False)
+        }
+
+
 def test_layers_are_in_an_order() -> None:
     assert set(graphlib.TopologicalSorter(LAYERS).static_order()) == set(LAYERS)
 

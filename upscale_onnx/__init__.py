@@ -1,7 +1,7 @@
 """A compiler that makes channel-pruned ONNX models smaller and faster, and proves that nothing else changed.
 
-`compile` runs it, `Options` says what to do, and `Result` is what `compile` returns. There is a function for each
-command; docs/python.md shows them all.
+`compile` runs it, `Options` says what to do, and `Result` is what `compile` returns. Other commands
+are functions as well; docs/python.md shows them all.
 """
 
 from __future__ import annotations

@@ -60,12 +60,11 @@ def search(
 
     >>> import tempfile, upscale_onnx
     >>> model, data = "models/digits_cnet_masked.onnx", "models/digits_test.npz"
-    >>> settings = upscale_onnx.Searching(constraints=("params<=0.3",), strategy="random", trials=3, limit=32)
+    >>> settings = upscale_onnx.Searching(constraints=("params<=0.3",), strategy="random", trials=1, limit=16)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     front = upscale_onnx.search(model, folder, data, settings)
     >>> front.trials
-    3
-    >>> smaller = upscale_onnx.compile(model, profile=front.profiles["000"], masks="flat", race=False)
+    1
     """
     given = [models] if isinstance(models, str | os.PathLike | onnx.ModelProto) else list(models)
     asked = Asked(

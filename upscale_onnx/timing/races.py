@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import onnx
@@ -77,7 +76,7 @@ def race(
     profiles: list[TimeProfile] = []
     found: list[Race] = []
     for done, (batch, threads) in enumerate(chosen):
-        told = partial(_tell, progress, (batch, threads), done, len(chosen))
+        told = _teller(progress, (batch, threads), done, len(chosen))
         told(0.0)
         fitting = races.fitting(batch)
         one = races.race(fitting, batch, threads, told)
@@ -170,8 +169,13 @@ def _named(models: Sequence[Model] | Mapping[str, Model]) -> dict[str, Model]:
     return dict(zip(unique, models, strict=True))
 
 
-def _tell(progress: Progress | None, setting: Setting, done: int, count: int, share: float) -> None:
-    if progress is not None:
-        batch, threads = setting
-        words = f"threads {threads}" if batch is None else f"batch {batch}, threads {threads}"
-        progress(words, (done + share) / count)
+def _teller(progress: Progress | None, setting: Setting, done: int, count: int) -> Callable[[float], None]:
+    """A function that tells the share, 0 to 1, of one of `count` races that is over; `done` races are."""
+    batch, threads = setting
+    words = f"threads {threads}" if batch is None else f"batch {batch}, threads {threads}"
+
+    def told(share: float) -> None:
+        if progress is not None:
+            progress(words, (done + share) / count)
+
+    return told
