@@ -3,6 +3,8 @@
 # make documented    every command of the documentation, the README's in a fresh environment
 # make site    the documentation as HTML pages, in build/docs/site
 # make lower-bounds  quick tests with the oldest libraries that pyproject.toml allows
+# make dist          the wheel and the archive of sources, with the same bytes for the same commit
+# make sbom          what is installed: a bill of materials and a list of licences, in build/
 # All create .venv on first use. PYTHON chooses the interpreter, PYTEST_ARGS adds to pytest's arguments.
 
 PYTHON ?= python3
@@ -17,7 +19,7 @@ DEMO := models/digits_inception_masked.onnx
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit documented site lower-bounds clean
+.PHONY: demo test lint types unit documented site lower-bounds dist sbom clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -62,6 +64,28 @@ lower-bounds: $(VENV)/.installed_tests
 		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
 	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
 		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
+
+# Times in the archives are that of the last commit, if nothing else is said. Modes of files are those of this umask.
+DIST := from setuptools import build_meta as build; build.build_sdist("dist"); build.build_wheel("dist")
+dist: $(VENV)/.installed_tests
+	rm -rf dist
+	mkdir -p dist build
+	umask 022 && SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct)} $(BIN)/python -c '$(DIST)' > build/dist.log
+	cd dist && sha256sum *
+
+# The package without extras in an environment of its own; the tools that look at it stand in another one.
+SBOM := build/sbom
+TOOLS := $(SBOM)/tools/bin
+sbom:
+	rm -rf $(SBOM)
+	$(PYTHON) -m venv $(SBOM)/core
+	$(SBOM)/core/bin/python -m pip install --quiet --constraint constraints.txt .
+	$(PYTHON) -m venv $(SBOM)/tools
+	$(TOOLS)/python -m pip install --quiet --constraint constraints.txt cyclonedx-bom pip-licenses
+	$(TOOLS)/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml \
+		--output-file $(SBOM)/upscale_onnx.cdx.json $(SBOM)/core/bin/python
+	$(TOOLS)/pip-licenses --python $(SBOM)/core/bin/python --from mixed --order license --format markdown \
+		--output-file $(SBOM)/licences.md
 
 $(VENV)/.installed: $(PACKAGING)
 	$(PYTHON) -m venv $(VENV)

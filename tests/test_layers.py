@@ -116,6 +116,8 @@ LAYERS = {
         "segments",
         "timing",
     },
+    "integrations": {"errors", "options", "pipeline"},
+    "gate": {"errors", "model", "options", "pipeline", "results"},
     "compat": {
         "channels",
         "errors",
@@ -189,6 +191,7 @@ LAYERS = {
         "errors",
         "experiments",
         "files",
+        "gate",
         "masks",
         "measures",
         "model",
@@ -224,6 +227,7 @@ CONFINED = {
     "stable_baselines3": {"reinforce"},
     "ray": {"reinforce", "searching"},
     "optuna": {"searching"},
+    "olive": {"integrations"},
     "onnx_graphsurgeon": {"model", "passes"},
 }
 ARRAYS_ONLY = ("upscale_onnx.order", "upscale_onnx.masks.criteria")

@@ -100,6 +100,12 @@ class UnchangedError(UpscaleError):
     exit_code = 6
 
 
+class BoundsError(UpscaleError):
+    """A compile does not hold the bounds that it was checked against."""
+
+    exit_code = 7
+
+
 class InternalError(UpscaleError):
     """An invariant of the compiler is broken. This is a bug of upscale_onnx.
 

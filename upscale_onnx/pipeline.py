@@ -12,18 +12,21 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+import upscale_onnx
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.errors import LossError
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.model import Model, import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
+from upscale_onnx.model.provenance import with_provenance
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
+from upscale_onnx.options.text import options_text
 from upscale_onnx.pruning.checks import check_masks
 from upscale_onnx.pruning.prune import prune
 from upscale_onnx.racing import notes
 from upscale_onnx.racing.proven import proven
-from upscale_onnx.racing.settling import Subject, settled
+from upscale_onnx.racing.settling import Settled, Subject, settled
 from upscale_onnx.results import (
     Inspection,
     PruningEffect,
@@ -108,10 +111,11 @@ def compile(
         shown = proven(masked, outcome, wanted)
     with clock.stage("effect"):
         effect = _effect(original, shown.model, wanted) if found.count else None
+    model = _described(shown.model, found, wanted) if wanted.export.metadata else shown.model
     report = Report(
         export=outcome.name,
         before=model_stats(original, found.subject.draft.shapes),
-        after=model_stats(shown.model),
+        after=model_stats(model),
         segments=found.subject.segments,
         refusals=(*found.subject.refusals, *shown.refusals),
         verification=shown.verification,
@@ -121,11 +125,15 @@ def compile(
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
         profile=kept_channels(masked, wanted.prune.side, wanted.prune.method) if wanted.prune.prunes else (),
-        notes=(*found.notes, *(notes.unrepaired(wanted.prune) if found.count and pruned.view is None else ())),
+        notes=(
+            *found.notes,
+            *(notes.unrepaired(wanted.prune) if found.count and pruned.view is None else ()),
+            *(notes.undescribed(model) if wanted.export.metadata else ()),
+        ),
         effect=effect,
     )
     clock.done()
-    return Result(shown.model, report, masked, shown.claims)
+    return Result(model, report, masked, shown.claims)
 
 
 @blames_the_model
@@ -179,6 +187,12 @@ def inspect(model: Model, *, progress: Progress | None = None) -> Inspection:
 
 def _analysed(model: onnx.ModelProto) -> Analysis:
     return analyse(import_graph(model), infer_shapes(model))
+
+
+def _described(compiled: onnx.ModelProto, found: Settled, options: Options) -> onnx.ModelProto:
+    """`compiled` with metadata about its nodes and about the compile, without times and places."""
+    facts = {"version": upscale_onnx.__version__, "export": found.outcome.name, "options": options_text(options)}
+    return with_provenance(compiled, found.model, found.subject.segments, facts)
 
 
 def _effect(original: onnx.ModelProto, compiled: onnx.ModelProto, options: Options) -> PruningEffect:

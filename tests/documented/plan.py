@@ -16,6 +16,9 @@ LEFT_OUT = {
     "make site": "a part of make test",
     "make unit": "a part of make test",
     "make documented": "is this",
+    "pip install optuna-integration mlflow": "fetches what only such callbacks need",
+    "make dist": "tests/release build the same archives",
+    "make sbom": "fetches tools and all libraries anew",
     "make clean": "would delete what runs this",
     ".venv/bin/python -m pytest": "a part of make test",
     "python -m models.train_digits": "trains for minutes; tests/models run its parts",
@@ -29,6 +32,8 @@ LEFT_OUT = {
     "python docs/programs/reinforcement.py": "trains for minutes, with libraries that only learning needs",
     "python docs/programs/coverage.py": "needs transformers",
     "python docs/programs/coverage_optimised.py": "needs transformers",
+    "from olive.workflows import": "needs Olive; tests/integrations run it where that is installed",
+    "pip install 'upscale-onnx[olive]'": "no release is fetched",
     "python docs/programs/compile_time.py": "fetches large networks of torchvision",
 }
 _GRID = (

@@ -33,12 +33,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="in.onnx", help="the model to compile")
     parser.add_argument("output", metavar="out.onnx", help="where to write the result")
     parser.add_argument("--help-all", action=HelpAll, nargs=0, help="show all options, and end")
-    add_pruning(parser)
-    _add_export(parser.add_argument_group("the export"))
-    _add_target(parser.add_argument_group("the target"))
-    _add_proof(parser.add_argument_group("the proof"))
+    export, proof = add_options(parser)
+    export.add_argument(
+        "--fail-if-unchanged",
+        action="store_true",
+        help="if nothing can be made smaller or faster, write nothing and exit with 6",
+    )
+    proof.add_argument(
+        "--certificate",
+        metavar="FILE",
+        help="also write the claims about all values, so that `verify` can prove them again",
+    )
     _add_reports(parser.add_argument_group("reports"))
     add_common(parser)
+
+
+def add_options(parser: argparse.ArgumentParser) -> tuple[Group, Group]:
+    """Add the options of commands that compile; the groups of the export and of the proof, for further ones."""
+    add_pruning(parser)
+    export = parser.add_argument_group("the export")
+    _add_export(export)
+    _add_target(parser.add_argument_group("the target"))
+    proof = parser.add_argument_group("the proof")
+    _add_proof(proof)
+    return export, proof
 
 
 def _add_reports(group: Group) -> None:
@@ -127,9 +145,10 @@ def _add_export(group: Group) -> None:
         help="round channel counts up to a multiple of N (default: the machine's block size for keep, else 1)",
     )
     group.add_argument(
-        "--fail-if-unchanged",
+        "--metadata",
         action="store_true",
-        help="if nothing can be made smaller or faster, write nothing and exit with 6",
+        help="write into the model what each node was in the input, how many channels it keeps, and the options; "
+        "viewers such as Netron show it",
     )
 
 
@@ -161,11 +180,6 @@ def _add_target(group: Group) -> None:
 def _add_proof(group: Group) -> None:
     group.add_argument("--no-verify", dest="verify", action="store_false", help="write the result without comparing it")
     add_proofs(group)
-    group.add_argument(
-        "--certificate",
-        metavar="FILE",
-        help="also write the claims about all values, so that `verify` can prove them again",
-    )
     group.add_argument(
         "--save-reproducer",
         metavar="DIR",

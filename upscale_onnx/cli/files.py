@@ -52,6 +52,17 @@ TABLE: Mapping[str, Mapping[str, Use]] = {
         "json": WRITES,
         "report": WRITES,
     },
+    "check": {
+        "models": READS_MODEL,
+        "inputs": READS,
+        "calibration": READS,
+        "mask": READS,
+        "profile": READS,
+        "target": READS,
+        "out": WRITES,
+        "save_reproducer": WRITES_FOLDER,
+        "json": WRITES,
+    },
     "inspect": {"input": READS_MODEL, "json": WRITES, "report": WRITES},
     "verify": {
         "original": READS_MODEL,

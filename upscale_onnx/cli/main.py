@@ -14,6 +14,7 @@ from typing import Protocol
 from upscale_onnx.cli import (
     bench,
     calibrate,
+    check,
     compile,
     diff,
     evaluate,
@@ -71,6 +72,7 @@ COMMANDS: Mapping[str, Command] = {
     "verify": verify,
     "diff": diff,
     "bench": bench,
+    "check": check,
     "calibrate": calibrate,
     "evaluate": evaluate,
     "experiment": experiment,
@@ -96,8 +98,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command in `argv`, by default the arguments of the process. Returns the exit code.
 
     0: done. 1: a bug of upscale_onnx. 2: unusable arguments or an unusable model. 3: the models are not equal. 4: the
-    provider is not available. 5: pruning costs more than is allowed. 6: nothing changed, with --fail-if-unchanged.
-    130: interrupted. 143: terminated.
+    provider is not available. 5: pruning costs more than is allowed. 6: nothing changed, with --fail-if-unchanged. 7: a
+    bound of `check` does not hold. 130: interrupted. 143: terminated.
     """
     with terminations_raise() as came:
         return _main(argv, came)

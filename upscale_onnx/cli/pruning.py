@@ -8,6 +8,7 @@ from typing import get_args
 from upscale_onnx.cli.arguments import criterion_name, factor, fraction, given, loss, positive, ratio, weighted_pattern
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Method, PruneOptions, Repair, Schedule, Scope, Side
+from upscale_onnx.options.text import flag_of
 from upscale_onnx.pruning.criteria import CRITERIA
 
 _GOALS = ("amount", "latency", "params", "macs", "compression", "profile")
@@ -26,8 +27,6 @@ _CHOICES = (
     "schedule",
     "max_loss",
 )
-# Options that are called otherwise on the command line.
-_FLAGS = {"masks": "allocation", "mask_align": "kept-multiple"}
 
 
 def add_pruning(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +42,9 @@ def check_pruning(args: argparse.Namespace) -> None:
     prunes = bool(goals or args.amounts)
     idle = [name for name in choices if not prunes and (args.mask is None or name not in _WITH_MASK)]
     if idle:
-        flag = _FLAGS.get(idle[0], idle[0]).replace("_", "-")
-        raise ArgumentError(f"--{flag} has no effect without --amount: say how much to prune, or leave it out")
+        raise ArgumentError(
+            f"--{flag_of(idle[0])} has no effect without --amount: say how much to prune, or leave it out"
+        )
     if args.calibration is not None and not prunes and args.mask is None and args.repair is None:
         raise ArgumentError("--calibration has no effect without --amount: say how much to prune, or leave it out")
 

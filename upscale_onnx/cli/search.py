@@ -90,6 +90,14 @@ def _add_course(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seconds", type=positive_number, metavar="S", help="begin no trial after S seconds")
     add_option(group, "--greedy", natural, "N", 0, "trials that strategy greedy makes before the other one")
     add_option(group, "--workers", positive, "N", 1, "processes on this machine")
+    group.add_argument(
+        "--callback",
+        dest="callbacks",
+        type=callbacks,
+        default=(),
+        metavar="MODULE:NAME[,…]",
+        help="optuna's callbacks, which are told of each finished trial, such as optuna_integration:MLflowCallback",
+    )
     group.add_argument("--address", type=name, metavar="ADDR", help="run trials on the Ray cluster there, or auto")
 
 
@@ -167,6 +175,11 @@ def _check(args: argparse.Namespace) -> None:
 def name(text: str) -> str:
     """A text that is no path."""
     return text
+
+
+def callbacks(text: str) -> tuple[str, ...]:
+    """Names of callbacks, separated by commas."""
+    return tuple(part.strip() for part in text.split(","))
 
 
 def objectives(text: str) -> tuple[str, ...]:

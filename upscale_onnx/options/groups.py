@@ -33,6 +33,7 @@ class ExportOptions:
     align: emitted channel counts are rounded up to a multiple of this. None is the block of the target for "keep" and
         "planned", and 1 (no rounding) for "upscale" and "gather".
     fail_if_unchanged: whether a compile that would write the model as it was is an error.
+    metadata: whether the result says in its metadata what each node was in the input, and how it was made.
 
     >>> from upscale_onnx import ExportOptions, Options
     >>> Options(export=ExportOptions(recipe="keep", align=8)) == Options.of(export="keep", align=8)
@@ -43,6 +44,7 @@ class ExportOptions:
     prefer: Prefer = "speed"
     align: Annotated[int, POSITIVE] | None = None
     fail_if_unchanged: bool = False
+    metadata: bool = False
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class Overrides(TypedDict, total=False):
     steps: int
     schedule: Schedule
     fail_if_unchanged: bool
+    metadata: bool
     proofs: tuple[Proof, ...]
     save_reproducer: str | None
     max_loss: float | None

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+import onnx
+
 from upscale_onnx.costs.targets import Target
+from upscale_onnx.model.provenance import NODES_SINCE
 from upscale_onnx.options import PruneOptions
 from upscale_onnx.results import PruningEffect, Refusal
 
@@ -72,6 +75,16 @@ def unrepaired(options: PruneOptions) -> tuple[str, ...]:
     if options.repair is not None:
         return ()
     return (f"pruned without repair, which usually gives most of the lost accuracy back: add {_repair(options)}",)
+
+
+def undescribed(model: onnx.ModelProto) -> tuple[str, ...]:
+    """A note if a model is too old to hold metadata of its nodes, else nothing."""
+    if model.ir_version >= NODES_SINCE:
+        return ()
+    return (
+        f"nodes hold metadata from IR version {NODES_SINCE} on, and this model has {model.ir_version}: "
+        "the metadata is that of the model alone",
+    )
 
 
 def too_much_lost(found: PruningEffect, most: float, options: PruneOptions) -> str:

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from upscale_onnx.errors import ArgumentError, ModelError, UpscaleError
 from upscale_onnx.searching.cache import Memory, key_of
+from upscale_onnx.searching.callbacks import Callbacks
 from upscale_onnx.searching.engine import Proposer, Search, tell
 from upscale_onnx.searching.journal import optuna
 from upscale_onnx.searching.measured import Measured
@@ -82,6 +83,7 @@ class _StudySearch(OptunaSearch):
         self._search, self._shared, self._progress = search, study, progress
         self._proposer, self._cache, self._began = Proposer(search, study), search.cache(), time.monotonic()
         self._trials: dict[str, Trial] = {}
+        self._callbacks = Callbacks(search.plan.callbacks)
         self.problem: str | None = None
 
     @property
@@ -133,6 +135,10 @@ class _StudySearch(OptunaSearch):
             self._cache.put(key, known)
         self._shared.note(self._trials[trial_id], Measured.from_json(told["measured"]), told["seconds"])
         super().on_trial_complete(trial_id, result, error=error)
+        try:
+            self._callbacks.tell(self._shared, self._trials[trial_id].number)
+        except ArgumentError as error:
+            self.problem = self.problem or str(error)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the study holds all of it. Ray Tune would save it to go on by itself."""

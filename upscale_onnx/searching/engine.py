@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from upscale_onnx.searching.cache import Cache
+from upscale_onnx.searching.callbacks import Callbacks
 from upscale_onnx.searching.goals import Goals
 from upscale_onnx.searching.measured import Measured
 from upscale_onnx.searching.problem import Problem
@@ -24,6 +25,7 @@ _PAUSE = 0.1  # seconds until a process asks again that has nothing to do
 class Plan:
     """How a search goes. strategy: its name. trials: how many there are to be in all, of all processes. seconds: after
     which no trial is begun. greedy: how many trials that strategy makes first. compression: that profiles are to have.
+    callbacks: what is told of each finished trial, by the process that made it.
     """
 
     strategy: str = "tpe"
@@ -32,6 +34,7 @@ class Plan:
     greedy: int = 0
     compression: float | None = None
     seed: int = 0
+    callbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +104,7 @@ def work(
     """Make trials until there are enough of all processes, or `until` says so, or the time is over."""
     proposer, cache, began = Proposer(search, study), search.cache(), time.monotonic()
     plan = search.plan
+    callbacks = Callbacks(plan.callbacks)
     while True:
         with study.turn() as history:
             done, running = len(history.finished), len(history.running)
@@ -115,6 +119,7 @@ def work(
             time.sleep(_PAUSE)
             continue
         perform(search, study, trial, cache)
+        callbacks.tell(study, trial.number)
 
 
 def perform(search: Search, study: Study, trial: Trial, cache: Cache) -> None:

@@ -27,6 +27,7 @@ class Searching:
     choice: how channels are chosen: by "scores", as many at random ("exact"), or each at random ("bernoulli").
     limit: on how many samples profiles are measured, held in memory.
     workers: processes on this machine. address: of a Ray cluster that runs the trials in their place.
+    callbacks: optuna's callbacks, as "MODULE:NAME", which are told of each finished trial.
 
     >>> from upscale_onnx import Searching
     >>> goals = Searching(constraints=("latency<=0.5",)).goals(labelled=True)
@@ -45,6 +46,7 @@ class Searching:
     limit: Annotated[int, POSITIVE] = 1000
     workers: Annotated[int, POSITIVE] = 1
     address: str | None = None
+    callbacks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_group(self)

@@ -18,6 +18,7 @@ from upscale_onnx.measures.measure import Distance, Top1
 from upscale_onnx.options import Options
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.providers import resolve_provider
+from upscale_onnx.searching.callbacks import Callbacks
 from upscale_onnx.searching.engine import Plan, Search
 from upscale_onnx.searching.problem import Problem
 from upscale_onnx.searching.settings import Searching
@@ -58,7 +59,8 @@ class Asked:
             raise ArgumentError("profiles that are tried are trained on data, by settings: give both, or none of them")
 
     def search(self) -> Search:
-        """The search."""
+        """The search. Raises: ArgumentError where a callback cannot be used, before any work."""
+        Callbacks(self.settings.callbacks)
         goals = self.settings.goals(labelled=self.data is not None)
         problem = self._problem("latency" in goals.names)
         unpruned = problem.unpruned.accuracy
