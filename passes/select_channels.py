@@ -2,7 +2,8 @@
 
 A selection is made as early as possible: from the source of another selection, in front of the elementwise
 operators that only this consumer reads, and on the parts of a Concat that only this consumer reads (a part
-that is not read is not concatenated).
+that is not read is not concatenated). In front of a DequantizeLinear it is made even if others read the result: the
+consumer then reads a copy of the node.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Request, Resize, Role
+from upscale_onnx.channels.flow import Request, Resize
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.selection import selection_node
@@ -28,7 +29,8 @@ from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, Rows, constant, remade
 from upscale_onnx.passes.remove_channels import apply_resize
 from upscale_onnx.passes.rewrite import Rewrite
-from upscale_onnx.plan.selection import Demand, passes_selection
+from upscale_onnx.plan.places import Places, joins, source
+from upscale_onnx.plan.selection import Demand
 from upscale_onnx.types import IntArray
 
 
@@ -45,7 +47,7 @@ class SelectChannels(Pass):
         if not selected:
             return Changes()
         shapes = ChainMap[str, Shape]({}, dict(rewrite.shapes))
-        work = _Insertion(analysis, shapes, Names(graph), _count_readers(graph))
+        work = _Insertion(analysis, shapes, Names(graph), Places(analysis, _count_readers(graph)))
         count = 0
         for item in selected:
             step = analysis.steps[item.step]
@@ -69,7 +71,7 @@ class _Insertion:
     analysis: Analysis
     shapes: MutableMapping[str, Shape]
     names: Names
-    readers: Counter[str]
+    places: Places
     cut: dict[str, tuple[int, int, IntArray]] = field(default_factory=dict)
     before: dict[int, list[gs.Node]] = field(default_factory=dict)
     made: dict[tuple[str, int, bytes], gs.Tensor] = field(default_factory=dict)
@@ -89,10 +91,12 @@ class _Insertion:
         pick = None if step is None else self._bypassed(step, name, axis)
         if step is not None and pick is not None:
             return self.narrowed(step.inputs[0], axis, pick[positions], user, shared=True)
-        alone = not shared and self.readers[name] == 1 and name not in self.analysis.outputs
-        if step is not None and alone and passes_selection(step, axis):
-            return self._through(step, name, axis, positions)
-        if step is not None and alone and _joins(step, axis):
+        alone = not shared and self.places.alone(name)
+        if step is not None and self.places.way(name, axis, shared):
+            if alone:
+                return self._through(step, name, axis, positions)
+            return self._copied(step, name, axis, positions, user)
+        if step is not None and alone and joins(step, axis):
             return self._parts(step, name, axis, positions)
         return self._picked(name, axis, positions, user)
 
@@ -120,12 +124,28 @@ class _Insertion:
         return step.flow.picks[step.outputs.index(name)]
 
     def _through(self, step: Step, name: str, axis: int, positions: IntArray) -> gs.Tensor:
-        index = next(i for i, found in enumerate(step.maps) if found is not None)
-        source = self.narrowed(step.inputs[index], axis, positions, step.node)
+        index = step.inputs.index(source(step))
+        narrowed = self.narrowed(step.inputs[index], axis, positions, step.node)
         apply_resize(step.node, self.resize(step, index, axis, positions), self.names)
-        step.node.inputs[index] = source
+        step.node.inputs[index] = narrowed
         self._resized(name, axis, positions)
         return step.node.outputs[0]
+
+    def _copied(self, step: Step, name: str, axis: int, positions: IntArray, user: gs.Node) -> gs.Tensor:
+        """The result of a copy of `step`, which others read too, that computes only `positions`."""
+        key = (name, axis, positions.tobytes())
+        if key not in self.made:
+            narrowed = self.narrowed(source(step), axis, positions, user, shared=True)
+            new = self.names.fresh(f"{name}_selected")
+            self.shapes[new] = self.shapes[name].with_size(axis, positions.size)
+            old = step.node
+            self.made[key] = gs.Variable(new, dtype=old.outputs[0].dtype)
+            node = gs.Node(old.op, new, dict(old.attrs), list(old.inputs), [self.made[key]], old.domain)
+            index = step.inputs.index(source(step))
+            apply_resize(node, self.resize(step, index, axis, positions), self.names)
+            node.inputs[index] = narrowed
+            self.before.setdefault(id(user), []).append(node)
+        return self.made[key]
 
     def _parts(self, step: Step, name: str, axis: int, positions: IntArray) -> gs.Tensor:
         """The Concat of the narrowed parts of a Concat. Parts that are not read are left out."""
@@ -153,12 +173,12 @@ class _Insertion:
         if key not in self.made:
             new = self.names.fresh(f"{name}_selected")
             self.shapes[new] = self.shapes[name].with_size(axis, positions.size)
-            source = self.names.tensors[name]
-            self.made[key] = gs.Variable(new, dtype=source.dtype)
+            whole = self.names.tensors[name]
+            self.made[key] = gs.Variable(new, dtype=whole.dtype)
             pick = selection_node(positions, self._size(name, axis), axis, 0, self.analysis.opset)
             indices = [item for item in pick.inputs if isinstance(item, np.ndarray)]
             picked = [constant(self.names, f"{new}_indices", item) for item in indices]
-            node = gs.Node(pick.op_type, new, dict(pick.attrs), [source, *picked], [self.made[key]])
+            node = gs.Node(pick.op_type, new, dict(pick.attrs), [whole, *picked], [self.made[key]])
             self.before.setdefault(id(user), []).append(node)
         return self.made[key]
 
@@ -183,16 +203,6 @@ def _channels_read(step: Step, index: int, found: ChannelMap, axis: int) -> int:
     """The number of channels that a node reads along an axis of unknown size, as its weights have it."""
     sizes = (item.sources.size for item in step.flow.reads if (item.input, item.axis) == (index, axis))
     return next(sizes, found.shape[axis])
-
-
-def _joins(step: Step, axis: int) -> bool:
-    out = step.flow.outputs[0]
-    return (
-        step.flow.role is Role.JOIN
-        and out is not None
-        and out.axes == (axis,)
-        and step.op.axis("axis", 1, out.rank) == axis
-    )
 
 
 def _count_readers(graph: gs.Graph) -> Counter[str]:

@@ -24,7 +24,7 @@ from upscale_onnx.passes.editing import Names, replace_uses
 from upscale_onnx.passes.properties import Property
 from upscale_onnx.passes.remove_unread import ALL_READ
 from upscale_onnx.passes.rewrite import Rewrite
-from upscale_onnx.passes.scales import scales_beside
+from upscale_onnx.passes.scales import scales_beside, scales_of, weight_beside
 from upscale_onnx.passes.steps_back import types_before, uncast, untransposed
 from upscale_onnx.plan.growth import StoredWeight
 from upscale_onnx.types import Array, IntArray
@@ -175,10 +175,17 @@ def _forms(made: Sequence[MadeConstant], opset: int) -> dict[int, _Form]:
     """The form of each constant, by its id; biases come last, since their scales are those of the weights."""
     found: dict[int, _Form] = {}
     quantisers: dict[int, list[Quantiser]] = {}
-    for constant in sorted(made, key=lambda one: one.values.ndim < 2):
-        form = _form(constant, opset, scales_beside(constant, quantisers))
-        found[id(constant)] = form
+
+    def store(constant: MadeConstant, scales: IntArray | None) -> IntArray | None:
+        form = found[id(constant)] = _form(constant, opset, scales)
         quantisers[id(constant)] = [step.quantiser for step in form.way if step.quantiser is not None]
+        return scales_of(quantisers[id(constant)])
+
+    for constant in sorted(made, key=lambda one: one.values.ndim < 2):
+        wanted, weight = scales_beside(constant, quantisers), weight_beside(constant)
+        given = store(constant, wanted)
+        if isinstance(weight, MadeConstant) and wanted is not None and given is not None and (given != wanted).any():
+            store(weight, given)  # zeros have any scale: that of the bias, which is no zero
     return found
 
 

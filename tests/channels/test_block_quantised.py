@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import upscale_onnx
 from tests.channels.compiled import compiled
 from tests.channels.engine import Engine
+from upscale_onnx.errors import ModelError
 from upscale_onnx.model.packing import packed, unpacked
 from upscale_onnx.types import Array
 
@@ -195,3 +196,10 @@ def test_weights_that_contradict_their_attributes_are_left_alone(change: dict[st
         node.attribute.extend([*kept, helper.make_attribute(name, value)])
     found = analyse(import_graph(model), infer_shapes(model))
     assert [refusal.op_type for refusal in found.refusals] == ["MatMulNBits"]
+
+
+def test_too_few_scales_are_refused() -> None:
+    layer = Layer("a", 8, INNER, 4)
+    layer.scales = layer.scales.ravel()[:-1]
+    with pytest.raises(ModelError, match="scales"):
+        upscale_onnx.compile(model_of(layer), race=False)

@@ -10,7 +10,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import upscale_onnx
+from upscale_onnx.export.draft import Draft
+from upscale_onnx.model import export_graph, infer_shapes
 from upscale_onnx.model.quantiser import Quantiser
+from upscale_onnx.passes.editing import Names, remade
+from upscale_onnx.passes.pipeline import Pipeline
+from upscale_onnx.passes.remove_unread import RemoveUnread
+from upscale_onnx.passes.store_weights import StoreWeights
 from upscale_onnx.runtime.verify import verify
 from upscale_onnx.types import Array
 
@@ -182,3 +188,38 @@ def test_a_bias_has_the_scales_of_the_weight_beside_it() -> None:
     assert made["ws"].shape == (21,)
     np.testing.assert_array_equal(made["bs"], step * made["ws"])
     np.testing.assert_array_equal(made["b"], np.delete(bias, np.s_[::3]))
+
+
+def test_rows_of_zeros_have_the_scale_of_their_bias() -> None:
+    """A row of zeros can be expressed by any scale, its bias by few. The layer is fused only if both have the same."""
+    rng = np.random.default_rng(0)
+    step, rows = np.float32(0.05), rng.uniform(0.01, 0.02, 16).astype(np.float32)
+    weight, bias = rng.integers(-9, 10, (16, 3, 1, 1)).astype(np.int8), rng.integers(1, 999, 16).astype(np.int32)
+    weight[[4, 9]], order = 0, rng.permutation(16)
+    vectors = {
+        "w": weight, "ws": rows, "wz": np.zeros(16, np.int8), "b": bias, "bs": step * rows,
+        "bz": np.zeros(16, np.int32), "step": step, "point": np.uint8(9),
+    }  # fmt: skip
+    text = """<ir_version: 10, opset_import: ["" : 21]> net (float[1,3,4,4] x) => (float[1,16,4,4] y) {
+        q = QuantizeLinear(x, step, point)
+        d = DequantizeLinear(q, step, point)
+        wd = DequantizeLinear<axis=0>(w, ws, wz)
+        bd = DequantizeLinear<axis=0>(b, bs, bz)
+        y = Conv(d, wd, bd)
+    }"""
+    given = onnx.parser.parse_model(text)
+    given.graph.initializer.extend(
+        numpy_helper.from_array(np.asarray(v), k) for k, v in vectors.items() if k != "order"
+    )
+    now = Draft(given, infer_shapes(given)).take()
+    layer, names = next(node for node in now.graph.nodes if node.op == "Conv"), Names(now.graph)
+    for index in (1, 2):
+        read = layer.inputs[index]
+        values = now.analysis.constants.array(read.name)
+        assert values is not None
+        layer.inputs[index] = remade(names, read, values[order])
+    Pipeline((RemoveUnread(), StoreWeights())).run(now)
+    made = {t.name: numpy_helper.to_array(t) for t in export_graph(now.graph, given, {}).graph.initializer}
+    np.testing.assert_array_equal(made["b"], bias[order])
+    np.testing.assert_array_equal(made["ws"], rows[order])
+    np.testing.assert_array_equal(made["bs"], step * rows[order])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from tests.graphs import bias, golden, indices, parse, show, weight
@@ -99,6 +100,82 @@ CASES: dict[str, tuple[str, dict[str, Array], str]] = {
         u = Conv(b, w5{2x3x1x1})""",
     ),
 }
+
+STEP = {"s": np.asarray(1, np.float32), "z0": np.asarray(8, np.uint8)}
+ROWS = {"rows": bias(1, 1, 1, 1), "points": np.full(4, 8, np.uint8)}
+QUANTISED: dict[str, tuple[str, dict[str, Array], str]] = {
+    "each reader gets a DequantizeLinear of its own": (
+        """(float[1,3,4,4] x) => (float[1,2,4,4] y, float[1,2,4,4] z, float[1,2,4,4] u) {
+            a = Conv(x, w1)
+            q = QuantizeLinear<axis=1>(a, rows, points)
+            d = DequantizeLinear<axis=1>(q, rows, points)
+            r = Relu(d)
+            y = Conv(r, w2)
+            z = Conv(d, w3)
+            u = Conv(d, w4)
+        }""",
+        {
+            "w2": weight(2, 4, 1, 1, columns=[1]),
+            "w3": weight(2, 4, 1, 1, columns=[1]),
+            "w4": weight(2, 4, 1, 1),
+            **ROWS,
+        },
+        """a = Conv(x, w1{4x3x1x1})
+        q = QuantizeLinear<axis=1>(a, rows{4}, [8,8,8,8])
+        d = DequantizeLinear<axis=1>(q, rows{4}, [8,8,8,8])
+        q_selected = Gather<axis=1>(q, [0,2,3])
+        d_selected = DequantizeLinear<axis=1>(q_selected, rows_1{3}, [8,8,8])
+        r = Relu(d_selected)
+        y = Conv(r, w2_1{2x3x1x1})
+        z = Conv(d_selected, w3_1{2x3x1x1})
+        u = Conv(d, w4{2x4x1x1})""",
+    ),
+    "behind a QuantizeLinear, if numbers in floating point come before": (
+        """(float[1,3,4,4] x) => (float[1,2,4,4] y, float[1,2,4,4] z) {
+            a = Conv(x, w1)
+            q = QuantizeLinear(a, s, z0)
+            d = DequantizeLinear(q, s, z0)
+            y = Conv(d, w2)
+            z = Conv(a, w3)
+        }""",
+        {"w2": weight(2, 4, 1, 1, columns=[1]), "w3": weight(2, 4, 1, 1), **STEP},
+        """a = Conv(x, w1{4x3x1x1})
+        q = QuantizeLinear(a, s{}, 8)
+        q_selected = Gather<axis=1>(q, [0,2,3])
+        d = DequantizeLinear(q_selected, s{}, 8)
+        y = Conv(d, w2_1{2x3x1x1})
+        z = Conv(a, w3{2x4x1x1})""",
+    ),
+    "in front of a QuantizeLinear, if integers come before": (
+        """(float[1,3,4,4] x) => (float[1,2,4,4] y, float[1,2,4,4] z) {
+            a = Conv(x, w1)
+            q = QuantizeLinear(a, s, z0)
+            d = DequantizeLinear(q, s, z0)
+            r = Relu(d)
+            p = QuantizeLinear(r, s, z0)
+            e = DequantizeLinear(p, s, z0)
+            y = Conv(e, w2)
+            z = Conv(d, w3)
+        }""",
+        {"w2": weight(2, 4, 1, 1, columns=[1]), "w3": weight(2, 4, 1, 1), **STEP},
+        """a = Conv(x, w1{4x3x1x1})
+        q = QuantizeLinear(a, s{}, 8)
+        d = DequantizeLinear(q, s{}, 8)
+        q_selected = Gather<axis=1>(q, [0,2,3])
+        d_selected = DequantizeLinear(q_selected, s{}, 8)
+        r = Relu(d_selected)
+        p = QuantizeLinear(r, s{}, 8)
+        e = DequantizeLinear(p, s{}, 8)
+        y = Conv(e, w2_1{2x3x1x1})
+        z = Conv(d, w3{2x4x1x1})""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUANTISED)
+def test_selections_are_made_of_integers(name: str) -> None:
+    text, weights, expected = QUANTISED[name]
+    assert show(select(parse(text, w1=weight(4, 3, 1, 1), **weights))) == golden(expected)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,7 +9,8 @@ import pytest
 from tests.graphs import bias, indices, parse, weight
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.model import import_graph, infer_shapes
-from upscale_onnx.plan.selection import demands, fill_block, partial_demands, passes_selection
+from upscale_onnx.plan.places import passes_selection
+from upscale_onnx.plan.selection import demands, fill_block, partial_demands
 
 FORK = parse(
     """(float[1,3,4,4] x) => (float[1,2,4,4] y, float[1,2,4,4] z, float[1,2] u) {

@@ -53,6 +53,7 @@ def test_the_published_schema_is_that_of_the_code() -> None:
     [
         f"{MODEL} OUT --amount 0.3 --calibration {DATA} --no-race --json FILE",
         f"inspect {MODEL} --json FILE",
+        f"check {MODEL} --max-size-ratio 0.9 --no-race --json FILE",
         f"bench {MODEL} {MODEL} --operators --budget 0.1 --rounds 7 --provider cpu --json FILE",
     ],
 )
@@ -78,7 +79,7 @@ def test_results_of_other_kinds_are_valid(strict: Any, tmp_path: Path, monkeypat
     ]
     for result in found:
         strict.validate(to_json(result))
-    of_commands = {"Report", "Inspection", "Bench"}
+    of_commands = {"Report", "Inspection", "Bench", "Check"}
     assert {type(result).__name__ for result in found} | of_commands == {kind.__name__ for kind in WRITTEN}
 
 

@@ -110,7 +110,7 @@ class Space:
         if not kept:
             raise ArgumentError("the model has no layer whose channels can be pruned: there is nothing to decide")
         own = tuple(found[frozenset(one.weights)] for one in kept)
-        recipe = tightest(contenders(options, chosen_target(options.target)))
+        recipe = tightest(contenders(options, chosen_target(options.target, model)))
         return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, recipe)
 
     @cached_property

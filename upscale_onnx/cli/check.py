@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
 from upscale_onnx.cli.arguments import Group, add_common, given, portion, positive_number
@@ -14,21 +13,12 @@ from upscale_onnx.errors import ArgumentError, BoundsError, UpscaleError
 from upscale_onnx.gate.bounds import Bounds, Ground
 
 if TYPE_CHECKING:
-    from upscale_onnx.gate import Finding, Verdict
     from upscale_onnx.report.rows import Table
-    from upscale_onnx.results import Result
+    from upscale_onnx.results import Finding, Result, Verdict
 
 SUMMARY = "compile models without writing them, and fail where a bound does not hold"
 
 _BOUNDS = ("max_latency_ratio", "max_size_ratio", "max_mac_ratio", "min_param_reduction", "fail_on")
-
-
-@dataclass(frozen=True)
-class Check:
-    """What is written as JSON: whether all bounds hold, and the verdict on each model."""
-
-    passed: bool
-    verdicts: tuple[Verdict, ...]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,6 +88,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
 def _told(args: argparse.Namespace, output: Output, verdicts: tuple[Verdict, ...], last: Result) -> int:
     """Report, and write what is asked for. last: the result of the last model."""
     from upscale_onnx.model import save_model
+    from upscale_onnx.results import Check
 
     found = Check(all(verdict.passed for verdict in verdicts), verdicts)
     with output.publishing(0 if found.passed else BoundsError.exit_code) as files:

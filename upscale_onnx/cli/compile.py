@@ -142,7 +142,8 @@ def _add_export(group: Group) -> None:
         "--align",
         type=positive,
         metavar="N",
-        help="round channel counts up to a multiple of N (default: the machine's block size for keep, else 1)",
+        help="round channel counts up to a multiple of N (default for keep and planned: the block of the target's "
+        "kernels for the model; else 1)",
     )
     group.add_argument(
         "--metadata",

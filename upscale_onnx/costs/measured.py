@@ -30,7 +30,7 @@ class MeasuredCosts:
 
     @property
     def align(self) -> int:
-        """Channels per block of float32 kernels."""
+        """Channels per block of the kernels for the type that the model computes in."""
         return self.tables.target.block()
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:

@@ -82,7 +82,7 @@ def _encode(tables: Tables, machine: Machine) -> dict[str, Any]:
     return {
         "format": _FORMAT,
         "machine": {name: machine.get(name, "") for name in _IDENTITY},
-        "block": tables.target.block(),
+        "block": tables.target.block("float32"),
         "node_ms": tables.node_ms,
         "contractions": {
             workload.key: [[*point, ms] for point, ms in points.items()]
@@ -97,7 +97,7 @@ def _decode(target: Target, machine: Machine, data: Any) -> Tables:
         raise ValueError(f"format {data['format']!r} is not {_FORMAT}")
     if data["machine"] != {name: machine.get(name, "") for name in _IDENTITY}:
         raise ValueError("they were measured on another machine")
-    if data["block"] != target.block():
+    if data["block"] != target.block("float32"):
         return Tables(target)  # measured for another channel block, to which counts were rounded
     contractions: dict[Workload, dict[Point, float]] = {
         parse_workload(key): {(_count(n), _count(m), str(after)): _ms(ms) for n, m, after, ms in points}

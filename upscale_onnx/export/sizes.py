@@ -63,7 +63,7 @@ def remaining(model: onnx.ModelProto, goal: SizeGoal, options: Options) -> Calla
     the channels that it still reads and those that are still read from it. In the end, the fastest of the exports that
     are as small is chosen.
     """
-    target = chosen_target(options.target)
+    target = chosen_target(options.target, model)
     recipe = tightest(contenders(options, target))
     costs = chosen_costs(target, options.target) if recipe.selects == "planned" else None
     before = goal.count(model)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from upscale_onnx.gate.bounds import Bounds
-from upscale_onnx.gate.verdict import Finding, Verdict
+from upscale_onnx.results import Finding, Verdict
 
 if TYPE_CHECKING:
     from upscale_onnx.gate.checking import check

@@ -7,12 +7,12 @@ import os
 import onnx
 
 from upscale_onnx.gate.bounds import Bounds
-from upscale_onnx.gate.verdict import Verdict, judge
+from upscale_onnx.gate.verdict import judge
 from upscale_onnx.model import load_model
 from upscale_onnx.model.form import has_same_form
 from upscale_onnx.options import Options
 from upscale_onnx.pipeline import compile
-from upscale_onnx.results import Result
+from upscale_onnx.results import Result, Verdict
 from upscale_onnx.types import Progress
 
 

@@ -3,34 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from upscale_onnx.gate.bounds import Bounds
-from upscale_onnx.results import Report
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One bound. asked, found: in words; holds: whether what was found is within it."""
-
-    bound: str
-    asked: str
-    found: str
-    holds: bool
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What was found for each bound on one model, and the report of its compile. model: its name."""
-
-    model: str
-    findings: tuple[Finding, ...]
-    report: Report
-
-    @property
-    def passed(self) -> bool:
-        """Whether every bound holds."""
-        return all(finding.holds for finding in self.findings)
+from upscale_onnx.results import Finding, Report, Verdict
 
 
 def judge(model: str, report: Report, bounds: Bounds, *, unchanged: bool) -> Verdict:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.costs.costs import Costs, itemsize
 from upscale_onnx.model import Shape
+from upscale_onnx.model.quantiser import QUANTISERS
 from upscale_onnx.plan.facility import Assignment, Facility, assign
-from upscale_onnx.plan.selection import Demand, demands, fill_block, passes_selection
+from upscale_onnx.plan.places import Places, source
+from upscale_onnx.plan.selection import Demand, demands, fill_block
 from upscale_onnx.types import IntArray
 
 # The time of an elementwise operator, as a share of that of a selection of the same channels with its layout changes.
@@ -37,15 +39,15 @@ def plan_selections(analysis: Analysis, shapes: Mapping[str, Shape], costs: Cost
 
     A value whose consumers all demand the same channels has no plan: it emits these channels alone.
     """
-    carried = _Carried(analysis)
+    places = Places(analysis)
     readers: dict[tuple[str, int], list[Demand]] = defaultdict(list)
     for item in demands(analysis):
         name = analysis.steps[item.step].inputs[item.input]
-        readers[name, item.axis].append(item)
+        readers[places.integers(name, item.axis), item.axis].append(item)
     plans = []
     for (value, _), items in readers.items():
         if any(item.partial for item in items):
-            plans.append(_plan_value(analysis, shapes, costs, value, items, carried))
+            plans.append(_plan_value(analysis, shapes, costs, value, items, places))
     return tuple(plans)
 
 
@@ -70,13 +72,16 @@ def _plan_value(
     costs: Costs,
     value: str,
     items: list[Demand],
-    carried: _Carried,
+    places: Places,
 ) -> ValuePlan:
     present = items[0].present
-    dims, axis, bytes_each = shapes[value].dims, items[0].axis, itemsize(shapes[value].dtype)
+    dims, axis = shapes[value].dims, items[0].axis
     rows = [demanded_rows(analysis, item) for item in items]
     # A value with one consumer is selected in front of the elementwise operators that lead to it.
-    passed = carried.count(value, axis) if len(items) == 1 else 0
+    reads = analysis.steps[items[0].step].inputs[items[0].input]
+    way = places.way(reads, axis) if len(items) == 1 else ()
+    passed = sum(step.op.op_type not in QUANTISERS for step in way)
+    bytes_each = itemsize(shapes[source(way[-1]) if way else value].dtype)
 
     def copy_ms(channels: int) -> float:
         return costs.selection_ms(dims, axis, channels, False, bytes_each)
@@ -92,26 +97,6 @@ def _plan_value(
     problem = Facility([item.positions for item in items], read_ms, copy_ms, int(present.size), fill, costs.align)
     direct = sum(read_ms(consumer, int(present.size)) for consumer in range(len(items)))
     return ValuePlan(value, tuple(items), assign(problem), direct)
-
-
-class _Carried:
-    """Counts the operators before a value in front of which its selection would be made."""
-
-    def __init__(self, analysis: Analysis) -> None:
-        self._producers = {name: step for step in analysis.steps for name in step.outputs}
-        self._readers = Counter(name for step in analysis.steps for name in step.inputs)
-        self._outputs = analysis.outputs
-
-    def count(self, name: str, axis: int) -> int:
-        """The number of elementwise operators between `name` and the place where its selection would be made."""
-        passed = 0
-        while self._readers[name] == 1 and name not in self._outputs:
-            step = self._producers.get(name)
-            if step is None or not passes_selection(step, axis):
-                break
-            passed += 1
-            name = next(i for i, found in zip(step.inputs, step.maps, strict=True) if found is not None)
-        return passed
 
 
 def demanded_rows(analysis: Analysis, item: Demand) -> int:

@@ -1,4 +1,4 @@
-"""What consumers demand of a value, and where in the graph a selection for them may be made."""
+"""What consumers demand of a value."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.demand import demand, demanded_positions
-from upscale_onnx.channels.flow import Read, Role
-from upscale_onnx.channels.step import Step
+from upscale_onnx.channels.flow import Read
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.types import BoolArray, IntArray
 
@@ -89,12 +88,3 @@ def fill_block(positions: IntArray, present: IntArray, align: int) -> IntArray:
         return positions
     spare = np.setdiff1d(present, positions)[:missing]
     return np.sort(np.concatenate([positions, spare]))
-
-
-def passes_selection(step: Step, axis: int) -> bool:
-    """Whether a selection may be made in front of `step` instead of behind it."""
-    if step.flow.role is not Role.POINTWISE:
-        return False
-    dynamic = [found for found in step.maps if found is not None]
-    out = step.flow.outputs[0]
-    return len(dynamic) == 1 and out is not None and dynamic[0].shape == out.shape and dynamic[0].axes == (axis,)

@@ -47,12 +47,12 @@ def _allocator(task: Task) -> Allocator:
     targets = {target.weight: target for target in mask_targets(task.model)}
     ignored = matching(list(targets.values()), task.options.prune.ignore)
     named = {targets[weight].node: (weight, scores) for weight, scores in task.scores.items() if weight not in ignored}
-    costs = chosen_costs(chosen_target(task.options.target), task.options.target)
+    costs = chosen_costs(chosen_target(task.options.target, task.model), task.options.target)
     return allocator(prepared_analysis(task.model, infer_shapes(task.model)), costs, named, task.options.prune.amount)
 
 
 def _for_latency(task: Task, chosen: Allocator, goal: float) -> Choice:
-    target = chosen_target(task.options.target)
+    target = chosen_target(task.options.target, task.model)
     if not is_at_hand(target, task.options.target):
         return _predicted(goal, chosen.for_latency(goal))
     return aim_at(

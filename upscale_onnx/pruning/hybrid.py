@@ -66,7 +66,8 @@ def candidates(task: Task) -> Candidates:
     analysis = prepared_analysis(model, infer_shapes(model))
     groups = mask_groups(analysis, model, "input")
     named = {target.node: (target.weight, scores[target.weight]) for target in targets if target.weight in scores}
-    predictor = Predictor(build_network(analysis, named), chosen_costs(chosen_target(options.target), options.target))
+    costs = chosen_costs(chosen_target(options.target, model), options.target)
+    predictor = Predictor(build_network(analysis, named), costs)
     constrained = chooser(model, replace(options.prune, method="constrained"), groups).masks(scores, amount)
     alone = chooser(model, replace(options.prune, method="unconstrained"))
     tied = [frozenset(weight for weight, _ in group if weight in scores) for group in groups]
@@ -90,7 +91,7 @@ def _settled(task: Task, constrained: Masks, choose: Callable[[float], Masks | N
 
     Of equally fast masks, those that prune least are returned.
     """
-    target = chosen_target(task.options.target)
+    target = chosen_target(task.options.target, task.model)
     if not is_at_hand(target, task.options.target):
         return choose(1.0)
     goal = measured_share(task.model, constrained, target, task.options)

@@ -86,7 +86,8 @@ def contest(
         ModelError: onnxruntime cannot run the model.
         ProviderError: the provider is not available.
     """
-    field = _Field(draft, draft.model if original is None else original, options, chosen_target(options.target), told)
+    target = chosen_target(options.target, draft.model)
+    field = _Field(draft, draft.model if original is None else original, options, target, told)
     if is_raced(options, field.target):
         return _raced(field, segments)
     known = contenders(options, field.target)

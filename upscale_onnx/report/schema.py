@@ -18,6 +18,7 @@ from upscale_onnx.results import (
     Accuracy,
     Bench,
     Calibration,
+    Check,
     Course,
     Front,
     Inspection,
@@ -32,6 +33,7 @@ Json = dict[str, Any]
 
 WRITTEN = (
     Report, Inspection, Verification, Differences, Bench, Calibration, Accuracy, Sensitivity, Sparsity, Course, Front,
+    Check,
 )  # fmt: skip
 """The kinds of results that are written as JSON."""
 

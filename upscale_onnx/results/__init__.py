@@ -17,18 +17,21 @@ from upscale_onnx.results.report import Decision, KeptChannels, Report, Result
 from upscale_onnx.results.sensitivity import LayerSensitivity, Sensitivity, Together
 from upscale_onnx.results.sparsity import Sparsified, Sparsity, TensorSparsity
 from upscale_onnx.results.training import Course, Epoch, Finetuned, PrunedInTraining
+from upscale_onnx.results.verdicts import Check, Finding, Verdict
 
 __all__ = [
     "Accuracy",
     "Bench",
     "Calibration",
     "Certificate",
+    "Check",
     "Claim",
     "Consumer",
     "Course",
     "Decision",
     "Demand",
     "Epoch",
+    "Finding",
     "Finetuned",
     "Front",
     "Inspection",
@@ -59,5 +62,6 @@ __all__ = [
     "Together",
     "Track",
     "Unproven",
+    "Verdict",
     "Verification",
 ]

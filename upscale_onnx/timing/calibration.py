@@ -78,8 +78,9 @@ def calibrate(
         save_tables(tables, machine)
 
     done = measure(
-        load_model(model), block=target.block(), known=lambda kernel: tables.has(kernel), store=store, provider=device,
-        threads=wanted.threads, budget_s=budget_s, batch=wanted.batch, seed=wanted.seed, progress=progress,
+        load_model(model), block=target.block("float32"), known=lambda kernel: tables.has(kernel), store=store,
+        provider=device, threads=wanted.threads, budget_s=budget_s, batch=wanted.batch, seed=wanted.seed,
+        progress=progress,
     )  # fmt: skip
     return Calibration(
         target.name, str(machine["device"]), device, wanted.threads, done.timed, done.wanted, done.seconds,

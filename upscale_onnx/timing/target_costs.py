@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx
 
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.targets import Target
+from upscale_onnx.model.arithmetic import arithmetic
 from upscale_onnx.options import Options, TargetOptions
 from upscale_onnx.timing.calibration import calibrate, measured_costs, resolve_target
 
 
-def chosen_target(options: TargetOptions) -> Target:
-    """The target that `options` name, or the target of the provider.
+def chosen_target(options: TargetOptions, model: onnx.ModelProto | None = None) -> Target:
+    """The target that `options` name, or the target of the provider, for `model` if there is one.
 
     Raises:
         ArgumentError: there is no such target.
@@ -22,7 +25,8 @@ def chosen_target(options: TargetOptions) -> Target:
         from upscale_onnx.runtime.providers import resolve_provider
 
         provider = resolve_provider("auto")
-    return resolve_target(options.name, provider)
+    found = resolve_target(options.name, provider)
+    return found if model is None else replace(found, computes=arithmetic(model))
 
 
 def is_at_hand(target: Target, options: TargetOptions) -> bool:
