@@ -1,6 +1,7 @@
 # make demo    compile a shipped model and print the table
 # make test    ruff, mypy and pytest
 # make documented    every command of the documentation, the README's in a fresh environment
+# make site    the documentation as HTML pages, in build/docs/site
 # make lower-bounds  quick tests with the oldest libraries that pyproject.toml allows
 # make dist          the wheel and the archive of sources, with the same bytes for the same commit
 # make sbom          what is installed: a bill of materials and a list of licences, in build/
@@ -18,7 +19,7 @@ DEMO := models/digits_inception_masked.onnx
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit documented lower-bounds dist sbom clean
+.PHONY: demo test lint types unit documented site lower-bounds dist sbom clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -48,6 +49,9 @@ unit: $(VENV)/.installed_tests
 
 documented: $(VENV)/.installed_tests
 	$(BIN)/python -m tests.documented.run
+
+site: $(VENV)/.installed_tests
+	$(BIN)/python docs/programs/site.py
 
 # Not the whole suite: the folders where the libraries meet us, in a minute. The package is not installed at all, and
 # onnxruntime is the build for CPUs, a tenth of the size.
@@ -89,7 +93,7 @@ $(VENV)/.installed: $(PACKAGING)
 	touch $@
 
 $(VENV)/.installed_tests: $(VENV)/.installed
-	$(PIP) --editable '.[test,torch,search,report,completion]'
+	$(PIP) --editable '.[test,torch,search,report,completion,docs]'
 	touch $@
 
 clean:

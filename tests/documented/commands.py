@@ -27,9 +27,13 @@ class Command:
 
 
 def documents(root: Path) -> list[Path]:
-    """Every Markdown file that tells how something is run: the README first, as a new user reads."""
+    """Every Markdown file that tells how something is run: the README first, as a new user reads.
+
+    The pages of commands are not among them: `test_commands.py` runs their examples.
+    """
     named = [root / "README.md", root / "CONTRIBUTING.md", root / "models" / "README.md"]
-    return [*named, *sorted((root / "docs").rglob("*.md"))]
+    pages = (page for page in (root / "docs").rglob("*.md") if page.parent != root / "docs" / "commands")
+    return [*named, *sorted(pages)]
 
 
 def commands(document: Path, root: Path) -> list[Command]:

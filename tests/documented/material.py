@@ -21,9 +21,15 @@ def write_material(folder: Path) -> None:
         path.parent.mkdir(exist_ok=True)
         onnx.save(classifier(), path)
     rng = np.random.default_rng(1)
-    for count, name in enumerate(DATA, 64):
+    for count, name in enumerate(DATA, 128):
         images = rng.uniform(size=(count, *SHAPE)).astype(np.float32)
         np.savez(folder / f"{name}.npz", x=images, y=rng.integers(0, CLASSES, count))
+    np.savez(folder / "inputs.npz", x=rng.uniform(size=(4, *SHAPE)).astype(np.float32))
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in classifier().graph.initializer}
+    np.savez(folder / "channels.npz", w2=np.arange(16) % 4 != 0)
+    np.savez(folder / "weights.npz", **{name: np.abs(weight) > 0.05 for name, weight in weights.items()})
+    np.savez(folder / "scores.npz", w2=np.abs(weights["w2"]))
+    (folder / "options.toml").write_text("amount = 0.3\nno-race = true\n", encoding="utf-8")
 
 
 def classifier() -> onnx.ModelProto:
