@@ -25,7 +25,7 @@ from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.patterns import matching
 from upscale_onnx.masks.pools import Groups, Masks, Pool, Scores, pools
 from upscale_onnx.masks.prunable import prunable_targets
-from upscale_onnx.masks.scopes import Limits, together
+from upscale_onnx.masks.scopes import Limits, comparable, together
 from upscale_onnx.masks.select import pruned_count
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.model import Shape, import_graph, infer_shapes
@@ -73,7 +73,11 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """All profiles of `model`, pruned as `options` say. decisions: in graph order; profiles have one share for each."""
+    """All profiles of `model`, pruned as `options` say. decisions: in graph order; profiles have one share for each.
+
+    unit: channels are kept in so many at a time. What a share leaves of a unit is kept: kernels that work on blocks of
+    channels take no longer for it.
+    """
 
     model: onnx.ModelProto
     options: Options
@@ -84,9 +88,10 @@ class Space:
     _targets: Mapping[str, MaskTarget]
     _shapes: Mapping[str, Shape]
     _recipe: Recipe
+    unit: int = 1
 
     @classmethod
-    def of(cls, model: onnx.ModelProto, options: Options) -> Space:
+    def of(cls, model: onnx.ModelProto, options: Options, unit: int = 1) -> Space:
         """The space of `model`. Only side, method, criterion, calibration, repair, ignore and min_channels of the
         options' pruning count, and their export and target.
 
@@ -111,7 +116,7 @@ class Space:
             raise ArgumentError("the model has no layer whose channels can be pruned: there is nothing to decide")
         own = tuple(found[frozenset(one.weights)] for one in kept)
         recipe = tightest(contenders(options, chosen_target(options.target)))
-        return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, recipe)
+        return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, recipe, unit)
 
     @cached_property
     def stats(self) -> ModelStats:
@@ -137,7 +142,7 @@ class Space:
         rng, least = np.random.default_rng(seed), self.options.prune.min_channels
         masks: dict[str, BoolArray] = {}
         for pool, share in zip(self._pools, shares, strict=True):
-            masks.update(pool.masks(_kept(pool, share, choice, rng, least)))
+            masks.update(pool.masks(_kept(pool, whole_units(share, pool.size, self.unit), choice, rng, least)))
         return masks
 
     def candidate(
@@ -180,6 +185,20 @@ class Space:
         return tuple(1.0 - count / pool.size for count, pool in zip(counts, self._ranked, strict=True))
 
     @cached_property
+    def losses(self) -> tuple[FloatArray, ...]:
+        """What is lost where a decision keeps none, one, … all of its channels, (channels + 1,): the sum of the squared
+        scores of those that go, over all layers that lose them."""
+        is_comparable = criterion_of(self.options.prune.criterion).is_comparable
+        found = []
+        for pool in self._ranked:
+            squares = np.zeros(pool.size)
+            for weight, scores in pool.own.items():
+                np.add.at(squares, pool.members[weight], np.square(comparable(scores, not is_comparable)))
+            gone = squares[np.argsort(pool.scores, kind="stable")].cumsum()
+            found.append(np.concatenate([gone[::-1], [0.0]]))
+        return tuple(found)
+
+    @cached_property
     def _ranked(self) -> tuple[Pool, ...]:
         """The pools with scores that can be compared between layers."""
         found = self._pooling.pools_of(self.model, self.options.replaced(scope="global"), self.batches)
@@ -208,6 +227,12 @@ class _Pooling:
         """Pools by the weights in them, with scores as `options` ask for them."""
         found = pools(scores_of(model, options, batches), self.groups, self.ignored)
         return {frozenset(pool.members): pool for pool in found}
+
+
+def whole_units(share: float, channels: int, unit: int) -> float:
+    """`share` of so many channels, rounded up to whole units of them."""
+    kept = channels - pruned_count(1.0 - share, channels)
+    return min(-(-kept // unit) * unit, channels) / channels if unit > 1 else share
 
 
 def _kept(pool: Pool, share: float, choice: Choice, rng: np.random.Generator, least: int) -> BoolArray:

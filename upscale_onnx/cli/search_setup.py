@@ -66,12 +66,12 @@ def _problem(args: argparse.Namespace, models: Sequence[onnx.ModelProto], goals:
     session = session_from(args)
     pruning = given(args, "method", "side", "criterion", "calibration", "repair", "target")
     options = Options.of(**session, **pruning)
-    tables = None
+    tables, unit, target = None, 1, chosen_target(options.target)
     if "latency" in goals.names:
-        tables = measured_tables(chosen_target(options.target), session["provider"], args.threads)
+        tables, unit = measured_tables(target, session["provider"], args.threads), target.block()
     subjects = []
     for model in models:
-        space = Space.of(model, options)
+        space = Space.of(model, options, unit)
         measure = measure_from(model, args, args.data, args.limit)
         subjects.append(Subject(space, measure, tables, args.seed, _tuning(model, args)))
     return Problem(tuple(subjects), args.choice)

@@ -1,18 +1,23 @@
 """Profiles by rule, with which every search begins, so that none ends below them.
 
 Source: Venkatesan et al., "Out-of-the-box Channel Pruned Networks", 2020, section 3, for equal, increasing and
-decreasing profiles. "global" is what comes of ranking the channels of all layers together.
+decreasing profiles. "global" is what comes of ranking the channels of all layers together, "descent" of lowering what loses least for
+what it saves.
 """
 
 from __future__ import annotations
 
 from upscale_onnx.candidates.families import shares_of
 from upscale_onnx.masks.profiles import keep_ratios
+from upscale_onnx.searching.descent import descended
 from upscale_onnx.searching.goals import Goals
 from upscale_onnx.searching.problem import Problem
 from upscale_onnx.searching.trials import Shares
+from upscale_onnx.searching.units import Units
 
-RULES = ("equal", "increasing", "decreasing", "global")
+DESCENT = "descent"
+_BY_AMOUNT = ("equal", "increasing", "decreasing", "global")
+RULES = (DESCENT, *_BY_AMOUNT)
 AMOUNTS = (0.4, 0.2, 0.6)
 _MOST = 0.97
 _HALVINGS = 7
@@ -21,12 +26,26 @@ _HALVINGS = 7
 def starts(problem: Problem, goals: Goals) -> list[tuple[str, Shares]]:
     """The profiles of all rules, with what they are called: where sizes are limited, at the smallest amount that meets
     the limits; then at some amounts."""
-    found = []
-    if goals.sizes:
-        found = [(rule, amount) for rule in RULES if (amount := _least(problem, goals, rule)) is not None]
-    found += [(rule, amount) for amount in AMOUNTS for rule in RULES]
-    profiles = {by_rule(problem, rule, amount): f"{rule} {amount:.3g}" for rule, amount in reversed(found)}
+    found = _descents(problem, goals)
+    amounts = [(rule, amount) for rule in _BY_AMOUNT if goals.sizes and (amount := _least(problem, goals, rule))]
+    amounts += [(rule, amount) for amount in AMOUNTS for rule in _BY_AMOUNT]
+    found += [(f"{rule} {amount:.3g}", by_rule(problem, rule, amount)) for rule, amount in amounts]
+    profiles = {shares: source for source, shares in reversed(found)}
     return [(source, shares) for shares, source in reversed(profiles.items())]
+
+
+def _descents(problem: Problem, goals: Goals) -> list[tuple[str, Shares]]:
+    units, cost = Units(problem), goals.cost
+    if goals.sizes:
+        made = {DESCENT: descended(units, cost, goals.meets_sizes)}
+    else:
+        made = {
+            f"{DESCENT} {amount:.3g}": descended(
+                units, cost, lambda measured, amount=amount: measured.value(cost) <= 1 - amount
+            )
+            for amount in AMOUNTS
+        }
+    return [(source, shares) for source, shares in made.items() if shares is not None]
 
 
 def by_rule(problem: Problem, rule: str, amount: float) -> Shares:
@@ -41,8 +60,7 @@ def _least(problem: Problem, goals: Goals, rule: str) -> float | None:
     """The smallest amount at which the limits of sizes hold; None where none does."""
 
     def holds(amount: float) -> bool:
-        measured = problem.sizes(by_rule(problem, rule, amount))
-        return all(one.violation(measured, 1.0) <= 0 for one in goals.sizes)
+        return goals.meets_sizes(problem.sizes(by_rule(problem, rule, amount)))
 
     if not holds(_MOST):
         return None

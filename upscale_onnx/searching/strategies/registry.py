@@ -36,7 +36,7 @@ class Strategy(Protocol):
 Maker = Callable[[Setting], Strategy]
 
 _PACKAGE = "upscale_onnx.searching.strategies"
-_MODULES = {"random": "random", "greedy": "greedy", "tpe": "tpe", "gp": "gp", "nsga2": "nsga2", "ppo": "ppo"}
+_MODULES = {"random": "random", "greedy": "greedy", "tpe": "tpe", "gp": "gp", "nsga2": "nsga2", "local": "local", "ppo": "ppo"}
 _OTHERS: dict[str, Maker] = {}
 
 

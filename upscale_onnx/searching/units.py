@@ -1,0 +1,58 @@
+"""The units in which strategies lower and raise shares, and what profiles of whole units lose and take."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from upscale_onnx.searching.measured import Measured
+from upscale_onnx.searching.problem import Problem
+from upscale_onnx.searching.trials import Shares
+
+_MOST = 8  # of a decision
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """Units of the decisions of a problem: whole blocks of channels where latency counts, and at most eight of each
+    decision."""
+
+    problem: Problem
+    _sizes: dict[Shares, Measured] = field(default_factory=dict)
+
+    def lowered(self, shares: Shares, place: int) -> Shares | None:
+        """`shares` with one unit less in a place; None where nothing would be left."""
+        kept, step = self._kept(shares, place), self._step(place)
+        return self._with(shares, place, (math.ceil(kept / step) - 1) * step) if kept > step else None
+
+    def raised(self, shares: Shares, place: int) -> Shares | None:
+        """`shares` with one unit more in a place; None where everything is kept."""
+        kept, step, most = self._kept(shares, place), self._step(place), self._channels(place)
+        return self._with(shares, place, min((kept // step + 1) * step, most)) if kept < most else None
+
+    def loss(self, shares: Shares) -> float:
+        """What is lost under `shares` by the scores of their channels, the sum over networks."""
+        return sum(
+            float(curve[round(share * (curve.size - 1))])
+            for subject in self.problem.subjects
+            for share, curve in zip(shares, subject.space.losses, strict=True)
+        )
+
+    def sizes(self, shares: Shares) -> Measured:
+        """The sizes under `shares`. What was asked before is not computed again."""
+        if shares not in self._sizes:
+            self._sizes[shares] = self.problem.sizes(shares)
+        return self._sizes[shares]
+
+    def _channels(self, place: int) -> int:
+        return self.problem.subjects[0].space.decisions[place].channels
+
+    def _step(self, place: int) -> int:
+        unit = self.problem.subjects[0].space.unit
+        return math.ceil(self._channels(place) / _MOST / unit) * unit
+
+    def _kept(self, shares: Shares, place: int) -> int:
+        return round(shares[place] * self._channels(place))
+
+    def _with(self, shares: Shares, place: int, kept: int) -> Shares:
+        return (*shares[:place], kept / self._channels(place), *shares[place + 1 :])
