@@ -64,6 +64,23 @@ def test_a_decision_keeps_its_share(space: Space, choice: Any) -> None:
     np.testing.assert_array_equal(masks["first"], masks["fc"])
 
 
+def test_what_a_share_leaves_of_a_unit_is_kept() -> None:
+    space = Space.of(network(), CONSTRAINED, unit=8)
+    kept = [[one.kept for one in space.kept(space.masks(shares))] for shares in ((0.5, 0.4), (0.51, 0.3), (0.0, 0.7))]
+    assert kept == [[8, 16], [16, 8], [8, 24]]
+    assert space.candidate((0.3, 0.6)).shares == (0.5, 16 / 24)
+
+
+def test_losses_are_the_squared_scores_of_what_goes() -> None:
+    def rising(weight: Array, axis: int, rng: object) -> Array:
+        return np.arange(1.0, weight.shape[axis] + 1.0)
+
+    tied, alone = Space.of(network(), CONSTRAINED.replaced(criterion=rising)).losses
+    # Each layer's scores are divided by their mean. Two layers lose what is tied.
+    np.testing.assert_allclose(tied[::-1], 2 * np.square(np.arange(17) / 8.5).cumsum())
+    np.testing.assert_allclose(alone[::-1], np.square(np.arange(25) / 12.5).cumsum())
+
+
 def test_random_choices_follow_the_seed_and_keep_the_share_in_the_mean(space: Space) -> None:
     drawn = [space.masks((0.5, 0.75), "bernoulli", seed)["second"] for seed in range(200)]
     assert np.mean(drawn) == pytest.approx(0.75, abs=0.02)

@@ -231,7 +231,7 @@ class _Pooling:
 
 def whole_units(share: float, channels: int, unit: int) -> float:
     """`share` of so many channels, rounded up to whole units of them."""
-    kept = channels - pruned_count(1.0 - share, channels)
+    kept = max(channels - pruned_count(1.0 - share, channels), 1)
     return min(-(-kept // unit) * unit, channels) / channels if unit > 1 else share
 
 
