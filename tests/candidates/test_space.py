@@ -71,6 +71,24 @@ def test_what_a_share_leaves_of_a_unit_is_kept() -> None:
     assert space.candidate((0.3, 0.6)).shares == (0.5, 16 / 24)
 
 
+def test_a_branch_goes_as_a_whole_where_there_is_a_way_around_it() -> None:
+    space = Space.of(network(), CONSTRAINED, unit=8, drops=True)
+    assert space.branches == {1: frozenset({1})}  # the other decision is about the stream, and the only way
+    masks = space.masks((0.0, 0.0))
+    assert {weight: int(mask.sum()) for weight, mask in masks.items()} == {"first": 8, "fc": 8, "second": 0}
+    found = space.candidate((1.0, 0.0))
+    assert [node.op_type for node in found.model.graph.node].count("Conv") == 1
+    check(found.masked, found.model)
+    assert found.shares == (1.0, 0.0)
+
+
+def test_what_is_computed_for_a_branch_alone_is_gone_with_it() -> None:
+    space = Space.of(network(), Options.of(), unit=8, drops=True)
+    assert [one.weights for one in space.decisions] == [("first",), ("second",), ("fc",)]
+    # A layer that reads nothing still makes its bias, which the next one reads.
+    assert space.branches == {0: frozenset({0}), 1: frozenset({0, 1})}
+
+
 def test_losses_are_the_squared_scores_of_what_goes() -> None:
     def rising(weight: Array, axis: int, rng: object) -> Array:
         return np.arange(1.0, weight.shape[axis] + 1.0)

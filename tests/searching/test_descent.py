@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, cast
 
@@ -31,6 +31,7 @@ class _Space:
     decisions: tuple[_Decision, ...] = (_Decision(),) * 3
     losses: tuple[Any, ...] = CURVES
     unit: int = 8
+    branches: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,16 @@ def test_nothing_is_measured_twice() -> None:
     known = units()
     descended(known, "latency", lambda measured: measured.value("latency") <= 0.5)
     assert cast(Any, known.problem).asked == len(known._sizes) < 60
+
+
+def test_a_branch_can_go_and_takes_what_it_was_fed_by() -> None:
+    known = Units(cast(Problem, _Problem((_Subject(_Space(branches={1: frozenset({0, 1})})),))))
+    assert known.lowered((1.0, 8 / 64, 1.0), 1) == (1.0, 0.0, 1.0)
+    assert known.lowered((1.0, 0.0, 1.0), 1) is None
+    assert known.raised((1.0, 0.0, 1.0), 1) == (1.0, 8 / 64, 1.0)
+    assert known.lowered((8 / 64, 1.0, 1.0), 0) is None
+    assert known.loss((0.5, 0.0, 1.0)) == CURVES[1][0]
+    assert known.loss((0.5, 8 / 64, 1.0)) == CURVES[0][32] + CURVES[1][8]
 
 
 def test_local_search_stays_within_the_limits_and_repeats_nothing(search: Callable[..., Search]) -> None:

@@ -71,7 +71,7 @@ def _problem(args: argparse.Namespace, models: Sequence[onnx.ModelProto], goals:
         tables, unit = measured_tables(target, session["provider"], args.threads), target.block()
     subjects = []
     for model in models:
-        space = Space.of(model, options, unit)
+        space = Space.of(model, options, unit, drops=tables is not None)
         measure = measure_from(model, args, args.data, args.limit)
         subjects.append(Subject(space, measure, tables, args.seed, _tuning(model, args)))
     return Problem(tuple(subjects), args.choice)

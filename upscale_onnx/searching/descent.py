@@ -36,9 +36,10 @@ def descended(units: Units, cost: str, holds: Holds) -> Shares | None:
     return filled(units, shares, holds)
 
 
-def filled(units: Units, shares: Shares, holds: Holds) -> Shares:
-    """`shares` with all units again with which `holds` still says yes, first those without which most is lost."""
-    places = set(range(len(shares)))
+def filled(units: Units, shares: Shares, holds: Holds, without: int | None = None) -> Shares:
+    """`shares` with all units again with which `holds` still says yes, first those without which most is lost.
+    without: a place that stays as it is."""
+    places = set(range(len(shares))) - {without}
     while able := {place: more for place in places if (more := units.raised(shares, place)) is not None}:
         place = min(able, key=lambda one: units.loss(able[one]))
         if holds(units.sizes(able[place])):

@@ -35,12 +35,13 @@ def starts(problem: Problem, goals: Goals) -> list[tuple[str, Shares]]:
 
 
 def _limited(problem: Problem, goals: Goals) -> list[tuple[str, Shares | None]]:
-    def holds(rule: str, amount: float) -> bool:
-        return goals.meets_sizes(problem.sizes(by_rule(problem, rule, amount)))
-
     found: list[tuple[str, Shares | None]] = [(DESCENT, descended(Units(problem), goals.cost, goals.meets_sizes))]
     for rule in _BY_AMOUNT:
-        amount = _least(lambda amount, rule=rule: holds(rule, amount))
+
+        def holds(amount: float, rule: str = rule) -> bool:
+            return goals.meets_sizes(problem.sizes(by_rule(problem, rule, amount)))
+
+        amount = _least(holds)
         if amount is not None:
             found.append((f"{rule} {amount:.3g}", by_rule(problem, rule, amount)))
     return found

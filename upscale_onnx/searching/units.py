@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from upscale_onnx.candidates.space import Space
 from upscale_onnx.searching.measured import Measured
 from upscale_onnx.searching.problem import Problem
 from upscale_onnx.searching.trials import Shares
@@ -21,9 +22,10 @@ class Units:
     _sizes: dict[Shares, Measured] = field(default_factory=dict)
 
     def lowered(self, shares: Shares, place: int) -> Shares | None:
-        """`shares` with one unit less in a place; None where nothing would be left."""
+        """`shares` with one unit less in a place; None where nothing would be left of what cannot be done without."""
         kept, step = self._kept(shares, place), self._step(place)
-        return self._with(shares, place, (math.ceil(kept / step) - 1) * step) if kept > step else None
+        can_go = kept > step or (kept > 0 and place in self._space.branches)
+        return self._with(shares, place, (math.ceil(kept / step) - 1) * step) if can_go else None
 
     def raised(self, shares: Shares, place: int) -> Shares | None:
         """`shares` with one unit more in a place; None where everything is kept."""
@@ -31,11 +33,15 @@ class Units:
         return self._with(shares, place, min((kept // step + 1) * step, most)) if kept < most else None
 
     def loss(self, shares: Shares) -> float:
-        """What is lost under `shares` by the scores of their channels, the sum over networks."""
+        """What is lost under `shares` by the scores of their channels, the sum over networks. Of what is gone with
+        others, nothing more is lost."""
+        empty = {place for place in self._space.branches if shares[place] == 0}
+        gone = {other for place in empty for other in self._space.branches[place]} - empty
         return sum(
             float(curve[round(share * (curve.size - 1))])
             for subject in self.problem.subjects
-            for share, curve in zip(shares, subject.space.losses, strict=True)
+            for place, (share, curve) in enumerate(zip(shares, subject.space.losses, strict=True))
+            if place not in gone
         )
 
     def sizes(self, shares: Shares) -> Measured:
@@ -44,11 +50,15 @@ class Units:
             self._sizes[shares] = self.problem.sizes(shares)
         return self._sizes[shares]
 
+    @property
+    def _space(self) -> Space:
+        return self.problem.subjects[0].space
+
     def _channels(self, place: int) -> int:
-        return self.problem.subjects[0].space.decisions[place].channels
+        return self._space.decisions[place].channels
 
     def _step(self, place: int) -> int:
-        unit = self.problem.subjects[0].space.unit
+        unit = self._space.unit
         return math.ceil(self._channels(place) / _MOST / unit) * unit
 
     def _kept(self, shares: Shares, place: int) -> int:
