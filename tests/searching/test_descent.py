@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any, cast
 
@@ -12,8 +12,11 @@ import pytest
 
 from upscale_onnx.searching.descent import descended, filled
 from upscale_onnx.searching.engine import Search, work
+from upscale_onnx.searching.goals import Constraint, Goals
 from upscale_onnx.searching.measured import Measured
 from upscale_onnx.searching.problem import Problem
+from upscale_onnx.searching.strategies import Setting, make_strategy
+from upscale_onnx.searching.trials import History, Proposal, Trial
 from upscale_onnx.searching.units import Units
 
 # Eight units of eight channels in each decision. What a unit costs grows with what is gone, as it does in networks.
@@ -117,3 +120,18 @@ def test_local_search_stays_within_the_limits_and_repeats_nothing(search: Callab
     assert len(tried) >= 10
     assert all(one.measured is not None and one.measured.macs <= 0.5 for one in tried)
     assert len({one.proposal.shares for one in tried}) == len(tried)
+
+
+def test_local_search_takes_out_branches_and_gives_to_others_what_that_saves() -> None:
+    space = _Space(branches={1: frozenset({0, 1}), 2: frozenset({2})})
+    problem = cast(Any, _Problem((_Subject(space),)))
+    goals = Goals(("accuracy",), (Constraint.parse("latency<=0.5"),))
+    strategy, history = make_strategy("local", Setting(problem, goals, 40)), History(goals)
+    start = (0.5, 0.5, 0.5)
+    history.end(Trial(0, Proposal(start, "descent"), "finished", replace(problem.sizes(start), accuracy=0.5)))
+    tried = [strategy.propose(history, number) for number in range(40)]
+    without = [one.shares for one in tried if one is not None and one.shares[1] == 0]
+    assert 5 <= len(without) <= 20
+    assert set(without) == {(1.0, 0.0, 1.0)}
+    assert all(one is not None and one.source == "local" for one in tried)
+    assert all(one is not None and problem.sizes(one.shares).value("latency") <= 0.5 for one in tried)

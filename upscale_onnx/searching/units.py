@@ -51,6 +51,11 @@ class Units:
         return self._sizes[shares]
 
     @property
+    def branches(self) -> tuple[int, ...]:
+        """The places that can keep nothing and take others with them."""
+        return tuple(place for place, gone in self._space.branches.items() if len(gone) > 1)
+
+    @property
     def _space(self) -> Space:
         return self.problem.subjects[0].space
 
