@@ -14,6 +14,7 @@ from upscale_onnx import compile
 from upscale_onnx.candidates.families import at_compression, random_shares
 from upscale_onnx.candidates.space import Candidate, Space
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import archive_bytes
 from upscale_onnx.masks.profile_files import profile_text
 from upscale_onnx.options import Options
 from upscale_onnx.types import Array
@@ -149,6 +150,18 @@ def test_what_a_repair_chooses_is_what_a_compile_chooses(tmp_path: Path) -> None
     assert made.model.SerializeToString() == found.model.SerializeToString()
     settled = space.candidate_of(space.masks(shares), "exact")
     assert _error(found, data) < _error(settled, data)
+
+
+def test_masks_without_a_branch_compile_to_the_same_model(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).normal(size=(32, 3, 8, 8)).astype(np.float32)
+    asked = {"criterion": "obs", "repair": "lsq", "calibration": data}
+    space = Space.of(network(), Options.of(method="unconstrained", **asked), unit=8, drops=True)
+    found = space.candidate((1.0, 0.0, 0.5))
+    assert not space.chooses_anew(found.masks, "scores")
+    path = tmp_path / "m.npz"
+    path.write_bytes(archive_bytes(dict(found.masks)))
+    made = compile(network(), mask=str(path), export="gather", race=False, verify=False, repair="lsq", calibration=data)
+    assert made.model.SerializeToString() == found.model.SerializeToString()
 
 
 def test_repair_fits_what_is_left() -> None:
