@@ -106,6 +106,7 @@ def test_a_branch_can_go_and_takes_what_it_was_fed_by() -> None:
     assert known.lowered((1.0, 0.0, 1.0), 1) is None
     assert known.raised((1.0, 0.0, 1.0), 1) == (1.0, 8 / 64, 1.0)
     assert known.lowered((8 / 64, 1.0, 1.0), 0) is None
+    assert known.lowered((1.0, 0.0, 1.0), 0) is known.raised((0.5, 0.0, 1.0), 0) is None
     assert known.loss((0.5, 0.0, 1.0)) == CURVES[1][0]
     assert known.loss((0.5, 8 / 64, 1.0)) == CURVES[0][32] + CURVES[1][8]
 
@@ -132,6 +133,6 @@ def test_local_search_takes_out_branches_and_gives_to_others_what_that_saves() -
     tried = [strategy.propose(history, number) for number in range(40)]
     without = [one.shares for one in tried if one is not None and one.shares[1] == 0]
     assert 5 <= len(without) <= 20
-    assert set(without) == {(1.0, 0.0, 1.0)}
+    assert set(without) == {(0.5, 0.0, 1.0)}
     assert all(one is not None and one.source == "local" for one in tried)
     assert all(one is not None and problem.sizes(one.shares).value("latency") <= 0.5 for one in tried)

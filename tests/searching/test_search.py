@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.profiles import keep_ratios
 from upscale_onnx.searching.engine import Search, work
-from upscale_onnx.searching.starts import RULES
+from upscale_onnx.searching.problem import Problem
+from upscale_onnx.searching.starts import RULES, by_rule
 from upscale_onnx.searching.strategies import make_strategy
 from upscale_onnx.searching.strategies.greedy import walk
 from upscale_onnx.searching.study import Study
@@ -72,6 +74,11 @@ def test_rules_meet_the_limits_of_sizes(search: Make) -> None:
     found = [search().problem.sizes(shares) for _, shares in study.starts[:4]]
     assert all(0.2 < one.macs <= 0.3 for one in found)
     study.close()
+
+
+def test_rules_take_out_no_branch(problem: Problem) -> None:
+    assert min(by_rule(problem, "increasing", 0.95)) > 0
+    assert min(keep_ratios("increasing", problem.subjects[0].space.decisions, 0.95).values()) == 0
 
 
 def test_random_profiles_have_the_compression(search: Make) -> None:

@@ -23,6 +23,7 @@ _BY_AMOUNT = ("equal", "increasing", "decreasing", "global")
 RULES = (DESCENT, *_BY_AMOUNT)
 AMOUNTS = (0.4, 0.2, 0.6)
 _MOST = 0.97
+_LEAST = 1e-3  # of a decision: these rules take out no branch
 _HALVINGS = 7
 
 
@@ -63,8 +64,10 @@ def by_rule(problem: Problem, rule: str, amount: float) -> Shares:
     """The profile of a rule that prunes `amount` (0 to 1)."""
     space = problem.subjects[0].space
     if rule == "global":
-        return space.ranked_together(amount)
-    return shares_of(keep_ratios(rule, space.decisions, amount), space.decisions)
+        shares = space.ranked_together(amount)
+    else:
+        shares = shares_of(keep_ratios(rule, space.decisions, amount), space.decisions)
+    return tuple(max(share, _LEAST) for share in shares)
 
 
 def _least(holds: Callable[[float], bool]) -> float | None:

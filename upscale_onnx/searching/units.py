@@ -22,21 +22,25 @@ class Units:
     _sizes: dict[Shares, Measured] = field(default_factory=dict)
 
     def lowered(self, shares: Shares, place: int) -> Shares | None:
-        """`shares` with one unit less in a place; None where nothing would be left of what cannot be done without."""
+        """`shares` with one unit less in a place; None where nothing would be left of what cannot be done without, or
+        the place is gone with a branch."""
+        if place in self._gone(shares):
+            return None
         kept, step = self._kept(shares, place), self._step(place)
         can_go = kept > step or (kept > 0 and place in self._space.branches)
         return self._with(shares, place, (math.ceil(kept / step) - 1) * step) if can_go else None
 
     def raised(self, shares: Shares, place: int) -> Shares | None:
-        """`shares` with one unit more in a place; None where everything is kept."""
+        """`shares` with one unit more in a place; None where everything is kept, or the place is gone with a branch."""
+        if place in self._gone(shares):
+            return None
         kept, step, most = self._kept(shares, place), self._step(place), self._channels(place)
         return self._with(shares, place, min((kept // step + 1) * step, most)) if kept < most else None
 
     def loss(self, shares: Shares) -> float:
         """What is lost under `shares` by the scores of their channels, the sum over networks. Of what is gone with
         others, nothing more is lost."""
-        empty = {place for place in self._space.branches if shares[place] == 0}
-        gone = {other for place in empty for other in self._space.branches[place]} - empty
+        gone = self._gone(shares)
         return sum(
             float(curve[round(share * (curve.size - 1))])
             for subject in self.problem.subjects
@@ -58,6 +62,11 @@ class Units:
     @property
     def _space(self) -> Space:
         return self.problem.subjects[0].space
+
+    def _gone(self, shares: Shares) -> set[int]:
+        """The places that are gone with others, which are empty."""
+        empty = {place for place in self._space.branches if shares[place] == 0}
+        return {other for place in empty for other in self._space.branches[place]} - empty
 
     def _channels(self, place: int) -> int:
         return self._space.decisions[place].channels
