@@ -14,13 +14,15 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from upscale_onnx.channels.flow import NewNode, Resize
+from upscale_onnx.channels.flow import Resize
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.model import Shape, set_input
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, disconnect, remade, replace_nodes, replace_uses
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.plan import Plan
+from upscale_onnx.types import Array
 
 _LARGEST_PINNED = 64
 
@@ -91,6 +93,7 @@ def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, lis
         else:
             new_nodes[id(node)] = []
             replace_uses(target, source)
+            names.tensors[target.name] = source
         return 1
     before = {index: _computed(node, new, names, {}) for index, new in resize.computed.items()}
     changed = apply_resize(node, resize, names)
@@ -141,8 +144,15 @@ def _made(
             before += [] if id(item) in shared else _computed(node, item, names, shared)
             inputs.append(shared[id(item)])
         else:
-            inputs.append(node.inputs[item] if isinstance(item, int) else constant(names, f"{base}_{number}", item))
+            inputs.append(_given(node, item, names, f"{base}_{number}"))
     return [*before, gs.Node(new.op_type, name, attrs=dict(new.attrs), inputs=inputs, outputs=outputs)]
+
+
+def _given(node: gs.Node, item: int | str | Array, names: Names, base: str) -> gs.Tensor:
+    """An input of a new node in place of `node`; a constant is named after `base`."""
+    if isinstance(item, str):
+        return names.tensors[item]
+    return node.inputs[item] if isinstance(item, int) else constant(names, base, item)
 
 
 def _pin_shapes(graph: gs.Graph, plan: Plan, names: Names) -> None:

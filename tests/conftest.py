@@ -41,7 +41,7 @@ IN_PROCESS = (
     "properties",
     "reinforce",
     "repair",
-    "search",
+    "searching",
     "torch_backend",
     "traps",
 )

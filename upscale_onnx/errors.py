@@ -8,7 +8,15 @@ from collections.abc import Iterable
 
 
 class UpscaleError(Exception):
-    """Base class of every error raised on purpose. The message is one line: what is wrong, where, what to do."""
+    """Base class of every error raised on purpose. The message is one line: what is wrong, where, what to do.
+
+    >>> import upscale_onnx
+    >>> try:
+    ...     upscale_onnx.compile("missing.onnx")
+    ... except upscale_onnx.UpscaleError as error:
+    ...     print(error, error.exit_code)
+    missing.onnx: no such file 2
+    """
 
     exit_code = 1
 
@@ -18,43 +26,87 @@ class UpscaleError(Exception):
 
 
 class ArgumentError(UpscaleError):
-    """An option or argument cannot be used."""
+    """An option or argument cannot be used.
+
+    >>> import upscale_onnx
+    >>> upscale_onnx.compile("models/digits_cnet_masked.onnx", amount=2)
+    Traceback (most recent call last):
+        ...
+    upscale_onnx.errors.ArgumentError: amount is 2: it takes a fraction from 0 up to, not including, 1 or None
+    """
 
     exit_code = 2
 
 
 class ModelError(UpscaleError):
-    """A model cannot be read, is invalid, or cannot be written."""
+    """A model cannot be read, is invalid, or cannot be written.
+
+    >>> import onnx, upscale_onnx
+    >>> upscale_onnx.inspect(onnx.ModelProto())
+    Traceback (most recent call last):
+        ...
+    upscale_onnx.errors.ModelError: the given model: is not an ONNX model ...
+    """
 
     exit_code = 2
 
 
 class NotEquivalentError(UpscaleError):
-    """The compiled model could not be shown equal to its input."""
+    """The compiled model could not be shown equal to its input.
+
+    >>> import upscale_onnx
+    >>> upscale_onnx.NotEquivalentError("the models differ").exit_code
+    3
+    """
 
     exit_code = 3
 
 
 class ProviderError(UpscaleError):
-    """The execution provider asked for is not available."""
+    """The execution provider asked for is not available.
+
+    >>> import upscale_onnx
+    >>> upscale_onnx.ProviderError("there is no GPU").exit_code
+    4
+    """
 
     exit_code = 4
 
 
 class LossError(UpscaleError):
-    """Pruning costs more accuracy than is allowed, or the cost could not be measured."""
+    """Pruning costs more accuracy than is allowed, or the cost could not be measured.
+
+    >>> import upscale_onnx
+    >>> upscale_onnx.compile("models/digits_cnet_masked.onnx", amount=0.9, max_loss=0.01, race=False)
+    Traceback (most recent call last):
+        ...
+    upscale_onnx.errors.LossError: outputs moved by 1.1 of their size, ...
+    """
 
     exit_code = 5
 
 
 class UnchangedError(UpscaleError):
-    """Nothing became smaller or faster, and the user asked for an error in this case."""
+    """Nothing became smaller or faster, and the user asked for an error in this case.
+
+    >>> import upscale_onnx
+    >>> smaller = upscale_onnx.compile("models/digits_cnet_masked.onnx", race=False, verify=False).model
+    >>> upscale_onnx.compile(smaller, race=False, verify=False, fail_if_unchanged=True)
+    Traceback (most recent call last):
+        ...
+    upscale_onnx.errors.UnchangedError: the model would stay as it is, ...
+    """
 
     exit_code = 6
 
 
 class InternalError(UpscaleError):
-    """An invariant of the compiler is broken. This is a bug of upscale_onnx."""
+    """An invariant of the compiler is broken. This is a bug of upscale_onnx.
+
+    >>> import upscale_onnx
+    >>> issubclass(upscale_onnx.InternalError, upscale_onnx.UpscaleError)
+    True
+    """
 
     exit_code = 1
 
@@ -70,7 +122,12 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
 
 
 class Reason(enum.Enum):
-    """Why the channels of a node are left alone. Reports count refusals by reason."""
+    """Why the channels of a node are left alone. Reports count refusals by reason.
+
+    >>> import upscale_onnx
+    >>> upscale_onnx.Reason.UNKNOWN_OPERATOR.value
+    'unknown operator'
+    """
 
     UNKNOWN_OPERATOR = "unknown operator"
     CUSTOM_DOMAIN = "operator of another domain"

@@ -14,8 +14,7 @@ from upscale_onnx.timing.calibration import calibrate, executed, measured_costs,
 
 def measure_operators(model: onnx.ModelProto, provider: Device, threads: int, batch: int, budget_s: float) -> None:
     """Time the operators of `model` where the cache does not hold them yet, for at most `budget_s` seconds."""
-    target = resolve_target(None, provider)
-    calibrate(model, target=target, provider=provider, threads=threads, budget_s=budget_s, batch=batch)
+    calibrate(model, provider=provider, threads=threads, budget_s=budget_s, batch=batch)
 
 
 def bound_ratio(masked: onnx.ModelProto, input_ms: float, provider: Device, threads: int, batch: int) -> float:

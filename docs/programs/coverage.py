@@ -1,6 +1,7 @@
 """How much of what masks leave in exported transformers a compile removes.
 
     python docs/programs/coverage.py [NAME...] [--exporter torchscript dynamo] [--attention eager sdpa] [--share 0.5]
+                                     [--opset 17]
                                      [--units neurons heads "query features" "value features" stream]
 
 Needs transformers (random weights; nothing is downloaded). Each network has two layers. A share of one kind of unit is
@@ -39,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--exporter", nargs="+", choices=("torchscript", "dynamo"), default=["torchscript", "dynamo"])
     parser.add_argument("--attention", nargs="+", choices=("eager", "sdpa"), default=["eager", "sdpa"])
     parser.add_argument("--share", type=float, default=0.5, metavar="S", help="of the units that go (default: 0.5)")
+    parser.add_argument("--opset", type=int, default=17, metavar="N", help="of TorchScript's exports (default: 17)")
     parser.add_argument("--units", nargs="+", choices=(*UNITS, STREAM), default=UNITS, help="default: all but stream")
     args = parser.parse_args(argv)
     logging.disable(logging.WARNING)
@@ -46,14 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in args.names or NETWORKS:
         for exporter in args.exporter:
             for attention in args.attention:
-                cells = [_cell(name, exporter, attention, unit, args.share) for unit in args.units]
+                cells = [_cell(name, exporter, attention, unit, args.share, args.opset) for unit in args.units]
                 print(f"| {name} | {exporter}, {attention} | " + " | ".join(cells) + " |", flush=True)
     return 0
 
 
-def _cell(name: str, exporter: str, attention: str, unit: str, share: float) -> str:
+def _cell(name: str, exporter: str, attention: str, unit: str, share: float, opset: int) -> str:
     try:
-        model, zeroed = masked(name, exporter, attention, unit, share)
+        model, zeroed = masked(name, exporter, attention, unit, share, opset)
         if not zeroed:
             return "none"
         report = compile(model, export="gather", align=1, race=False).report
@@ -66,7 +68,9 @@ def _cell(name: str, exporter: str, attention: str, unit: str, share: float) -> 
     return f"{removed:.2f}" + ("" if equal else " not shown equal")
 
 
-def masked(name: str, exporter: str, attention: str, unit: str, share: float) -> tuple[onnx.ModelProto, int]:
+def masked(
+    name: str, exporter: str, attention: str, unit: str, share: float, opset: int = 17
+) -> tuple[onnx.ModelProto, int]:
     """A masked network as a model, and how many entries of its weights were zeroed."""
     made = NETWORKS[name]
     torch.manual_seed(0)
@@ -75,7 +79,7 @@ def masked(name: str, exporter: str, attention: str, unit: str, share: float) ->
     inputs = inputs_of(made)
     given, axes = tuple(value for value, _ in inputs.values()), {name: axes for name, (_, axes) in inputs.items()}
     dynamic = torch.export.Dim.DYNAMIC
-    how: dict[str, Any] = {"dynamic_axes": axes, "opset_version": 17}
+    how: dict[str, Any] = {"dynamic_axes": axes, "opset_version": opset}
     if exporter == "dynamo":
         how = {"dynamic_shapes": tuple(dict.fromkeys(sizes, dynamic) for sizes in axes.values())}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), torch.no_grad():

@@ -100,6 +100,12 @@ def test_take_leaves_alone_what_holds_no_channels() -> None:
     assert take(array, np.array([[0], [2]]), (3, 1)) is array
 
 
+@pytest.mark.parametrize("shape", [(1, 6, 1), (1, 2, 1, 3)])
+def test_take_leaves_alone_what_is_kept_whole(shape: tuple[int, ...]) -> None:
+    array = np.arange(6.0).reshape(shape)
+    assert take(array, full_emission(shape), shape) is array
+
+
 @given(st.lists(st.integers(0, 20), unique=True), st.lists(st.integers(0, 20)))
 def test_locate_finds_positions(held: list[int], wanted: list[int]) -> None:
     found = locate(np.array(wanted, np.int64), np.array(held, np.int64))

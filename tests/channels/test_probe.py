@@ -29,7 +29,7 @@ def test_every_registration_has_a_case() -> None:
     for domain, op, since, until in registered():
         if domain and op in (*CARRIERS, *CONTRACTIONS, "QAttention"):  # tested beside other operators that quantise
             continue
-        if domain == DOMAIN:  # tested in test_bodies
+        if domain == DOMAIN or op == "MaxUnpool":  # tested in test_bodies, and in traps/test_unpooling behind a MaxPool
             continue
         forms = [opset for name, opset in probed if name == op and since <= opset < until]
         assert forms, f"{domain}:{op} from opset {since} is registered but never probed"

@@ -297,7 +297,7 @@ def test_interrupted_while_it_reads(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "number", "said"),
     [
-        *((library, signal.SIGINT, "interrupted") for library in ("argparse", "numpy", "scipy", "rich")),
+        *((library, signal.SIGINT, "interrupted") for library in ("argparse", "numpy", "onnx", "scipy", "rich")),
         ("numpy", signal.SIGTERM, "terminated"),
         ("numpy", signal.SIGHUP, "terminated"),
     ],

@@ -289,9 +289,9 @@ def test_verify_answers_by_its_exit_code(
         asked.append(given)
         return _verification(equal=equal)
 
-    _install(monkeypatch, "proof.equivalence", SimpleNamespace(compare_models=compare))
-    runtime = SimpleNamespace(load_inputs=lambda path, model: {"x": path}, resolve_provider=_resolve)
-    _install(monkeypatch, "runtime", runtime)
+    monkeypatch.setattr("upscale_onnx.proof.equivalence.compare_models", compare)
+    monkeypatch.setattr("upscale_onnx.proof.verifying.load_inputs", lambda path, model: {"x": path})
+    monkeypatch.setattr("upscale_onnx.proof.verifying.resolve_provider", _resolve)
     words = ["verify", paths[0], paths[0]]
     assert main(words) == code
     assert asked == [{"proofs": ("local", "global"), "provider": "cpu (auto)", "seed": 0}]
@@ -318,8 +318,9 @@ def test_bench_races_a_model_with_itself(
         asked.append(given)
         return Race(tuple(Timing(name, 1.0, 0.9, 1.1, 1.0) for name in runners), paths[0], "cpu", given["threads"], 5)
 
-    runtime = SimpleNamespace(race=race, resolve_provider=_resolve, describe=lambda provider, threads: {})
-    _install(monkeypatch, "runtime", runtime)
+    monkeypatch.setattr("upscale_onnx.runtime.bench.race", race)
+    monkeypatch.setattr("upscale_onnx.runtime.providers.resolve_provider", _resolve)
+    monkeypatch.setattr("upscale_onnx.runtime.providers.describe", lambda provider, threads: {})
     words = ["--threads", "2,1", "--budget", "0.5", "--rounds", "9"]
     assert main(["bench", paths[0], paths[0], paths[0], *words]) == 0
     common = {"provider": "cpu (auto)", "budget_s": 0.5, "seed": 0, "rounds": 9, "batch": None}

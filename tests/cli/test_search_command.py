@@ -118,7 +118,7 @@ def test_masks_chosen_at_random_are_in_the_command(tmp_path: Path) -> None:
         (f"--data {DATA} --constrain latency>=2", "by <= only"),
         (f"--data {DATA} --objective speed", "no objective called 'speed'"),
         (f"--data {DATA} --constrain distance<=0.1", "distance is measured without labels"),
-        (f"--calibration {DATA} --constrain accuracy>=0.9", "a constraint of accuracy needs --data"),
+        (f"--calibration {DATA} --constrain accuracy>=0.9", "a constraint of accuracy needs labelled data"),
         (f"--calibration {DATA} --judge {DATA}", "--judge needs --data"),
         (f"--data {DATA} --workers 2 --address auto", "leave it out with --address"),
     ],

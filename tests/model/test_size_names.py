@@ -35,6 +35,8 @@ def dims_of(body: str, *names: str) -> list[Dims]:
         ("n = Range(zero, t, one) c = Concat<axis=0>(bv, tv) r = Expand(n, c)", ("b", "t")),
         ("n = Range(zero, t, one) m = Range(zero, t, one) r = Mul(n, m)", ("t",)),
         ("c = Concat<axis=0>(bv, tv, minus, four) r = Reshape(x, c)", ("b", "t", 4, 4)),
+        ("k = ReduceSum(x, none) c = Concat<axis=0>(bv, first, first) r = Tile(k, c)", ("b", "t", 16)),
+        ("c = Concat<axis=0>(bv, tv, four) r = Resize(x, , , c)", ("b", "t", 4)),
         ("o = ReduceSum<keepdims=0>(x, minus) p = ReduceSum<keepdims=0>(z, minus) r = Add(o, p)", ("b", "t")),
         ("k = Transpose<perm=[0,2,1]>(x) r = MatMul(z, k)", ("b", "t", "t")),
     ],
@@ -49,6 +51,7 @@ def test_sizes_that_follow_from_others(body: str, expected: Dims) -> None:
         "r = Range(one, t, one)",
         "m = Range(zero, t, one) i = NonZero(m) r = Squeeze(i, none)",
         "r = Slice(x, none, four, first)",
+        "c = Concat<axis=0>(bv, tv, first) r = Tile(x, c)",
     ],
 )
 def test_sizes_that_do_not(body: str) -> None:

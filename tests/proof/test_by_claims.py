@@ -303,3 +303,15 @@ def test_units_that_saturate_are_drawn_until_they_do_not() -> None:
         if not prove(model, edited(made.model, "h", 1, silent(unit)), made.claims, feed).refuted
     ]  # fmt: skip
     assert missed == []
+
+
+def test_a_constant_counts_where_anything_else_is_finite() -> None:
+    """Behind a division by zero, all of the first row is lost; in the second row, one channel is finite."""
+    inf, nan = np.inf, np.nan
+    claim = Claim((1, 3), np.asarray([[0, 2]]), np.asarray([[nan, 0.0, nan]]))
+    lost = np.asarray([[inf, nan, nan], [1, 0, 2]], np.float32)
+    assert fault_of(lost, [], lost[:, [0, 2]], claim) == ""
+    seen = np.asarray([[inf, nan, 3], [1, 0, 2]], np.float32)
+    assert "not the constants" in fault_of(seen, [], seen[:, [0, 2]], claim)
+    untold = Claim((1, 3), np.asarray([[-1, -1]]), claim.constants)
+    assert "not the constants" in fault_of(lost, [], lost[:, [0, 2]], untold)

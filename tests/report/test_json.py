@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from upscale_onnx.errors import ArgumentError, InternalError
-from upscale_onnx.report.json import SCHEMA, dump_json, to_json, write_json
+from upscale_onnx.report.json import SCHEMA_VERSION, dump_json, to_json, write_json
 from upscale_onnx.results import ModelStats, OutputError, Report
 
 
 def test_every_field_is_there_in_its_order(report: Report) -> None:
     content = to_json(report)
-    assert list(content) == ["schema", "kind", *(field.name for field in dataclasses.fields(report))]
-    assert content["schema"] == SCHEMA
+    assert list(content) == ["schema_version", "kind", *(field.name for field in dataclasses.fields(report))]
+    assert content["schema_version"] == SCHEMA_VERSION
     assert content["kind"] == "report"
     sizes = {"parameters": 11_689_512, "macs": 1_814_073_344, "nodes": 49, "copied_bytes": 0, "bytes": 46_800_000}
     assert content["before"] == sizes

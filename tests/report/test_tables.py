@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from upscale_onnx.report import rows
+from upscale_onnx.report.plain import plain_text, printable
 from upscale_onnx.report.rows import Table
-from upscale_onnx.report.tables import plain_text, printable, rich_tables
+from upscale_onnx.report.tables import rich_tables
 from upscale_onnx.results import LocalProof, ModelStats, Report, Unproven
 
 

@@ -61,6 +61,12 @@ def test_a_small_channel_is_judged_at_its_own_scale() -> None:
     assert not verdict([wrong], noisy, LIMITS).detail
 
 
+def test_a_channel_in_which_large_terms_cancel_rounds_at_their_scale() -> None:
+    limits = Tolerance(1e-6, 1e-3, least=2.4e-7)
+    assert is_plain([trial(5e-7, {"errors": [5e-7, 2e-7], "scales": [1.0, 1e-5]})], limits)
+    assert not is_plain([trial(5e-7, {"errors": [5e-7, 3e-7], "scales": [1.0, 1e-5]})], limits)
+
+
 def test_noise_that_raises_the_limit_of_an_output_raises_that_of_its_channels() -> None:
     scales = [1.0, 1e-2]
     found = [trial(5e-6, {"errors": [5e-6, 4e-7], "scales": scales})]

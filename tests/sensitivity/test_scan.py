@@ -20,7 +20,8 @@ from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.measures.accuracy import evaluate
 from upscale_onnx.measures.data import labelled, unlabelled
-from upscale_onnx.sensitivity.scan import Sensitivity, scan, tolerated_steps
+from upscale_onnx.results import Sensitivity
+from upscale_onnx.sensitivity.scan import scan_layers, tolerated_steps
 
 AMOUNTS = (0.25, 0.5, 0.75)
 WEIGHTS = ["first", "second", "head"]
@@ -84,7 +85,7 @@ def test_distances_are_those_of_one_layer_pruned_alone() -> None:
     model = _network()
     before = model.SerializeToString()
     measure = unlabelled(model, limit=8)
-    found = scan(model, measure, (0.5, 0.25, 0.75), tolerated=0.2)
+    found = scan_layers(model, measure, (0.5, 0.25, 0.75), tolerated=0.2)
     assert model.SerializeToString() == before
     assert (found.amounts, found.measure, found.baseline) == (AMOUNTS, "distance", 0.0)
     assert [layer.weight for layer in found.layers] == WEIGHTS
@@ -99,7 +100,7 @@ def test_distances_are_those_of_one_layer_pruned_alone() -> None:
 def test_accuracy_is_what_evaluate_says(tmp_path: Path) -> None:
     model = _classifier()
     data = _data(tmp_path / "d.npz", model)
-    found = scan(model, labelled(model, data, limit=1000), AMOUNTS, tolerated=0.1, layers=("second",))
+    found = scan_layers(model, labelled(model, data, limit=1000), AMOUNTS, tolerated=0.1, layers=("second",))
     assert (found.measure, found.baseline, found.samples) == ("top1", 1.0, 60)
     (layer,) = found.layers
     for amount, value, loss in zip(AMOUNTS, layer.values, layer.losses, strict=True):
@@ -121,7 +122,7 @@ def test_a_fixed_batch_is_filled(tmp_path: Path) -> None:
 def test_the_output_side_takes_biases_along() -> None:
     model = _network()
     measure = unlabelled(model, limit=8)
-    found = scan(model, measure, (0.5,), Options.of(side="output"), tolerated=0.2, layers=("second",))
+    found = scan_layers(model, measure, (0.5,), Options.of(side="output"), tolerated=0.2, layers=("second",))
     pruned = _pruned_by_hand(model, "second", 0, 0.5)
     gone = ~numpy_helper.to_array(pruned.graph.initializer[2]).any(axis=(1, 2, 3))
     bias = numpy_helper.to_array(pruned.graph.initializer[3]).copy()
@@ -134,8 +135,8 @@ def test_the_output_side_takes_biases_along() -> None:
 def test_a_layer_is_put_back_before_the_next() -> None:
     model = _network()
     measure = unlabelled(model, limit=8)
-    whole = scan(model, measure, AMOUNTS, tolerated=0.2)
-    alone = scan(model, measure, AMOUNTS, tolerated=0.2, layers=("head",))
+    whole = scan_layers(model, measure, AMOUNTS, tolerated=0.2)
+    alone = scan_layers(model, measure, AMOUNTS, tolerated=0.2, layers=("head",))
     assert whole.layers[-1] == alone.layers[0]
 
 
@@ -154,7 +155,7 @@ def test_nothing_is_run_where_nothing_is_pruned() -> None:
         def loss(self, value: float) -> float:
             return value
 
-    found = scan(model, Counting(), (0.01, 0.1, 0.11, 0.12), tolerated=0.2, layers=("second",))
+    found = scan_layers(model, Counting(), (0.01, 0.1, 0.11, 0.12), tolerated=0.2, layers=("second",))
     assert found.layers[0].kept == (16, 15, 15, 15)
     assert found.layers[0].values == (0.0, *runs * 3)
     assert len(runs) == 1
@@ -170,9 +171,9 @@ def test_amounts_are_tolerated_up_to_the_first_that_is_not(losses: tuple[float, 
 
 def _thresholds(model: onnx.ModelProto) -> Sensitivity:
     measure = unlabelled(model, limit=8)
-    everything = scan(model, measure, AMOUNTS, tolerated=0.0)
+    everything = scan_layers(model, measure, AMOUNTS, tolerated=0.0)
     middle = float(np.median([layer.losses[1] for layer in everything.layers]))
-    return scan(model, measure, AMOUNTS, tolerated=middle)
+    return scan_layers(model, measure, AMOUNTS, tolerated=middle)
 
 
 def test_the_largest_amount_is_the_last_that_is_tolerated() -> None:
@@ -193,11 +194,11 @@ def test_criteria_that_need_data_have_it(tmp_path: Path) -> None:
     options = Options.of(criterion="wanda", calibration=str(tmp_path / "c.npz"))
     measure = unlabelled(model, options.prune.calibration, limit=40)
     assert measure.samples == 40
-    by_weight = scan(model, measure, (0.5,), tolerated=0.1)
-    by_wanda = scan(model, measure, (0.5,), options, tolerated=0.1)
+    by_weight = scan_layers(model, measure, (0.5,), tolerated=0.1)
+    by_wanda = scan_layers(model, measure, (0.5,), options, tolerated=0.1)
     assert [layer.values for layer in by_wanda.layers] != [layer.values for layer in by_weight.layers]
     with pytest.raises(ArgumentError, match="needs calibration data"):
-        scan(model, measure, (0.5,), Options.of(criterion="wanda"), tolerated=0.1)
+        scan_layers(model, measure, (0.5,), Options.of(criterion="wanda"), tolerated=0.1)
 
 
 def test_the_command_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,8 @@ from upscale_onnx import compile
 from upscale_onnx.masks.profile_files import profile_text
 from upscale_onnx.measures.data import unlabelled
 from upscale_onnx.measures.measure import Distance
-from upscale_onnx.sensitivity.scan import Sensitivity, scan
+from upscale_onnx.results import Sensitivity
+from upscale_onnx.sensitivity.scan import scan_layers
 from upscale_onnx.sensitivity.together import pruned_together
 
 AMOUNTS = (0.25, 0.5)
@@ -30,7 +31,7 @@ def _network() -> onnx.ModelProto:
 def _scanned(tolerated: float) -> tuple[onnx.ModelProto, Distance, Sensitivity]:
     model = _network()
     measure = unlabelled(model, limit=16)
-    return model, measure, scan(model, measure, AMOUNTS, tolerated=tolerated)
+    return model, measure, scan_layers(model, measure, AMOUNTS, tolerated=tolerated)
 
 
 def test_losses_of_several_layers_are_scaled_to_what_is_tolerated(tmp_path: Path) -> None:
@@ -66,5 +67,5 @@ def test_where_nothing_is_tolerated_everything_is_kept() -> None:
 def test_layers_that_were_not_scanned_keep_everything_and_are_not_named() -> None:
     model = _network()
     measure = unlabelled(model, limit=16)
-    together = pruned_together(model, measure, scan(model, measure, AMOUNTS, tolerated=10.0, layers=["b", "c"]))
+    together = pruned_together(model, measure, scan_layers(model, measure, AMOUNTS, tolerated=10.0, layers=["b", "c"]))
     assert [(kept.weight, kept.keep_ratio) for kept in together.profile] == [("b", 0.5), ("c", 0.5)]

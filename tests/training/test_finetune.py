@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,23 @@ def test_accuracy_rises_and_is_that_of_onnxruntime(tmp_path: Path) -> None:
     assert last.course.before == evaluate(residual(), val, look, limit=20).top1
 
 
+def test_arrays_are_what_they_are_in_a_file(tmp_path: Path) -> None:
+    paths = samples(tmp_path / "x.npz", 64), samples(tmp_path / "v.npz", 20, seed=1)
+    held = []
+    for path in paths:
+        with np.load(path) as file:
+            held.append({name: file[name] for name in file})
+    found, same = finetune(residual(), *held, QUICK), finetune(residual(), *paths, QUICK)
+    assert found.model == same.model
+    assert [epoch.accuracy for epoch in found.course.epochs] == [epoch.accuracy for epoch in same.course.epochs]
+    state = tmp_path / "o.training"
+    with pytest.raises(KeyboardInterrupt):
+        finetune(residual(), *held, QUICK, state=state, progress=_interrupted("epoch 2/2"))
+    with pytest.raises(ArgumentError, match="settings"):
+        finetune(residual(), held[0], held[0], QUICK, state=state)
+    assert finetune(residual(), *held, QUICK, state=state).model == found.model
+
+
 @pytest.mark.parametrize("augment", ["flip", "crop-flip"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_the_same_bytes_again_and_after_a_pause(tmp_path: Path, augment: Any, optimizer: Any) -> None:
@@ -57,19 +75,23 @@ def test_the_same_bytes_again_and_after_a_pause(tmp_path: Path, augment: Any, op
     settings = Training(epochs=3, batch=16, rate=0.01, augment=augment, optimizer=optimizer)
     whole = finetune(residual(), data, settings=settings)
     assert finetune(residual(), data, settings=settings).model == whole.model
-    stop = "epoch 2/3"
-
-    def interrupted(stage: str, done: float) -> None:
-        if stage.startswith(stop):
-            raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        finetune(residual(), data, settings=settings, state=state, progress=interrupted)
+        finetune(residual(), data, settings=settings, state=state, progress=_interrupted("epoch 2/3"))
     begun: list[str] = []
     again = finetune(residual(), data, settings=settings, state=state, progress=lambda stage, done: begun.append(stage))
     assert again.model == whole.model
     assert not any(stage.startswith("epoch 1/3") for stage in begun), "the first epoch is not trained again"
     assert [e.loss for e in again.course.epochs] == [e.loss for e in whole.course.epochs]
+
+
+def _interrupted(stop: str) -> Callable[[str, float], None]:
+    """Progress that ends at a stage."""
+
+    def tell(stage: str, done: float) -> None:
+        if stage.startswith(stop):
+            raise KeyboardInterrupt
+
+    return tell
 
 
 def test_what_was_killed_goes_on_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,21 @@ def test_a_dead_layer_in_the_middle_of_a_chain(target: Target) -> None:
     assert small.get("a", (1,))[0] <= (1 if target.tight else 8)
 
 
+@pytest.mark.parametrize("quotient", ["Div(one, h)", "Pow(h, minus)"])
+def test_a_channel_that_is_divided_by_zero_is_no_number(quotient: str, target: Target) -> None:
+    """What reads it with a weight of zero is no number either."""
+    exponent = {"minus": np.full((1, 1, 4), -1, np.float32)} if "Pow" in quotient else {}
+    model = net(
+        "(float[N,3,4,4] x, float[N,8,4,4] one) => (float[N,4,4,4] y)" if "Div" in quotient
+        else "(float[N,3,4,4] x) => (float[N,4,4,4] y)",
+        f"""h = Conv(x, w1)
+        d = {quotient}
+        y = Conv(d, w2)""",
+        w1=weight(8, 3, 1, 1, silent=(2, 5)), w2=weight(4, 8, 1, 1, dead=(2, 5)), **exponent,
+    )  # fmt: skip
+    check(model, target)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", ["dead column", "silent row", "bias", "scale"])
 def test_no_number_is_lost(target: Target, value: float, where: str) -> None:

@@ -310,3 +310,20 @@ def test_parts_that_are_multiplied_with_each_other_stay_blocks(target: Target, h
     assert operators(small).count("Split") == 1
     assert operators(small).count("Gather") + operators(small).count("Slice") == 0
     assert sizes(small)["h"][1] == (5 if target.tight else 8) * halves
+
+
+def test_a_part_without_elements_is_joined_to_heads(target: Target) -> None:
+    """Of four features, all are rotated, and none are left beside them."""
+    model = net(
+        "(float[N,5,6] x) => (float[N,5,4] y)",
+        """q = MatMul(x, w1)
+        h = Reshape(q, apart)
+        r = Neg(h)
+        b = Slice(h, behind, behind, last)
+        c = Concat<axis=-1>(r, b)
+        f = Reshape(c, together)
+        y = MatMul(f, w2)""",
+        w1=weight(6, 12, into=0, out=1, silent=(4, 5, 6, 7)), w2=weight(12, 4, into=0, out=1, dead=(4, 5, 6, 7)),
+        apart=ints(0, 5, 3, 4), together=ints(0, 5, 12), behind=ints(4), last=ints(-1),
+    )  # fmt: skip
+    check(model, target)

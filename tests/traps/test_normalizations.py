@@ -56,6 +56,58 @@ def test_a_channel_scaled_by_zero_is_what_the_bias_is(norm: str, target: Target)
         assert small["k"] == (5, 4)
 
 
+def test_dead_channels_of_images_leave_a_normalization_of_separate_nodes(target: Target) -> None:
+    """Channels lie on axis 1. Three of eight are zero, and what nothing reads of them leaves."""
+    model = net(
+        "(float[N,3,6,6] x) => (float y)",
+        """h = Conv(x, w1)
+        m = ReduceMean<axes=[1]>(h)
+        d = Sub(h, m)
+        p = Mul(d, d)
+        v = ReduceMean<axes=[1]>(p)
+        e = Add(v, epsilon)
+        q = Sqrt(e)
+        n = Div(d, q)
+        k = Mul(s, n)
+        y = Conv<pads=[1,1,1,1]>(k, w2)""",
+        opset=13, w1=weight(8, 3, 3, 3, silent=(1, 4, 5)), w2=weight(4, 8, 3, 3, dead=(1, 4, 5)),
+        s=vector(8).reshape(8, 1, 1), epsilon=np.float32(1e-3),
+    )  # fmt: skip
+    small = sizes(check(model, target, tolerance=ROUNDING))
+    assert (small["h"][0], small["y"][1]) == ((5, 5) if target.tight else (8, 8))
+
+
+@pytest.mark.parametrize("moment", ["ReduceMean<axes=[1]>", "ReduceMean<axes=[1,2,3]>", "ReduceMax<axes=[1]>"])
+def test_a_moment_of_what_differs_from_a_computed_number(moment: str, target: Target) -> None:
+    """Channels of zeros all differ from it alike. A maximum needs one of them, so that all stay."""
+    model = net(
+        "(float[N,3,6,6] x, float[N,1,1,1] c) => (float y)",
+        f"""h = Conv(x, w1)
+        d = Sub(h, c)
+        a = Abs(d)
+        m = {moment}(a)
+        k = Mul(a, m)
+        y = Conv(k, w2)""",
+        opset=13, w1=weight(8, 3, 3, 3, silent=(1, 4, 5)), w2=weight(4, 8, 3, 3, dead=(1, 4, 5)),
+    )  # fmt: skip
+    small = sizes(check(model, target, tolerance=ROUNDING))
+    assert small["h"][0] == (5 if target.tight and "Mean" in moment else 8)
+
+
+@pytest.mark.parametrize("extreme", ["ReduceMax", "ReduceMin"])
+@pytest.mark.parametrize("keepdims", [0, 1])
+def test_an_extreme_over_channels_needs_no_channels_of_zeros(extreme: str, keepdims: int, target: Target) -> None:
+    model = net(
+        "(float[N,3,6,6] x) => (float y, float z)",
+        f"""h = Conv(x, w1)
+        z = {extreme}<axes=[1],keepdims={keepdims}>(h)
+        y = Conv(h, w2)""",
+        opset=13, w1=weight(8, 3, 3, 3, silent=(1, 4, 5)), w2=weight(4, 8, 3, 3, dead=(0,)),
+    )  # fmt: skip
+    small = sizes(check(model, target))
+    assert small["h"][0] == (5 if target.tight else 8)
+
+
 def test_layer_normalization_over_places_leaves_channels_alone(target: Target) -> None:
     model = net(
         "(float[N,3,6,6] x) => (float y)",

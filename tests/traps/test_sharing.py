@@ -284,3 +284,17 @@ def test_an_unused_branch_and_unused_weights_go(target: Target) -> None:
     compiled = check(model, target)
     assert sizes(compiled)["h"][0] == (7 if target.tight else 8)
     assert operators(compiled) == ["Conv", "Conv"]
+
+
+def test_a_computed_constant_that_nothing_is_cut_from_stays_computed(target: Target) -> None:
+    """The sum has more entries than its two operands; only the other part of the Concat shrinks."""
+    model = net(
+        "(float[1,6,4] x) => (float y)",
+        """h = MatMul(x, w1)
+        t = Add(rows, columns)
+        c = Concat<axis=2>(h, t)
+        y = MatMul(c, w2)""",
+        w1=weight(4, 8, into=0, out=1, silent=(3,)), rows=vector(6).reshape(1, 6, 1), columns=vector(8),
+        w2=weight(16, 3, into=0, out=1),
+    )  # fmt: skip
+    assert "Add" in operators(check(model, target))

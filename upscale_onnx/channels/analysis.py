@@ -162,6 +162,8 @@ class _Forward:
         try:
             if not rule.merged_axes and any(found is not None and found.merged is not None for found in maps):
                 raise Refused(Reason.DYNAMIC_AXIS, "channels are merged with a dynamic axis")
+            if not rule.places and any(found is not None and found.places is not None for found in maps):
+                raise Refused(Reason.UNSUPPORTED_FORM, "the places of maxima are read, counted over all channels")
             flow = moved(op, maps, completed(op, rule.flow(op, maps, self._classes.fresh)))
             check_outputs(op, flow)
             self._room.take(flow)

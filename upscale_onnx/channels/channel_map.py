@@ -13,9 +13,10 @@ from enum import Enum, auto
 
 import numpy as np
 
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import BoolArray, FloatArray, IntArray
+from upscale_onnx.types import BoolArray, Dims, FloatArray, IntArray
 
 # The content of a channel is one float: a finite number is that constant, NaN is "varies with the
 # input", infinity is "may be NaN or infinite at run time", about which nothing may be assumed.
@@ -59,6 +60,19 @@ class Merged:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Channels that all hold what one value of a single channel holds.
+
+    where: `(…)` like the map, which channels these are. value: nodes that compute the value from values of the graph.
+    depth: how many nodes stand one behind the other.
+    """
+
+    where: BoolArray
+    value: NewNode
+    depth: int = 1
+
+
+@dataclass(frozen=True)
 class ChannelMap:
     """Channel classes and contents of one value.
 
@@ -69,6 +83,9 @@ class ChannelMap:
     wild: what `WILD` channels may hold.
     table: whether the channels are columns of a table, as they are looked up in it.
     merged: the axis on which channels are merged with a dynamic size. None: there is no such axis.
+    copies: channels that vary, but are known to be the same. None: none are known.
+    places: the sizes behind the channel axis of the value in which the numbers are places, all of its axes counted
+    through (the indices of a MaxPool). None: the numbers are no such places.
     """
 
     labels: IntArray
@@ -78,6 +95,8 @@ class ChannelMap:
     wild: Wild = Wild.ANYTHING
     merged: Merged | None = None
     table: bool = False
+    copies: Copies | None = None
+    places: Dims | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:

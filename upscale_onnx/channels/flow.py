@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, known_map
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.pattern import Pattern
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
@@ -136,20 +137,6 @@ class Flow:
 
 
 @dataclass(frozen=True)
-class NewNode:
-    """A node to put in place of another, between the same values.
-
-    inputs: indices of the replaced node's inputs, constants, or nodes that compute them; one that several read is made
-    once. output: index of the replaced node's output.
-    """
-
-    op_type: str
-    inputs: tuple[int | Array | NewNode, ...]
-    output: int = 0
-    attrs: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class Resize:
     """How a node changes when its inputs hold other channels.
 
@@ -234,11 +221,13 @@ class Rule(ABC):
 
     data_inputs: the number of leading inputs that hold channels; None: all. Inputs behind them (shapes, bounds) are
     read whole where they are computed at run time. merged_axes: whether the rule looks through nodes of which an
-    input has an axis on which channels are merged with a dynamic size.
+    input has an axis on which channels are merged with a dynamic size. places: whether it looks through nodes of which
+    an input holds places in a value, which change where that value loses channels.
     """
 
     data_inputs: int | None = 1
     merged_axes: bool = False
+    places: bool = False
 
     @abstractmethod
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:

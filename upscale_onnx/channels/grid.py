@@ -59,12 +59,12 @@ def written_out(emission: IntArray, shape: Sequence[int], sizes: Sequence[int]) 
 def take(array: Array, emission: IntArray, shape: Sequence[int]) -> Array:
     """The entries of `array` that the emission keeps. `array` must broadcast to a value with a map of `shape`.
 
-    Where `array` has size 1 along all channel axes, it is returned as it is.
+    Where `array` has size 1 along all channel axes, or all entries are kept in their order, it is returned as it is.
     """
     rank = len(shape)
     aligned = array.reshape((1,) * (rank - array.ndim) + array.shape)
     touched = [axis for axis in range(rank) if shape[axis] > 1 and aligned.shape[axis] > 1]
-    if not touched:
+    if not touched or is_full(emission, shape):
         return array
     if len(touched) == 1 and (row := _common_row(emission, shape, touched[0])) is not None:
         result = aligned.take(row, touched[0])

@@ -19,6 +19,7 @@ from upscale_onnx.types import Array, Dims
 class Op:
     """One node as the rules see it.
 
+    inputs: per input, the name of its value.
     constants: per input, the constant array; None where it is computed at run time or absent.
     present: per input, whether it is connected.
     in_dims, out_dims: dimensions per input and output (int, symbol or None); None for unknown rank.
@@ -34,6 +35,7 @@ class Op:
     domain: str = ""
     name: str = ""
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
     constants: Sequence[Array | None] = ()
     present: tuple[bool, ...] = ()
     in_dims: tuple[Dims | None, ...] = ()

@@ -70,6 +70,7 @@ def view(
         domain=node.domain or "",
         name=node.name or (node.outputs[0].name if node.outputs else node.op),
         attrs=node.attrs,
+        inputs=tuple(names),
         constants=_Inputs(names, constants),
         present=tuple(bool(name) for name in names),
         in_dims=tuple(_dims(name, constants, shapes) for name in names),

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+import itertools
+from dataclasses import replace
 
-from upscale_onnx.cli.arguments import add_common, add_option, add_report, add_session, positive, positive_number
+from upscale_onnx.cli.arguments import add_common, add_option, add_report, add_session, given, positive, positive_number
 from upscale_onnx.cli.origin import origin_of
 from upscale_onnx.cli.output import Output, complain
 from upscale_onnx.errors import ModelError
 from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.options import TargetOptions
-from upscale_onnx.results import Bench, Race, TimeProfile
-
-if TYPE_CHECKING:
-    import onnx
-
-    from upscale_onnx.runtime import Device
+from upscale_onnx.results import Bench
 
 SUMMARY = "time models in interleaved runs, and compare them with the first"
 
@@ -72,103 +67,28 @@ def run(args: argparse.Namespace, output: Output) -> int:
         from upscale_onnx.report.page.write import check_page
 
         check_page(args.report)
-    from upscale_onnx.model import load_model
     from upscale_onnx.report.bench_rows import bench_tables
-    from upscale_onnx.runtime import describe, resolve_provider
+    from upscale_onnx.timing.races import race
 
-    provider = resolve_provider(args.provider)
-    models = {name: load_model(path) for name, path in zip(_names(args.models), args.models, strict=True)}
-    races: list[Race] = []
-    profiles: list[TimeProfile] = []
-    skipped: list[str] = []
-    settings = [(batch, threads) for batch in args.batch or (None,) for threads in args.threads]
+    settings = tuple(itertools.product(args.batch or (None,), args.threads))
     with output.progress() as progress:
-        for done, (batch, threads) in enumerate(settings):
-
-            def told(share: float, name: str = _setting(batch, threads), done: int = done) -> None:
-                progress(name, (done + share) / len(settings))
-
-            told(0.0)
-            fitting = _fitting(models, batch, skipped)
-            race = _race(fitting, args, provider, batch, threads, skipped, told)
-            if race is None:
-                continue
-            races.append(race)
-            if args.profile or args.report is not None:
-                profiles += _profiles(fitting, race, args.seed, provider)
-    for line in dict.fromkeys(skipped):
-        complain(f"upscale_onnx: error: {line}")
-    code = ModelError.exit_code if skipped else 0
-    if races:
-        machine, lines = describe(provider, args.threads[0]), tuple(dict.fromkeys(skipped))
-        bench = Bench(machine, tuple(races), tuple(profiles), lines, origin_of(args))
-        with output.publishing(code) as files:
-            _write(bench, args, output, files)
-        output.tables(bench_tables(bench))
-    return code
-
-
-def _fitting(
-    models: Mapping[str, onnx.ModelProto], batch: int | None, skipped: list[str]
-) -> dict[str, onnx.ModelProto]:
-    """The models with the batch size `batch`. For each that cannot have it, a message is added to `skipped`."""
-    from upscale_onnx.model.batch import rebatch
-
-    if batch is None:
-        return dict(models)
-    fitting = {}
-    for name, model in models.items():
-        try:
-            fitting[name] = rebatch(model, batch)
-        except ModelError as error:
-            skipped.append(f"{name}: left out at batch {batch}: {error}")
-    return fitting
-
-
-def _race(
-    models: Mapping[str, onnx.ModelProto],
-    args: argparse.Namespace,
-    provider: Device,
-    batch: int | None,
-    threads: int,
-    skipped: list[str],
-    told: Callable[[float], None],
-) -> Race | None:
-    """The race of all `models` that can be run; None if the first cannot, since all are compared with it.
-
-    For each model that cannot be run, a message is added to `skipped`.
-    """
-    from upscale_onnx.runtime import race
-
-    where = "" if batch is None else f"left out at batch {batch}: "
-    first = _names(args.models)[0]
-    if first not in models:
-        return None
-    try:
-        return race(
-            models,
-            provider=provider,
-            threads=threads,
+        bench = race(
+            args.models,
+            settings=settings,
             rounds=args.rounds,
             budget_s=args.budget,
-            seed=args.seed,
-            batch=batch,
-            skip=lambda name, error: skipped.append(f"{name}: {where}{_reason(name, error)}"),
-            told=told,
+            operators=args.profile or args.report is not None,
+            progress=progress,
+            **given(args, "provider", "seed"),
         )
-    except ModelError as error:
-        skipped.append(f"{first}: {where}{_reason(first, error)}")
-        return None
-
-
-def _profiles(models: Mapping[str, onnx.ModelProto], race: Race, seed: int, provider: Device) -> Iterator[TimeProfile]:
-    """The profile of each model in `race`, with the batch size and threads of the race."""
-    from upscale_onnx.runtime import operator_totals, profile_operators
-
-    for timing in race.timings:
-        model, threads, batch = models[timing.name], race.threads, race.batch
-        times = profile_operators(model, provider=provider, threads=threads, seed=seed, batch=batch)
-        yield TimeProfile(timing.name, operator_totals(times), race.provider, threads, batch)
+    for line in bench.skipped:
+        complain(f"upscale_onnx: error: {line}")
+    code = ModelError.exit_code if bench.skipped else 0
+    bench = replace(bench, origin=origin_of(args))
+    with output.publishing(code) as files:
+        _write(bench, args, output, files)
+    output.tables(bench_tables(bench))
+    return code
 
 
 def _write(bench: Bench, args: argparse.Namespace, output: Output, files: NewFiles) -> None:
@@ -185,20 +105,3 @@ def _write(bench: Bench, args: argparse.Namespace, output: Output, files: NewFil
         from upscale_onnx.report.page.write import write_page
 
         write_page(bench, args.report, files)
-
-
-def _setting(batch: int | None, threads: int) -> str:
-    return f"threads {threads}" if batch is None else f"batch {batch}, threads {threads}"
-
-
-def _reason(name: str, error: ModelError) -> str:
-    """The text of the error, without the name of the model in front."""
-    return str(error).removeprefix(f"{name}: ")
-
-
-def _names(paths: Sequence[str]) -> list[str]:
-    """A unique name per path. A path may be given twice, to see the noise of the measurement."""
-    return [
-        path if paths.index(path) == place else f"{path}#{paths[: place + 1].count(path)}"
-        for place, path in enumerate(paths)
-    ]

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import (
     add_common,
     add_option,
     add_session,
     add_threads,
+    given,
     positive,
     positive_number,
-    session_from,
 )
 from upscale_onnx.cli.output import Output
-
-if TYPE_CHECKING:
-    from upscale_onnx.report.rows import Table
-    from upscale_onnx.timing.calibration import Calibration
 
 SUMMARY = "time a model's operators on this machine, so that compiles can predict times"
 
@@ -44,24 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, output: Output) -> int:
     """Measure and report. Returns the exit code."""
-    from upscale_onnx.timing.calibration import calibrate, resolve_target
+    from upscale_onnx.report.measured_rows import calibration_table
+    from upscale_onnx.timing.calibration import calibrate
 
-    session = session_from(args)
-    target = resolve_target(args.target, session["provider"])
     with output.progress() as progress:
-        wanted = {"budget_s": args.budget, "batch": args.batch, "progress": progress}
-        result = calibrate(args.model, target=target, **session, **wanted)
+        wanted = given(args, "target", "provider", "threads", "batch", "seed")
+        result = calibrate(args.model, budget_s=args.budget, progress=progress, **wanted)
     output.json(result, args.json)
-    output.tables([_table(result)])
+    output.tables([calibration_table(result)])
     output.written(result.path)
     return 0
-
-
-def _table(result: Calibration) -> Table:
-    """What was measured, and the predicted time of each operator type."""
-    from upscale_onnx.report.rows import Table, facts_of
-
-    prediction = result.predicted
-    measured = facts_of(result, "target", "device", "provider", "threads", "timed", "wanted", "seconds", "input_ms")
-    facts = (*measured, ("predicted_ms", prediction.ms), ("contraction_ms", prediction.contraction_ms))
-    return Table("calibration", "Calibration", ("operator", "predicted ms"), prediction.by_operator, facts)

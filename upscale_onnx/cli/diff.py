@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import add_common
 from upscale_onnx.cli.output import Output
-
-if TYPE_CHECKING:
-    from upscale_onnx.report.rows import Table
-    from upscale_onnx.results.differences import Differences, Sizes
 
 SUMMARY = "show how two models differ, node by node, with the sizes of what each node makes"
 
@@ -27,6 +22,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Compare and report. Returns the exit code."""
     from upscale_onnx.model import load_model
     from upscale_onnx.model.differences import differences
+    from upscale_onnx.report.difference_rows import differences_table
     from upscale_onnx.report.terminal import differences_view
 
     found = differences(load_model(args.original), load_model(args.compiled))
@@ -36,19 +32,3 @@ def run(args: argparse.Namespace, output: Output) -> int:
     else:
         output.tables([differences_table(found)])
     return 0
-
-
-def differences_table(found: Differences) -> Table:
-    """One row per node that differs: what it makes, and how many parameters it has."""
-    from upscale_onnx.report.rows import Table
-
-    rows = tuple(
-        (c.node, c.op_type, c.kind, _sizes(c.before), _sizes(c.after), c.parameters_before, c.parameters_after)
-        for c in found.changes
-    )
-    columns = ("node", "operator", "", "makes", "now", "parameters", "parameters_now")
-    return Table("diff", "Differences", columns, rows, (("changed", len(rows)), ("same", found.same)))
-
-
-def _sizes(sizes: Sizes | None) -> str:
-    return "-" if sizes is None else f"[{', '.join('?' if size is None else str(size) for size in sizes)}]"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from upscale_onnx.cli.arguments import Group, add_common, add_session, add_threads, positive, session_from
+from upscale_onnx.cli.arguments import Group, add_common, add_session, add_threads, given, positive
 from upscale_onnx.cli.output import Output
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def preprocessing_from(args: argparse.Namespace) -> Preprocessing:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Evaluate and report. Returns the exit code."""
     from upscale_onnx.measures.accuracy import evaluate
-    from upscale_onnx.report.rows import Table, facts_of
+    from upscale_onnx.report.measured_rows import accuracy_table
 
     with output.progress() as progress:
-        wanted = {"limit": args.limit, **session_from(args), "progress": progress}
+        wanted = {"limit": args.limit, **given(args, "provider", "threads", "seed"), "progress": progress}
         accuracy = evaluate(args.model, args.data, preprocessing_from(args), **wanted)
     output.json(accuracy, args.json)
-    output.tables([Table("accuracy", "Accuracy", facts=facts_of(accuracy, "top1", "top5", "images"))])
+    output.tables([accuracy_table(accuracy)])
     return 0
 
 

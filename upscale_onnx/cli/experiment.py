@@ -23,7 +23,7 @@ from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options, Repair
 from upscale_onnx.pruning.criteria import CRITERIA
-from upscale_onnx.training.finetune import check_torch
+from upscale_onnx.training.requirement import check_torch
 from upscale_onnx.training.settings import Training
 
 if TYPE_CHECKING:

@@ -34,12 +34,9 @@ from upscale_onnx.training.settings import (
 )
 
 if TYPE_CHECKING:
-    from upscale_onnx.report.rows import Table
-    from upscale_onnx.training.results import Course
+    from upscale_onnx.results.training import Course
 
 SUMMARY = "train a model on labelled data; masked channels stay masked"
-
-_COLUMNS = ("number", "loss", "train_accuracy", "accuracy", "rate", "seconds")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,6 +112,7 @@ def state_from(args: argparse.Namespace) -> str:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Train, write, report. Returns the exit code."""
     from upscale_onnx.model import save_model
+    from upscale_onnx.report.training_rows import course_table
     from upscale_onnx.training.finetune import finetune
 
     state = state_from(args)
@@ -142,20 +140,11 @@ def run(args: argparse.Namespace, output: Output) -> int:
 def write_reports(course: Course, args: argparse.Namespace, output: Output, files: NewFiles) -> None:
     """Write the reports that were asked for, together with `files`."""
     from upscale_onnx.report.csv import write_rows
+    from upscale_onnx.report.training_rows import EPOCH_COLUMNS, course_table
 
     output.write_json(course, args.json, files)
     if args.csv is not None:
-        write_rows(_COLUMNS, course_table(course).rows, args.csv, files)
-
-
-def course_table(course: Course) -> Table:
-    """One row per epoch; the facts are of the model that is kept."""
-    from upscale_onnx.report.rows import Table, facts_of
-
-    rows = tuple(tuple(getattr(epoch, name) for name in _COLUMNS) for epoch in course.epochs)
-    notes = tuple(("note", note) for note in course.notes)
-    facts = (*facts_of(course, "before", "accuracy", "kept", "norms"), *notes)
-    return Table("training", "Training", _COLUMNS, rows, facts)
+        write_rows(EPOCH_COLUMNS, course_table(course).rows, args.csv, files)
 
 
 def _choice(parser: Group, flag: str, words: object, usual: str, what: str) -> None:

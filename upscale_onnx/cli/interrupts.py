@@ -23,19 +23,31 @@ class Terminated(BaseException):
 
 
 @contextlib.contextmanager
-def terminations_raise() -> Iterator[None]:
-    """A context in which a signal to end raises `Terminated`, unless the caller has set a handler for the signal."""
+def terminations_raise() -> Iterator[list[int]]:
+    """A context in which a signal to end raises `Terminated`, unless the caller has set a handler for the signal.
+
+    It yields the numbers of the signals that came, Ctrl-C among them. Whoever catches an error can see there that the
+    process was to end: some libraries turn what is raised while they are imported into an error of their own.
+    """
+    came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield came
         return
-    numbers = [number for number in _SIGNALS if signal.getsignal(number) is signal.SIG_DFL]
-    for number in numbers:
-        signal.signal(number, _raise)
+
+    def raised(number: int, frame: FrameType | None) -> None:
+        del frame
+        came.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)
+
+    usual = dict.fromkeys(_SIGNALS, signal.SIG_DFL) | {signal.SIGINT: signal.default_int_handler}
+    handlers = {number: handler for number, handler in usual.items() if signal.getsignal(number) is handler}
+    for number in handlers:
+        signal.signal(number, raised)
     try:
-        yield
+        yield came
     finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -56,8 +68,3 @@ def held_back() -> Iterator[None]:
             signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
-
-
-def _raise(number: int, frame: FrameType | None) -> None:
-    del frame
-    raise Terminated(number)

@@ -99,11 +99,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     provider is not available. 5: pruning costs more than is allowed. 6: nothing changed, with --fail-if-unchanged.
     130: interrupted. 143: terminated.
     """
-    with terminations_raise():
-        return _main(argv)
+    with terminations_raise() as came:
+        return _main(argv, came)
 
 
-def _main(argv: Sequence[str] | None) -> int:
+def _main(argv: Sequence[str] | None, came: Sequence[int]) -> int:
+    """As `main`. came: the signals to end that have come."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # names in a model may hold characters that the terminal cannot show
@@ -135,25 +136,31 @@ def _main(argv: Sequence[str] | None) -> int:
     except SystemExit as done:  # --help and --version
         return done.code if isinstance(done.code, int) else 0
     except (KeyboardInterrupt, Terminated) as stop:
-        if output is not None and output.delivered is not None:
-            return output.delivered
-        complain("upscale_onnx: interrupted" if isinstance(stop, KeyboardInterrupt) else "upscale_onnx: terminated")
-        return stop.exit_code if isinstance(stop, Terminated) else INTERRUPTED
-    except MemoryError:
+        return _ended(stop.exit_code if isinstance(stop, Terminated) else INTERRUPTED, output)
+    except Exception as error:
+        return _ended(128 + came[0], output) if came else _failed(error, verbose=verbose)
+
+
+def _ended(code: int, output: Output | None) -> int:
+    """The exit code of a command that a signal ended, said unless its files are written."""
+    if output is not None and output.delivered is not None:
+        return output.delivered
+    complain("upscale_onnx: interrupted" if code == INTERRUPTED else "upscale_onnx: terminated")
+    return code
+
+
+def _failed(error: Exception, *, verbose: bool) -> int:
+    """Say what went wrong. Returns the exit code."""
+    if isinstance(error, MemoryError):
         complain("upscale_onnx: error: there is not enough memory for this model")
         return ModelError.exit_code
-    except OSError as error:
-        if not is_full(error):
-            return _report_bug(error, verbose=verbose)
+    if isinstance(error, OSError) and is_full(error):
         complain(f"upscale_onnx: error: a temporary file cannot be written: {error.strerror}")
         return ArgumentError.exit_code
-    except UpscaleError as error:
-        if error.exit_code != BUG:
-            complain(f"upscale_onnx: error: {error}")
-            return error.exit_code
-        return _report_bug(error, verbose=verbose)
-    except Exception as error:
-        return _report_bug(error, verbose=verbose)
+    if isinstance(error, UpscaleError) and error.exit_code != BUG:
+        complain(f"upscale_onnx: error: {error}")
+        return error.exit_code
+    return _report_bug(error, verbose=verbose)
 
 
 def split_command(arguments: Sequence[str]) -> tuple[str, list[str]]:

@@ -7,7 +7,6 @@ import platform
 import shlex
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
 
 import upscale_onnx
 from upscale_onnx.results import Origin
@@ -41,6 +40,8 @@ def command_line(words: Sequence[str]) -> str:
 
 
 def _version(name: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
     try:
         return version(name)
     except PackageNotFoundError:

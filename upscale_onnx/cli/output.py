@@ -8,16 +8,16 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import TextIO
-
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typing import TYPE_CHECKING, TextIO
 
 from upscale_onnx.cli.interrupts import held_back
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles
+from upscale_onnx.report.plain import plain_text, printable
 from upscale_onnx.report.rows import Table
-from upscale_onnx.report.tables import plain_text, printable, rich_tables
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 STANDARD_OUTPUT = "-"
 
@@ -80,6 +80,8 @@ class Output:
         if not self.is_terminal:
             self.text(plain_text(tables))
             return
+        from upscale_onnx.report.tables import rich_tables
+
         self.view(lambda width: rich_tables(tables, width))
 
     @property
@@ -89,6 +91,8 @@ class Output:
 
     def view(self, drawn: Callable[[int], RenderableType]) -> None:
         """Print what `drawn` makes for a terminal of so many columns."""
+        from rich.console import Console
+
         console = Console(file=sys.stdout)
         with console.capture() as captured:  # if rich printed directly, it would exit on a closed pipe
             console.print(drawn(console.width))
@@ -127,6 +131,9 @@ class Output:
         if self._progress == "none" or self.quiet or not _is_terminal(sys.stderr):
             yield _stage_lines() if self.verbose and not self.quiet else _nothing
             return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),

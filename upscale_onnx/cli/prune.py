@@ -6,19 +6,18 @@ import argparse
 from pathlib import Path
 from typing import get_args
 
-from upscale_onnx.cli.arguments import criterion_name, positive, ratio
+from upscale_onnx.cli.arguments import criterion_name, given, positive, ratio
 from upscale_onnx.cli.evaluate import preprocessing_from
 from upscale_onnx.cli.finetune import (
     add_data,
     add_reports,
     add_training,
-    course_table,
     state_from,
     training_from,
     write_reports,
 )
 from upscale_onnx.cli.output import Output
-from upscale_onnx.options import Export, ExportOptions, Options, PruneOptions, Scope, Side
+from upscale_onnx.options import Export, ExportOptions, PruneOptions, Scope, Side
 from upscale_onnx.training.schedules import ScheduleName
 
 SUMMARY = "prune a model in turns with training, and compile the result"
@@ -76,16 +75,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Prune and train, compile, write, report. Returns the exit code."""
     from upscale_onnx.model import save_model
-    from upscale_onnx.pipeline import compile
     from upscale_onnx.report.rows import report_tables
-    from upscale_onnx.training.pruning import Pruning, pruned_in_training
+    from upscale_onnx.report.training_rows import course_table
+    from upscale_onnx.training.compiled import prune
+    from upscale_onnx.training.pruning import Pruning
 
     pruning = Pruning(
         args.schedule, args.amount, args.criterion, args.side, args.method, args.scope, args.rounds, args.updates
     )
     state = state_from(args)
     with output.progress() as progress:
-        trained = pruned_in_training(
+        found = prune(
             args.input,
             pruning,
             args.data,
@@ -96,16 +96,14 @@ def run(args: argparse.Namespace, output: Output) -> int:
             state=state,
             limit=args.limit,
             progress=progress,
+            **given(args, "export", "race", "seed", "threads"),
         )
-    options = Options.of(export=args.export, race=args.race, seed=args.seed, threads=args.threads)
-    with output.progress() as progress:
-        result = compile(trained.model, options, progress=progress)
     with output.publishing() as files:
-        write_reports(trained.course, args, output, files)
+        write_reports(found.course, args, output, files)
         if args.masked is not None:
-            save_model(trained.model, args.masked, files=files)
-        save_model(result.model, args.output, files=files)
+            save_model(found.masked, args.masked, files=files)
+        save_model(found.model, args.output, files=files)
     Path(state).unlink(missing_ok=True)
-    output.tables([course_table(trained.course), *report_tables(result.report, verbose=output.verbose)])
+    output.tables([course_table(found.course), *report_tables(found.report, verbose=output.verbose)])
     output.written(args.output)
     return 0

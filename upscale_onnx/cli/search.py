@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, get_args
+from dataclasses import fields
+from typing import get_args
 
 from upscale_onnx.cli.arguments import (
     add_common,
@@ -12,11 +13,12 @@ from upscale_onnx.cli.arguments import (
     add_threads,
     criterion_name,
     factor,
+    given,
     natural,
     positive,
     positive_number,
 )
-from upscale_onnx.cli.evaluate import add_preprocessing
+from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.origin import origin_of
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
@@ -25,14 +27,10 @@ from upscale_onnx.pruning.criteria import CRITERIA
 from upscale_onnx.searching.goals import LARGER_IS_BETTER, Constraint, Goals
 from upscale_onnx.training.settings import Training
 
-if TYPE_CHECKING:
-    pass
-
 SUMMARY = "search for the shares of channels that layers keep, for accuracy, latency, sizes, or several of these"
 
 _LIMIT = 1000
 _CHOICES = ("scores", "exact", "bernoulli")
-_ALL = 2**31
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_goals(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--objective",
+        dest="objectives",
         type=objectives,
         metavar="NAME[,NAME…]",
         help=f"{', '.join(LARGER_IS_BETTER)}; of several, the front is found (default: accuracy,params; accuracy where "
@@ -64,6 +63,7 @@ def _add_goals(group: argparse._ArgumentGroup) -> None:
     )
     group.add_argument(
         "--constrain",
+        dest="constraints",
         type=constraints,
         default=(),
         metavar="C[,C…]",
@@ -120,28 +120,36 @@ def run(args: argparse.Namespace, output: Output) -> int:
     """Search and report. Returns the exit code."""
     _check(args)
     from upscale_onnx.cli.search_output import report
-    from upscale_onnx.cli.search_setup import measure_from, search_from
     from upscale_onnx.model import load_model
-    from upscale_onnx.searching.strategies import check_name
-    from upscale_onnx.searching.workers import work_together
+    from upscale_onnx.options.calls import Sharing, options_of
+    from upscale_onnx.searching.search import ended
+    from upscale_onnx.searching.settings import Searching
+    from upscale_onnx.searching.setup import Asked
 
-    check_name(args.strategy)
+    settings = Searching(**given(args, *(part.name for part in fields(Searching))))
+    names = ("method", "side", "criterion", "calibration", "repair", "target", "provider", "threads", "seed")
+    wanted = options_of(Sharing, None, given(args, *names))
     with output.progress() as progress:
-        progress("baseline", 0.0)
-        models = [load_model(path) for path in args.models]
-        search = search_from(args, models)
-        judges = [measure_from(model, args, args.judge, _ALL) for model in models] if args.judge else []
-        study = search.open()
-        try:
-            if args.address is None:
-                work_together(search, study, args.workers, progress)
-            else:
-                from upscale_onnx.searching.cluster import work_on_cluster
+        asked = Asked(
+            [load_model(path) for path in args.models],
+            args.out,
+            settings,
+            wanted,
+            args.data,
+            args.judge,
+            args.train,
+            _training(args),
+            preprocessing_from(args),
+        )
+        with ended(asked, progress) as (ending, found):
+            return report(ending, found, args.models, output, origin_of(args))
 
-                work_on_cluster(search, study, args.address, progress)
-            return report(search, study, judges, args.models, output, progress, origin_of(args))
-        finally:
-            study.close()
+
+def _training(args: argparse.Namespace) -> Training | None:
+    """How profiles that are tried are trained; None where they are not."""
+    if args.finetune is None:
+        return None
+    return Training(epochs=args.finetune, rate=args.rate, seed=args.seed, threads=args.threads)
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -171,9 +179,12 @@ def objectives(text: str) -> tuple[str, ...]:
     return chosen
 
 
-def constraints(text: str) -> tuple[Constraint, ...]:
+def constraints(text: str) -> tuple[str, ...]:
     """Constraints, separated by commas."""
+    found = tuple(part.strip() for part in text.split(","))
     try:
-        return tuple(Constraint.parse(part) for part in text.split(","))
+        for part in found:
+            Constraint.parse(part)
     except ArgumentError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+    return found

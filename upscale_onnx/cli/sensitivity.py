@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from typing import TYPE_CHECKING, get_args
 
 from upscale_onnx.cli.arguments import (
@@ -14,27 +13,21 @@ from upscale_onnx.cli.arguments import (
     add_threads,
     criterion_name,
     fraction,
+    given,
     positive,
 )
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles
-from upscale_onnx.options import Options, PruneOptions, Side
+from upscale_onnx.options import PruneOptions, Side
 from upscale_onnx.pruning.criteria import CRITERIA
 
 if TYPE_CHECKING:
-    import onnx
-
-    from upscale_onnx.measures.measure import Measure
-    from upscale_onnx.report.rows import Cell, Table
-    from upscale_onnx.sensitivity.scan import Sensitivity
+    from upscale_onnx.results import Sensitivity
 
 SUMMARY = "measure the loss when a single layer is pruned, and how much of each layer may be pruned"
 
-_AMOUNTS = (0.1, 0.3, 0.5)
-_LIMIT = 256
-_TOLERATED = {"top1": 0.01, "distance": 0.1}
 _PREPROCESSING = {"mean": None, "std": None, "normalise": None, "size": None, "layout": "nchw", "scale": True}
 _REPORTS = ("json", "csv", "plot", "profile")
 
@@ -45,7 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--amounts",
         type=amounts,
-        default=_AMOUNTS,
         metavar="A[,A…]",
         help="shares of each layer's channels to prune (default: 0.1,0.3,0.5)",
     )
@@ -70,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest acceptable loss: of top-1 accuracy, as a share of 1 (default: 0.01), or the distance of outputs "
         "relative to them (default: 0.1)",
     )
-    add_option(parser, "--limit", positive, "N", _LIMIT, "samples to measure on, held in memory")
+    parser.add_argument(
+        "--limit", type=positive, metavar="N", help="samples to measure on, held in memory (default: 256)"
+    )
     add_threads(parser)
     add_session(parser)
     add_preprocessing(parser.add_argument_group("from images to inputs"))
@@ -91,21 +85,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Scan and report. Returns the exit code."""
     _check(args)
-    from upscale_onnx.model import load_model
-    from upscale_onnx.sensitivity.scan import scan
-    from upscale_onnx.sensitivity.together import pruned_together
+    from upscale_onnx.report.measured_rows import sensitivity_table
+    from upscale_onnx.sensitivity.scanning import scan
 
-    model = load_model(args.model)
-    options = Options.of(criterion=args.criterion, side=args.side, calibration=args.calibration, seed=args.seed)
     with output.progress() as progress:
-        progress("baseline", 0.0)
-        measure = _measure(model, args)
-        tolerated = _TOLERATED[measure.name] if args.tolerate is None else args.tolerate
-        found = scan(model, measure, args.amounts, options, tolerated=tolerated, layers=args.layers, progress=progress)
-        found = replace(found, together=pruned_together(model, measure, found, options, progress))
+        found = scan(
+            args.model,
+            args.data,
+            preprocessing_from(args),
+            layers=args.layers,
+            tolerated=args.tolerate,
+            progress=progress,
+            **given(args, "amounts", "limit", "criterion", "side", "calibration", "provider", "threads", "seed"),
+        )
     with output.publishing() as files:
         _write(args, found, output, files)
-    output.tables([_table(found)])
+    output.tables([sensitivity_table(found)])
     for name in _REPORTS:
         if getattr(args, name) is not None:
             output.written(getattr(args, name))
@@ -130,17 +125,6 @@ def _check(args: argparse.Namespace) -> None:
         raise ArgumentError(f"--profile {args.profile}: a profile is a .json file; choose a name that ends in .json")
     if args.data is None and any(getattr(args, name) != value for name, value in _PREPROCESSING.items()):
         raise ArgumentError("only labelled images are preprocessed: give --data, or leave out the options for images")
-
-
-def _measure(model: onnx.ModelProto, args: argparse.Namespace) -> Measure:
-    from upscale_onnx.measures.data import labelled, unlabelled
-    from upscale_onnx.runtime.place import Place
-    from upscale_onnx.runtime.providers import resolve_provider
-
-    place = Place(resolve_provider(args.provider), args.threads)
-    if args.data is None:
-        return unlabelled(model, args.calibration, limit=args.limit, seed=args.seed, place=place)
-    return labelled(model, args.data, preprocessing_from(args), limit=args.limit, seed=args.seed, place=place)
 
 
 def _write(args: argparse.Namespace, found: Sensitivity, output: Output, files: NewFiles) -> None:
@@ -174,22 +158,3 @@ def _write(args: argparse.Namespace, found: Sensitivity, output: Output, files: 
             title=f"{title}, {found.baseline:.1%} unpruned" if top1 else title,
             files=files,
         )
-
-
-def _table(found: Sensitivity) -> Table:
-    """One row per layer: what is measured at each amount, and the largest amount that is tolerated."""
-    from upscale_onnx.report.rows import Table, facts_of
-
-    columns = ("layer", "channels", *(f"{amount:g}" for amount in found.amounts), "largest_amount")
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (layer.weight, layer.channels, *layer.values, layer.largest_amount) for layer in found.layers
-    )
-    facts: tuple[tuple[str, Cell], ...] = facts_of(found, "measure", "baseline")
-    facts += (("tolerated_loss", found.tolerated), ("samples", found.samples))
-    if found.together is not None:
-        facts += (
-            ("loss_of_all_together", found.together.unscaled_loss),
-            ("profile.factor", found.together.factor),
-            ("profile.loss", found.together.loss),
-        )
-    return Table("sensitivity", "Sensitivity", columns, rows, facts)

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-from typing import TYPE_CHECKING, get_args
+from typing import Any, get_args
 
 from upscale_onnx.cli.arguments import add_common, add_option, given, natural, within
 from upscale_onnx.cli.output import Output
-from upscale_onnx.cli.sparsity import add_choice, kinds, sparsity_table
+from upscale_onnx.cli.sparsity import add_choice, kinds
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import PruneOptions, Side
 from upscale_onnx.options.ranges import Range
 from upscale_onnx.unstructured.patterns import STRUCTURED, Pattern
-
-if TYPE_CHECKING:
-    import onnx
-
-    from upscale_onnx.unstructured.sparsify import Sparsified
 
 SUMMARY = "prune single weights, or channels of single tensors: only write zeros"
 
@@ -65,10 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Prune, write, report. Returns the exit code."""
     _refuse_idle(args)
-    from upscale_onnx.model import load_model, save_model
+    from upscale_onnx.model import save_model
+    from upscale_onnx.report.sparsity_rows import sparsity_table
+    from upscale_onnx.unstructured.sparsify import sparsify
     from upscale_onnx.unstructured.sparsity import sparsity
 
-    pruned = _pruned(load_model(args.input), args)
+    pruned = sparsify(args.input, scores=args.scores, masks=args.mask, **({} if args.mask else _settings(args)))
     result = sparsity(pruned.model)
     with output.publishing() as files:
         output.write_json(result, args.json, files)
@@ -98,17 +95,10 @@ def amount(text: str) -> float:
 norm = within(Range("the n of a norm, such as 1, 2 or inf", lambda value: not math.isnan(value)), float)
 
 
-def _pruned(model: onnx.ModelProto, args: argparse.Namespace) -> Sparsified:
-    from upscale_onnx.files.arrays import read_arrays
-    from upscale_onnx.unstructured.sparsify import Sparsifying, apply_masks, sparsify
-
-    if args.mask is not None:
-        return apply_masks(model, read_arrays(args.mask))
-    pruning = Sparsifying(
-        kinds=kinds(args),
-        **given(args, "amount", "is_global", "layers", "ignore", "keep_zeros", "seed", "pattern", "n", "side", "dim"),
-    )
-    return sparsify(model, pruning, None if args.scores is None else read_arrays(args.scores))
+def _settings(args: argparse.Namespace) -> dict[str, Any]:
+    """The fields of `Sparsifying` that `args` give."""
+    names = ("amount", "is_global", "layers", "ignore", "keep_zeros", "seed", "pattern", "n", "side", "dim")
+    return {"kinds": kinds(args), **given(args, *names)}
 
 
 def _refuse_idle(args: argparse.Namespace) -> None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from upscale_onnx.cli.arguments import add_common, add_layers
 from upscale_onnx.cli.output import Output
 
 if TYPE_CHECKING:
-    from upscale_onnx.report.rows import Cell, Table
     from upscale_onnx.unstructured.parameters import Kind
-    from upscale_onnx.unstructured.sparsity import Sparsity, TensorSparsity
 
 SUMMARY = "count the zeros in a model's weights and biases"
 
@@ -46,6 +43,7 @@ def kinds(args: argparse.Namespace) -> tuple[Kind, ...]:
 def run(args: argparse.Namespace, output: Output) -> int:
     """Count and report. Returns the exit code."""
     from upscale_onnx.model import load_model
+    from upscale_onnx.report.sparsity_rows import sparsity_table
     from upscale_onnx.unstructured.parameters import choose, parameters
     from upscale_onnx.unstructured.sparsity import sparsity
 
@@ -54,24 +52,3 @@ def run(args: argparse.Namespace, output: Output) -> int:
     output.json(result, args.json)
     output.tables([sparsity_table(result)])
     return 0
-
-
-def sparsity_table(result: Sparsity, facts: Sequence[tuple[str, Cell]] = ()) -> Table:
-    """One row per tensor; the facts are totals over all tensors, and `facts`."""
-    from upscale_onnx.report.rows import Table, facts_of
-
-    columns = ("tensor", "shape", "zeros", "size", "share", "zero_inputs", "zero_outputs")
-    totals = facts_of(result, "zeros", "size", "share")
-    return Table("sparsity", "Sparsity", columns, tuple(map(_row, result.tensors)), (*totals, *facts))
-
-
-def _row(tensor: TensorSparsity) -> tuple[Cell, ...]:
-    return (
-        tensor.name,
-        "x".join(map(str, tensor.shape)),
-        tensor.zeros,
-        tensor.size,
-        tensor.share,
-        None if tensor.zero_inputs is None else f"{tensor.zero_inputs}/{tensor.inputs}",
-        None if tensor.zero_outputs is None else f"{tensor.zero_outputs}/{tensor.outputs}",
-    )

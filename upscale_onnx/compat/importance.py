@@ -16,7 +16,16 @@ _FUNCTIONS: Mapping[str, WeightCriterion] = {"l1": l1.score, "l2": l2.score, "la
 
 
 class Importance:
-    """A score for channels: those with the lowest are pruned. Subclasses define `forward`, or name a criterion."""
+    """A score for channels: those with the lowest are pruned. Subclasses define `forward`, or name a criterion.
+
+    >>> import numpy
+    >>> from upscale_onnx.compat import Importance
+    >>> class Largest(Importance):
+    ...     def forward(self, x):
+    ...         return abs(x).max(axis=1)
+    >>> Largest()(numpy.array([[3.0, 4.0], [1.0, 0.0]]))
+    array([4., 1.])
+    """
 
     def __call__(self, x: Array) -> Array:
         """`forward(x)`."""
@@ -61,13 +70,25 @@ class _Named(Importance):
 
 
 class L1(_Named):
-    """The sum of the magnitudes of a channel's weights."""
+    """The sum of the magnitudes of a channel's weights.
+
+    >>> import numpy
+    >>> from upscale_onnx.compat import L1
+    >>> L1()(numpy.array([[3.0, 4.0], [1.0, 0.0]]))
+    array([7., 1.])
+    """
 
     name = "l1"
 
 
 class L2(_Named):
-    """The Euclidean norm of a channel's weights."""
+    """The Euclidean norm of a channel's weights.
+
+    >>> import numpy
+    >>> from upscale_onnx.compat import L2
+    >>> L2()(numpy.array([[3.0, 4.0], [1.0, 0.0]]))
+    array([5., 1.])
+    """
 
     name = "l2"
 
@@ -76,19 +97,36 @@ class LAMP(_Named):
     """A channel's norm divided by the sum of all norms that are at least as large: 1/6, 1 and 2/5 for norms 1, 3 and 2.
 
     Scores are in the order of the channels; in the reference they are not.
+
+    >>> import numpy
+    >>> from upscale_onnx.compat import LAMP
+    >>> LAMP()(numpy.array([[3.0, 4.0], [1.0, 0.0]]))
+    array([1.        , 0.16666667])
     """
 
     name = "lamp"
 
 
 class FPGM(_Named):
-    """The sum of the distances between a channel's weights and those of all other channels."""
+    """The sum of the distances between a channel's weights and those of all other channels.
+
+    >>> import numpy
+    >>> from upscale_onnx.compat import FPGM
+    >>> FPGM()(numpy.array([[3.0, 4.0], [1.0, 0.0]]))
+    array([4.47213595, 4.47213595])
+    """
 
     name = "fpgm"
 
 
 class Random(Importance):
-    """Random scores, drawn anew for each layer. The same `seed` gives the same scores."""
+    """Random scores, drawn anew for each layer. The same `seed` gives the same scores.
+
+    >>> import numpy
+    >>> from upscale_onnx.compat import Random
+    >>> Random(seed=1)(numpy.ones((4, 2))).shape
+    (4,)
+    """
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
@@ -103,7 +141,13 @@ class Random(Importance):
 
 
 class Magnitude(Importance):
-    """The norm of order `p` of a channel's weights; "fro" is 2."""
+    """The norm of order `p` of a channel's weights; "fro" is 2.
+
+    >>> import numpy
+    >>> from upscale_onnx.compat import Magnitude
+    >>> Magnitude()(numpy.array([[3.0, 4.0], [1.0, 0.0]]))
+    array([5., 1.])
+    """
 
     def __init__(self, p: float | str = "fro") -> None:
         if p != "fro" and (isinstance(p, str) or p <= 0):
@@ -121,6 +165,12 @@ class HRank(Importance):
     The ranks are measured when `mask` is called, on the side that the manager prunes. They are not kept.
 
     calibration: the path of an .npz, or arrays by input name, samples along the first axis.
+
+    >>> from upscale_onnx.compat import HRank, MaskingManager
+    >>> importance = HRank("models/digits_test.npz")
+    >>> manager = MaskingManager("models/digits_cnet_masked.onnx").importance(importance)
+    >>> manager.side, manager.method
+    ('input', 'unconstrained')
     """
 
     def __init__(self, calibration: str | Mapping[str, Array] | None = None) -> None:

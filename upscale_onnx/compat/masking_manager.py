@@ -46,6 +46,11 @@ class MaskingManager:
     Raises:
         ArgumentError: an argument cannot be used.
         ModelError: the model cannot be read or exported.
+
+    >>> from upscale_onnx.compat import LAMP, MaskingManager
+    >>> manager = MaskingManager("models/digits_cnet_masked.onnx").importance(LAMP()).mask(amount=0.25)
+    >>> manager.side, manager.method
+    ('input', 'unconstrained')
     """
 
     def __init__(

@@ -26,6 +26,11 @@ class Layer:
 
     name, op_type: those of the node.
     parameter: the name of the weight that can be masked, None if there is none.
+
+    >>> from upscale_onnx.compat import MaskingManager
+    >>> layer = MaskingManager("models/digits_cnet_masked.onnx").segments()[0].layers[0]
+    >>> layer.parameter, layer.weight.shape
+    ('features.1.0.weight', (48, 48, 3, 3))
     """
 
     def __init__(self, name: str, op_type: str, parameter: str | None, source: Source) -> None:
@@ -68,6 +73,11 @@ class MaskSegment:
     dim: the axis of a torch module's weights that is masked, 0 for outputs and 1 for inputs.
 
     The sets are the same for every method: "unconstrained" does not split them.
+
+    >>> from upscale_onnx.compat import MaskingManager
+    >>> segment = MaskingManager("models/digits_cnet_masked.onnx").segments()[0]
+    >>> [layer.parameter for layer in segment.layers]
+    ['features.1.0.weight']
     """
 
     segment: Segment

@@ -46,6 +46,19 @@ class Compressor:
     sampling: the optimiser of the samples, if `optimizer` is to train the chosen one only.
     state: path of a file that holds the state after each step. Where it is there, the compression goes on from it, and
         the result is the same as without an interruption.
+
+    >>> from upscale_onnx import condensa
+    >>> compressor = condensa.Compressor(
+    ...     model="models/digits_cnet_masked.onnx",
+    ...     objective=condensa.Minimize(condensa.Size()),
+    ...     eps=0.02,
+    ...     optimizer=condensa.LC(steps=5, batch=64),
+    ...     scheme=condensa.FilterPrune(),
+    ...     data="models/digits_test.npz",
+    ...     val="models/digits_test.npz",
+    ... )
+    >>> compressor.samples  # the most densities that `compressor.run()` tries
+    10
     """
 
     model: str | Path | onnx.ModelProto

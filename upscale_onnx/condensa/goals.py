@@ -34,7 +34,12 @@ class Goal:
 
 @dataclass(frozen=True)
 class Maximize(Goal):
-    """As large as the accuracy allows."""
+    """As large as the accuracy allows.
+
+    >>> from upscale_onnx.condensa import Maximize, Throughput
+    >>> Maximize(Throughput()).name
+    'Throughput'
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,7 +49,12 @@ class Maximize(Goal):
 
 @dataclass(frozen=True)
 class Minimize(Goal):
-    """As small as the accuracy allows."""
+    """As small as the accuracy allows.
+
+    >>> from upscale_onnx.condensa import Minimize, Size
+    >>> Minimize(Size()).name
+    'Size'
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -54,7 +64,12 @@ class Minimize(Goal):
 
 @dataclass(frozen=True)
 class Constrain(Goal):
-    """At most `value`, or at least `value` where larger is better, with as little compression as that takes."""
+    """At most `value`, or at least `value` where larger is better, with as little compression as that takes.
+
+    >>> from upscale_onnx.condensa import Constrain, MACs
+    >>> Constrain(MACs(), 1e6).allows(2e6)
+    False
+    """
 
     value: float
 

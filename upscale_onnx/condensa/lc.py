@@ -42,6 +42,10 @@ class LC:
         larger one, gradient descent at this rate may diverge. Without `mu`, it begins at a thirtieth of that: with a
         much smaller one, a learning step hardly moves the weights, while multipliers grow and masks alternate. Without
         a factor, it grows so that the last step has the largest.
+
+    >>> from upscale_onnx.condensa import LC
+    >>> LC(steps=5, mu=0.1, factor=2.0).mu_at(2)
+    0.4
     """
 
     steps: Annotated[int, NATURAL] = 30

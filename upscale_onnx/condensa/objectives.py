@@ -44,6 +44,10 @@ class Latency:
     """The time of one inference in onnxruntime on this machine, in ms. Both models are timed in turns.
 
     batch: where the model does not fix it. rounds, budget_s: as `bench` takes them.
+
+    >>> from upscale_onnx.condensa import Latency
+    >>> Latency().unit, Latency().larger_is_better
+    ('ms', False)
     """
 
     batch: Annotated[int, POSITIVE] = 1
@@ -72,7 +76,12 @@ class Latency:
 
 @dataclass(frozen=True)
 class Throughput(Latency):
-    """Samples a second in onnxruntime on this machine. The arguments are those of `Latency`."""
+    """Samples a second in onnxruntime on this machine. The arguments are those of `Latency`.
+
+    >>> from upscale_onnx.condensa import Throughput
+    >>> Throughput().unit, Throughput().larger_is_better
+    ('samples/s', True)
+    """
 
     unit = "samples/s"
     larger_is_better = True
@@ -87,7 +96,12 @@ class Throughput(Latency):
 
 @dataclass(frozen=True)
 class Size:
-    """What is left of the constants of layers: numbers other than zero, or their bytes, without those of an index."""
+    """What is left of the constants of layers: numbers other than zero, or their bytes, without those of an index.
+
+    >>> from upscale_onnx.condensa import Size
+    >>> Size("bytes").larger_is_better
+    False
+    """
 
     of: Literal["parameters", "bytes"] = "parameters"
 
@@ -113,7 +127,12 @@ class Size:
 
 @dataclass(frozen=True)
 class MACs:
-    """Multiply-accumulates of one inference by weights other than zero. Dynamic sizes count as 1."""
+    """Multiply-accumulates of one inference by weights other than zero. Dynamic sizes count as 1.
+
+    >>> from upscale_onnx.condensa import MACs
+    >>> MACs().unit, MACs().larger_is_better
+    ('MACs', False)
+    """
 
     unit = "MACs"
     larger_is_better = False

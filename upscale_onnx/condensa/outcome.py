@@ -39,7 +39,17 @@ class Statistics:
 
 @dataclass(frozen=True, eq=False)
 class Compressed:
-    """A compressed model: the given one with zeros. smaller: an equal model without the channels that are zero."""
+    """A compressed model: the given one with zeros. smaller: an equal model without the channels that are zero.
+
+    >>> import upscale_onnx
+    >>> from upscale_onnx.condensa import Compressed
+    >>> from upscale_onnx.condensa.outcome import Statistics
+    >>> result = upscale_onnx.compile("models/digits_cnet_masked.onnx", race=False, verify=False)
+    >>> shares = {"features.0.weight": 0.6}
+    >>> statistics = Statistics(0.6, shares, 0.6, (0.991, 0.987), "size", "bytes", (739e3, 293e3), ())
+    >>> Compressed(result.masked, result.model, statistics).statistics.accuracy
+    (0.991, 0.987)
+    """
 
     model: onnx.ModelProto
     smaller: onnx.ModelProto

@@ -113,7 +113,12 @@ class Operator(Scheme):
 
 @dataclass(frozen=True)
 class Prune(Operator):
-    """Keeps the entries of highest magnitude in each layer."""
+    """Keeps the entries of highest magnitude in each layer.
+
+    >>> from upscale_onnx.condensa import Prune
+    >>> Prune(0.5).density
+    0.5
+    """
 
     name = "prune"
 
@@ -128,7 +133,12 @@ class Prune(Operator):
 
 @dataclass(frozen=True)
 class FilterPrune(Operator):
-    """Keeps the filters of highest norm in each convolution; biases go with them."""
+    """Keeps the filters of highest norm in each convolution; biases go with them.
+
+    >>> from upscale_onnx.condensa import FilterPrune
+    >>> FilterPrune(0.5, norm="l2").norm
+    'l2'
+    """
 
     norm: Norm = "l1"
 
@@ -146,7 +156,12 @@ class FilterPrune(Operator):
 
 @dataclass(frozen=True)
 class NeuronPrune(Operator):
-    """Keeps the neurons of highest norm in each matrix product; biases go with them."""
+    """Keeps the neurons of highest norm in each matrix product; biases go with them.
+
+    >>> from upscale_onnx.condensa import NeuronPrune
+    >>> NeuronPrune(0.5).density
+    0.5
+    """
 
     norm: Norm = "l1"
 
@@ -164,7 +179,12 @@ class NeuronPrune(Operator):
 
 @dataclass(frozen=True)
 class BlockPrune(Operator):
-    """Keeps the blocks of highest norm in each layer, as a matrix of what it makes by what it reads."""
+    """Keeps the blocks of highest norm in each layer, as a matrix of what it makes by what it reads.
+
+    >>> from upscale_onnx.condensa import BlockPrune
+    >>> BlockPrune(0.5, block_size=(4, 1)).block_size
+    (4, 1)
+    """
 
     block_size: tuple[Annotated[int, POSITIVE], Annotated[int, POSITIVE]] = (4, 1)
     norm: Norm = "l1"
@@ -182,7 +202,12 @@ class BlockPrune(Operator):
 
 @dataclass(frozen=True)
 class Compose(Scheme):
-    """Schemes one after the other: each compresses what those before it have made."""
+    """Schemes one after the other: each compresses what those before it have made.
+
+    >>> from upscale_onnx.condensa import Compose, FilterPrune, NeuronPrune
+    >>> Compose([FilterPrune(0.5), NeuronPrune()]).is_open
+    True
+    """
 
     schemes: Sequence[Scheme]
 

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from upscale_onnx.costs.tables import Tables
 from upscale_onnx.model.kernels import Kernel
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A latency in milliseconds. contraction_ms: the part of it in contractions. measured: the share of it (0 to 1) in
-    nodes that were measured themselves. by_operator: milliseconds by operator, the longest first."""
-
-    ms: float
-    contraction_ms: float
-    measured: float
-    by_operator: tuple[tuple[str, float], ...]
+from upscale_onnx.results import Prediction
 
 
 def predict(kernels: Sequence[Kernel], tables: Tables) -> Prediction:

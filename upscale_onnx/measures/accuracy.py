@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import onnx
@@ -13,11 +12,20 @@ from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.measures.labelled_images import open_images
-from upscale_onnx.model import load_model
+from upscale_onnx.model import Model, load_model
+from upscale_onnx.options import Options
+from upscale_onnx.options.calls import Threaded, options_of
+from upscale_onnx.options.checking import check_value
+from upscale_onnx.options.ranges import POSITIVE
+from upscale_onnx.results import Accuracy
 from upscale_onnx.runtime.inputs import Inputs, input_specs
-from upscale_onnx.runtime.providers import Device
+from upscale_onnx.runtime.naming import name_of
+from upscale_onnx.runtime.providers import resolve_provider
 from upscale_onnx.runtime.sessions import make_session, run
-from upscale_onnx.types import Array, Dims, IntArray, Progress
+from upscale_onnx.types import Array, Data, Dims, IntArray, Progress
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Layout = Literal["nchw", "nhwc"]
 
@@ -33,6 +41,12 @@ class Preprocessing:
         centre. None takes images as they are.
     layout: the layout of the model's input.
     scale: whether pixels are divided by 255. Floating-point pixels never are.
+
+    >>> import numpy
+    >>> from upscale_onnx import Preprocessing
+    >>> images = numpy.full((1, 2, 2, 3), 255, numpy.uint8)
+    >>> Preprocessing(mean=(0.5,), std=(0.25,)).apply(images).shape
+    (1, 3, 2, 2)
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -57,21 +71,9 @@ class Preprocessing:
         return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if self.layout == "nchw" else values)
 
 
-@dataclass(frozen=True)
-class Accuracy:
-    """Accuracy on `images` images.
-
-    top1, top5: the share (0 to 1) of images whose label has the highest score, or one of the five highest.
-    """
-
-    top1: float
-    top5: float
-    images: int
-
-
 def labelled_batches(
     model: onnx.ModelProto,
-    data: str | os.PathLike[str],
+    data: Data,
     preprocessing: Preprocessing | None = None,
     limit: int | None = None,
     seed: int = 0,
@@ -97,7 +99,7 @@ def labelled_batches(
     if limit is not None and limit < order.size:
         order = np.sort(np.random.default_rng(seed).permutation(order.size)[:limit])
     if not order.size:
-        raise ArgumentError(f"{data}: holds no images")
+        raise ArgumentError(f"{name_of(data)}: holds no images")
     fixed = spec.dims[0] if spec.dims and isinstance(spec.dims[0], int) else None
 
     def batches() -> Iterator[tuple[Inputs, IntArray]]:
@@ -105,7 +107,7 @@ def labelled_batches(
             places = order[start : start + (fixed or _BATCH)]
             pieces = [images.read(first, stop) for first, stop in _runs(np.resize(places, fixed or places.size))]
             if len({piece.shape[1:] for piece in pieces}) > 1:
-                raise ArgumentError(f"{data}: images differ in size: give the size to resize them to")
+                raise ArgumentError(f"{name_of(data)}: images differ in size: give the size to resize them to")
             x = chosen.apply(np.concatenate(pieces)).astype(spec.dtype or np.float32)
             yield {spec.name: x}, images.labels[places]
 
@@ -113,28 +115,37 @@ def labelled_batches(
 
 
 def evaluate(
-    model: onnx.ModelProto | str | os.PathLike[str],
-    data: str | os.PathLike[str],
+    model: Model,
+    data: Data,
     preprocessing: Preprocessing | None = None,
+    options: Options | None = None,
     *,
     limit: int | None = None,
-    seed: int = 0,
-    provider: Device = "cpu",
-    threads: int = 1,
     progress: Progress | None = None,
+    **overrides: Unpack[Threaded],
 ) -> Accuracy:
     """The accuracy of `model` on `data`. The first output of the model holds one score per class.
 
-    data: what `labelled_images.open_images` takes.
-    limit: how many images to evaluate, drawn with `seed`; None evaluates all.
+    data: the path of an .npz or of a folder with one folder of images per class, or arrays by name: images "x", which
+        may have the name of the model's input instead, and labels "y", one integer per image.
+    limit: how many images to evaluate, drawn with the seed; None evaluates all.
+    options, overrides: provider, threads and seed.
 
     Raises:
-        ArgumentError: the data cannot be read, or does not fit the model.
+        ArgumentError: an option cannot be used, or the data cannot be read or does not fit the model.
         ModelError: the model cannot be read or run.
+        ProviderError: there is no such device.
+
+    >>> import upscale_onnx
+    >>> found = upscale_onnx.evaluate("models/digits_cnet_masked.onnx", "models/digits_test.npz")
+    >>> print(found)
+    top-1 99.1%, top-5 100.0%, of 450 images
     """
+    check_value("limit", limit, Annotated[int, POSITIVE] | None)
+    wanted = options_of(Threaded, options, overrides).target
     loaded = load_model(model)
-    count, batches = labelled_batches(loaded, data, preprocessing, limit, seed)
-    session = make_session(loaded, provider=provider, threads=threads)
+    count, batches = labelled_batches(loaded, data, preprocessing, limit, wanted.seed)
+    session = make_session(loaded, provider=resolve_provider(wanted.provider), threads=wanted.threads)
     found, done = np.zeros(2, np.int64), 0
     for inputs, labels in batches:
         if progress is not None:

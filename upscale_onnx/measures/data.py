@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from onnx import ModelProto
 
 from upscale_onnx.measures.accuracy import Preprocessing, labelled_batches
@@ -19,7 +17,7 @@ _TRIALS = 8
 
 def labelled(
     model: ModelProto,
-    data: str | os.PathLike[str],
+    data: Data,
     preprocessing: Preprocessing | None = None,
     *,
     limit: int,

@@ -13,9 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.files.arrays import read_arrays
-from upscale_onnx.runtime.naming import SAMPLES, labels_in, samples_in
-from upscale_onnx.types import Array, IntArray
+from upscale_onnx.runtime.naming import SAMPLES, arrays_of, labels_in, samples_in
+from upscale_onnx.types import Array, Data, IntArray
 
 _SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp"})
 
@@ -32,14 +31,14 @@ class Images(Protocol):
 
 
 def open_images(
-    data: str | os.PathLike[str],
+    data: Data,
     size: tuple[int, int] | None = None,
     name: str = SAMPLES[0],
     colours: int | None = None,
     *,
     labelled: bool = True,
 ) -> Images:
-    """The images in `data`: an .npz, or a folder with one folder of images per class.
+    """The images in `data`: an .npz or its arrays, or a folder with one folder of images per class.
 
     The names of the folders, sorted, are the classes. An .npz holds the labels, "y" or "labels", of shape (N,), and
     - either images, called `name`, "x" or "images", of shape (N, H, W, C), (N, C, H, W) or, if grey, (N, H, W),
@@ -53,11 +52,11 @@ def open_images(
     Raises:
         ArgumentError: the data cannot be read, or needs Pillow, which is not installed.
     """
-    path = Path(data)
     mode = "L" if colours == 1 else "RGB"
-    if path.is_dir():
-        return _folder(path, size, mode)
-    return _of_arrays(path, read_arrays(path), size, name, mode, labelled)
+    if isinstance(data, str | os.PathLike) and Path(data).is_dir():
+        return _folder(Path(data), size, mode)
+    arrays, where = arrays_of(data)
+    return _of_arrays(where, arrays, size, name, mode, labelled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +84,7 @@ class _Encoded:
 
 
 def _of_arrays(
-    path: Path, arrays: dict[str, Array], size: tuple[int, int] | None, name: str, mode: str, labelled: bool
+    where: str, arrays: dict[str, Array], size: tuple[int, int] | None, name: str, mode: str, labelled: bool
 ) -> Images:
     known, plain = labels_in(arrays, (name,)), samples_in(arrays, (name,)).get(name)
     labels = None if known is None else arrays[known]
@@ -93,37 +92,37 @@ def _of_arrays(
         count = arrays.get("offsets", np.zeros(1)).size - 1 if plain is None else len(plain)
         labels = np.full(count, -1)
     if labels is None or labels.ndim != 1 or labels.dtype.kind not in "iu":
-        raise ArgumentError(f"{path}: has no labels: an array 'y' or 'labels' of one integer per image")
+        raise ArgumentError(f"{where}: has no labels: an array 'y' or 'labels' of one integer per image")
     labels = labels.astype(np.int64)
     if plain is not None:
-        return _plain(path, plain, labels, size)
+        return _plain(where, plain, labels, size)
     blob, offsets = arrays.get("blob"), arrays.get("offsets")
     if blob is None or offsets is None:
         wanted = " or ".join(repr(known) for known in dict.fromkeys((name, *SAMPLES)))
         raise ArgumentError(
-            f"{path}: has no images, {wanted}, and no 'blob' and 'offsets'; it holds {', '.join(arrays)}"
+            f"{where}: has no images, {wanted}, and no 'blob' and 'offsets'; it holds {', '.join(arrays)}"
         )
     if offsets.ndim != 1 or offsets.dtype.kind not in "iu" or offsets.size != labels.size + 1:
-        raise ArgumentError(f"{path}: {labels.size} labels need {labels.size + 1} integers in 'offsets'")
+        raise ArgumentError(f"{where}: {labels.size} labels need {labels.size + 1} integers in 'offsets'")
     if blob.dtype != np.uint8 or blob.ndim != 1 or (np.diff(offsets.astype(np.int64)) < 0).any():
-        raise ArgumentError(f"{path}: 'blob' is not bytes that 'offsets' cut into pieces")
+        raise ArgumentError(f"{where}: 'blob' is not bytes that 'offsets' cut into pieces")
     if offsets.size and not 0 <= int(offsets[0]) <= int(offsets[-1]) <= blob.size:
-        raise ArgumentError(f"{path}: 'offsets' point outside of 'blob'")
+        raise ArgumentError(f"{where}: 'offsets' point outside of 'blob'")
     _pillow()
-    return _Encoded(labels, str(path), size, mode, lambda i: blob[int(offsets[i]) : int(offsets[i + 1])].tobytes())
+    return _Encoded(labels, where, size, mode, lambda i: blob[int(offsets[i]) : int(offsets[i + 1])].tobytes())
 
 
-def _plain(path: Path, x: Array, labels: IntArray, size: tuple[int, int] | None) -> Images:
+def _plain(where: str, x: Array, labels: IntArray, size: tuple[int, int] | None) -> Images:
     if x.ndim == 3:
         x = x[..., None]
     if x.ndim != 4 or x.shape[0] != labels.size or x.dtype.kind not in "iuf":
         raise ArgumentError(
-            f"{path}: the images are {x.dtype} of shape {x.shape}: it takes {labels.size} of 2 or 3 axes each"
+            f"{where}: the images are {x.dtype} of shape {x.shape}: it takes {labels.size} of 2 or 3 axes each"
         )
     if x.shape[3] not in (1, 3, 4) and x.shape[1] in (1, 3, 4):
         x = x.transpose(0, 2, 3, 1)
     if size is not None and x.shape[1:3] != size:
-        raise ArgumentError(f"{path}: the images are {x.shape[1]}x{x.shape[2]}: only encoded images are resized")
+        raise ArgumentError(f"{where}: the images are {x.shape[1]}x{x.shape[2]}: only encoded images are resized")
     return _Arrays(labels, x)
 
 

@@ -10,13 +10,14 @@ from onnx_graphsurgeon import Constant, Graph, Node, Variable
 from upscale_onnx.model.edit import captured_names, cleanup, set_input, sort_nodes
 from upscale_onnx.model.graph import export_graph
 from upscale_onnx.model.importing import import_graph
-from upscale_onnx.model.load import load_model
+from upscale_onnx.model.load import Model, load_model
 from upscale_onnx.model.save import check_output, save_model
 from upscale_onnx.model.shapes import Shape, infer_shapes, tensor_shape
 
 __all__ = [
     "Constant",
     "Graph",
+    "Model",
     "Node",
     "Shape",
     "Variable",

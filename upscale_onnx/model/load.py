@@ -27,7 +27,11 @@ from upscale_onnx.worker.checks import check
 _MAX_PROTOBUF_BYTES = 2**31 - 1
 
 
-def load_model(path_or_proto: str | os.PathLike[str] | ModelProto) -> ModelProto:
+Model = str | os.PathLike[str] | ModelProto
+"""The path of a model, or the model itself."""
+
+
+def load_model(path_or_proto: Model) -> ModelProto:
     """The checked model at a path, with its external data; or the given model, checked.
 
     Functions of the model are written out. If a node stands in front of a node whose output it reads, or a name stands

@@ -11,13 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
-from onnx import GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from upscale_onnx.model.evaluate import evaluate_node
 from upscale_onnx.model.folding_budget import FoldingBudget
 from upscale_onnx.model.known import Constants, constant_value
 from upscale_onnx.model.protos import SMALL_ELEMENTS, element_count
 from upscale_onnx.types import Array, Dim, Dims
+
+# The input by which an operator is told the shape of its result, or how often that holds its input.
+_SHAPE_AT = {"Reshape": 1, "Expand": 1, "Tile": 1, "Resize": 3}
 
 
 def known_values(graph: GraphProto, dims: Mapping[str, Dims], opset: int) -> Constants:
@@ -89,22 +92,47 @@ def fold_known(graph: GraphProto, known: Constants) -> bool:
 def computed_shapes(
     graph: GraphProto, dims: Mapping[str, Dims], dtypes: Mapping[str, int], known: Constants
 ) -> Iterator[ValueInfoProto]:
-    """The results of Reshape and Expand nodes whose shapes are better known than inference found.
+    """The results of nodes that are told their shapes, where these are better known than inference found.
 
     If only the length of a shape vector is known, it gives the rank of the result.
     """
     for node in graph.node:
-        if node.op_type not in ("Reshape", "Expand") or len(node.input) < 2 or node.domain not in ("", "ai.onnx"):
+        place = _SHAPE_AT.get(node.op_type, len(node.input))
+        if place >= len(node.input) or not node.input[place] or node.domain not in ("", "ai.onnx"):
             continue
-        source, entries, length = dims.get(node.input[0]), known.entries(node.input[1]), dims.get(node.input[1])
+        source, entries, length = dims.get(node.input[0]), known.entries(node.input[place]), dims.get(node.input[place])
         if entries is None and length is not None and len(length) == 1 and isinstance(length[0], int):
             entries = (None,) * length[0]
-        if source is None or entries is None or any(attr.name == "allowzero" and attr.i for attr in node.attribute):
+        if source is None or entries is None or any(_is_other_form(attr) for attr in node.attribute):
             continue
-        found = expanded(source, entries) if node.op_type == "Expand" else reshaped(source, entries)
-        merged = merged_dims(dims.get(node.output[0]), found)
+        found = _told(node.op_type, source, entries)
+        merged = None if found is None else merged_dims(dims.get(node.output[0]), found)
         if merged is not None:
             yield helper.make_tensor_value_info(node.output[0], dtypes[node.input[0]], merged)
+
+
+def _is_other_form(attr: AttributeProto) -> bool:
+    """Whether a node with this attribute does not take the sizes as they are stated."""
+    if attr.name == "keep_aspect_ratio_policy":
+        return attr.s != b"stretch"
+    return attr.name == "axes" or (attr.name == "allowzero" and bool(attr.i))
+
+
+def _told(op_type: str, dims: Dims, entries: Dims) -> Dims | None:
+    """The dimensions of what an operator makes of a value, as it is told by a vector with these entries."""
+    if op_type == "Expand":
+        return expanded(dims, entries)
+    if op_type == "Reshape":
+        return reshaped(dims, entries)
+    if len(entries) != len(dims):
+        return None
+    return entries if op_type == "Resize" else tuple(_times(a, b) for a, b in zip(dims, entries, strict=True))
+
+
+def _times(size: Dim, count: Dim) -> Dim:
+    if isinstance(size, int) and isinstance(count, int):
+        return size * count
+    return size if count == 1 else count if size == 1 else None
 
 
 def merged_dims(old: Dims | None, new: Dims) -> Dims | None:

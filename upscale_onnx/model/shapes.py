@@ -21,6 +21,7 @@ from upscale_onnx.worker.checks import infer
 
 # Operators that ONNX's inference does not know. Their result has the shape of their first input.
 _SHAPE_PRESERVING = frozenset({"GroupNormalization"})
+_UNPOOLED = 2  # the input of a MaxUnpool that is the shape of its result
 # The most rounds of inference. Each may make more of the computed shapes known.
 _MOST_ROUNDS = 64
 
@@ -180,6 +181,10 @@ def _simplify(bare: ModelProto) -> None:
         if preserving or only_runtime_knows(node, opset):
             node.op_type = "Identity"
             del node.input[1:], node.output[1:], node.attribute[:]
+        elif node.op_type == "MaxUnpool" and len(node.input) > _UNPOOLED:
+            # Inference does not read the shape that is stated. Runtimes have this operator for float32 alone.
+            node.op_type = "ConstantOfShape"
+            del node.input[:_UNPOOLED], node.attribute[:]
 
 
 def tensor_shape(value_type: TypeProto) -> Shape | None:

@@ -34,10 +34,17 @@ def check_group(group: Any) -> None:
     """
     hints = _hints(group.__class__)
     for part in fields(group):
-        value, hint = getattr(group, part.name), hints[part.name]
-        if not _fits(value, hint):
-            nearest = did_you_mean(value, _choices(hint)) if isinstance(value, str) else ""
-            raise ArgumentError(f"{option_name(part)} is {reprlib.repr(value)}: it takes {_described(hint)}{nearest}")
+        check_value(option_name(part), getattr(group, part.name), hints[part.name])
+
+
+def check_value(name: str, value: Any, hint: Any) -> None:
+    """Check a value that is called `name` in messages against its annotation.
+
+    Raises: ArgumentError as `check_options`.
+    """
+    if not _fits(value, hint):
+        nearest = did_you_mean(value, _choices(hint)) if isinstance(value, str) else ""
+        raise ArgumentError(f"{name} is {reprlib.repr(value)}: it takes {_described(hint)}{nearest}")
 
 
 @cache

@@ -33,6 +33,10 @@ class ExportOptions:
     align: emitted channel counts are rounded up to a multiple of this. None is the block of the target for "keep" and
         "planned", and 1 (no rounding) for "upscale" and "gather".
     fail_if_unchanged: whether a compile that would write the model as it was is an error.
+
+    >>> from upscale_onnx import ExportOptions, Options
+    >>> Options(export=ExportOptions(recipe="keep", align=8)) == Options.of(export="keep", align=8)
+    True
     """
 
     recipe: Export = field(default="auto", metadata={OPTION: "export"})
@@ -54,6 +58,10 @@ class TargetOptions:
     race: whether anything is timed: exports in races, and models for the choice of masks and plans.
     tune: for how many seconds to calibrate the target on this model's operators first.
     seed: the seed of the random inputs on which models are timed.
+
+    >>> from upscale_onnx import Options, TargetOptions
+    >>> Options(target=TargetOptions(name="cpu", batch=8)) == Options.of(target="cpu", batch=8)
+    True
     """
 
     name: str | None = field(default=None, metadata={OPTION: "target"})
@@ -104,6 +112,10 @@ class PruneOptions:
     max_loss: the largest allowed loss by pruning; more is an error. It is the loss of top-1 accuracy (0 to 1) if the
         calibration data has labels, else the distance of the outputs relative to their size. None allows any.
     seed: the seed of random criteria and profiles.
+
+    >>> from upscale_onnx import PruneOptions
+    >>> PruneOptions().prunes, PruneOptions(amount=0.3, side="output").prunes
+    (False, True)
     """
 
     amount: Annotated[float, FRACTION] | None = None
@@ -165,6 +177,10 @@ class ProofOptions:
     save_reproducer: a folder. If a region differs, it is not compiled, and the models that show it are written there.
     inputs: the user's own inputs (name -> array) or the path of an .npz with them, used beside random ones.
     seed: the seed of random inputs.
+
+    >>> from upscale_onnx import Options, ProofOptions
+    >>> Options(proof=ProofOptions(proofs=("local",))) == Options.of(proofs=("local",))
+    True
     """
 
     verify: bool = True

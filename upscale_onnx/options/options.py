@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """All options of a compile, in groups. `Options.of` makes them from single options."""
+    """All options of a compile, in groups. `Options.of` makes them from single options.
+
+    >>> from upscale_onnx import Options, PruneOptions
+    >>> options = Options(prune=PruneOptions(amount=0.3, criterion="l1"))
+    >>> options == Options.of(amount=0.3, criterion="l1")
+    True
+    >>> options.replaced(threads=2).target.threads
+    2
+    """
 
     export: ExportOptions = field(default_factory=ExportOptions)
     target: TargetOptions = field(default_factory=TargetOptions)

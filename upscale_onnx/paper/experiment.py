@@ -11,7 +11,7 @@ import onnx
 
 from upscale_onnx import pipeline
 from upscale_onnx.errors import UpscaleError
-from upscale_onnx.measures.accuracy import Accuracy, Preprocessing, evaluate
+from upscale_onnx.measures.accuracy import Preprocessing, evaluate
 from upscale_onnx.measures.data import unlabelled
 from upscale_onnx.measures.measure import Distance
 from upscale_onnx.options import Export, Options, Repair
@@ -19,7 +19,7 @@ from upscale_onnx.paper.rows import Key, Row, Setting
 from upscale_onnx.paper.trial import Trial
 from upscale_onnx.pruning.checks import check_masks
 from upscale_onnx.pruning.prune import prune
-from upscale_onnx.results import Race, Result
+from upscale_onnx.results import Accuracy, Race, Result
 from upscale_onnx.runtime import race
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.providers import Device

@@ -26,10 +26,12 @@ def plan_claims(
         found = plan.analysis.maps.get(name)
         if found is None or name in replaced or not emission.size:  # nothing can be claimed about a value that is gone
             continue
-        if found.merged is not None:  # claims are about axes as large as the map
-            continue
+        if found.merged is not None or found.places is not None:
+            continue  # claims are about axes as large as the map, and numbers that stay the same
         # Padding may hold anything, but where it is constant, readers may count on it.
         told = plan.emitted.live[found.labels.ravel()[emission]] | is_constant(found.state.ravel()[emission])
+        if found.copies is not None and not np.isin(np.flatnonzero(found.copies.where), emission[told]).all():
+            continue  # what channels hold that are left out follows from other values of the original
         sizes, held = _original(emission, found.shape, narrowed.get(name))
         whole = told.all() and is_full(held, sizes)
         claims[name] = Claim(sizes, None if whole else np.where(told, held, -1), _constants(constants.get(name), sizes))

@@ -114,9 +114,12 @@ def _spread(order: NDArray[np.intp], counts: NDArray[np.intp], harms: Sequence[f
     """The score of each channel. The last ones, which go between the last two counts, share what is lost there: without
     a layer's last channels, what it makes no longer depends on its input."""
     known = np.maximum.accumulate([0.0, *harms])
-    rising = scipy.interpolate.PchipInterpolator([0, *counts[:-1]], known[:-1])
-    last = np.full(counts[-1] - counts[-2], (known[-1] - known[-2]) / (counts[-1] - counts[-2]))
-    steps = np.concatenate([np.diff(rising(np.arange(counts[-2] + 1))), last])
+    before = int(counts[-2]) if counts.size > 1 else 0
+    last = np.full(order.size - before, (known[-1] - known[-2]) / (order.size - before))
+    steps = last
+    if before:
+        rising = scipy.interpolate.PchipInterpolator([0, *counts[:-1]], known[:-1])
+        steps = np.concatenate([np.diff(rising(np.arange(before + 1))), last])
     found = np.empty(order.size)
     found[order] = np.sqrt(np.maximum.accumulate(np.maximum(steps, 0.0)))
     found += np.argsort(order) * _LEAST

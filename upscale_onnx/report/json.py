@@ -1,4 +1,7 @@
-"""Results as JSON: every field under its own name, nothing rounded, the same bytes for the same values."""
+"""Results as JSON: every field under its own name, nothing rounded, the same bytes for the same values.
+
+`schema.py` has the schema of it, docs/report.schema.json is the schema as a file.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +18,24 @@ import numpy as np
 from upscale_onnx.errors import InternalError
 from upscale_onnx.files.publish import NewFiles, write_whole
 
-SCHEMA = 2
+SCHEMA_VERSION = 3
 """The version of the format. It grows when a field is renamed, removed or changes its meaning, not for a new field."""
 
 
 def to_json(value: object) -> dict[str, Any]:
     """`value`, a dataclass of results such as a Report, as a dict of plain JSON types.
 
-    `schema` and `kind` (the name of the class, in lower case) come first, then the fields in their order. Enum members
-    become their values. NaN and infinities, which JSON cannot hold, become "nan", "inf" and "-inf".
+    `schema_version` and `kind` (the name of the class, in lower case) come first, then the fields in their order. Enum
+    members become their values. NaN and infinities, which JSON cannot hold, become "nan", "inf" and "-inf".
 
     Raises: InternalError if a field has a type that JSON cannot hold.
     """
-    return {"schema": SCHEMA, "kind": type(value).__name__.lower(), **_fields(value)}
+    return {"schema_version": SCHEMA_VERSION, "kind": kind_of(type(value)), **_fields(value)}
+
+
+def kind_of(result: type) -> str:
+    """What JSON calls results of this class."""
+    return result.__name__.lower()
 
 
 def dump_json(value: object) -> str:

@@ -12,7 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from upscale_onnx.report.headline import headline, next_step, outcome
-from upscale_onnx.report.tables import printable
+from upscale_onnx.report.plain import printable
 from upscale_onnx.results import ModelStats, Picture, Reading, Refusal, Report, Segment
 from upscale_onnx.results.differences import Differences, Sizes
 

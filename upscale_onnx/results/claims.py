@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from upscale_onnx.results.equality import EqualByValue
 from upscale_onnx.types import FloatArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
-class Claim:
+class Claim(EqualByValue):
     """What the compiled model holds of one value of the original.
 
     sizes: the number of channels of the original value along each axis, 1 along axes that are no channel axes.
@@ -25,7 +26,7 @@ class Claim:
 
 
 @dataclass(frozen=True, eq=False)
-class Certificate:
+class Certificate(EqualByValue):
     """The claims of one compile, by the names of values. original, compiled: SHA-256 checksums of the two models."""
 
     claims: Mapping[str, Claim]

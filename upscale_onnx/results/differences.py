@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from upscale_onnx.results.shown import Shown
+
 Sizes = tuple[int | str | None, ...]
 
 
@@ -25,7 +27,7 @@ class NodeChange:
 
 
 @dataclass(frozen=True)
-class Differences:
+class Differences(Shown):
     """How two models differ. same: how many nodes have the same shapes and sizes of weights in both."""
 
     changes: tuple[NodeChange, ...]

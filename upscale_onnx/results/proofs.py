@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from upscale_onnx.results.shown import Shown
+
 
 @dataclass(frozen=True)
 class OutputError:
@@ -27,7 +29,7 @@ class OutputError:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Shown):
     """The result of comparing two models.
 
     equal: the verdict of the global check, under the tolerance of each output, and of the local proof, if any.
@@ -39,6 +41,11 @@ class Verification:
     activations: how many channels enter activations that clip (Relu, Clip, …).
     asleep: how many of these channels were clipped in every trial, so that the trials show nothing about them.
     undecided: the models were shown neither equal nor different.
+
+    >>> import upscale_onnx
+    >>> model = "models/digits_cnet_masked.onnx"
+    >>> upscale_onnx.verify(model, model, proofs=("global",)).outputs[0].max_absolute
+    0.0
     """
 
     equal: bool

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from upscale_onnx.results.origin import Origin
+from upscale_onnx.results.shown import Shown
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,19 @@ class TimeProfile:
 
 
 @dataclass(frozen=True)
-class Bench:
+class Bench(Shown):
     """Races with several settings, the profiles of their runners, and one line of text per runner that was skipped.
 
     origin: the command, the versions and the machine; None where nobody asked.
+
+    >>> from upscale_onnx import Bench
+    >>> from upscale_onnx.results import Race, Timing
+    >>> timings = (Timing("before", 2.0, 1.9, 2.1, 1.0), Timing("after", 1.0, 0.9, 1.1, 0.5))
+    >>> print(Bench({}, (Race(timings, "after", "cpu", threads=1, rounds=25),)))
+    after is 2.00x faster than before
+    runner  median ms  p10 ms  p90 ms  ratio
+    before          2     1.9     2.1      1
+    after           1     0.9     1.1    0.5
     """
 
     machine: Mapping[str, str | int]

@@ -13,6 +13,7 @@ from upscale_onnx.results.origin import Origin
 from upscale_onnx.results.picture import Picture
 from upscale_onnx.results.proofs import Verification
 from upscale_onnx.results.races import Race, TimeProfile
+from upscale_onnx.results.shown import Shown
 
 if TYPE_CHECKING:
     import onnx
@@ -62,7 +63,7 @@ class KeptChannels:
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Shown):
     """All that is reported about one compile.
 
     masked_channels: how many channels were pruned before the compile.
@@ -74,6 +75,11 @@ class Report:
     origin: the command, the versions and the machine; None where nobody asked.
     profiles: the time of the input and of the result by operator type, where `pipeline.detailed` measured it.
     picture: the channels that consumers demand and get, where `pipeline.detailed` looked.
+
+    >>> import upscale_onnx
+    >>> report = upscale_onnx.compile("models/digits_cnet_masked.onnx", race=False, verify=False).report
+    >>> report.before.parameters, report.after.parameters
+    (183774, 72590)
     """
 
     export: str
@@ -96,11 +102,17 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Result:
+class Result(Shown):
     """A compiled model and its report.
 
     masked: the model that it was shown equal to: the pruned model, or the input if nothing was pruned.
     claims: what the compiled model holds of the values of `masked`, by name.
+
+    >>> import onnx, upscale_onnx
+    >>> result = upscale_onnx.compile("models/digits_cnet_masked.onnx", race=False)
+    >>> onnx.checker.check_model(result.model)
+    >>> result.report.verification.equal
+    True
     """
 
     model: onnx.ModelProto

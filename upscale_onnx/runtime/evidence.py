@@ -122,8 +122,8 @@ def _odd_slice(
     """The axis, index, error and scale of the slice that exceeds its limit by most; None if no slice does.
 
     A small slice may be the difference of large values, and these round at their own scale. So its limit is the
-    geometric mean of `limit` at the scale of the slice and of `limit` at the scale of the whole output. The steps of a
-    quantiser belong to the whole value, so behind a quantiser slices are not judged.
+    geometric mean of `limit` at the scale of the slice and of `limit` at the scale of the whole output, and at least
+    `tolerance.least`. The steps of a quantiser belong to the whole value, so behind a quantiser slices are not judged.
     """
     if tolerance.step or tolerance.whole:
         return None
@@ -137,7 +137,7 @@ def _odd_slice(
         for run in noise:
             if all(axis in trial.slices and trial.slices[axis][0].size == errors.size for trial in run):
                 moved = np.maximum(moved, _largest(run, axis, 0))
-        allowed = np.maximum(limit * np.sqrt(scales), _NOISE_FACTOR * moved)
+        allowed = np.maximum(np.maximum(limit * np.sqrt(scales), tolerance.least), _NOISE_FACTOR * moved)
         ratios = np.divide(errors, allowed, out=np.where(errors > 0, math.inf, 0.0), where=allowed > 0)
         index = int(ratios.argmax())
         if ratios[index] > worst_ratio:

@@ -23,10 +23,15 @@ def arrays_of(data: Data) -> tuple[dict[str, Array], str]:
     Raises: ArgumentError where it is the path of a file that cannot be read.
     """
     if isinstance(data, np.ndarray):
-        return {SAMPLES[0]: data}, "the array given"
-    if isinstance(data, Mapping):
-        return dict(data), "the arrays given"
-    return read_arrays(data), str(data)
+        return {SAMPLES[0]: data}, name_of(data)
+    return dict(data) if isinstance(data, Mapping) else read_arrays(data), name_of(data)
+
+
+def name_of(data: Data) -> str:
+    """What to call `data` in messages."""
+    if isinstance(data, np.ndarray):
+        return "the array given"
+    return "the arrays given" if isinstance(data, Mapping) else str(data)
 
 
 def samples_in(arrays: Mapping[str, Array], inputs: Collection[str]) -> dict[str, Array]:

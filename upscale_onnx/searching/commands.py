@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from upscale_onnx.files.arrays import archive_bytes
-from upscale_onnx.files.publish import NewFiles, write_errors
+from upscale_onnx.files.publish import NewFiles, write_errors, write_whole
 from upscale_onnx.masks.profile_files import profile_text
 from upscale_onnx.options import Options
 from upscale_onnx.searching.outcome import Ending, Finalist
@@ -20,8 +20,8 @@ _EXPORT = ("--export", "gather", "--no-race")
 
 
 def write_profiles(ending: Ending, front: Sequence[Finalist], models: Sequence[str], files: NewFiles) -> list[str]:
-    """Write a file for each profile of the front to the folder of the search, and return the commands that make their
-    models. models: the paths of the networks.
+    """Write a file for each profile of the front to the folder of the search, and the commands that make its models to
+    its `commands.txt`. Return these. models: the paths of the networks.
 
     Where channels are chosen at random, or a layer keeps none, masks are written as well.
     """
@@ -52,6 +52,7 @@ def write_profiles(ending: Ending, front: Sequence[Finalist], models: Sequence[s
                 line += " && " + shlex.join(tune.words(str(made), str(folder / f"{stem}-trained.onnx")))
             lines.append(line)
     _remove_others(folder, written)
+    write_whole("".join(f"{line}\n" for line in lines).encode(), search.folder / "commands.txt", files)
     return lines
 
 

@@ -14,8 +14,7 @@ from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.measures.measure import Measure
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.prune import prune
-from upscale_onnx.results import KeptChannels
-from upscale_onnx.sensitivity.scan import Sensitivity, Together
+from upscale_onnx.results import KeptChannels, Sensitivity, Together
 from upscale_onnx.types import Progress
 
 _HALVINGS = 6

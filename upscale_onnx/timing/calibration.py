@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import onnx
 
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.measured import MeasuredCosts
-from upscale_onnx.costs.predict import Prediction, predict
+from upscale_onnx.costs.predict import predict
 from upscale_onnx.costs.store import load_tables, save_tables
 from upscale_onnx.costs.tables import Tables, Timed
 from upscale_onnx.costs.targets import Target, target
-from upscale_onnx.model import load_model
+from upscale_onnx.model import Model, load_model
 from upscale_onnx.model.kernels import Kernel, read_kernels
+from upscale_onnx.options import Options
+from upscale_onnx.options.calls import Calibrating, options_of
+from upscale_onnx.options.checking import check_value
+from upscale_onnx.options.ranges import POSITIVE_NUMBER
+from upscale_onnx.results import Calibration
 from upscale_onnx.types import Progress
 
-Model = str | os.PathLike[str] | onnx.ModelProto
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The result of a calibration.
-
-    target, device, provider, threads: what was measured.
-    timed: how many operator shapes have been timed so far.
-    wanted: how many operator shapes there are for the model.
-    seconds: how long this calibration took.
-    input_ms: the measured latency of the model; predicted: the one that the tables predict.
-    path: the file of the tables.
-    """
-
-    target: str
-    device: str
-    provider: str
-    threads: int
-    timed: int
-    wanted: int
-    seconds: float
-    input_ms: float
-    predicted: Prediction
-    path: str
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def resolve_target(name: str | None, provider: str = "cpu") -> Target:
@@ -58,29 +39,36 @@ def resolve_target(name: str | None, provider: str = "cpu") -> Target:
 
 def calibrate(
     model: Model,
+    options: Options | None = None,
     *,
-    target: Target,
-    provider: str = "cpu",
-    threads: int = 1,
     budget_s: float = 60.0,
-    batch: int | None = None,
-    seed: int = 0,
     progress: Progress | None = None,
+    **overrides: Unpack[Calibrating],
 ) -> Calibration:
     """Time the operators of `model` at many channel counts, within `budget_s` seconds.
 
-    The times are kept in the user's cache folder, where compiles find them, even if the calibration is interrupted.
+    The times are kept in the user's cache folder, where compiles find them, even if the calibration is interrupted. A
+    further call goes on where the last one stopped.
+
+    options, overrides: target, provider, threads, batch and seed.
 
     Raises:
-        ArgumentError: the cache folder cannot be written to.
+        ArgumentError: an option cannot be used, or the cache folder cannot be written to.
         ModelError: the model cannot be read or run.
         ProviderError: the provider is not available.
+
+    >>> import upscale_onnx
+    >>> found = upscale_onnx.calibrate("models/digits_cnet_masked.onnx", target="cpu", budget_s=0.01)
+    >>> 0 < found.timed <= found.wanted
+    True
     """
     from upscale_onnx.runtime.calibrate import calibrate as measure
     from upscale_onnx.runtime.providers import describe, resolve_provider
 
-    device = resolve_provider(provider)
-    machine = describe(device, threads)
+    check_value("budget_s", budget_s, Annotated[float, POSITIVE_NUMBER])
+    wanted = options_of(Calibrating, options, overrides).target
+    device = resolve_provider(wanted.provider)
+    target, machine = resolve_target(wanted.name, device), describe(device, wanted.threads)
     tables = load_tables(target, machine)
     path = save_tables(tables, machine)  # fails before minutes of measuring, if the folder cannot be written to
 
@@ -91,11 +79,11 @@ def calibrate(
 
     done = measure(
         load_model(model), block=target.block(), known=lambda kernel: tables.has(kernel), store=store, provider=device,
-        threads=threads, budget_s=budget_s, batch=batch, seed=seed, progress=progress,
+        threads=wanted.threads, budget_s=budget_s, batch=wanted.batch, seed=wanted.seed, progress=progress,
     )  # fmt: skip
     return Calibration(
-        target.name, str(machine["device"]), device, threads, done.timed, done.wanted, done.seconds, done.input_ms,
-        predict(done.kernels, tables), str(path),
+        target.name, str(machine["device"]), device, wanted.threads, done.timed, done.wanted, done.seconds,
+        done.input_ms, predict(done.kernels, tables), str(path),
     )  # fmt: skip
 
 

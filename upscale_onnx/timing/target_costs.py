@@ -6,7 +6,7 @@ import onnx
 
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.targets import Target
-from upscale_onnx.options import TargetOptions
+from upscale_onnx.options import Options, TargetOptions
 from upscale_onnx.timing.calibration import calibrate, measured_costs, resolve_target
 
 
@@ -64,7 +64,4 @@ def tune(model: onnx.ModelProto, options: TargetOptions) -> None:
     target = chosen_target(options)
     if options.tune <= 0 or not is_at_hand(target, options):
         return
-    calibrate(
-        model, target=target, provider=options.provider, threads=options.threads, batch=options.batch,
-        budget_s=options.tune, seed=options.seed,
-    )  # fmt: skip
+    calibrate(model, Options(target=options), budget_s=options.tune)

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import TYPE_CHECKING
 
-import onnx
+import numpy as np
 
-from upscale_onnx.errors import ArgumentError
-from upscale_onnx.model import load_model
-from upscale_onnx.training.results import Finetuned
+from upscale_onnx.model import Model, load_model
+from upscale_onnx.results.training import Finetuned
+from upscale_onnx.runtime.naming import arrays_of
+from upscale_onnx.training.requirement import check_torch
 from upscale_onnx.training.settings import Training
-from upscale_onnx.types import Progress
+from upscale_onnx.types import Data, Progress
 
 if TYPE_CHECKING:
     from upscale_onnx.measures.accuracy import Preprocessing
     from upscale_onnx.training.session import Session
 
 Path = str | os.PathLike[str]
-Model = Path | onnx.ModelProto
 
 
 def finetune(
     model: Model,
-    data: Path,
-    val: Path | None = None,
+    data: Data,
+    val: Data | None = None,
     settings: Training | None = None,
     preprocessing: Preprocessing | None = None,
     *,
@@ -36,8 +37,8 @@ def finetune(
     """Train `model` on `data`. Zeros of weights stay zeros, and a compile removes of the result what it removes of
     `model`.
 
-    data, val: as `upscale_onnx.measures.accuracy.evaluate` takes them, or arrays of other samples. The model is judged
-        on `val` after each epoch, in onnxruntime; without it, the last epoch is kept. limit: judge on that many images.
+    data, val: labelled images as `evaluate` takes them, or other samples "x" with labels "y". The model is judged on
+        `val` after each epoch, in onnxruntime; without it, the last epoch is kept. limit: judge on that many images.
     teacher: a model of the same input and classes, whose scores are learned, too. `data` needs no labels if these count
         nothing.
     state: path of a file that holds the state after each epoch. Where it is there, training goes on from it, and the
@@ -48,6 +49,12 @@ def finetune(
             no finite number.
         ModelError: a model cannot be read or run.
         InternalError: onnxruntime computes something else than PyTorch.
+
+    >>> import upscale_onnx
+    >>> model, data = "models/digits_cnet_masked.onnx", "models/digits_test.npz"
+    >>> found = upscale_onnx.finetune(model, data, settings=upscale_onnx.Training(epochs=1, batch=64))
+    >>> [epoch.number for epoch in found.course.epochs]
+    [1]
     """
     wanted = settings or Training()
     return prepared(model, data, val, wanted, preprocessing, teacher, state, limit, progress).finished()
@@ -55,8 +62,8 @@ def finetune(
 
 def prepared(
     model: Model,
-    data: Path,
-    val: Path | None,
+    data: Data,
+    val: Data | None,
     settings: Training,
     preprocessing: Preprocessing | None,
     teacher: Model | None,
@@ -79,16 +86,20 @@ def prepared(
     pixels, tell = preprocessing or Preprocessing(), progress or (lambda stage, share: None)
     tell("read the data", 0.0)
     labelled = taught is None or settings.distill_weight < 1
-    samples = training_data(loaded, str(data), pixels, settings.augment, settings.batch, labelled=labelled)
-    judge = None if val is None else judge_on(str(val), loaded, samples, settings, pixels, limit)
-    known = identity(loaded, samples, settings, taught, None if val is None else str(val), limit, plan)
+    samples = training_data(loaded, data, pixels, settings.augment, settings.batch, labelled=labelled)
+    judge = None if val is None else judge_on(val, loaded, samples, settings, pixels, limit)
+    known = identity(loaded, samples, settings, taught, None if val is None else _known(val), limit, plan)
     trainer = Trainer(loaded, samples, settings, taught)
     return Session(loaded, trainer, judge, known, None if state is None else str(state), tell)
 
 
-def check_torch() -> None:
-    """Raises: ArgumentError where PyTorch is missing."""
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise ArgumentError("training needs PyTorch: pip install 'upscale-onnx[torch]'") from error
+def _known(data: Data) -> str:
+    """What tells `data` from others: its path, or a hash of its arrays."""
+    if isinstance(data, str | os.PathLike):
+        return os.fspath(data)
+    arrays, _ = arrays_of(data)
+    found = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        found.update(f"{name}{array.dtype}{array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data)
+    return found.hexdigest()

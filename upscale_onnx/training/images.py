@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import onnx
 import torch
 
 from upscale_onnx.errors import ArgumentError, ModelError
-from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.measures.accuracy import Preprocessing, colours_of
 from upscale_onnx.measures.labelled_images import open_images
 from upscale_onnx.runtime.inputs import InputSpec, input_specs
-from upscale_onnx.runtime.naming import labels_in, samples_in
+from upscale_onnx.runtime.naming import arrays_of, labels_in, name_of, samples_in
 from upscale_onnx.training.settings import Augmentation
-from upscale_onnx.types import Array, IntArray
+from upscale_onnx.types import Array, Data, IntArray
 
 # Images are shifted by up to this share of their size. The image mirrored at its border fills the gap.
 _MOST_MOVED = 1 / 8
@@ -92,7 +90,7 @@ class TrainingData:
 
 def training_data(
     model: onnx.ModelProto,
-    data: str,
+    data: Data,
     preprocessing: Preprocessing,
     augment: Augmentation,
     batch: int,
@@ -123,13 +121,14 @@ def training_data(
         found = TrainingData(spec.name, samples, labels, preprocessing, (margin[0], margin[1]), mirror, size)
     else:
         if augment != "none" or preprocessing != Preprocessing():
-            raise ArgumentError(f"{data}: only images are augmented and preprocessed: leave out the options for images")
+            said = "only images are augmented and preprocessed: leave out the options for images"
+            raise ArgumentError(f"{name_of(data)}: {said}")
         plain, known = (torch.from_numpy(part) for part in labelled_samples(data, spec.name, labelled=labelled))
         found = TrainingData(spec.name, plain, known, None, (0, 0), False, size)
     if not found.steps:
-        raise ArgumentError(f"{data}: {len(found.labels)} samples are less than one batch of {size}")
+        raise ArgumentError(f"{name_of(data)}: {len(found.labels)} samples are less than one batch of {size}")
     if found.samples.is_floating_point() and not bool(found.samples.isfinite().all()):
-        raise ArgumentError(f"{data}: holds NaN or infinity; training needs finite numbers")
+        raise ArgumentError(f"{name_of(data)}: holds NaN or infinity; training needs finite numbers")
     _check_shape(data, found.first().shape[1:], spec)
     return found
 
@@ -142,30 +141,31 @@ def only_input(model: onnx.ModelProto) -> InputSpec:
     return specs[0]
 
 
-def labelled_samples(data: str, name: str, *, labelled: bool = True) -> tuple[Array, IntArray]:
+def labelled_samples(data: Data, name: str, *, labelled: bool = True) -> tuple[Array, IntArray]:
     """Samples that are no images, for the input called `name`, and their labels (N,), -1 where there are none.
 
     labelled: whether there must be labels.
 
-    Raises: ArgumentError where the file does not hold them.
+    Raises: ArgumentError where the data do not hold them.
     """
-    arrays = read_arrays(Path(data))
+    arrays, where = arrays_of(data)
     known, samples = labels_in(arrays, (name,)), samples_in(arrays, (name,)).get(name)
     if samples is None or samples.dtype.kind != "f" or samples.ndim < 2 or (known is None and labelled):
         raise ArgumentError(
-            f"{data}: training needs an array {name!r} or 'x' of floating-point samples, and labels 'y'"
+            f"{where}: training needs an array {name!r} or 'x' of floating-point samples, and labels 'y'"
         )
     labels = np.full(len(samples), -1) if known is None else arrays[known]
     if labels.dtype.kind not in "iu" or labels.shape != samples.shape[:1]:
-        raise ArgumentError(f"{data}: {len(samples)} samples need as many labels, one integer each")
+        raise ArgumentError(f"{where}: {len(samples)} samples need as many labels, one integer each")
     return samples.astype(np.float32), labels.astype(np.int64)
 
 
-def _check_shape(data: str, shape: tuple[int, ...], spec: InputSpec) -> None:
+def _check_shape(data: Data, shape: tuple[int, ...], spec: InputSpec) -> None:
     """Raises: ArgumentError if samples of `shape` do not fit the input."""
     if spec.dims is None:
         return
     dims = spec.dims[1:]
     if len(dims) != len(shape) or any(isinstance(d, int) and d != n for d, n in zip(dims, shape, strict=True)):
         wanted = ", ".join(str("?" if dim is None else dim) for dim in dims)
-        raise ArgumentError(f"{data}: makes inputs of shape {tuple(shape)} a sample, the model takes ({wanted})")
+        made = f"{name_of(data)}: makes inputs of shape {tuple(shape)} a sample"
+        raise ArgumentError(f"{made}, the model takes ({wanted})")

@@ -13,13 +13,13 @@ from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.training.images import TrainingData, labelled_samples, only_input
 from upscale_onnx.training.settings import Training
-from upscale_onnx.types import IntArray
+from upscale_onnx.types import Data, IntArray
 
 Judge = Callable[[onnx.ModelProto], float]
 
 
 def judge_on(
-    val: str,
+    val: Data,
     model: onnx.ModelProto,
     data: TrainingData,
     settings: Training,
@@ -39,7 +39,7 @@ def judge_on(
     return Top1(batches, 0.0, Place(threads=settings.threads)).value
 
 
-def _plain_batches(val: str, model: onnx.ModelProto, size: int, limit: int | None) -> list[tuple[Inputs, IntArray]]:
+def _plain_batches(val: Data, model: onnx.ModelProto, size: int, limit: int | None) -> list[tuple[Inputs, IntArray]]:
     """Batches of samples that are no images. The last one is filled by repeating samples, which have no labels."""
     spec = only_input(model)
     x, labels = labelled_samples(val, spec.name)

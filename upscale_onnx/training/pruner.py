@@ -16,7 +16,7 @@ from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.measures.measure import Top1
 from upscale_onnx.pruning.criteria import criterion_of
 from upscale_onnx.pruning.prune import prune
-from upscale_onnx.sensitivity.scan import scan
+from upscale_onnx.sensitivity.scan import scan_layers
 from upscale_onnx.training.dropout import kept_of_dropout
 from upscale_onnx.training.images import only_input
 from upscale_onnx.training.pruning import Pruning
@@ -87,7 +87,7 @@ class Pruner:
         calibration = self._calibration(0)
         batches = [({name: x}, calibration["y"]) for name, x in calibration.items() if name != "y"]
         options = self._pruning.options(Cut(), calibration if self._looks else None, self._trainer.settings.seed)
-        found = scan(self._model, Top1.of(self._model, batches), _SCANNED, options, tolerated=_TOLERATED)
+        found = scan_layers(self._model, Top1.of(self._model, batches), _SCANNED, options, tolerated=_TOLERATED)
         return {layer.weight: layer.largest_amount for layer in found.layers}
 
     def _calibration(self, step: int) -> dict[str, Array]:

@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.model import load_model
+from upscale_onnx.model import Model, load_model
 from upscale_onnx.options import Options, Scope, Side
 from upscale_onnx.options.checking import check_group
 from upscale_onnx.options.ranges import POSITIVE, SHARE
 from upscale_onnx.pruning.checks import check_masks
-from upscale_onnx.training.finetune import Model, Path, prepared
-from upscale_onnx.training.results import Finetuned
+from upscale_onnx.results.training import Finetuned
+from upscale_onnx.training.finetune import Path, prepared
 from upscale_onnx.training.schedules import SCHEDULES, Cut, ScheduleName
 from upscale_onnx.training.settings import Training
-from upscale_onnx.types import Array, Progress
+from upscale_onnx.types import Array, Data, Progress
 
 if TYPE_CHECKING:
     from upscale_onnx.measures.accuracy import Preprocessing
@@ -32,6 +32,10 @@ class Pruning:
     schedule: when (see `training.schedules`). amount: share of the channels that are pruned in the end. rounds,
     updates: how many cuts there are, and how many steps between them; None leaves it to the schedule, as a criterion
     and a scope of None do. side, method: as in `PruneOptions`.
+
+    >>> from upscale_onnx import Pruning
+    >>> Pruning("gradual", amount=0.4).side
+    'input'
     """
 
     schedule: ScheduleName
@@ -68,8 +72,8 @@ class Pruning:
 def pruned_in_training(
     model: Model,
     pruning: Pruning,
-    data: Path,
-    val: Path | None = None,
+    data: Data,
+    val: Data | None = None,
     settings: Training | None = None,
     preprocessing: Preprocessing | None = None,
     *,

@@ -8,12 +8,12 @@ from typing import Protocol
 
 import onnx
 
+from upscale_onnx.results.training import Course, Epoch, Finetuned
 from upscale_onnx.training.checking import check_in_onnxruntime
 from upscale_onnx.training.checkpoint import Identity, load_state, save_state
 from upscale_onnx.training.judging import Judge
 from upscale_onnx.training.norms import norm_nodes
 from upscale_onnx.training.optimizing import rate_at
-from upscale_onnx.training.results import Course, Epoch, Finetuned
 from upscale_onnx.training.trainer import Trainer
 from upscale_onnx.types import Progress
 

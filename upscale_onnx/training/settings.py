@@ -34,6 +34,10 @@ class Training:
     precision: in which convolutions and products are computed. Weights are always float32.
     temperature, distill_weight: of a teacher's scores, and what they count beside the labels (1: alone).
     keep: which epoch's weights are the result; of equal accuracies, the first is the best.
+
+    >>> from upscale_onnx import Training
+    >>> Training(epochs=5, rate=0.01).optimizer
+    'sgd'
     """
 
     epochs: Annotated[int, POSITIVE] = 10

@@ -12,14 +12,16 @@ import torch
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.measures.accuracy import Preprocessing
+from upscale_onnx.runtime.naming import name_of
 from upscale_onnx.training.images import TrainingData, training_data
 from upscale_onnx.training.settings import Initial, Training
 from upscale_onnx.training.trainer import Trainer
+from upscale_onnx.types import Data
 
 
 @dataclass(frozen=True, eq=False)
 class Tuning:
-    """A function from a variant of a model to the trained one. source: the path of the data."""
+    """A function from a variant of a model to the trained one. source: the path of the data, if they have one."""
 
     source: str
     data: TrainingData
@@ -29,7 +31,7 @@ class Tuning:
     def of(
         cls,
         model: onnx.ModelProto,
-        source: str,
+        source: Data,
         settings: Training,
         preprocessing: Preprocessing | None = None,
         limit: int | None = None,
@@ -48,7 +50,7 @@ class Tuning:
             drawn = np.sort(np.random.default_rng(settings.seed).permutation(len(data.labels))[:limit])
             rows = torch.from_numpy(drawn)
             data = replace(data, samples=data.samples[rows], labels=data.labels[rows])
-        return cls(source, data, settings)
+        return cls(name_of(source), data, settings)
 
     def __call__(self, model: onnx.ModelProto, init: str = "pretrained", seed: int | None = None) -> onnx.ModelProto:
         """`model` after all epochs. init: where weights begin. seed: in place of that of the settings.

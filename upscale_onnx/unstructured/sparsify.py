@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 import onnx
 
 from upscale_onnx.errors import ArgumentError, did_you_mean
+from upscale_onnx.files.arrays import read_arrays
 from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.model import Model, load_model
 from upscale_onnx.options import Side
+from upscale_onnx.results import Sparsified
 from upscale_onnx.types import Array, BoolArray
 from upscale_onnx.unstructured.parameters import Kind, Parameter, choose, parameters
 from upscale_onnx.unstructured.patterns import (
@@ -26,6 +30,8 @@ from upscale_onnx.unstructured.patterns import (
 from upscale_onnx.unstructured.zeros import read, write_zeros
 
 Custom = Callable[[Array, BoolArray, np.random.Generator], Array]
+Arrays = str | os.PathLike[str] | Mapping[str, Array]
+"""Arrays by the names of tensors, or the path of an .npz with them."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,10 @@ class Sparsifying:
     layers, ignore: glob patterns for names of tensors or of nodes that use them.
     kinds: weights, biases or both.
     keep_zeros: existing zeros count as pruned before; the amount refers to the other entries.
+
+    >>> from upscale_onnx import Sparsifying
+    >>> Sparsifying(pattern="ln-structured", amount=0.25, side="input").n
+    1.0
     """
 
     pattern: Pattern | Custom = "l1"
@@ -71,28 +81,58 @@ class Sparsifying:
             raise ArgumentError("n is not a number: give the n of the norm, such as 1, 2 or inf")
 
 
-@dataclass(frozen=True, eq=False)
-class Sparsified:
-    """A pruned model.
+def sparsify(
+    model: Model,
+    pruning: Sparsifying | None = None,
+    scores: Arrays | None = None,
+    *,
+    masks: Arrays | None = None,
+    **settings: Any,
+) -> Sparsified:
+    """`model` with the zeros that `pruning`, or else `masks`, asks for. Each tensor is pruned once, even if several
+    nodes use it.
 
-    masks: by name, the masks of the pruned tensors, with their shapes, True = kept.
-    skipped: names of chosen tensors without a channel axis on the side that was asked for.
-    """
-
-    model: onnx.ModelProto
-    masks: Mapping[str, BoolArray]
-    skipped: tuple[str, ...] = ()
-
-
-def sparsify(model: onnx.ModelProto, pruning: Sparsifying, scores: Mapping[str, Array] | None = None) -> Sparsified:
-    """`model` with the zeros that `pruning` asks for. Each tensor is pruned once, even if several nodes use it.
-
-    scores: by tensor name, arrays with the shapes of the tensors, to rank by in place of the tensors.
+    scores: by tensor name, arrays with the shapes of the tensors, to rank by in place of the tensors; or the path of an
+        .npz with them.
+    masks: likewise, 0 = pruned, in place of all other arguments.
+    settings: fields of `Sparsifying`, in place of those of `pruning`.
 
     Raises:
-        ArgumentError: a tensor cannot be pruned this way, or no tensor is chosen.
-        ModelError: the data of a tensor was not loaded.
+        ArgumentError: a setting cannot be used, a tensor cannot be pruned this way, or no tensor is chosen.
+        ModelError: the model cannot be read.
+
+    >>> import upscale_onnx
+    >>> found = upscale_onnx.sparsify("models/digits_cnet_masked.onnx", amount=0.5, layers=("*.0.weight",))
+    >>> print(found)
+    91,224 weights of 5 tensors are pruned
+    tensor               pruned    size  share
+    features.0.0.weight     216     432    0.5
+    features.1.0.weight  10,368  20,736    0.5
+    features.3.0.weight  17,280  34,560    0.5
+    features.4.0.weight  28,800  57,600    0.5
+    features.6.0.weight  34,560  69,120    0.5
     """
+    loaded = load_model(model)
+    if masks is None:
+        return _sparsified(loaded, _chosen(pruning, settings), _arrays(scores or {}))
+    if pruning is not None or settings or scores is not None:
+        raise ArgumentError("masks decide alone what to prune: leave out the other arguments")
+    return _masked(loaded, _arrays(masks))
+
+
+def _chosen(pruning: Sparsifying | None, settings: Mapping[str, Any]) -> Sparsifying:
+    names = [part.name for part in fields(Sparsifying)]
+    for name in settings:
+        if name not in names:
+            raise ArgumentError(f"{name!r} is no setting here: use {', '.join(names)}{did_you_mean(name, names)}")
+    return Sparsifying(**settings) if pruning is None else replace(pruning, **settings)
+
+
+def _arrays(given: Arrays) -> Mapping[str, Array]:
+    return given if isinstance(given, Mapping) else read_arrays(given)
+
+
+def _sparsified(model: onnx.ModelProto, pruning: Sparsifying, scores: Mapping[str, Array]) -> Sparsified:
     found = choose(parameters(model), pruning.layers, pruning.ignore, pruning.kinds)
     skipped = tuple(p.name for p in found if _has_no_channels(p, pruning))
     if len(skipped) == len(found):
@@ -101,7 +141,7 @@ def sparsify(model: onnx.ModelProto, pruning: Sparsifying, scores: Mapping[str, 
     tensors = constant_tensors(model)
     values = {p.name: read(tensors[p.name], p.name) for p in chosen}
     before = {name: array.astype(np.bool_) for name, array in values.items()} if pruning.keep_zeros else {}
-    ranked = {**values, **_fitting(scores or {}, values)}
+    ranked = {**values, **_fitting(scores, values)}
     rng = np.random.default_rng(pruning.seed)
     if pruning.is_global:
         masks = _global_masks(ranked, before, pruning, rng)
@@ -110,13 +150,7 @@ def sparsify(model: onnx.ModelProto, pruning: Sparsifying, scores: Mapping[str, 
     return Sparsified(write_zeros(model, masks), masks, skipped)
 
 
-def apply_masks(model: onnx.ModelProto, masks: Mapping[str, Array]) -> Sparsified:
-    """`model` with zeros where `masks` (tensor name -> array of its shape, 0 = pruned) are 0.
-
-    Raises:
-        ArgumentError: a mask has the name of no weight or bias of the model, or does not fit it.
-        ModelError: the data of a tensor was not loaded.
-    """
+def _masked(model: onnx.ModelProto, masks: Mapping[str, Array]) -> Sparsified:
     tensors = constant_tensors(model)
     known = [parameter.name for parameter in parameters(model)]
     for name in masks:

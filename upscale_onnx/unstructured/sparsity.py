@@ -3,49 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
 from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.results import Sparsity, TensorSparsity
 from upscale_onnx.types import Array, BoolArray
 from upscale_onnx.unstructured.parameters import Parameter, parameters
 from upscale_onnx.unstructured.zeros import read
-
-
-@dataclass(frozen=True)
-class TensorSparsity:
-    """The zeros of one tensor.
-
-    node: the first node that uses it.
-    share: zeros / size.
-    inputs, outputs: how many channels the node reads and makes; None if the tensor has no such channel axis.
-    zero_inputs, zero_outputs: how many of these channels are all zero; None likewise.
-    """
-
-    name: str
-    node: str
-    op_type: str
-    kind: str
-    shape: tuple[int, ...]
-    zeros: int
-    size: int
-    share: float
-    zero_inputs: int | None
-    inputs: int | None
-    zero_outputs: int | None
-    outputs: int | None
-
-
-@dataclass(frozen=True)
-class Sparsity:
-    """The zeros of all tensors together and of each. share: zeros / size, 0 without tensors."""
-
-    zeros: int
-    size: int
-    share: float
-    tensors: tuple[TensorSparsity, ...]
 
 
 def sparsity(model: onnx.ModelProto, chosen: Sequence[Parameter] | None = None) -> Sparsity:

@@ -48,7 +48,7 @@ def _poolings() -> list[Case]:
             note="ceiling counts",
             exact=False,
         ),
-        Case("MaxPool", (_X,), square, outputs=2, note="indices", refused=True),
+        Case("MaxPool", (_X,), square, outputs=2, note="indices", whole=True),
         Case("MaxPool", (Tracked((2, 6, 5, 5), (2,)),), square, note="over channels", refused=True),
         Case("GlobalMaxPool", (_X,)),
         Case("GlobalMaxPool", (_LINE,), note="1-D"),

@@ -14,6 +14,7 @@ from upscale_onnx.channels.grid import is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room
+from upscale_onnx.channels.rules.channel_attention import carried_rows, left_rows, rows_and_others
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import BoolArray, IntArray
 
@@ -25,6 +26,9 @@ class Attend(Rule):
     merged_axes = True
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        between = rows_and_others(maps)
+        if between is not None:
+            return carried_rows(*between)
         left, right = _operands(maps)
         if left.shape[-1] > 1:
             return _contract_features(left, right, fresh)
@@ -33,6 +37,9 @@ class Attend(Rule):
         return _carry(left, right, (0, 1))
 
     def resize(self, op: Op, request: Request) -> Resize:
+        between = rows_and_others(request.maps)
+        if between is not None:
+            return left_rows(*between, request)
         left, right = _operands(request.maps)
         first, second = request.emissions
         if first is None or second is None:

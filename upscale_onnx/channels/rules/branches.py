@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, NewNode, Request, Resize, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.exits import Exit, read_whole

@@ -196,7 +196,7 @@ def _rectangles(found: ChannelMap, parts: list[IntArray], axis: int) -> tuple[Ev
     whole = Even((found.labels.reshape([found.shape[a] for a in axes]),))
     if axis == axes[0]:
         return (whole,)
-    return whole, Even(tuple(rows_along(part, axis) for part in parts))
+    return whole, Even(tuple(rows_along(part, axis) for part in parts if part.size))
 
 
 def _merged(states: list[np.ndarray]) -> np.ndarray:

@@ -10,7 +10,7 @@ from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_cons
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.infinities import BOOLEAN, without_nan
-from upscale_onnx.types import Array, FloatArray
+from upscale_onnx.types import Array, BoolArray, FloatArray
 
 # Above this, float64 does not hold every integer.
 _LARGEST_INTEGER = 2.0**53
@@ -34,6 +34,7 @@ def pointwise_content(
     known = [state for state in states if state is not None]
     spread = {i: constant_content(_operand(op, i), shape) for i in connected if op.constant(i) is not None}
     wild = np.logical_or.reduce([is_wild(state) for state in (*known, *spread.values()) if state is not None])
+    wild = wild | _divided_by_zero(op, states, shape)
     fixed = np.logical_and.reduce([is_constant(state) for state in known])
     if op.op_type in BOOLEAN:
         wild = np.zeros(shape, bool)
@@ -72,6 +73,16 @@ def pointwise_content(
     result = result.copy()
     result[fixed] = computed
     return result
+
+
+def _divided_by_zero(op: Op, states: Sequence[FloatArray | None], shape: tuple[int, ...]) -> BoolArray:
+    """Where a computed divisor is zero, or a base of zero is raised to a power that may be negative."""
+    exponent = op.constant(1)
+    place = {"Div": 1, "Pow": 0}.get(op.op_type, len(states))
+    state = states[place] if place < len(states) else None
+    if state is None or (op.op_type == "Pow" and exponent is not None and bool((exponent >= 0).all())):
+        return np.zeros(shape, bool)
+    return np.asarray(state == 0)
 
 
 def _operand(op: Op, index: int) -> Array | None:

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, vector_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import full_emission, is_full
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.blocks import Block, are_even, blocks_of, runs
@@ -35,12 +36,10 @@ from upscale_onnx.channels.rules.kernel import (
     same_kernel,
     window_sums,
 )
+from upscale_onnx.channels.rules.selection import slice_node
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.types import Array, FloatArray, IntArray
-
-# The opset since which the bounds of a Slice are inputs.
-_SLICED_BY_INPUTS = 10
 
 
 class Contraction(Rule):
@@ -144,17 +143,11 @@ class Contraction(Rule):
                 if index not in constants and not op.has(index):
                     return None
                 inputs.append(constants.get(index, index))
-            inputs[kernel.input] = sliced(op, kernel.input, kernel.in_axis, start, start + part.channels_in)
+            end = start + part.channels_in
+            inputs[kernel.input] = slice_node([start], [end], [kernel.in_axis], [1], 0, op.opset, kernel.input)
             start += part.channels_in
             nodes.append(NewNode(op.op_type, tuple(inputs), attrs={**op.attrs, **attrs, "group": part.group}))
         return (NewNode("Concat", tuple(nodes), attrs={"axis": kernel.out_axis}),)
-
-
-def sliced(op: Op, index: int, axis: int, start: int, end: int) -> NewNode:
-    """The node that takes the indices from `start` to `end` along `axis` of the input `index`."""
-    if op.opset < _SLICED_BY_INPUTS:
-        return NewNode("Slice", (index,), attrs={"axes": [axis], "starts": [start], "ends": [end]})
-    return NewNode("Slice", (index, *(np.asarray([n], np.int64) for n in (start, end, axis))))
 
 
 def _emission(target: ChannelMap, axis: int, index: IntArray) -> IntArray:

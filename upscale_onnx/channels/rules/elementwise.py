@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, Wild, known_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import axis_positions, is_full, take
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
@@ -26,6 +27,7 @@ from upscale_onnx.channels.rules.broadcast import (
     vector_shape,
 )
 from upscale_onnx.channels.rules.contents import pointwise_content
+from upscale_onnx.channels.rules.copies import copies_of
 from upscale_onnx.channels.rules.infinities import wild_of
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
@@ -78,7 +80,8 @@ class Elementwise(Rule):
             # Along a merged axis a constant has one row for all channels, so that these must keep the same entries.
             evens.append(Even((labels.reshape([size for size in shape if size > 1]),), aligned=True))
         content = self._content(op, lifted, shape)
-        out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged)
+        copies = copies_of(op, {index: known_map(maps[index]) for index in indices}, content)
+        out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged, copies=copies)
         fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.channel_map import Wild, is_wild
-from upscale_onnx.channels.flow import Maps, Misaligned, NewNode, Read, Request
+from upscale_onnx.channels.flow import Maps, Misaligned, Read, Request
 from upscale_onnx.channels.grid import is_full, locate
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason

@@ -16,20 +16,17 @@ import math
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, varying
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import is_full, take
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.contents import constant_content
 from upscale_onnx.channels.rules.normalization import divided
-from upscale_onnx.channels.rules.reduction import mean_over, row_reads
+from upscale_onnx.channels.rules.reduction import WORTH, mean_over, row_reads
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, BoolArray, FloatArray
-
-# A LayerNormalization that makes up for channels takes about as long as two without. That pays where at least this
-# share of its channels, and of the layers around it, leaves.
-_WORTH = 1 / 8
 
 
 class LayerNormalization(Rule):
@@ -99,7 +96,7 @@ def _idle(op: Op, found: ChannelMap, hit: list[int]) -> BoolArray | None:
         return zeros if op.constant(1) is not None else None
     # Where squares are summed up by separate nodes, half precision would overflow.
     exact = op.dtype(0) in (np.float32, np.float64)
-    return zeros if exact and zeros.mean() >= _WORTH else None
+    return zeros if exact and zeros.mean() >= WORTH else None
 
 
 def _compensated(op: Op, rank: int, cut: dict[int, Array], share: float) -> NewNode:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, Merged
-from upscale_onnx.channels.flow import NewNode
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.axis_groups import AxisGroup, axis_groups

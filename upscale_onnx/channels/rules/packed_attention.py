@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import WILD, ChannelMap, is_wild, known_map
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Role, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import is_full
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, NewNode, Request, Resize, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register

@@ -8,17 +8,23 @@ from dataclasses import replace
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, Wild, is_constant, is_wild, known_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Read, Request, Resize, Rule
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates, rows_over
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import IntArray
+from upscale_onnx.types import BoolArray, IntArray
 
 _KEEP_ANY = ("ReduceMean", "ReduceMax", "ReduceMin")
 _AXES_ARE_AN_INPUT = 18  # the first version of ReduceMean of which this is true
 _SUMS = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
+_EXTREMES = {"ReduceMax": "Max", "ReduceMin": "Min"}
+_HALVES = 12  # the first version of Max and Min that runtimes have for half precision
+# A normalisation of separate nodes that makes up for channels takes about as long as two in one node, as which runtimes
+# compute it otherwise. That pays where at least this share of its channels, and of the layers around it, leaves.
+WORTH = 1 / 8
 _KEEP_ZERO = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd")
 
 
@@ -70,9 +76,7 @@ class Reduce(Rule):
         shape = (1,) * (found.rank if keep else found.rank - len(axes))
         wild = is_wild(found.state).any()
         out = ChannelMap(target.reshape(shape), np.full(shape, WILD if wild else VARYING))
-        # A sum is the same without zeros; a mean is a share of it.
-        left_out = (found.state == 0).ravel() if op.op_type in _SUMS or _scales(op, found) else None
-        return Flow((out,), reads=(Read(0, found.labels.ravel(), target, foldable=left_out),))
+        return Flow((out,), reads=(Read(0, found.labels.ravel(), target, foldable=_left_out(op, found)),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         (found, emission), result = request.first_input(), request.result
@@ -80,11 +84,9 @@ class Reduce(Rule):
         hit = [axis for axis in found.axes if axis in axes]
         if hit and len(hit) == len(found.axes):
             whole = np.zeros(result.shape, np.int64)
-            if not 0 < emission.size < found.labels.size or not _scales(op, found):
+            if not 0 < emission.size < found.labels.size or op.op_type in _SUMS:
                 return Resize((whole,))
-            share = np.asarray(emission.size / found.labels.size, op.dtype(0))
-            mean = NewNode(op.op_type, (0, 1) if op.has(1) else (0,), attrs=op.attrs)
-            return Resize((whole,), replace=(NewNode("Mul", (mean, share)),))
+            return Resize((whole,), replace=(_made_up(op, found, emission),))
         if hit:
             emission = _folded_emission(found, emission, hit)
         if op.attrs.get("keepdims", 1):
@@ -92,10 +94,40 @@ class Reduce(Rule):
         return Resize((emission.reshape([s for a, s in enumerate(emission.shape) if a not in axes]),))
 
 
-def _scales(op: Op, found: ChannelMap) -> bool:
-    """Whether a mean over all channels can do without those that are zero, since a factor makes up for them."""
-    zeros = found.state == 0
-    return op.op_type == "ReduceMean" and np.dtype(op.dtype(0)).kind == "f" and bool(zeros.any() and not zeros.all())
+def _left_out(op: Op, found: ChannelMap) -> BoolArray | None:
+    """The channels, `(n,)`, that a reduction over all of them can do without; None where there are none."""
+    zeros: BoolArray = (found.state == 0).ravel()
+    if op.op_type in _SUMS:
+        return zeros
+    if op.op_type == "ReduceMean" and found.copies is not None and found.copies.where.mean() >= WORTH:
+        zeros = zeros | found.copies.where.ravel()
+    exact = op.op_type == "ReduceMean" or (op.op_type in _EXTREMES and not is_wild(found.state).any())
+    known = exact and _computes(op, _EXTREMES.get(op.op_type))
+    return zeros if known and zeros.any() and not zeros.all() else None
+
+
+def _computes(op: Op, other: str | None) -> bool:
+    """Whether the operator `other`, if any, can be computed in the type of the input."""
+    return np.dtype(op.dtype(0)).kind == "f" and (not other or op.opset >= _HALVES or op.dtype(0) == np.float32)
+
+
+def _made_up(op: Op, found: ChannelMap, emission: IntArray) -> NewNode:
+    """The nodes in place of a reduction over all channels, some of which have left: zeros and copies."""
+    rest = (1,) if op.has(1) else ()
+    result, dtype = NewNode(op.op_type, (0, *rest), attrs=op.attrs), op.dtype(0)
+    if op.op_type in _EXTREMES:
+        return NewNode(_EXTREMES[op.op_type], (result, np.zeros((), dtype)))
+    result = NewNode("Mul", (result, np.asarray(emission.size / found.labels.size, dtype)))
+    if found.copies is None:
+        return result
+    missing = found.copies.where.copy()
+    missing.flat[emission] = False
+    if not missing.any():
+        return result
+    one = found.copies.value
+    if not op.attrs.get("keepdims", 1) or len(_axes(op, found.rank)) > len(found.axes):
+        one = NewNode(op.op_type, (one, *rest), attrs=op.attrs)
+    return NewNode("Add", (result, NewNode("Mul", (one, np.asarray(missing.mean(), dtype)))))
 
 
 def mean_over(op: Op, operand: int | NewNode, axes: list[int]) -> NewNode:

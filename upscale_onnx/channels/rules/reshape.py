@@ -10,8 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import collapse, known_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Request, Resize, Rule
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Request, Resize, Rule
 from upscale_onnx.channels.grid import full_emission, is_full, rectangle, written_out
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room

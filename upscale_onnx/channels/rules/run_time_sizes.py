@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from upscale_onnx.channels.flow import NewNode
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason

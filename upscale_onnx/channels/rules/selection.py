@@ -14,8 +14,9 @@ from itertools import pairwise
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, known_map
-from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, NewNode, Request, Resize, Role, Rule
+from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import coordinates, locate, rows_along, without_axis
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_room
@@ -131,13 +132,13 @@ def selection_node(index: IntArray, size: int, axis: int, output: int, opset: in
 
 
 def slice_node(
-    starts: list[int], ends: list[int], axes: list[int], steps: list[int], output: int, opset: int
+    starts: list[int], ends: list[int], axes: list[int], steps: list[int], output: int, opset: int, source: int = 0
 ) -> NewNode:
-    """A Slice in the form of `opset`; before opset 10 all steps are 1."""
+    """A Slice of the input `source` in the form of `opset`; before opset 10 all steps are 1."""
     if opset < 10:
-        return NewNode("Slice", (0,), output, {"starts": starts, "ends": ends, "axes": axes})
+        return NewNode("Slice", (source,), output, {"starts": starts, "ends": ends, "axes": axes})
     given = (starts, ends, axes) if all(step == 1 for step in steps) else (starts, ends, axes, steps)
-    return NewNode("Slice", (0, *(np.asarray(values, np.int64) for values in given)), output)
+    return NewNode("Slice", (source, *(np.asarray(values, np.int64) for values in given)), output)
 
 
 def is_range(index: IntArray) -> bool:

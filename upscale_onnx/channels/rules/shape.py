@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, NewNode, Request, Resize, Role, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import is_full
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.barrier import BARRIER
 from upscale_onnx.types import Dims

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,7 +31,21 @@ class Pooling(Rule):
         if "Lp" not in op.op_type and (op.op_type != "AveragePool" or not _shows_padding(op)):
             kept = is_constant(found.state)
         state = np.where(kept, found.state, np.where(is_wild(found.state), WILD, VARYING))
-        return Flow((found.with_state(state),), role=Role.POOLING)
+        out = found.with_state(state)
+        if op.op_type == "MaxPool" and len(op.used) > 1 and op.used[1]:
+            return Flow((out, _places(op, out)))
+        return Flow((out,), role=Role.POOLING)
+
+    def resize(self, op: Op, request: Request) -> Resize:
+        return Resize((request.first_input()[1],) * len(request.out))
+
+
+def _places(op: Op, pooled: ChannelMap) -> ChannelMap:
+    """The map of the places of maxima. They stand in the value that is pooled, counted over all of its axes."""
+    dims = op.in_dims[0]
+    if dims is None:
+        raise Refused(Reason.UNKNOWN_SHAPE, "rank of the input is not known")
+    return replace(pooled.with_state(np.where(is_wild(pooled.state), WILD, VARYING)), places=dims[2:])
 
 
 def _shows_padding(op: Op) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy
 
 from upscale_onnx.types import Array, FloatArray
 
@@ -21,4 +20,6 @@ def score(weight: Array, axis: int, rng: np.random.Generator) -> FloatArray:
     rows = np.moveaxis(weight.astype(np.float64), axis, 0).reshape(weight.shape[axis], -1)
     if not rows.shape[1]:
         return np.zeros(rows.shape[0])
-    return np.asarray(scipy.spatial.distance.cdist(rows, rows).sum(axis=1))
+    from scipy.spatial.distance import cdist  # slow to import, and needed here alone
+
+    return np.asarray(cdist(rows, rows).sum(axis=1))

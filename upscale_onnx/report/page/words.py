@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from upscale_onnx.report import headline
-from upscale_onnx.report.bench_rows import short_names
+from upscale_onnx.report.sentences import sentence
 from upscale_onnx.results import Bench, Report
 
 Json = Mapping[str, Any]
@@ -24,8 +24,8 @@ def words_of(result: object, content: Json) -> dict[str, Any]:
     if isinstance(result, Bench):
         return _bench(result, content)
     if content["kind"] == "front":
-        return {"title": _searched(content)}
-    return {"title": _inspected(content), "readings": _readings(content)}
+        return {"title": sentence(result)}
+    return {"title": sentence(result), "readings": _readings(content)}
 
 
 def _compile(report: Report, content: Json) -> dict[str, Any]:
@@ -67,27 +67,4 @@ def _bench(bench: Bench, content: Json) -> dict[str, Any]:
         wanted = (race["batch"], race["threads"])
         return [i for i, profile in enumerate(profiles) if (profile["batch"], profile["threads"]) == wanted]
 
-    return {"title": _raced(bench), "matching": matching, "picked": lambda places: [profiles[i] for i in places]}
-
-
-def _raced(bench: Bench) -> str:
-    """The fastest model of the first race, in words."""
-    race = bench.races[0]
-    names = short_names([timing.name for timing in race.timings])
-    fastest = min(race.timings, key=lambda timing: timing.ratio)
-    if fastest is race.timings[0]:
-        return f"{names[fastest.name]} is the fastest"
-    return f"{names[fastest.name]} is {headline.ratio_words(fastest)} than {names[race.timings[0].name]}"
-
-
-def _inspected(content: Json) -> str:
-    classes = sum(segment["classes"] for segment in content["segments"])
-    idle = classes - sum(segment["live"] for segment in content["segments"])
-    refused = len(content["refusals"])
-    nodes = f"{refused} node{'' if refused == 1 else 's'} left alone"
-    return f"{idle:,} of {classes:,} channels are read by none, {nodes}"
-
-
-def _searched(content: Json) -> str:
-    trials, best = content["trials"], len(content["front"])
-    return f"{best:,} of {trials:,} profiles are on the front of {content['quality']} and {content['cost']}"
+    return {"title": sentence(bench), "matching": matching, "picked": lambda places: [profiles[i] for i in places]}

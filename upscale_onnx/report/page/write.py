@@ -17,7 +17,7 @@ from upscale_onnx.files.publish import NewFiles, write_whole
 from upscale_onnx.report import numbers
 from upscale_onnx.report.json import to_json
 from upscale_onnx.report.page.words import MOST_ROWS, words_of
-from upscale_onnx.report.tables import printable
+from upscale_onnx.report.plain import printable
 
 if TYPE_CHECKING:
     import jinja2
@@ -63,7 +63,7 @@ def write_page(result: object, path: str | os.PathLike[str], files: NewFiles | N
 def page_html(result: object) -> str:
     """The page of a Report, an Inspection, a Bench or the outcome of a search."""
     content = to_json(result)
-    known = _environment()
+    known = environment()
     name = f"{content['kind']}.html"
     if name not in known.list_templates():
         raise InternalError(f"no page can be made of {content['kind']}")
@@ -72,7 +72,8 @@ def page_html(result: object) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Where templates are rendered: what they insert is escaped, and what they do not know is an error."""
     import jinja2
 
     from upscale_onnx.report.page import charts

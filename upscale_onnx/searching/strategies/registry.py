@@ -41,7 +41,19 @@ _OTHERS: dict[str, Maker] = {}
 
 
 def register(name: str, maker: Maker) -> None:
-    """Make a strategy known under `name`."""
+    """Make a strategy known under `name`.
+
+    >>> from upscale_onnx.searching.strategies import register, strategy_names
+    >>> from upscale_onnx.searching.trials import Proposal
+    >>> class Halves:
+    ...     def __init__(self, setting):
+    ...         self.decisions = setting.problem.decisions
+    ...     def propose(self, history, number):
+    ...         return Proposal((0.5,) * self.decisions, "halves")
+    >>> register("halves", Halves)
+    >>> "halves" in strategy_names()
+    True
+    """
     _OTHERS[name] = maker
 
 
