@@ -30,7 +30,8 @@ import numpy as np
 from accuracy_data import Results
 
 from upscale_onnx.candidates.families import at_compression, random_shares
-from upscale_onnx.candidates.space import Choice, Space
+from upscale_onnx.candidates.keeping import Choice
+from upscale_onnx.candidates.space import Space
 from upscale_onnx.cli.arguments import positive
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.measures.data import labelled

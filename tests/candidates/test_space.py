@@ -14,6 +14,7 @@ from upscale_onnx import compile
 from upscale_onnx.candidates.families import at_compression, random_shares
 from upscale_onnx.candidates.space import Candidate, Space
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.arrays import archive_bytes
 from upscale_onnx.masks.profile_files import profile_text
 from upscale_onnx.options import Options
 from upscale_onnx.types import Array
@@ -62,6 +63,41 @@ def test_a_decision_keeps_its_share(space: Space, choice: Any) -> None:
     masks = space.masks((0.5, 0.25), choice)
     assert {weight: int(mask.sum()) for weight, mask in masks.items()} == {"first": 8, "fc": 8, "second": 6}
     np.testing.assert_array_equal(masks["first"], masks["fc"])
+
+
+def test_what_a_share_leaves_of_a_unit_is_kept() -> None:
+    space = Space.of(network(), CONSTRAINED, unit=8)
+    kept = [[one.kept for one in space.kept(space.masks(shares))] for shares in ((0.5, 0.4), (0.51, 0.3), (0.0, 0.7))]
+    assert kept == [[8, 16], [16, 8], [8, 24]]
+    assert space.candidate((0.3, 0.6)).shares == (0.5, 16 / 24)
+
+
+def test_a_branch_goes_as_a_whole_where_there_is_a_way_around_it() -> None:
+    space = Space.of(network(), CONSTRAINED, unit=8, drops=True)
+    assert space.branches == {1: frozenset({1})}  # the other decision is about the stream, and the only way
+    masks = space.masks((0.0, 0.0))
+    assert {weight: int(mask.sum()) for weight, mask in masks.items()} == {"first": 8, "fc": 8, "second": 0}
+    found = space.candidate((1.0, 0.0))
+    assert [node.op_type for node in found.model.graph.node].count("Conv") == 1
+    check(found.masked, found.model)
+    assert found.shares == (1.0, 0.0)
+
+
+def test_what_is_computed_for_a_branch_alone_is_gone_with_it() -> None:
+    space = Space.of(network(), Options.of(), unit=8, drops=True)
+    assert [one.weights for one in space.decisions] == [("first",), ("second",), ("fc",)]
+    # A layer that reads nothing still makes its bias, which the next one reads.
+    assert space.branches == {0: frozenset({0}), 1: frozenset({0, 1})}
+
+
+def test_losses_are_the_squared_scores_of_what_goes() -> None:
+    def rising(weight: Array, axis: int, rng: object) -> Array:
+        return np.arange(1.0, weight.shape[axis] + 1.0)
+
+    tied, alone = Space.of(network(), CONSTRAINED.replaced(criterion=rising)).losses
+    # Each layer's scores are divided by their mean. Two layers lose what is tied.
+    np.testing.assert_allclose(tied[::-1], 2 * np.square(np.arange(17) / 8.5).cumsum())
+    np.testing.assert_allclose(alone[::-1], np.square(np.arange(25) / 12.5).cumsum())
 
 
 def test_random_choices_follow_the_seed_and_keep_the_share_in_the_mean(space: Space) -> None:
@@ -114,6 +150,18 @@ def test_what_a_repair_chooses_is_what_a_compile_chooses(tmp_path: Path) -> None
     assert made.model.SerializeToString() == found.model.SerializeToString()
     settled = space.candidate_of(space.masks(shares), "exact")
     assert _error(found, data) < _error(settled, data)
+
+
+def test_masks_without_a_branch_compile_to_the_same_model(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).normal(size=(32, 3, 8, 8)).astype(np.float32)
+    asked = {"criterion": "obs", "repair": "lsq", "calibration": data}
+    space = Space.of(network(), Options.of(method="unconstrained", **asked), unit=8, drops=True)
+    found = space.candidate((1.0, 0.0, 0.5))
+    assert not space.chooses_anew(found.masks, "scores")
+    path = tmp_path / "m.npz"
+    path.write_bytes(archive_bytes(dict(found.masks)))
+    made = compile(network(), mask=str(path), export="gather", race=False, verify=False, repair="lsq", calibration=data)
+    assert made.model.SerializeToString() == found.model.SerializeToString()
 
 
 def test_repair_fits_what_is_left() -> None:

@@ -36,7 +36,7 @@ def test_all_trials_and_the_front_are_written(folder: Path) -> None:
     trials, front = rows(folder / "results.csv"), rows(folder / "front.csv")
     assert [row["trial"] for row in trials.values()] == [str(number) for number in range(20)]
     assert {row["source"].split()[0] for row in trials.values()} == {
-        "equal", "increasing", "decreasing", "global", "random",
+        "descent", "equal", "increasing", "decreasing", "global", "random",
     }  # fmt: skip
     best = [name for name, row in front.items() if row["front"] == "True"]
     assert best == [f"{int(name):03d}" for name in best]

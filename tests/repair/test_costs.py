@@ -65,6 +65,7 @@ def test_copies_cost_nothing_and_all_channels_together_everything() -> None:
     assert squares[:4].sum() < 1e-3
     assert squares[5] > 1e-3
     assert 0.3 < squares[: WIDTH * 7 // 8].sum() < 1.2
+    assert 0.7 < squares.sum() < 1.5
     assert set(np.argsort(costs["a"])[:4] % (WIDTH - 4)) <= {0, 1, 2, 3}
 
 

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.profiles import keep_ratios
 from upscale_onnx.searching.engine import Search, work
-from upscale_onnx.searching.starts import RULES
+from upscale_onnx.searching.problem import Problem
+from upscale_onnx.searching.starts import RULES, by_rule
 from upscale_onnx.searching.strategies import make_strategy
 from upscale_onnx.searching.strategies.greedy import walk
 from upscale_onnx.searching.study import Study
@@ -33,7 +35,7 @@ def finished(search: Search) -> Study:
     return study
 
 
-@pytest.mark.parametrize("strategy", ["random", "greedy", "tpe", "nsga2"])
+@pytest.mark.parametrize("strategy", ["random", "greedy", "tpe", "nsga2", "local"])
 def test_no_search_ends_below_the_rules(search: Make, strategy: str) -> None:
     found = finished(search(strategy, 34)).history
     assert len(found.finished) == 34
@@ -74,11 +76,16 @@ def test_rules_meet_the_limits_of_sizes(search: Make) -> None:
     study.close()
 
 
+def test_rules_take_out_no_branch(problem: Problem) -> None:
+    assert min(by_rule(problem, "increasing", 0.95)) > 0
+    assert min(keep_ratios("increasing", problem.subjects[0].space.decisions, 0.95).values()) == 0
+
+
 def test_random_profiles_have_the_compression(search: Make) -> None:
     found = finished(search("random", 24, "compression>=3", compression=3.0)).history
     drawn = [one.measured for one in found.finished if one.proposal.source == "random"]
     near = [one for one in drawn if one is not None and 3.0 <= one.compression <= 3.6]
-    assert len(near) >= len(drawn) - 1 > 0
+    assert len(near) >= 0.8 * len(drawn) > 0  # of 8 and 12 channels, not every profile can be made to fit
 
 
 def test_greedy_takes_what_loses_least(search: Make) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import onnx
 
+from upscale_onnx.candidates.branches import branches
+from upscale_onnx.candidates.keeping import Choice, kept_of, whole_units
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.export.contenders import contenders, tightest
@@ -25,8 +27,7 @@ from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.patterns import matching
 from upscale_onnx.masks.pools import Groups, Masks, Pool, Scores, pools
 from upscale_onnx.masks.prunable import prunable_targets
-from upscale_onnx.masks.scopes import Limits, together
-from upscale_onnx.masks.select import pruned_count
+from upscale_onnx.masks.scopes import Limits, comparable, together
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.model import Shape, import_graph, infer_shapes
 from upscale_onnx.model.stats import model_stats
@@ -39,10 +40,6 @@ from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.samples import load_calibration
 from upscale_onnx.timing.target_costs import chosen_target
 from upscale_onnx.types import BoolArray, FloatArray, Progress
-
-Choice = Literal["scores", "exact", "bernoulli"]
-"""How a decision's kept channels are chosen: those of the highest scores; as many, at random; or each by itself, with
-the share as its probability, which keeps as many in the mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +70,12 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """All profiles of `model`, pruned as `options` say. decisions: in graph order; profiles have one share for each."""
+    """All profiles of `model`, pruned as `options` say. decisions: in graph order; profiles have one share for each.
+
+    unit: channels are kept in so many at a time. What a share leaves of a unit is kept: kernels that work on blocks of
+    channels take no longer for it. drops: whether a share of 0 takes out what is only computed for the decision, where
+    there is a way around it; else one channel is kept.
+    """
 
     model: onnx.ModelProto
     options: Options
@@ -84,9 +86,11 @@ class Space:
     _targets: Mapping[str, MaskTarget]
     _shapes: Mapping[str, Shape]
     _recipe: Recipe
+    unit: int = 1
+    drops: bool = False
 
     @classmethod
-    def of(cls, model: onnx.ModelProto, options: Options) -> Space:
+    def of(cls, model: onnx.ModelProto, options: Options, unit: int = 1, drops: bool = False) -> Space:
         """The space of `model`. Only side, method, criterion, calibration, repair, ignore and min_channels of the
         options' pruning count, and their export and target.
 
@@ -111,7 +115,7 @@ class Space:
             raise ArgumentError("the model has no layer whose channels can be pruned: there is nothing to decide")
         own = tuple(found[frozenset(one.weights)] for one in kept)
         recipe = tightest(contenders(options, chosen_target(options.target, model)))
-        return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, recipe)
+        return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, recipe, unit, drops)
 
     @cached_property
     def stats(self) -> ModelStats:
@@ -136,9 +140,29 @@ class Space:
             raise ArgumentError(f"a profile of this model has {len(self.decisions)} shares from 0 to 1")
         rng, least = np.random.default_rng(seed), self.options.prune.min_channels
         masks: dict[str, BoolArray] = {}
-        for pool, share in zip(self._pools, shares, strict=True):
-            masks.update(pool.masks(_kept(pool, share, choice, rng, least)))
+        for place, (pool, share) in enumerate(zip(self._pools, shares, strict=True)):
+            kept = kept_of(pool, whole_units(share, pool.size, self.unit), choice, rng, least)
+            masks.update(pool.masks(kept & (share > 0 or place not in self.branches)))
         return masks
+
+    @cached_property
+    def branches(self) -> Mapping[int, frozenset[int]]:
+        """By decision that can keep nothing, the decisions whose layers are gone with it."""
+
+        def without(place: int | None) -> onnx.ModelProto:
+            weights = () if place is None else self.decisions[place].weights
+            masks = {
+                weight: np.full(ids.size, weight not in weights)
+                for pool in self._pools
+                for weight, ids in pool.members.items()
+            }
+            return write_masks(self.model, masks, self.options.prune.side)[0]
+
+        return branches(self.decisions, self._shapes, without) if self.drops else {}
+
+    def chooses_anew(self, masks: Masks, choice: Choice) -> bool:
+        """Whether repair may choose other channels: where scores choose, and every layer keeps some."""
+        return choice == "scores" and all(mask.any() for mask in masks.values())
 
     def candidate(
         self, shares: Sequence[float], choice: Choice = "scores", seed: int = 0, progress: Progress | None = None
@@ -154,7 +178,8 @@ class Space:
         choose as many other channels, as it does in a compile."""
         masked = write_masks(self.model, masks, self.options.prune.side)[0]
         if self.options.prune.repair is not None:
-            masked = repaired(self.model, masked, self.options, self.batches, progress, anew=choice == "scores")
+            anew = self.chooses_anew(masks, choice)
+            masked = repaired(self.model, masked, self.options, self.batches, progress, anew=anew)
         made = make(self._recipe, masked, self._shapes)
         after = model_stats(made)
         params, macs = after.parameters / max(self.stats.parameters, 1), after.macs / max(self.stats.macs, 1)
@@ -178,6 +203,20 @@ class Space:
         is_comparable = criterion_of(asked.criterion).is_comparable
         counts = together(self._ranked, amount, not is_comparable, Limits(asked.min_channels))
         return tuple(1.0 - count / pool.size for count, pool in zip(counts, self._ranked, strict=True))
+
+    @cached_property
+    def losses(self) -> tuple[FloatArray, ...]:
+        """What is lost where a decision keeps none, one, … all of its channels, (channels + 1,): the sum of the squared
+        scores of those that go, over all layers that lose them."""
+        is_comparable = criterion_of(self.options.prune.criterion).is_comparable
+        found = []
+        for pool in self._ranked:
+            squares = np.zeros(pool.size)
+            for weight, scores in pool.own.items():
+                np.add.at(squares, pool.members[weight], np.square(comparable(scores, not is_comparable)))
+            gone = squares[np.argsort(pool.scores, kind="stable")].cumsum()
+            found.append(np.concatenate([gone[::-1], [0.0]]))
+        return tuple(found)
 
     @cached_property
     def _ranked(self) -> tuple[Pool, ...]:
@@ -208,17 +247,3 @@ class _Pooling:
         """Pools by the weights in them, with scores as `options` ask for them."""
         found = pools(scores_of(model, options, batches), self.groups, self.ignored)
         return {frozenset(pool.members): pool for pool in found}
-
-
-def _kept(pool: Pool, share: float, choice: Choice, rng: np.random.Generator, least: int) -> BoolArray:
-    count = pruned_count(1.0 - share, pool.size)
-    if choice == "scores":
-        return pool.kept(count, least)
-    order = rng.permutation(pool.size)
-    lost = order[:count] if choice == "exact" else np.flatnonzero(rng.random(pool.size) >= share)
-    scores = np.ones(pool.size)
-    scores[order] += np.arange(pool.size) / pool.size
-    scores[lost] -= 2.0
-    return Pool(scores, pool.members, {weight: scores[ids] for weight, ids in pool.members.items()}).kept(
-        lost.size, least
-    )

@@ -83,7 +83,7 @@ def _add_course(group: argparse._ArgumentGroup) -> None:
         type=name,
         default="tpe",
         metavar="NAME",
-        help="random, greedy, tpe, nsga2, gp or ppo (these two need PyTorch); each begins with profiles by rule "
+        help="random, greedy, local, tpe, nsga2, gp or ppo (these two need PyTorch); each begins with profiles by rule "
         "(default: tpe)",
     )
     add_option(group, "--trials", positive, "N", 100, "trials of all processes and starts together")

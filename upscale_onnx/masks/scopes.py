@@ -41,7 +41,7 @@ def together(pools: Sequence[Pool], amount: float, normalised: bool, limits: Lim
         return []
     budget = pruned_count(amount, sum(int(pool.channels.sum()) for pool in pools))
     ranked = [np.argsort(pool.scores, kind="stable")[: limits.pruned(pool.size, pool.size)] for pool in pools]
-    scores = [_comparable(pool.scores, normalised)[order] for pool, order in zip(pools, ranked, strict=True)]
+    scores = [comparable(pool.scores, normalised)[order] for pool, order in zip(pools, ranked, strict=True)]
     owner = np.repeat(np.arange(len(pools)), [order.size for order in ranked])
     sizes = np.concatenate([pool.channels[order] for pool, order in zip(pools, ranked, strict=True)])
     order = np.argsort(np.concatenate(scores), kind="stable")
@@ -71,7 +71,8 @@ def by_structure(
     return counts
 
 
-def _comparable(scores: FloatArray, normalised: bool) -> FloatArray:
+def comparable(scores: FloatArray, normalised: bool) -> FloatArray:
+    """`scores` of one layer, where `normalised` divided by their mean."""
     finite = scores[np.isfinite(scores)]
     mean = float(np.abs(finite).mean()) if normalised and finite.size else 0.0
     return scores / mean if mean > 0 else scores

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from upscale_onnx.candidates.space import Choice
+from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.reinforce.environment import LEAST, PruningEnv
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.ppo import seed_of, untrained

@@ -12,7 +12,8 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from upscale_onnx.candidates.space import Candidate, Choice
+from upscale_onnx.candidates.keeping import Choice
+from upscale_onnx.candidates.space import Candidate
 from upscale_onnx.candidates.structures import check_structure
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.mask_model import write_masks

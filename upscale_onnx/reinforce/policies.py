@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from upscale_onnx.candidates.space import Choice
+from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.structures import described, differing
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.reinforce.environment import Finetune, PruningEnv

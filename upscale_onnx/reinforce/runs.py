@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.candidates.space import Choice
+from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.structures import described
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles, write_errors, write_whole

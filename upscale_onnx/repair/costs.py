@@ -26,7 +26,7 @@ Harm = Callable[[onnx.ModelProto], float]
 _DAMPING = 1e-2
 _RIDGES = (1e-3, 1e-1)
 # Each layer is tried without these shares of its channels. Between these points, harm is interpolated.
-_SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8)
+_SHARES = (1 / 8, 1 / 4, 1 / 2, 3 / 4, 7 / 8, 1.0)
 _JUDGES = 64
 _PIECES = 8
 _MOST_HARM = 1e6  # outputs may overflow
@@ -111,10 +111,16 @@ def _without(
 
 
 def _spread(order: NDArray[np.intp], counts: NDArray[np.intp], harms: Sequence[float]) -> FloatArray:
-    """The score of each channel. It is infinite for the last channels in `order`, which no trial removed."""
-    rising = scipy.interpolate.PchipInterpolator([0, *counts], np.maximum.accumulate([0.0, *harms]))
-    each = np.maximum.accumulate(np.maximum(np.diff(rising(np.arange(counts[-1] + 1))), 0.0))
-    found = np.full(order.size, np.inf)
-    found[order[: counts[-1]]] = np.sqrt(each)
+    """The score of each channel. The last ones, which go between the last two counts, share what is lost there: without
+    a layer's last channels, what it makes no longer depends on its input."""
+    known = np.maximum.accumulate([0.0, *harms])
+    before = int(counts[-2]) if counts.size > 1 else 0
+    last = np.full(order.size - before, (known[-1] - known[-2]) / (order.size - before))
+    steps = last
+    if before:
+        rising = scipy.interpolate.PchipInterpolator([0, *counts[:-1]], known[:-1])
+        steps = np.concatenate([np.diff(rising(np.arange(before + 1))), last])
+    found = np.empty(order.size)
+    found[order] = np.sqrt(np.maximum.accumulate(np.maximum(steps, 0.0)))
     found += np.argsort(order) * _LEAST
     return found

@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from upscale_onnx.candidates.space import Choice
 from upscale_onnx.files.arrays import archive_bytes
 from upscale_onnx.files.publish import NewFiles, write_errors, write_whole
 from upscale_onnx.masks.profile_files import profile_text
@@ -24,7 +23,7 @@ def write_profiles(ending: Ending, front: Sequence[Finalist], models: Sequence[s
     """Write a file for each profile of the front to the folder of the search, and the commands that make its models to
     its `commands.txt`. Return these. models: the paths of the networks.
 
-    Where channels are chosen at random, masks are written as well.
+    Where channels are chosen at random, or a layer keeps none, masks are written as well.
     """
     search = ending.search
     folder = search.folder / "profiles"
@@ -42,12 +41,12 @@ def write_profiles(ending: Ending, front: Sequence[Finalist], models: Sequence[s
         for number, (model, candidate) in enumerate(zip(models, candidates, strict=True), 1):
             stem = one.name if len(models) == 1 else f"{one.name}-{number}"
             masks = None
-            if search.problem.choice != "scores":
+            if not spaces[0].chooses_anew(candidate.masks, search.problem.choice):
                 masks = folder / f"{stem}.npz"
                 files.write(masks, [archive_bytes(dict(candidate.masks))])
                 written.add(masks.name)
             made = folder / f"{stem}.onnx"
-            line = command(model, made, options, path, masks, search.problem.choice)
+            line = command(model, made, options, path, masks)
             tune = search.problem.subjects[number - 1].tune
             if tune is not None:
                 line += " && " + shlex.join(tune.words(str(made), str(folder / f"{stem}-trained.onnx")))
@@ -57,13 +56,11 @@ def write_profiles(ending: Ending, front: Sequence[Finalist], models: Sequence[s
     return lines
 
 
-def command(
-    model: str, output: Path, options: Options, profile: Path, masks: Path | None = None, choice: Choice = "scores"
-) -> str:
-    """The command that compiles `model` under a profile; where channels are chosen at random, under its masks."""
+def command(model: str, output: Path, options: Options, profile: Path, masks: Path | None = None) -> str:
+    """The command that compiles `model` under a profile; under masks where they are given."""
     prune = options.prune
     words = ["upscale-onnx", model, str(output)]
-    if choice == "scores":
+    if masks is None:
         words += ["--profile", str(profile), "--allocation", "flat", "--method", prune.method]
         words += ["--criterion", str(prune.criterion)]
     else:

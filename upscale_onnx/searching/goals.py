@@ -113,6 +113,10 @@ class Goals:
         """Whether all constraints hold."""
         return all(value <= 1e-9 for value in self.violations(measured))
 
+    def meets_sizes(self, measured: Measured) -> bool:
+        """Whether the constraints hold that need no images."""
+        return all(one.violation(measured, 1.0) <= 0 for one in self.sizes)
+
     def gains(self, measured: Measured) -> list[float]:
         """One value for each objective; larger is better."""
         return [

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.candidates.space import Choice
+from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.structures import check_structure
 from upscale_onnx.searching.cache import Cache
 from upscale_onnx.searching.evaluation import Evaluation
@@ -55,7 +55,7 @@ class Problem:
         for subject in self.subjects:
             space = subject.space
             plain = replace(space, options=space.options.replaced(repair=None))
-            found.append(subject.sized(plain.candidate(shares, self.choice, seed)))
+            found.append(subject.sized(plain.candidate_of(space.masks(shares, self.choice, seed))))
         return mean(found)
 
     def evaluate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from upscale_onnx.candidates.space import Choice
+from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options.checking import check_group
 from upscale_onnx.options.ranges import FACTOR, NATURAL, POSITIVE, POSITIVE_NUMBER
@@ -21,7 +21,7 @@ class Searching:
         are accuracy and params, or accuracy alone where a size or the latency is constrained.
     constraints: what has to hold, as shares of the unpruned model: "latency<=0.5", "accuracy>=0.9".
     compression: at most 1 / `compression` of the parameters; random profiles are scaled to it.
-    strategy: random, greedy, tpe, nsga2, gp or ppo, or one that was registered.
+    strategy: random, greedy, local, tpe, nsga2, gp or ppo, or one that was registered.
     trials: how many there are, of all processes and starts together. seconds: no trial is begun after that many.
     greedy: how many trials the strategy "greedy" makes first.
     choice: how channels are chosen: by "scores", as many at random ("exact"), or each at random ("bernoulli").

@@ -78,12 +78,13 @@ class Asked:
         return self.options.prune.seed
 
     def _problem(self, needs_times: bool) -> Problem:
-        target, tables = self.options.target, None
+        target, tables, unit = self.options.target, None, 1
         if needs_times:
-            tables = measured_tables(chosen_target(target), resolve_provider(target.provider), target.threads)
+            chosen = chosen_target(target)
+            tables, unit = measured_tables(chosen, resolve_provider(target.provider), target.threads), chosen.block()
         subjects = []
         for model in self.models:
-            space = Space.of(model, self.options)
+            space = Space.of(model, self.options, unit, drops=needs_times)
             measure = self._measure(model, self.data, self.settings.limit)
             subjects.append(Subject(space, measure, tables, self._seed, self._tuning(model)))
         return Problem(tuple(subjects), self.settings.choice)

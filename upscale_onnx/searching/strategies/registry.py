@@ -36,7 +36,7 @@ class Strategy(Protocol):
 Maker = Callable[[Setting], Strategy]
 
 _PACKAGE = "upscale_onnx.searching.strategies"
-_MODULES = {"random": "random", "greedy": "greedy", "tpe": "tpe", "gp": "gp", "nsga2": "nsga2", "ppo": "ppo"}
+_NAMES = ("random", "greedy", "local", "tpe", "gp", "nsga2", "ppo")
 _OTHERS: dict[str, Maker] = {}
 
 
@@ -59,7 +59,7 @@ def register(name: str, maker: Maker) -> None:
 
 def strategy_names() -> tuple[str, ...]:
     """The names of all strategies."""
-    return (*_MODULES, *_OTHERS)
+    return (*_NAMES, *_OTHERS)
 
 
 def check_name(name: str) -> None:
@@ -76,5 +76,5 @@ def make_strategy(name: str, setting: Setting) -> Strategy:
     check_name(name)
     if name in _OTHERS:
         return _OTHERS[name](setting)
-    made: Strategy = importlib.import_module(f"{_PACKAGE}.{_MODULES[name]}").make(setting)
+    made: Strategy = importlib.import_module(f"{_PACKAGE}.{name}").make(setting)
     return made

@@ -31,7 +31,9 @@ class Sampled:
 
     window: how many trials it looks at, to twice as many. population: how many trials of any source it begins with,
     where it is a genetic algorithm. generation: under which name it looks for the generation of a trial; those of
-    others are of the first. around: makes a context for its work.
+    others are of the first. is_kept: whether one sampler makes all proposals, because it goes on from what it computed
+    for the last one; else each has one of its own, and depends on the history alone. around: makes a context for its
+    work.
     """
 
     def __init__(
@@ -43,13 +45,15 @@ class Sampled:
         *,
         population: int = 0,
         generation: str = "",
+        is_kept: bool = False,
         around: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._name, self._make, self._setting, self._window = name, sampler, setting, window
         self._population, self._others = population, {generation: 0} if generation else {}
-        self._around = around
+        self._is_kept, self._around = is_kept, around
         self._space = space_of(setting.problem.decisions)
         self._study: Any = None
+        self._sampler: Any = None
         self._seen = self._held = 0
 
     def propose(self, history: History, number: int) -> Proposal:
@@ -60,7 +64,9 @@ class Sampled:
         seed = int(np.random.default_rng([self._setting.seed, number]).integers(2**31))
         with warnings.catch_warnings(), self._around():
             warnings.simplefilter("ignore")  # optuna's announcements
-            self._study.sampler = self._make(seed, bool(self._setting.goals.constraints))
+            if self._sampler is None or not self._is_kept:
+                self._sampler = self._make(seed, bool(self._setting.goals.constraints))
+            self._study.sampler = self._sampler
             asked = self._study.ask(self._space)
             shares = tuple(asked.params[name] for name in self._space)
             notes = dict(self._study.get_trials(deepcopy=False)[asked.number].system_attrs)
@@ -80,7 +86,7 @@ class Sampled:
             best = history.best(self._window // 2)
             latest = history.finished[len(history.finished) - self._window // 2 :]
             new = sorted({trial.number: trial for trial in (*best, *latest)}.values(), key=lambda one: one.number)
-            self._held = 0
+            self._held, self._sampler = 0, None
         for trial in new:
             self._study.add_trial(self._mirrored(trial))
         self._seen, self._held = len(history.finished), self._held + len(new)

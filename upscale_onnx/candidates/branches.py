@@ -1,0 +1,54 @@
+"""Branches: which decisions can keep nothing at all, because values have another way around what would be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import onnx
+
+from upscale_onnx.channels.analysis import Analysis, analyse
+from upscale_onnx.channels.channel_map import is_constant
+from upscale_onnx.channels.step import Step
+from upscale_onnx.masks.decisions import Decision
+from upscale_onnx.model import Shape, import_graph
+
+
+def branches(
+    decisions: Sequence[Decision], shapes: Mapping[str, Shape], masked_without: Callable[[int | None], onnx.ModelProto]
+) -> dict[int, frozenset[int]]:
+    """By the place of each decision that can keep nothing, the places of those whose layers are gone with it.
+
+    masked_without: makes the model in which the decision at a place keeps nothing; None stands for no decision.
+    """
+    whole = analyse(import_graph(masked_without(None)), shapes)
+    found = {}
+    for place in range(len(decisions)):
+        left = analyse(import_graph(masked_without(place)), shapes)
+        read = _read(left)
+        if _outputs(left) == _outputs(whole) and read.intersection(left.inputs) == _read(whole).intersection(
+            left.inputs
+        ):
+            found[place] = frozenset(
+                other for other, one in enumerate(decisions) if other == place or read.isdisjoint(one.weights)
+            )
+    return found
+
+
+def _read(analysis: Analysis) -> set[str]:
+    """What is read by the nodes on which a result depends."""
+    return {name for step in analysis.steps if _is_computed(analysis, step) for name in step.inputs}
+
+
+def _outputs(analysis: Analysis) -> frozenset[str]:
+    """The outputs that hold anything but constants."""
+    return frozenset(
+        name
+        for name in analysis.outputs
+        if name not in analysis.maps or not is_constant(analysis.maps[name].state).all()
+    )
+
+
+def _is_computed(analysis: Analysis, step: Step) -> bool:
+    """Whether a result depends on what a node makes."""
+    known = [analysis.maps[name].labels for name in step.outputs if name in analysis.maps]
+    return not known or any(analysis.live[labels].any() for labels in known)
