@@ -61,10 +61,20 @@ def test_a_small_channel_is_judged_at_its_own_scale() -> None:
     assert not verdict([wrong], noisy, LIMITS).detail
 
 
-def test_a_channel_in_which_large_terms_cancel_rounds_at_their_scale() -> None:
-    limits = Tolerance(1e-6, 1e-3, least=2.4e-7)
-    assert is_plain([trial(5e-7, {"errors": [5e-7, 2e-7], "scales": [1.0, 1e-5]})], limits)
-    assert not is_plain([trial(5e-7, {"errors": [5e-7, 3e-7], "scales": [1.0, 1e-5]})], limits)
+@pytest.mark.parametrize(
+    ("error", "noise", "scale", "equal"),
+    [
+        (2e-7, 5e-8, 5e-5, True),  # another channel of its size shows that noise
+        (3e-7, 5e-6, 5e-5, False),  # beyond what cancellation explains
+        (2e-7, 5e-8, 5e-2, False),  # only a channel of another kind shows noise
+        (2e-7, 5e-9, 5e-5, False),
+    ],
+)
+def test_a_channel_in_which_large_terms_cancel(error: float, noise: float, scale: float, equal: bool) -> None:
+    limits, scales = Tolerance(1e-6, 1e-3, cancelled=2.4e-7), [1.0, scale, 1e-5]
+    runs = [[trial(5e-7, {"errors": [1e-7, noise, 0.0], "scales": scales})]]
+    found = verdict([trial(5e-7, {"errors": [5e-7, 0.0, error], "scales": scales})], runs, limits)
+    assert (not found.detail) == equal
 
 
 def test_noise_that_raises_the_limit_of_an_output_raises_that_of_its_channels() -> None:

@@ -19,6 +19,8 @@ from upscale_onnx.types import Array
 _NOISE_FACTOR = 4.0
 # A few runs may show only little of the noise of a trial. A trial is taken to be at most this many times as noisy.
 _LUCK_FACTOR = 16.0
+# Slices are of one kind if their scales differ by this factor at most.
+_ALIKE = 100.0
 
 
 @dataclass(frozen=True)
@@ -122,8 +124,9 @@ def _odd_slice(
     """The axis, index, error and scale of the slice that exceeds its limit by most; None if no slice does.
 
     A small slice may be the difference of large values, and these round at their own scale. So its limit is the
-    geometric mean of `limit` at the scale of the slice and of `limit` at the scale of the whole output, and at least
-    `tolerance.least`. The steps of a quantiser belong to the whole value, so behind a quantiser slices are not judged.
+    geometric mean of `limit` at the scale of the slice and of `limit` at the scale of the whole output. The noise of the
+    slice raises it, and up to `tolerance.cancelled` that of slices like it, since one may show no noise by chance. The
+    steps of a quantiser belong to the whole value, so behind a quantiser slices are not judged.
     """
     if tolerance.step or tolerance.whole:
         return None
@@ -137,12 +140,20 @@ def _odd_slice(
         for run in noise:
             if all(axis in trial.slices and trial.slices[axis][0].size == errors.size for trial in run):
                 moved = np.maximum(moved, _largest(run, axis, 0))
-        allowed = np.maximum(np.maximum(limit * np.sqrt(scales), tolerance.least), _NOISE_FACTOR * moved)
+        cancelled = np.minimum(_NOISE_FACTOR * _of_alike(moved, scales), tolerance.cancelled)
+        allowed = np.maximum.reduce([limit * np.sqrt(scales), _NOISE_FACTOR * moved, cancelled])
         ratios = np.divide(errors, allowed, out=np.where(errors > 0, math.inf, 0.0), where=allowed > 0)
         index = int(ratios.argmax())
         if ratios[index] > worst_ratio:
             odd, worst_ratio = (axis, index, float(errors[index]), float(scales[index])), float(ratios[index])
     return odd
+
+
+def _of_alike(moved: Array, scales: Array) -> Array:
+    """For each slice, the largest of `moved` among the slices whose scale is at most `_ALIKE` times its own."""
+    order = np.argsort(scales)
+    last = np.searchsorted(scales[order], _ALIKE * scales, side="right") - 1
+    return np.asarray(np.maximum.accumulate(moved[order])[last])
 
 
 def _largest(trials: Sequence[DrawnTrial], axis: int, which: int) -> Array:

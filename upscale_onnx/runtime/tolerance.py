@@ -27,7 +27,7 @@ _UNITS: dict[int, float] = {
 _WIDE_GROWTH = 16.0
 _NARROW_GROWTH = 4.0
 _DEEPEST = 109
-_LEAST_UNITS = 4.0
+_CANCELLED_UNITS = 4.0
 # Noise of the model itself raises a limit at most to this, or to some steps if the model quantises to eight bits.
 _NOISIEST = 1e-3
 _STEP = 1 / 127
@@ -41,15 +41,15 @@ class Tolerance:
     limit: the difference that rounding alone explains.
     most: the highest limit for a model that amplifies rounding.
     step: one step of the coarsest quantiser in front of the output; 0 without a quantiser.
-    least: the difference that rounding explains in any channel, however small. Large terms may cancel in a channel, and
-    round at their own scale.
+    cancelled: the difference that rounding explains in a small channel in which large terms cancel, and round at their
+    own scale.
     whole: the output is judged as a whole, not channel by channel.
     """
 
     limit: float
     most: float
     step: float = 0.0
-    least: float = 0.0
+    cancelled: float = 0.0
     whole: bool = False
 
 
@@ -90,7 +90,7 @@ def _tolerance(
     limit = _growth(usual) * depth
     step = _STEP if any(_quantises(inner) for node in nodes for inner in _with_inner(node)) else 0.0
     most = max(_NOISIEST, limit, _growth(narrowest) * depth, _MOST_STEPS * step)
-    return Tolerance(limit, most, step, _LEAST_UNITS * _UNITS[usual])
+    return Tolerance(limit, most, step, _CANCELLED_UNITS * _UNITS[usual])
 
 
 def _growth(kind: int) -> float:

@@ -78,12 +78,12 @@ class Asked:
         return self.options.prune.seed
 
     def _problem(self, needs_times: bool) -> Problem:
-        target, tables, unit = self.options.target, None, 1
+        target, tables = self.options.target, None
         if needs_times:
-            chosen = chosen_target(target)
-            tables, unit = measured_tables(chosen, resolve_provider(target.provider), target.threads), chosen.block()
+            tables = measured_tables(chosen_target(target), resolve_provider(target.provider), target.threads)
         subjects = []
         for model in self.models:
+            unit = chosen_target(target, model).block() if needs_times else 1
             space = Space.of(model, self.options, unit, drops=needs_times)
             measure = self._measure(model, self.data, self.settings.limit)
             subjects.append(Subject(space, measure, tables, self._seed, self._tuning(model)))
