@@ -151,6 +151,19 @@ def test_pruned_outputs_stay_zero() -> None:
     assert _error(model, repaired) < 0.7 * _error(model, masked)
 
 
+@pytest.mark.parametrize("criterion", ["l2", "obs"])
+def test_zeros_that_the_model_came_with_stay(criterion: Any) -> None:
+    """Also where layers choose their channels anew."""
+    came, _ = pruned(_network(), Options.of(amount=0.25, masks="flat"))
+    options = Options.of(amount=0.5, masks="flat", criterion=criterion, repair="lsq", calibration={"x": _data()})
+    masked, _ = pruned(came, options)
+    for name in ("a1_w", "c1_w", "a2_w", "c2_w", "fc"):
+        weight, axis = _array(masked, name), 0 if name == "fc" else 1
+        read = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).any(axis=1)
+        assert read.sum() == weight.shape[axis] // 2
+        assert not weight[_array(came, name) == 0].any()
+
+
 def test_scattered_zeros_are_left_as_they_are() -> None:
     model = _network()
     masked = onnx.ModelProto()

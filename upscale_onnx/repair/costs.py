@@ -102,8 +102,8 @@ def _without(
     gone: NDArray[np.intp], layer: LinearLayer, fit: Sample, cross: Array, held: Sample, tail: Tail, start: Array
 ) -> Array:
     """The re-fitted matrix without the channels in `gone`."""
-    alive = np.ones(start.shape[:2], np.bool_)
-    alive[0, :-1] = np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
+    alive = start.any(axis=2)
+    alive[0, :-1] &= np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
     alive[:, -1] = layer.can_bias
     solver, kept = Solver(fit.moments, alive), start * alive[..., None]
     found = [solver.solve(cross, kept, ridge) for ridge in _RIDGES]

@@ -56,9 +56,9 @@ def repair(
     """A copy of `pruned` whose remaining weights make up for the pruned ones, and the effect on each layer.
 
     From its input in the pruned network, each layer is fitted to compute the values of the unpruned network. An output
-    that is not nearer to these on inputs held out keeps its weights. Pruned channels of a weight, which are zero in
-    `pruned` and not in `unpruned`, stay zero. Layers with other new zeros, and weights that several nodes use, are left
-    alone.
+    that is not nearer to these on inputs held out keeps its weights. Channels of a weight that are zero in `pruned` stay
+    zero, also those that `unpruned` came with. Layers with other zeros that `unpruned` has not, and weights that several
+    nodes use, are left alone.
 
     batches: inputs by name, samples along the first axis.
     choose: may prune more channels. It is given a layer, the positions to fit on, the positions held out, the tail and
@@ -138,8 +138,7 @@ def _support(layer: LinearLayer, old: Array, new: Array) -> tuple[Array, Array] 
     None if `new` has zeros, not in `old`, that are neither whole rows nor whole outputs.
     """
     gone = (new == 0) & (old != 0)
-    rows = gone.any(axis=2) & ~new.any(axis=2)
-    outputs = gone.any(axis=1) & ~new.any(axis=1)
+    rows, outputs = ~new.any(axis=2), ~new.any(axis=1)
     if (gone & ~rows[..., None] & ~outputs[:, None, :]).any():
         return None
     rows[:, -1] = not layer.can_bias
