@@ -56,9 +56,9 @@ def repair(
     """A copy of `pruned` whose remaining weights make up for the pruned ones, and the effect on each layer.
 
     From its input in the pruned network, each layer is fitted to compute the values of the unpruned network. An output
-    that is not nearer to these on inputs held out keeps its weights. Channels of a weight that are zero in `pruned` stay
-    zero, also those that `unpruned` came with. Layers with other zeros that `unpruned` has not, and weights that several
-    nodes use, are left alone.
+    that is not nearer to these on inputs held out keeps its weights. Channels of a weight that are zero in `pruned`
+    stay zero, also those that `unpruned` came with. Layers with other zeros that `unpruned` has not, and weights that
+    several nodes use, are left alone.
 
     batches: inputs by name, samples along the first axis.
     choose: may prune more channels. It is given a layer, the positions to fit on, the positions held out, the tail and

@@ -124,9 +124,9 @@ def _odd_slice(
     """The axis, index, error and scale of the slice that exceeds its limit by most; None if no slice does.
 
     A small slice may be the difference of large values, and these round at their own scale. So its limit is the
-    geometric mean of `limit` at the scale of the slice and of `limit` at the scale of the whole output. The noise of the
-    slice raises it, and up to `tolerance.cancelled` that of slices like it, since one may show no noise by chance. The
-    steps of a quantiser belong to the whole value, so behind a quantiser slices are not judged.
+    geometric mean of `limit` at the scale of the slice and of `limit` at the scale of the whole output. The noise of
+    the slice raises it, and up to `tolerance.cancelled` that of slices like it, since one may show no noise by chance.
+    The steps of a quantiser belong to the whole value, so behind a quantiser slices are not judged.
     """
     if tolerance.step or tolerance.whole:
         return None
