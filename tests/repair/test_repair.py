@@ -13,8 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tests.pruned import pruned
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.export.sizes import remaining, size_goal, tightened
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.options import Options
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.repair.choose import obs_scores
 from upscale_onnx.repair.repair import repair
 from upscale_onnx.runtime.activations import batches_of, value_batches
@@ -162,6 +164,24 @@ def test_zeros_that_the_model_came_with_stay(criterion: Any) -> None:
         read = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1).any(axis=1)
         assert read.sum() == weight.shape[axis] // 2
         assert not weight[_array(came, name) == 0].any()
+
+
+def test_a_size_is_reached_where_layers_choose_their_channels_anew() -> None:
+    """Branches that choose other channels than the masks had leave more of what they read in common."""
+    folder = Path(__file__).resolve().parents[2] / "models"
+    model = onnx.load(folder / "digits_inception_masked.onnx")
+    data = {"image": np.load(folder / "digits_test.npz")["image"][:64]}
+    options = Options.of(criterion="obs", repair="lsq", calibration=data, race=False, params=0.4)
+    wanted = size_goal(options.prune)
+    assert wanted is not None
+    assert remaining(model, wanted, options)(prune(model, options).model) <= wanted.share
+
+
+def test_a_smaller_size_is_asked_for() -> None:
+    for given, asked in (({"params": 0.5}, 0.45), ({"macs": 0.5}, 0.45), ({"compression": 1.8}, 0.5)):
+        found = size_goal(tightened(Options.of(**given), 0.9).prune)
+        assert found is not None
+        assert found.share == pytest.approx(asked)
 
 
 def test_scattered_zeros_are_left_as_they_are() -> None:

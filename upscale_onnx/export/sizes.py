@@ -43,6 +43,16 @@ def size_goal(options: PruneOptions) -> SizeGoal | None:
     return None
 
 
+def tightened(options: Options, factor: float) -> Options:
+    """The options with a size goal that is `factor` (0 to 1) of theirs."""
+    asked = options.prune
+    if asked.params is not None:
+        return options.replaced(params=asked.params * factor)
+    if asked.macs is not None:
+        return options.replaced(macs=asked.macs * factor)
+    return options.replaced(compression=(asked.compression or 1.0) / factor)
+
+
 def size_share(compiled: onnx.ModelProto, model: onnx.ModelProto, goal: SizeGoal) -> float:
     """The share (0 to 1) of what `goal` counts in `model` that is left in `compiled`."""
     return goal.count(compiled) / max(goal.count(model), 1)

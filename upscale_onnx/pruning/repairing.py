@@ -27,7 +27,7 @@ def with_repair(
     `finished`, which repairs later."""
     if options.prune.is_exact:
         return replace(pruned, model=repaired(pruned.dense, pruned.model, options, batches, progress))
-    if _chooses_anew(options):
+    if chooses_anew(options):
         pruned = replace(pruned, model=repaired(pruned.dense, pruned.model, quick(options), batches, progress))
 
     def finished(chosen: onnx.ModelProto) -> onnx.ModelProto:
@@ -46,7 +46,7 @@ def repaired(
 ) -> onnx.ModelProto:
     """Repair `masked`, a masked copy of `model`. anew: whether layers that choose for themselves by "obs" choose as
     many channels anew, on the outputs of the pruned and repaired layers before them."""
-    again, threads = anew and _chooses_anew(options), options.target.threads
+    again, threads = anew and chooses_anew(options), options.target.threads
     choose = obs_choice(analyse(import_graph(model), infer_shapes(model)), model, masked) if again else None
     start = model if again else masked
     how: How = "stats" if options.prune.repair == "stats" else "lsq"
@@ -67,6 +67,7 @@ def refits(options: Options) -> bool:
     return options.prune.repair in ("lsq", "joint")
 
 
-def _chooses_anew(options: Options) -> bool:
+def chooses_anew(options: Options) -> bool:
+    """Whether repair chooses the channels of layers anew, as many as the masks leave."""
     free = options.prune.method == "unconstrained" and options.prune.mask is None and not knows_target(options)
     return refits(options) and options.prune.criterion == "obs" and free

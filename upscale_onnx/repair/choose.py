@@ -65,7 +65,7 @@ class ObsChoice:
             return None
         importance = self.importance.get(layer.weight, np.ones(1))
         outputs = np.abs(tail.scale.reshape(-1)) * np.sqrt(importance)
-        everything = start.any(axis=2)  # channels that the model came without stay out
+        everything = np.asarray(start.any(axis=2))  # channels that the model came without stay out
         everything[:, -1] = layer.can_bias
         count += int((~everything[0, :-1].reshape(layer.channels, layer.block).any(axis=1)).sum())
         cross = fit.cross(fit.wanted(tail))

@@ -102,7 +102,7 @@ def _without(
     gone: NDArray[np.intp], layer: LinearLayer, fit: Sample, cross: Array, held: Sample, tail: Tail, start: Array
 ) -> Array:
     """The re-fitted matrix without the channels in `gone`."""
-    alive = start.any(axis=2)
+    alive = np.asarray(start.any(axis=2))
     alive[0, :-1] &= np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
     alive[:, -1] = layer.can_bias
     solver, kept = Solver(fit.moments, alive), start * alive[..., None]

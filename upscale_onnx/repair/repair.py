@@ -138,7 +138,7 @@ def _support(layer: LinearLayer, old: Array, new: Array) -> tuple[Array, Array] 
     None if `new` has zeros, not in `old`, that are neither whole rows nor whole outputs.
     """
     gone = (new == 0) & (old != 0)
-    rows, outputs = ~new.any(axis=2), ~new.any(axis=1)
+    rows, outputs = np.asarray(~new.any(axis=2)), np.asarray(~new.any(axis=1))
     if (gone & ~rows[..., None] & ~outputs[:, None, :]).any():
         return None
     rows[:, -1] = not layer.can_bias
