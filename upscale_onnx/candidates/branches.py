@@ -21,13 +21,12 @@ def branches(
     masked_without: makes the model in which the decision at a place keeps nothing; None stands for no decision.
     """
     whole = analyse(import_graph(masked_without(None)), shapes)
+    outputs, read_by_all = _outputs(whole), _read(whole)
     found = {}
     for place in range(len(decisions)):
         left = analyse(import_graph(masked_without(place)), shapes)
         read = _read(left)
-        if _outputs(left) == _outputs(whole) and read.intersection(left.inputs) == _read(whole).intersection(
-            left.inputs
-        ):
+        if _outputs(left) == outputs and read.intersection(left.inputs) == read_by_all.intersection(left.inputs):
             found[place] = frozenset(
                 other for other, one in enumerate(decisions) if other == place or read.isdisjoint(one.weights)
             )
