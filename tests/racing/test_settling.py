@@ -16,6 +16,9 @@ from upscale_onnx import compile as compile_model
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model.form import has_same_form
+from upscale_onnx.model.stats import model_stats
+from upscale_onnx.options import Side
+from upscale_onnx.racing.notes import ZERO_BEFORE
 from upscale_onnx.results import Race, Timing
 
 QUICK = Options.of(race=False, verify=False, provider="cpu")
@@ -178,6 +181,19 @@ def test_why_nothing_was_pruned_is_said() -> None:
         (note,) = compile_model(model, QUICK, **options).report.notes  # type: ignore[arg-type]
         assert note.startswith("nothing was pruned")
         assert why in note
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_channels_that_were_zero_before_are_not_called_needed(side: Side) -> None:
+    options = QUICK.replaced(side=side, method="constrained")
+    once = compile_model(fork(), options, amount=0.5)
+    again = compile_model(once.masked, options, amount=0.5)
+    assert again.report.notes == (ZERO_BEFORE,)
+    assert (again.report.masked_channels, again.report.effect) == (0, None)
+    assert model_stats(again.model) == model_stats(once.model)
+    more = compile_model(once.masked, options, amount=0.75).report
+    assert more.masked_channels > 0
+    assert ZERO_BEFORE not in more.notes
 
 
 def test_unchanged_is_an_error_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

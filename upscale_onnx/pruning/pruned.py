@@ -55,6 +55,11 @@ def kept_masks(pruned: Pruned, side: Side) -> Masks:
     return kept
 
 
+def count_pruned(kept: Masks) -> int:
+    """How many channels `kept` prunes."""
+    return sum(int((~mask).sum()) for mask in kept.values())
+
+
 def with_standing(kept: Masks, pruned: Pruned, left: Standing, side: Side) -> Masks:
     """Add to `kept` the channels that an export of the pruned model leaves in every layer that uses the weight."""
     uses, there = weight_uses(pruned.dense), left.reads if side == "input" else left.creates

@@ -29,6 +29,8 @@ PRUNED_NOT_FASTER = (
     "--prefer size prunes to make it smaller"
 )
 
+ZERO_BEFORE = "nothing more was pruned, since the channels that were chosen to go were zero before"
+
 
 def latency_missed(wanted: float, ratio: float, least: float) -> str:
     """The note for a latency that is above the one asked for, but not by more than races can tell apart."""

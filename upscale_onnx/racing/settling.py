@@ -18,7 +18,7 @@ from upscale_onnx.model.form import has_same_form
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.pruning.alignment import filled_masks
-from upscale_onnx.pruning.pruned import Pruned, kept_masks, with_standing
+from upscale_onnx.pruning.pruned import Pruned, count_pruned, kept_masks, with_standing
 from upscale_onnx.racing import notes
 from upscale_onnx.racing.contest import INPUT, Outcome, Told, contest
 from upscale_onnx.results import Refusal, Segment
@@ -81,6 +81,8 @@ def _settled(
 ) -> Settled:
     if not pruned.count:
         return _unpruned(subject, original, options, _nothing_chosen(subject, original, options.prune), told)
+    if not options.prune.is_exact and not count_pruned(kept_masks(pruned, options.prune.side)):
+        return _unpruned(Subject.of(original), original, options, (notes.ZERO_BEFORE,), told)
     outcome = _contest(subject, original, options, told)
     found = _without_waste(subject, pruned, outcome, options.prune)
     if found is not None and not has_same_form(found.outcome.model, original):
@@ -129,7 +131,7 @@ def _without_waste(subject: Subject, pruned: Pruned, outcome: Outcome, options: 
         if not _is_larger(made.model, outcome.model):
             kept, masked, exported = more, other, made
             break
-    count = sum(int((~mask).sum()) for mask in kept.values())
+    count = count_pruned(kept)
     if not count:
         return None
     if pruned.finished is not None:
