@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 MODELS = ("in", "net", "model", "a", "b", "NETWORK", "FOLDER/network", "FOLDER/vgg11_bn", "FOLDER/alexnet")
 DATA = ("data", "test", "TRAIN", "TEST")
@@ -24,12 +25,21 @@ def write_material(folder: Path) -> None:
     for count, name in enumerate(DATA, 128):
         images = rng.uniform(size=(count, *SHAPE)).astype(np.float32)
         np.savez(folder / f"{name}.npz", x=images, y=rng.integers(0, CLASSES, count))
-    np.savez(folder / "inputs.npz", x=rng.uniform(size=(4, *SHAPE)).astype(np.float32))
+    _write_images(folder / "IMAGES", rng)
+    np.savez(folder / "inputs.npz", x=rng.uniform(size=(16, *SHAPE)).astype(np.float32))
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in classifier().graph.initializer}
     np.savez(folder / "channels.npz", w2=np.arange(16) % 4 != 0)
     np.savez(folder / "weights.npz", **{name: np.abs(weight) > 0.05 for name, weight in weights.items()})
     np.savez(folder / "scores.npz", w2=np.abs(weights["w2"]))
     (folder / "options.toml").write_text("amount = 0.3\nno-race = true\n", encoding="utf-8")
+
+
+def _write_images(folder: Path, rng: np.random.Generator) -> None:
+    """Two images of 20 x 24 pixels of each class, a folder for a class."""
+    for number in range(2 * CLASSES):
+        path = folder / f"class{number % CLASSES}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (20, 24, 3), np.uint8)).save(path)
 
 
 def classifier() -> onnx.ModelProto:
