@@ -38,6 +38,7 @@ def test_the_reference_tells_of_every_public_name(site: Path) -> None:
     told = set(re.findall(r'<h2 id="upscale_onnx\.(\w+)"', page))
     assert told == set(upscale_onnx.__all__)
     assert "<li><code>amount</code>: fraction of each" in page, "fields are no list"
+    assert "<p>Differences from the reference:</p>\n<ul>" in page, "a list behind a line is none"
     assert "<blockquote" not in page, "examples are quotations"
 
 
