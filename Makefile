@@ -2,6 +2,7 @@
 # make test    ruff, mypy and pytest
 # make documented    every command of the documentation, the README's in a fresh environment
 # make site    the documentation as HTML pages, in build/docs/site
+# make cluster       searches and training on a cluster of Ray's, of two nodes on this machine
 # make lower-bounds  quick tests with the oldest libraries that pyproject.toml allows
 # make dist          the wheel and the archive of sources, with the same bytes for the same commit
 # make sbom          what is installed: a bill of materials and a list of licences, in build/
@@ -19,7 +20,7 @@ DEMO := models/digits_inception_masked.onnx
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit documented site lower-bounds dist sbom clean
+.PHONY: demo test lint types unit documented site cluster lower-bounds dist sbom clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -47,11 +48,15 @@ ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 unit: $(VENV)/.installed_tests
 	$(ONE_CORE) $(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
-documented: $(VENV)/.installed_tests
+# Ray is large, and the documentation installs it as well: it is there before that, and not before it is needed.
+documented: $(VENV)/.installed_ray
 	$(BIN)/python -m tests.documented.run
 
 site: $(VENV)/.installed_tests
 	$(BIN)/python docs/programs/site.py
+
+cluster: $(VENV)/.installed_ray
+	$(ONE_CORE) $(BIN)/python -m pytest -W error -q tests/searching/test_cluster.py tests/reinforce/test_rllib.py
 
 # Not the whole suite: the folders where the libraries meet us, in a minute. The package is not installed at all, and
 # onnxruntime is the build for CPUs, a tenth of the size.
@@ -94,6 +99,10 @@ $(VENV)/.installed: $(PACKAGING)
 
 $(VENV)/.installed_tests: $(VENV)/.installed
 	$(PIP) --editable '.[test,torch,search,report,completion,docs]'
+	touch $@
+
+$(VENV)/.installed_ray: $(VENV)/.installed_tests
+	$(PIP) --editable '.[ray]'
 	touch $@
 
 clean:
