@@ -3,6 +3,7 @@
 # make documented    every command of the documentation, the README's in a fresh environment
 # make site    the documentation as HTML pages, in build/docs/site
 # make cluster       searches and training on a cluster of Ray's, of two nodes on this machine
+# make olive         the pass of Olive, in an environment with Olive
 # make lower-bounds  quick tests with the oldest libraries that pyproject.toml allows
 # make dist          the wheel and the archive of sources, with the same bytes for the same commit
 # make sbom          what is installed: a bill of materials and a list of licences, in build/
@@ -20,7 +21,7 @@ DEMO := models/digits_inception_masked.onnx
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit documented site cluster lower-bounds dist sbom clean
+.PHONY: demo test lint types unit documented site cluster olive lower-bounds dist sbom clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -57,6 +58,16 @@ site: $(VENV)/.installed_tests
 
 cluster: $(VENV)/.installed_ray
 	$(ONE_CORE) $(BIN)/python -m pytest -W error -q tests/searching/test_cluster.py tests/reinforce/test_rllib.py
+
+# Olive brings libraries that nothing else here shall find: its environment sees that of the tests, but not the reverse.
+OLIVE := build/olive
+LIBRARIES := python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+olive: $(VENV)/.installed_tests
+	rm -rf $(OLIVE)
+	$(BIN)/python -m venv $(OLIVE)
+	$(BIN)/$(LIBRARIES) > `$(OLIVE)/bin/$(LIBRARIES)`/tests.pth
+	$(OLIVE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[olive]'
+	$(ONE_CORE) $(OLIVE)/bin/python -m pytest -q tests/integrations
 
 # Not the whole suite: the folders where the libraries meet us, in a minute. The package is not installed at all, and
 # onnxruntime is the build for CPUs, a tenth of the size.

@@ -13,7 +13,7 @@ LEFT_OUT = {
     "make test": "run before this, in the checkout itself",
     "make lint": "a part of make test",
     "make lower-bounds": "run after this, in the checkout itself",
-    "make cluster": "run after this, in the checkout itself",
+    "make cluster olive": "run after this, in the checkout itself",
     "make site": "a part of make test",
     "make unit": "a part of make test",
     "make documented": "is this",
