@@ -123,7 +123,9 @@ def _new_nodes(node: gs.Node, new: NewNode, names: Names, shared: dict[int, gs.T
     outputs = list(node.outputs) if new.output < 0 else [node.outputs[new.output]]
     name = node.name if new.output <= 0 else f"{node.name}_{new.output}" if node.name else ""
     base = f"{node.outputs[max(new.output, 0)].name}_{new.op_type.lower()}"
-    return _made(node, new, names, base, name, outputs, shared)
+    made = _made(node, new, names, base, name, outputs, shared)
+    shared[id(new)] = outputs[0]
+    return made
 
 
 def _computed(node: gs.Node, new: NewNode, names: Names, shared: dict[int, gs.Tensor]) -> list[gs.Node]:

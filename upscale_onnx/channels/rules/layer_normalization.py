@@ -71,7 +71,7 @@ class LayerNormalization(Rule):
             return Resize((emission,), {index: vector for index, vector in cut.items() if vector is not vectors[index]})
         if _is_rms(op):
             return Resize((emission,), *rescaled(op, cut, share))
-        return Resize((emission,), replace=(_compensated(op, found.rank, cut, share),))
+        return Resize((emission,), replace=(compensated(op, 0, found.rank, (cut.get(1), cut.get(2)), share),))
 
 
 def rescaled(
@@ -94,27 +94,38 @@ def _idle(op: Op, found: ChannelMap, hit: list[int]) -> BoolArray | None:
         return None
     if _is_rms(op):
         return zeros if op.constant(1) is not None else None
+    return zeros if pays(op, zeros) else None
+
+
+def pays(op: Op, zeros: BoolArray) -> bool:
+    """Whether separate nodes pay in place of a LayerNormalization, once the channels `zeros` have left."""
     # Where squares are summed up by separate nodes, half precision would overflow.
     exact = op.dtype(0) in (np.float32, np.float64)
-    return zeros if exact and zeros.mean() >= WORTH else None
+    return exact and bool(zeros.mean() >= WORTH)
 
 
-def _compensated(op: Op, rank: int, cut: dict[int, Array], share: float) -> NewNode:
-    """The nodes in place of a LayerNormalization from which channels of zeros have left."""
+def compensated(
+    op: Op, operand: int | NewNode, rank: int, vectors: tuple[Array | None, ...], share: float, epsilon: float = 1e-5
+) -> NewNode:
+    """The nodes in place of a LayerNormalization of `operand`, from which channels of zeros have left.
+
+    vectors: scale and bias of the channels that are left, as far as there are any. share: of the channels, those that
+    are left. epsilon: what it is by default.
+    """
     dtype = np.dtype(op.dtype(0))
 
     def number(value: float) -> Array:
         return np.asarray(value, dtype)
 
     axes = list(range(op.axis("axis", -1, rank), rank))
-    mean = NewNode("Mul", (mean_over(op, 0, axes), number(share)))
-    apart = NewNode("Sub", (0, mean))
+    mean = NewNode("Mul", (mean_over(op, operand, axes), number(share)))
+    apart = NewNode("Sub", (operand, mean))
     own = NewNode("Mul", (mean_over(op, NewNode("Mul", (apart, apart)), axes), number(share)))
     others = NewNode("Mul", (NewNode("Mul", (mean, mean)), number(1 - share)))
-    variance = NewNode("Add", (NewNode("Add", (own, others)), number(float(op.attrs.get("epsilon", 1e-5)))))
+    variance = NewNode("Add", (NewNode("Add", (own, others)), number(float(op.attrs.get("epsilon", epsilon)))))
     result = NewNode("Div", (apart, NewNode("Sqrt", (variance,))))
-    for operator, index in (("Mul", 1), ("Add", 2)):
-        result = NewNode(operator, (result, cut[index])) if index in cut else result
+    for operator, vector in zip(("Mul", "Add"), vectors, strict=False):
+        result = result if vector is None else NewNode(operator, (result, vector))
     return result
 
 
