@@ -20,7 +20,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import common_shape, open_axes
 from upscale_onnx.channels.rules.contents import constant_content
-from upscale_onnx.channels.rules.layer_normalization import compensated, pays, rescaled, settled_by_scale
+from upscale_onnx.channels.rules.layer_normalization import compensated, idle, rescaled, settled_by_scale
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array, BoolArray
@@ -59,12 +59,12 @@ class SkipNormalization(Rule):
         bias = op.constant(_SHIFT) if op.op_type == "SkipLayerNormalization" else None
         divides = bool(op.attrs.get("epsilon", _EPSILON))
         settled = settled_by_scale(left.shape, op.constant(_SCALE), bias) if divides else varying(left.shape)
-        idle = _idle(op, zeros.ravel())
-        settled = np.where(zeros, 0.0, settled) if idle is not None and op.op_type == _SIMPLIFIED else settled
+        foldable = _idle(op, zeros)
+        settled = np.where(zeros, 0.0, settled) if foldable is not None and op.op_type == _SIMPLIFIED else settled
         result = left.with_state(np.full(left.shape, WILD) if wild.any() else settled)
         outputs: tuple[ChannelMap | None, ...] = (result, None, None, total)
         labels = left.labels.ravel()
-        reads = [Read(index, labels, labels, foldable=idle) for index in opened]
+        reads = [Read(index, labels, labels, foldable=foldable) for index in opened]
         for index, grown in born.items():
             reads += [Read(index, grown.ravel()), Read(index, given[index].labels.ravel())]
         return Flow(outputs[: len(op.used)], ((left.labels, right.labels),), tuple(reads), fixed=tuple(born.values()))
@@ -88,7 +88,7 @@ class SkipNormalization(Rule):
         if op.op_type == _SIMPLIFIED and share not in (0, 1):
             return Resize(outputs, *rescaled(op, cut, share, _SCALE, _EPSILON))
         operands = [known_map(found) for found in request.maps[:2]]
-        if share in (0, 1) or _idle(op, _zeros(op, operands, result.shape).ravel()) is None:
+        if share in (0, 1) or _idle(op, _zeros(op, operands, result.shape)) is None:
             return Resize(outputs, cut)
         return Resize(outputs, replace=_written_out(op, result.rank, cut, share))
 
@@ -97,7 +97,7 @@ def _written_out(op: Op, rank: int, cut: Mapping[int, Array], share: float) -> t
     """The nodes in place of a SkipLayerNormalization, for each output that is used."""
     total = NewNode("Add", (0, 1))
     total = NewNode("Add", (total, cut[_SHIFT + 1])) if _SHIFT + 1 in cut else total
-    result = compensated(op, total, rank, (cut[_SCALE], cut.get(_SHIFT)), share, _EPSILON)
+    result = compensated(op, total, rank, cut[_SCALE], cut.get(_SHIFT), share, _EPSILON)
     return (replace(total, output=_SUM), result) if any(op.used[_SUM:]) else (result,)
 
 
@@ -112,10 +112,9 @@ def _zeros(op: Op, operands: Iterable[ChannelMap], shape: tuple[int, ...]) -> Bo
 
 
 def _idle(op: Op, zeros: BoolArray) -> BoolArray | None:
-    """The channels that are zero and for which the node can make up; None where it cannot, or need not."""
-    if not zeros.any() or zeros.all() or not op.attrs.get("epsilon", _EPSILON) or op.constant(_SCALE) is None:
-        return None
-    return zeros if op.op_type == _SIMPLIFIED or pays(op, zeros) else None
+    """The channels, `(n,)`, that are zero and for which the node can make up; None where it cannot, or need not."""
+    scale, epsilon = op.constant(_SCALE), op.attrs.get("epsilon", _EPSILON)
+    return None if scale is None else idle(zeros.ravel(), scale, epsilon, op.op_type == _SIMPLIFIED)
 
 
 register(SkipNormalization(), "SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=RUNTIME_DOMAIN)
