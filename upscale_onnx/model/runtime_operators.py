@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto, helper
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
 from upscale_onnx.model.runtime_attention import attention_alike
+from upscale_onnx.model.runtime_layouts import CHANNELS_LAST, channels_last, channels_last_alike
 
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
@@ -30,9 +31,9 @@ _QUANTISED = {
     "QLinearAveragePool": ("AveragePool", slice(1)),
     "QLinearConcat": ("Concat", slice(2, None, 3)),
     "QGemm": ("Gemm", slice(0, 6, 3)),
+    "QLinearConv": ("QLinearConv", slice(None)),
     "DynamicQuantizeMatMul": ("MatMul", slice(2)),
 }
-_CHANNELS_LAST = "channels_last"
 _POINT_OF_GEMM = 8
 
 
@@ -82,6 +83,8 @@ def shaped_alike(node: NodeProto) -> list[NodeProto]:
     None are returned for operators whose shapes are not known here."""
     if node.domain != RUNTIME_DOMAIN or not node.input or not node.output:
         return []
+    if channels_last(node):
+        return channels_last_alike(node)
     if node.op_type in ("FusedConv", "FusedGemm"):
         made = NodeProto(op_type=node.op_type.removeprefix("Fused"), input=node.input[:3], output=node.output)
         made.attribute.extend(attribute for attribute in node.attribute if attribute.name not in _ADDED)
@@ -101,14 +104,12 @@ def shaped_alike(node: NodeProto) -> list[NodeProto]:
 
 
 def _quantised(node: NodeProto) -> list[NodeProto]:
-    last = any(attribute.name == _CHANNELS_LAST and attribute.i for attribute in node.attribute)
-    floats = node.op_type == "QGemm" and len(node.input) <= _POINT_OF_GEMM
-    if last or floats:
+    if node.op_type == "QGemm" and len(node.input) <= _POINT_OF_GEMM:
         return []
     op_type, read = _QUANTISED[node.op_type]
     made = NodeProto(op_type=op_type, input=node.input[read], output=node.output)
     if op_type != "Identity":
-        made.attribute.extend(one for one in node.attribute if one.name not in (_CHANNELS_LAST, "alpha"))
+        made.attribute.extend(one for one in node.attribute if one.name not in (CHANNELS_LAST, "alpha"))
     return [made]
 
 

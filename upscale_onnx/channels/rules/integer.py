@@ -163,7 +163,8 @@ def _like(old: Array | None, vector: Array) -> Array:
     return vector.astype(old.dtype).reshape([1] * max(old.ndim - 1, 0) + [-1])
 
 
-register(Integer(Inputs("Conv", 3, 2, 5, 4, 7, bias=8)), "QLinearConv")
+QLINEAR_CONV = Inputs("Conv", 3, 2, 5, 4, 7, bias=8)
+register(Integer(QLINEAR_CONV), "QLinearConv")
 register(Integer(Inputs("Conv", 1, 2, 3)), "ConvInteger")
 register(Integer(Inputs("MatMul", 3, 2, 5, 4, 7)), "QLinearMatMul")
 register(Integer(Inputs("MatMul", 1, 2, 3)), "MatMulInteger")

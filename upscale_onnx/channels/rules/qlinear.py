@@ -42,8 +42,8 @@ class Quantised(Rule):
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         data = self._data(op)
         dynamic = [i for i in range(len(op.present)) if i not in data and op.is_dynamic(i)]
-        if dynamic or op.attrs.get("channels_last", 0):
-            raise Refused(Reason.UNSUPPORTED_FORM, "scales that are computed, or channels on the last axis")
+        if dynamic:
+            raise Refused(Reason.UNSUPPORTED_FORM, "scales that are computed")
         points = [0.0] * self.plain + [zero_point(op, index + 2) for index in data[self.plain :]]
         shifted = tuple(_shifted(maps[index], point) for index, point in zip(data, points, strict=True))
         constants = [
@@ -116,8 +116,6 @@ register(Quantised("Add", 2, 7), "QLinearAdd", domain=RUNTIME_DOMAIN)
 register(Quantised("Mul", 2, 7), "QLinearMul", domain=RUNTIME_DOMAIN)
 register(Quantised("LeakyRelu", 1, 4), "QLinearLeakyRelu", domain=RUNTIME_DOMAIN)
 register(Quantised("Sigmoid", 1, 4), "QLinearSigmoid", domain=RUNTIME_DOMAIN)
-register(Quantised("GlobalAveragePool", 1, 4), "QLinearGlobalAveragePool", domain=RUNTIME_DOMAIN)
-register(Quantised("AveragePool", 1, 4), "QLinearAveragePool", domain=RUNTIME_DOMAIN)
 register(Quantised("Softmax", 1, 4), "QLinearSoftmax", domain=RUNTIME_DOMAIN)
 register(Quantised("Where", 2, 8, 1, 1), "QLinearWhere", domain=RUNTIME_DOMAIN)
 register(Quantised("Concat", None, 1, 2), "QLinearConcat", domain=RUNTIME_DOMAIN)
