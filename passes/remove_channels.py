@@ -81,6 +81,7 @@ def apply_resize(node: gs.Node, resize: Resize, names: Names) -> bool:
 
 def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, list[gs.Node]]) -> int:
     if resize.replace is not None:
+        apply_resize(node, resize, names)
         shared: dict[int, gs.Tensor] = {}
         new_nodes[id(node)] = [made for new in resize.replace for made in _new_nodes(node, new, names, shared)]
         disconnect(node)
@@ -147,7 +148,8 @@ def _made(
             inputs.append(shared[id(item)])
         else:
             inputs.append(_given(node, item, names, f"{base}_{number}"))
-    return [*before, gs.Node(new.op_type, name, attrs=dict(new.attrs), inputs=inputs, outputs=outputs)]
+    attrs = dict(new.attrs)
+    return [*before, gs.Node(new.op_type, name, attrs, inputs, outputs, domain=new.domain)]
 
 
 def _given(node: gs.Node, item: int | str | Array, names: Names, base: str) -> gs.Tensor:

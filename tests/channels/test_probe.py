@@ -25,7 +25,7 @@ assert rules.__all__
 
 _MOST_POSITIONS = 12
 # Tested in traps: behind a MaxPool, and with tables in place of producers. Bodies have test_bodies.
-_IN_NETWORKS = ("MaxUnpool", "EmbedLayerNormalization")
+_IN_NETWORKS = ("MaxUnpool", "EmbedLayerNormalization", "GatherBlockQuantized")
 
 
 def test_every_registration_has_a_case() -> None:

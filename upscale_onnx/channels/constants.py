@@ -33,6 +33,8 @@ def find_constants(graph: Graph, dims: Mapping[str, Dims], opset: int) -> Consta
     for node in graph.nodes:
         if node.op in QUANTISERS:
             _quantise(found, node, results)
+        elif node.op == "GatherBlockQuantized":
+            _add_tables(found, node)
         else:
             _visit(found, node, dims, opset)
             _move_blocks(found, node)
@@ -58,6 +60,14 @@ def _quantise(found: Constants, node: Node, results: set[str]) -> None:
     rank = len(found.dims(made.name) or ())
     if blocks and rank:
         found.blocks[made.name] = (int(node.attrs.get("axis", 1)) % rank, int(blocks))
+
+
+def _add_tables(found: Constants, node: Node) -> None:
+    """Record the tables of an embedding, also of types that no other operator is followed for."""
+    for tensor in node.inputs:
+        lazy = encoded(tensor) if isinstance(tensor, Constant) and not isinstance(tensor, HeldConstant) else None
+        if tensor.name not in found and lazy is not None and element_type(tensor) is not None:
+            found.add_encoded(tensor.name, lazy)
 
 
 def _is_read_in_blocks(made: Variable, results: set[str]) -> bool:
