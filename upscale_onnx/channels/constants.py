@@ -15,6 +15,7 @@ from upscale_onnx.model.known import KINDS, Constants, constant_value
 from upscale_onnx.model.operators import MATRIX_PRODUCTS, STANDARD_DOMAINS
 from upscale_onnx.model.protos import stored_bytes
 from upscale_onnx.model.quantiser import QUANTISED_TYPES, QUANTISERS, computed
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array, Dims
 
 # Weights of more bytes stay encoded; otherwise an analysis would need the memory of a second model.
@@ -43,7 +44,7 @@ def find_constants(graph: Graph, dims: Mapping[str, Dims], opset: int) -> Consta
 
 def _quantise(found: Constants, node: Node, results: set[str]) -> None:
     """Record what a quantiser makes of a constant. Its types are rare ones that no other operator is followed for."""
-    if node.domain not in STANDARD_DOMAINS or len(node.outputs) != 1:
+    if node.domain not in (*STANDARD_DOMAINS, RUNTIME_DOMAIN) or len(node.outputs) != 1:
         return
     blocks, made = node.attrs.get("block_size", 0), node.outputs[0]
     if blocks and not _is_read_in_blocks(made, results):

@@ -34,6 +34,8 @@ _QUANTISED = {
     "QLinearConcat": ("Concat", slice(2, None, 3)),
     "QGemm": ("Gemm", slice(0, 6, 3)),
     "QLinearConv": ("QLinearConv", slice(None)),
+    "QuantizeLinear": ("QuantizeLinear", slice(None)),
+    "DequantizeLinear": ("DequantizeLinear", slice(None)),
     "DynamicQuantizeMatMul": ("MatMul", slice(2)),
 }
 _POINT_OF_GEMM = 8
