@@ -35,6 +35,8 @@ def test_every_registration_has_a_case() -> None:
             *CARRIERS,
             *CONTRACTIONS,
             "QAttention",
+            "QuantizeLinear",
+            "DequantizeLinear",
             *LAST,
             *NO_KERNEL,
         ):  # tested beside others of their kinds
