@@ -81,6 +81,7 @@ def apply_resize(node: gs.Node, resize: Resize, names: Names) -> bool:
 
 def _apply(node: gs.Node, resize: Resize, names: Names, new_nodes: dict[int, list[gs.Node]]) -> int:
     if resize.replace is not None:
+        apply_resize(node, resize, names)
         shared: dict[int, gs.Tensor] = {}
         new_nodes[id(node)] = [made for new in resize.replace for made in _new_nodes(node, new, names, shared)]
         disconnect(node)
@@ -123,7 +124,9 @@ def _new_nodes(node: gs.Node, new: NewNode, names: Names, shared: dict[int, gs.T
     outputs = list(node.outputs) if new.output < 0 else [node.outputs[new.output]]
     name = node.name if new.output <= 0 else f"{node.name}_{new.output}" if node.name else ""
     base = f"{node.outputs[max(new.output, 0)].name}_{new.op_type.lower()}"
-    return _made(node, new, names, base, name, outputs, shared)
+    made = _made(node, new, names, base, name, outputs, shared)
+    shared[id(new)] = outputs[0]
+    return made
 
 
 def _computed(node: gs.Node, new: NewNode, names: Names, shared: dict[int, gs.Tensor]) -> list[gs.Node]:
@@ -145,7 +148,8 @@ def _made(
             inputs.append(shared[id(item)])
         else:
             inputs.append(_given(node, item, names, f"{base}_{number}"))
-    return [*before, gs.Node(new.op_type, name, attrs=dict(new.attrs), inputs=inputs, outputs=outputs)]
+    attrs = dict(new.attrs)
+    return [*before, gs.Node(new.op_type, name, attrs, inputs, outputs, domain=new.domain)]
 
 
 def _given(node: gs.Node, item: int | str | Array, names: Names, base: str) -> gs.Tensor:

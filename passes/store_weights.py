@@ -147,7 +147,8 @@ class _Storing:
         if step.shape is not None:
             self.written.append(gs.Constant(self.names.fresh(f"{known}_shape"), np.asarray(step.shape, np.int64)))
             inputs.append(self.written[-1])
-        self.nodes.append(gs.Node(node.op, node.name if out.name == known else out.name, node.attrs, inputs, [out]))
+        name = node.name if out.name == known else out.name
+        self.nodes.append(gs.Node(node.op, name, node.attrs, inputs, [out], node.domain))
         return out
 
     def _parameters(self, quantiser: Quantiser) -> list[gs.Constant]:

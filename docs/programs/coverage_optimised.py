@@ -1,6 +1,7 @@
 """How much of what masks leave in transformers that onnxruntime's optimiser has fused a compile removes.
 
     python docs/programs/coverage_optimised.py [NAME...] [--exporter torchscript dynamo] [--share 0.5]
+                                               [--units neurons heads "query features" "value features" stream]
 
 The networks, masks and figures are those of coverage.py, with eager attention. Between export and compile, the
 optimiser of onnxruntime.transformers fuses attention, normalisations and activations. Printed beside the figures: which
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import onnx
 from coverage import NETWORKS, masked
-from coverage_units import UNITS
+from coverage_units import STREAM, UNITS
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
 
@@ -38,19 +39,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {' '.join(NETWORKS)}")
     parser.add_argument("--exporter", nargs="+", choices=("torchscript", "dynamo"), default=["torchscript", "dynamo"])
     parser.add_argument("--share", type=float, default=0.5, metavar="S", help="of the units that go (default: 0.5)")
+    parser.add_argument("--units", nargs="+", choices=(*UNITS, STREAM), default=UNITS, help="default: all but stream")
     args = parser.parse_args(argv)
     logging.disable(logging.WARNING)
-    print("| network | export | fused | " + " | ".join(UNITS) + " |\n|---|---|---|" + "---:|" * len(UNITS), flush=True)
+    units = args.units
+    print("| network | export | fused | " + " | ".join(units) + " |\n|---|---|---|" + "---:|" * len(units), flush=True)
     for name in args.names or NETWORKS:
         for exporter in args.exporter:
             for multi_head in (False, True) if name == "bert" and exporter == "torchscript" else (False,):
-                _row(name, exporter, multi_head, args.share)
+                _row(name, exporter, multi_head, units, args.share)
     return 0
 
 
-def _row(name: str, exporter: str, multi_head: bool, share: float) -> None:
+def _row(name: str, exporter: str, multi_head: bool, units: Sequence[str], share: float) -> None:
     cells, fused = [], ""
-    for unit in UNITS:
+    for unit in units:
         try:
             model, zeroed = masked(name, exporter, "eager", unit, share)
             model = optimised(model, name, multi_head)

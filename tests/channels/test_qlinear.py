@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import upscale_onnx
+from tests.channels.engine import Engine
 from upscale_onnx.runtime.verify import verify
 from upscale_onnx.types import Array
 
@@ -98,7 +99,7 @@ CARRIERS = {
     "QLinearConcat": 10,
     "QLinearWhere": 5,
     "QLinearSoftmax": WIDTH,  # shares of rows of equal numbers
-    "QLinearSigmoid": WIDTH,  # makes half of zero, which kernels may round to either of two steps
+    "QLinearSigmoid": WIDTH,  # makes half of zero, which is no zero where the layer behind it pads
 }
 CONTRACTIONS = ("QLinearMatMul", "QGemm", "MatMulIntegerToFloat", "DynamicQuantizeMatMul")
 
@@ -109,6 +110,46 @@ def test_channels_at_the_zero_point_leave(op: str, width: int) -> None:
     assert held["w3"].shape == (6, width, 3, 3)
     assert held["w3"].dtype == np.int8
     assert any(node.op_type == op for node in small.graph.node)
+
+
+@pytest.mark.parametrize(("op", "width"), {**CARRIERS, "QLinearSigmoid": 5}.items())
+def test_channels_of_other_constants_leave(op: str, width: int) -> None:
+    """Rows of zeros with a bias: what a layer without padding makes of them is in its bias."""
+    model = between(op)
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    for name in ("w1", "w2", "w3"):  # so small that no kernel saturates
+        held[name].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(held[name]) // 3, name))
+        if name != "w3":
+            levels = numpy_helper.to_array(held[f"{name}b"]).copy()
+            levels[DEAD] = [9000, -4000, 2500]
+            held[f"{name}b"].CopyFrom(numpy_helper.from_array(levels, f"{name}b"))
+    held["w3"].CopyFrom(numpy_helper.from_array(numpy_helper.to_array(held["w3"])[..., :1, :1], "w3"))
+    next(node for node in model.graph.node if node.output[0] == "w3y").ClearField("attribute")
+    small, left = compiled(model)
+    assert left["w3"].shape == (6, width, 1, 1)
+    x = np.random.default_rng(1).normal(0, 30, (2, 4, 6, 6)).astype(np.float32)
+    np.testing.assert_array_equal(Engine(small).run({"x": x})[0], Engine(model).run({"x": x})[0])
+
+
+def test_padding_shows_what_a_constant_is() -> None:
+    model = between("QLinearAdd")
+    levels = next(tensor for tensor in model.graph.initializer if tensor.name == "w1b")
+    levels.CopyFrom(numpy_helper.from_array(np.full(WIDTH, 9000, np.int32), "w1b"))
+    assert compiled(model)[1]["w3"].shape[1] == WIDTH
+
+
+@pytest.mark.parametrize(("level", "width"), [(0.4, 4), (0.5, 6), (0.6, 4), (300, 4)])
+def test_a_constant_between_two_steps_is_not_taken_for_either(level: float, width: int) -> None:
+    """A layer of 6 features makes two constants of `level` steps beside the zero point."""
+    build = Build()
+    first, second = build.weight("w1", (4, 6), [0, 1], axis=1), build.weight("w2", (6, 3), [], axis=1)
+    build.held["w1b"][:2] = 1000
+    build.held["w1s"][:2] = level / 1000
+    made = build.node("QGemm", f"q s z {first} w1b s z", "made", domain=MS)
+    last = build.node("QGemm", f"{made} s z {second} w2b s z", "last", domain=MS)
+    build.node("DequantizeLinear", f"{last} s z", "y")
+    _, held = compiled(build.model("y", [5, 4]))
+    assert held["w2"].shape == (width, 3)
 
 
 @pytest.mark.parametrize("op", CONTRACTIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 import upscale_onnx
 from tests.traps.net import ints, net, vector, weight
@@ -180,23 +181,54 @@ def test_columns_that_are_the_same_in_all_rows_are_constants(index: str, target:
     assert table(small) == (9, 5 if target.tight else 8)
 
 
-@pytest.mark.parametrize("parameters", ["scale", "scale, zeros"])
-def test_dead_channels_leave_a_fused_sum_and_normalization(parameters: str, target: Target) -> None:
-    model = net(
+# Of each form: the opset, and the operator with its parameters.
+FUSED = {
+    "simplified": (21, "SkipSimplifiedLayerNormalization<epsilon=1e-3>({x}, scale)"),
+    "simplified, bias of zeros": (21, "SkipSimplifiedLayerNormalization<epsilon=1e-3>({x}, scale, zeros)"),
+    "scale": (17, "SkipLayerNormalization<epsilon=1e-3>({x}, scale)"),
+    "scale, shift and bias": (21, "SkipLayerNormalization<epsilon=1e-3>({x}, scale, shift, bias)"),
+}
+
+
+def fused(form: str, results: str = "n, a, b, s") -> onnx.ModelProto:
+    """A block whose sum and normalisation are one node; what it makes is read, and the sum if it is a result."""
+    opset, norm = FUSED[form]
+    bias = vector(WIDTH)
+    bias[list(DEAD)] = 0
+    return net(
         "(int64[N,T] x) => (float[N,T,5] y)",
         f"""e = Gather(table, x)
         h = MatMul(e, w1)
         r = Relu(h)
         k = MatMul(r, w2)
-        n, a, b, s = com.microsoft.SkipSimplifiedLayerNormalization<epsilon=1e-3>(k, e, {parameters})
-        t = Add(n, s)
+        {results} = com.microsoft.{norm.format(x="k, e")}
+        t = Add(n, {results[-1]})
         y = MatMul(t, w3)""",
-        domains='"com.microsoft" : 1', table=weight(9, WIDTH, dead=DEAD), scale=vector(WIDTH), zeros=0 * vector(WIDTH),
-        w1=weight(WIDTH, 24, into=0, out=1, dead=DEAD), w2=weight(24, WIDTH, into=0, out=1, silent=DEAD),
-        w3=weight(WIDTH, 5, into=0, out=1, dead=DEAD),
+        opset=opset, domains='"com.microsoft" : 1', table=weight(9, WIDTH, dead=DEAD), scale=vector(WIDTH),
+        shift=vector(WIDTH)[::-1], bias=bias, zeros=0 * vector(WIDTH), w1=weight(WIDTH, 24, into=0, out=1, dead=DEAD),
+        w2=weight(24, WIDTH, into=0, out=1, silent=DEAD), w3=weight(WIDTH, 5, into=0, out=1, dead=DEAD),
     )  # fmt: skip
-    small = check(model, target, tolerance=1e-5, feeds={"x": np.arange(9).reshape(3, 3)})
+
+
+@pytest.mark.parametrize("results", ["n", "n, a, b, s"])
+@pytest.mark.parametrize("form", FUSED)
+def test_dead_channels_leave_a_fused_sum_and_normalization(form: str, results: str, target: Target) -> None:
+    feeds = {"x": np.arange(9).reshape(3, 3)}
+    small = check(fused(form, results), target, tolerance=1e-5, feeds=feeds)
     assert (table(small)[1], sizes(small)["k"][1]) == ((12, 12) if target.tight else (16, 16))
+
+
+def test_a_fused_normalization_stays_one_for_a_single_channel() -> None:
+    model = fused("scale")
+    for tensor in model.graph.initializer:
+        values = numpy_helper.to_array(tensor).copy()
+        axis = {"table": 1, "w2": 1}.get(tensor.name)
+        if axis is not None:
+            values[:, [channel for channel in DEAD if channel != DEAD[0]]] = 1
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    result = upscale_onnx.compile(model, export="keep", align=1, race=False)
+    assert operators(result.model).count("SkipLayerNormalization") == 1
+    assert table(result.model)[1] == WIDTH
 
 
 @pytest.mark.parametrize(

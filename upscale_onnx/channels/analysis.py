@@ -128,8 +128,8 @@ class _Forward:
             return
         names = node_inputs(node)
         used = tuple(bool(name) and name in self._used for name in outputs)
-        opset = opset_of(self._graph, node.domain)
-        op = view(node, names, self._constants, self._shapes, opset, used)
+        opsets = opset_of(self._graph, node.domain), self._opset
+        op = view(node, names, self._constants, self._shapes, opsets, used)
         maps = tuple(self._maps.get(name) if name and name not in self._constants else None for name in names)
         rule, flow = self._flow(node, op, maps)
         if any(name in self._taken for name in outputs):

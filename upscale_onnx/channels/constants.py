@@ -15,6 +15,7 @@ from upscale_onnx.model.known import KINDS, Constants, constant_value
 from upscale_onnx.model.operators import MATRIX_PRODUCTS, STANDARD_DOMAINS
 from upscale_onnx.model.protos import stored_bytes
 from upscale_onnx.model.quantiser import QUANTISED_TYPES, QUANTISERS, computed
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array, Dims
 
 # Weights of more bytes stay encoded; otherwise an analysis would need the memory of a second model.
@@ -33,6 +34,8 @@ def find_constants(graph: Graph, dims: Mapping[str, Dims], opset: int) -> Consta
     for node in graph.nodes:
         if node.op in QUANTISERS:
             _quantise(found, node, results)
+        elif node.op == "GatherBlockQuantized":
+            _add_tables(found, node)
         else:
             _visit(found, node, dims, opset)
             _move_blocks(found, node)
@@ -41,7 +44,7 @@ def find_constants(graph: Graph, dims: Mapping[str, Dims], opset: int) -> Consta
 
 def _quantise(found: Constants, node: Node, results: set[str]) -> None:
     """Record what a quantiser makes of a constant. Its types are rare ones that no other operator is followed for."""
-    if node.domain not in STANDARD_DOMAINS or len(node.outputs) != 1:
+    if node.domain not in (*STANDARD_DOMAINS, RUNTIME_DOMAIN) or len(node.outputs) != 1:
         return
     blocks, made = node.attrs.get("block_size", 0), node.outputs[0]
     if blocks and not _is_read_in_blocks(made, results):
@@ -58,6 +61,14 @@ def _quantise(found: Constants, node: Node, results: set[str]) -> None:
     rank = len(found.dims(made.name) or ())
     if blocks and rank:
         found.blocks[made.name] = (int(node.attrs.get("axis", 1)) % rank, int(blocks))
+
+
+def _add_tables(found: Constants, node: Node) -> None:
+    """Record the tables of an embedding, also of types that no other operator is followed for."""
+    for tensor in node.inputs:
+        lazy = encoded(tensor) if isinstance(tensor, Constant) and not isinstance(tensor, HeldConstant) else None
+        if tensor.name not in found and lazy is not None and element_type(tensor) is not None:
+            found.add_encoded(tensor.name, lazy)
 
 
 def _is_read_in_blocks(made: Variable, results: set[str]) -> bool:

@@ -143,7 +143,7 @@ class Resize:
     outputs: the emission of each output that the flow names. constants: new constant inputs by index. computed: nodes
     that compute new inputs, by index. attrs: changed attributes. drop: indices of inputs to disconnect, those behind
     move up. absent: indices of optional inputs to leave out. alias: the input that the node returns unchanged. replace:
-    nodes to put in its place.
+    nodes to put in its place, which may read its inputs as they are then.
     """
 
     outputs: tuple[IntArray, ...]

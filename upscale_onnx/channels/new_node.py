@@ -14,10 +14,11 @@ class NewNode:
     """A node to put in place of another, between the same values.
 
     inputs: indices of the replaced node's inputs, constants, names of values, or nodes that compute them; one that
-    several read is made once. output: index of the replaced node's output.
+    several read is made once. output: index of the replaced node's output. domain: of the operator.
     """
 
     op_type: str
     inputs: tuple[int | str | Array | NewNode, ...]
     output: int = 0
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    domain: str | None = None

@@ -60,13 +60,14 @@ def view(
     names: list[str],
     constants: Constants,
     shapes: Mapping[str, Shape],
-    opset: int,
+    opsets: tuple[int, int],
     used: tuple[bool, ...],
 ) -> Op:
-    """The view of `node`. `names` are its inputs; `used` says per output whether it is read."""
+    """The view of `node`. `names` are its inputs; `opsets` the versions of its domain and of ONNX's own operators;
+    `used` says per output whether it is read."""
     return Op(
         op_type=node.op,
-        opset=opset,
+        opset=opsets[0],
         domain=node.domain or "",
         name=node.name or (node.outputs[0].name if node.outputs else node.op),
         attrs=node.attrs,
@@ -80,6 +81,7 @@ def view(
         used=used,
         blocks=tuple(constants.blocks.get(name) for name in names),
         guarded=_guarded(node),
+        onnx_opset=opsets[1],
     )
 
 

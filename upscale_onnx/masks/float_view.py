@@ -105,7 +105,7 @@ def _viewed(
     store them, are added to `made`. A tensor that several nodes read stays as it is."""
     inputs = [*node.input, *[""] * (9 - len(node.input))]
     attrs = {attribute.name: attribute.i for attribute in node.attribute}
-    if node.op_type == "DequantizeLinear" and node.domain in STANDARD_DOMAINS:
+    if node.op_type == "DequantizeLinear" and node.domain in (*STANDARD_DOMAINS, RUNTIME_DOMAIN):
         array = None if attrs.get("block_size") else _dequantised(inputs[:3], tensors, attrs)
         if array is not None and array.ndim and uses[inputs[0]] == 1:
             made[inputs[0]], weights[inputs[0]] = array, _Stored(inputs[2], attrs.get("axis", 1))

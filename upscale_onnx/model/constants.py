@@ -12,6 +12,7 @@ import onnx_graphsurgeon as gs
 from upscale_onnx.model.content import element_type, values_of
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import QUANTISERS, Quantiser
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array
 
 _CARRIERS = ("Identity", "Cast", "Transpose", *QUANTISERS)
@@ -69,12 +70,13 @@ def origin_of(tensor: gs.Tensor) -> Origin | None:
 
 
 def _carries(node: gs.Node) -> bool:
-    if node.op not in _CARRIERS or node.domain not in STANDARD_DOMAINS:
+    quantises = node.op in QUANTISERS and node.domain in (*STANDARD_DOMAINS, RUNTIME_DOMAIN)
+    if not quantises and (node.op not in _CARRIERS or node.domain not in STANDARD_DOMAINS):
         return False
     if len(node.inputs) == 1:
-        return node.op not in QUANTISERS
+        return not quantises
     known = all(_weight(tensor) is not None for tensor in node.inputs[1:])
-    return node.op in QUANTISERS and len(node.inputs) in (2, 3) and known
+    return quantises and len(node.inputs) in (2, 3) and known
 
 
 def _quantiser(node: gs.Node) -> Quantiser:

@@ -6,11 +6,14 @@ them.
 
 from __future__ import annotations
 
-from onnx import ModelProto, NodeProto, helper
+from collections.abc import Mapping
+
+from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
 from upscale_onnx.model.runtime_attention import attention_alike
+from upscale_onnx.model.runtime_layouts import CHANNELS_LAST, channels_last, channels_last_alike
 
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
@@ -30,10 +33,14 @@ _QUANTISED = {
     "QLinearAveragePool": ("AveragePool", slice(1)),
     "QLinearConcat": ("Concat", slice(2, None, 3)),
     "QGemm": ("Gemm", slice(0, 6, 3)),
+    "QLinearConv": ("QLinearConv", slice(None)),
+    "QuantizeLinear": ("QuantizeLinear", slice(None)),
+    "DequantizeLinear": ("DequantizeLinear", slice(None)),
     "DynamicQuantizeMatMul": ("MatMul", slice(2)),
 }
-_CHANNELS_LAST = "channels_last"
 _POINT_OF_GEMM = 8
+_SCALES = 2
+_OF_FOUR_BITS = (TensorProto.INT4, TensorProto.UINT4)
 
 
 def only_runtime_knows(node: NodeProto, opset: int) -> bool:
@@ -77,11 +84,13 @@ def default_opset(model: ModelProto) -> int:
     return next((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), 1)
 
 
-def shaped_alike(node: NodeProto) -> list[NodeProto]:
+def shaped_alike(node: NodeProto, dtypes: Mapping[str, int]) -> list[NodeProto]:
     """Standard nodes whose results have the shapes of the results of `node`, an operator of onnxruntime's own domain.
-    None are returned for operators whose shapes are not known here."""
+    None are returned for operators whose shapes are not known here. dtypes: the element types of weights."""
     if node.domain != RUNTIME_DOMAIN or not node.input or not node.output:
         return []
+    if channels_last(node):
+        return channels_last_alike(node)
     if node.op_type in ("FusedConv", "FusedGemm"):
         made = NodeProto(op_type=node.op_type.removeprefix("Fused"), input=node.input[:3], output=node.output)
         made.attribute.extend(attribute for attribute in node.attribute if attribute.name not in _ADDED)
@@ -95,21 +104,37 @@ def shaped_alike(node: NodeProto) -> list[NodeProto]:
         return [helper.make_node("Identity", node.input[:1], [name]) for name in named]
     if node.op_type == "MatMulNBits" and len(node.input) > 1:
         return [helper.make_node("Einsum", node.input[:2], node.output[:1], equation="...k,nbc->...n")]
+    if node.op_type == "GatherBlockQuantized" and len(node.input) > _SCALES:
+        return _embedded(node, dtypes.get(node.input[0]) in _OF_FOUR_BITS)
     if node.op_type == "QLinearWhere":
         return [helper.make_node("Where", [*node.input[:2], *node.input[4:5]], node.output[:1])]
     return _quantised(node) if node.op_type in _QUANTISED else attention_alike(node)
 
 
 def _quantised(node: NodeProto) -> list[NodeProto]:
-    last = any(attribute.name == _CHANNELS_LAST and attribute.i for attribute in node.attribute)
-    floats = node.op_type == "QGemm" and len(node.input) <= _POINT_OF_GEMM
-    if last or floats:
+    if node.op_type == "QGemm" and len(node.input) <= _POINT_OF_GEMM:
         return []
     op_type, read = _QUANTISED[node.op_type]
     made = NodeProto(op_type=op_type, input=node.input[read], output=node.output)
     if op_type != "Identity":
-        made.attribute.extend(one for one in node.attribute if one.name not in (_CHANNELS_LAST, "alpha"))
+        made.attribute.extend(one for one in node.attribute if one.name not in (CHANNELS_LAST, "alpha"))
     return [made]
+
+
+def _embedded(node: NodeProto, apart: bool) -> list[NodeProto]:
+    """Rows of a table, as a choice between scales. apart: whether each column is an element of its own, not one of
+    several in a byte."""
+    attrs = {attribute.name: attribute.i for attribute in node.attribute}
+    each = 1 if apart else 8 // (attrs.get("bits") or 4)
+    names = [f"{node.output[0]}__{part}" for part in ("table", "rows", "choice", "scale")]
+    table, rows, choice, scale = names
+    return [
+        helper.make_node("Concat", [node.input[0]] * each, [table], axis=-1),
+        helper.make_node("Gather", [table, node.input[1]], [rows], axis=attrs.get("gather_axis", 0)),
+        helper.make_node("Cast", [rows], [choice], to=TensorProto.BOOL),
+        helper.make_node("ReduceMax", [node.input[_SCALES]], [scale], keepdims=0),
+        helper.make_node("Where", [choice, scale, scale], node.output),
+    ]
 
 
 def _product(node: NodeProto) -> list[NodeProto]:

@@ -171,7 +171,9 @@ def _simplify(bare: ModelProto) -> None:
     """Replace operators that are unknown to inference by standard ones whose results have the same shapes: by an
     Identity where the shape of the input is kept."""
     opset = default_opset(bare)
-    alike = [(node, shaped_alike(node)) for node in bare.graph.node]
+    dtypes = {tensor.name: tensor.data_type for tensor in bare.graph.initializer}
+    dtypes |= {value.name: value.type.tensor_type.elem_type for value in bare.graph.input}
+    alike = [(node, shaped_alike(node, dtypes)) for node in bare.graph.node]
     if any(standard for _, standard in alike):
         nodes = [made for node, standard in alike for made in standard or (node,)]
         del bare.graph.node[:]

@@ -21,6 +21,7 @@ from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.load import read_model
 from upscale_onnx.model.on_disk import beside_its_data, data_folder
 from upscale_onnx.model.protos import one_line, stored_bytes
+from upscale_onnx.model.runtime_layouts import with_standard_convolutions
 from upscale_onnx.runtime.providers import Device, quiet_runtime
 from upscale_onnx.worker import beat, in_worker
 
@@ -87,7 +88,7 @@ def make_session(
         options.add_session_config_entry(f"{external}_file_name", f"{Path(optimized_path).name}.data")
         options.add_session_config_entry(f"{external}_min_size_in_bytes", "1024")
     with ort_errors("onnxruntime cannot load the model"), quiet_runtime():
-        proto = _read(model)
+        proto = with_standard_convolutions(_read(model)) if exact else _read(model)
         if exact and _stored(proto) > _PACKED_BYTES:
             options.add_session_config_entry("session.disable_prepacking", "1")
         with _loadable(proto, mapped=exact) as source:

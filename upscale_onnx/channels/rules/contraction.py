@@ -24,6 +24,7 @@ from upscale_onnx.channels.rules.in_blocks import check_blocks, in_blocks, with_
 from upscale_onnx.channels.rules.kernel import (
     DenseKernel,
     bias_of,
+    constant_sums,
     equal,
     finite_or_wild,
     foldable,
@@ -110,7 +111,7 @@ class Contraction(Rule):
             if asked and live.all() and is_whole(index_in, kernel.channels_in) and is_whole(index_out, out_labels.size):
                 return Resize((full_emission(target.shape),))
             # A padding channel must hold its constant: readers may have folded this into their bias.
-            held = out_state if kernel.made is None else np.zeros(out_state.shape)
+            held = out_state if kernel.made is None else constant_sums(kernel, state)
             settled = np.where(live | ~is_constant(out_state), VARYING, held)
             blocks = blocks_of(kernel, index_in, index_out, state, live, request.groups)
 

@@ -27,10 +27,8 @@ class Conv(Contraction):
         layout = _layout(op, weight.ndim)
         if layout.group < 1 or weight.shape[0] % layout.group:
             raise Refused(Reason.UNSUPPORTED_FORM, f"{weight.shape[0]} channels in {layout.group} groups")
-        auto_pad = op.attrs.get("auto_pad", "NOTSET")
-        padded = any(op.attrs.get("pads", ())) or auto_pad not in ("NOTSET", "VALID")
         # Windows of a ConvTranspose overlap unevenly, so only zero channels fold into the bias.
-        folds = op.op_type == "Conv" and not padded
+        folds = op.op_type == "Conv" and not is_padded(op)
         return DenseKernel(layout.canonical(weight), bias, 0, 1, 1, layout.group, folds)
 
     def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
@@ -39,6 +37,11 @@ class Conv(Contraction):
         if bias_changed and kernel.bias is not None:
             constants[2] = kernel.bias
         return constants, {} if kernel.group == op.attrs.get("group", 1) else {"group": kernel.group}
+
+
+def is_padded(op: Op) -> bool:
+    """Whether the attributes of a node ask for padding."""
+    return any(op.attrs.get("pads", ())) or op.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
 
 
 def _layout(op: Op, rank: int) -> WeightLayout:

@@ -30,7 +30,7 @@ class Embedding(Rule):
         labels = fresh(table.shape[axis])
         shape = [1] * (rank + table.ndim - 1)
         shape[axis if axis < table.ndim - 1 else -1] = labels.size
-        content = _content(np.moveaxis(table, axis, -1)).reshape(shape)
+        content = column_content(np.moveaxis(table, axis, -1)).reshape(shape)
         out = ChannelMap(labels.reshape(shape), content, table=True)
         index = maps[_INDEX]
         if index is None:
@@ -60,7 +60,7 @@ def _channels(op: Op, table: Array) -> int:
     return table.ndim - (2 if op.axis("axis", 0, table.ndim) == table.ndim - 1 else 1)
 
 
-def _content(table: Array) -> FloatArray:
+def column_content(table: Array) -> FloatArray:
     """The number that each column holds in all rows, `(C,)`."""
     if table.dtype.kind not in "fiu":
         return np.full(table.shape[-1], VARYING)

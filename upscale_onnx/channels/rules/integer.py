@@ -1,12 +1,14 @@
 """Contractions of integers: QLinearConv, ConvInteger, QLinearMatMul, MatMulInteger, and those of onnxruntime.
 
-A channel that holds its zero point adds nothing. Where nothing is added, the result holds its zero point, or its bias.
+A channel that holds its zero point adds nothing, other constants add to the bias. Where nothing varies, the result
+holds what the bias is rounded to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +19,10 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.contraction import Contraction
+from upscale_onnx.channels.rules.conv import is_padded
 from upscale_onnx.channels.rules.kernel import DenseKernel
 from upscale_onnx.channels.rules.quantise import zero_point
+from upscale_onnx.channels.rules.steps import at_zero, rounded
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.contractions import WeightLayout, weight_layout
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
@@ -34,7 +38,7 @@ class Inputs:
     like: the operator of floating-point numbers that contracts alike. point, weight_point, made_point: the zero points
     of the activation, which is input 0, of the weight and of the result. bias: a bias of integers. added: one of
     floating-point numbers. scale: the scale of the weight. spans: whether the node quantises the activation by the
-    least and the largest number in it.
+    least and the largest number in it. made_scale: the scale of the result; that of the activation is input 1 then.
     """
 
     like: str
@@ -46,6 +50,7 @@ class Inputs:
     bias: int = -1
     added: int = -1
     spans: bool = False
+    made_scale: int = -1
 
 
 class Integer(Contraction):
@@ -82,7 +87,7 @@ class Integer(Contraction):
     def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         at = self._inputs
         weight = op.constant(at.weight)
-        parameters = (at.weight_point, at.scale, at.bias, at.added, at.made_point)
+        parameters = (at.weight_point, at.scale, at.bias, at.added, at.made_point, at.made_scale)
         if weight is None or any(index >= 0 and op.is_dynamic(index) for index in parameters):
             raise Refused(Reason.DYNAMIC_PARAMETER, "weight, scale, zero point or bias is computed at run time")
         if at.point >= 0 and op.is_dynamic(at.point) and op.in_dims[at.point] not in ((), (1,)):
@@ -103,16 +108,24 @@ class Integer(Contraction):
             canonical = canonical - point.astype(np.int32).reshape(-1, *[1] * (canonical.ndim - 1))
         bias = _vector(op, at.bias, count)
         axis = 1 if at.like != "MatMul" else _last_axis(op)
-        made = self._made(op, rows[at.added], count)
+        made = self._made(op, rows[at.scale], rows[at.added], count)
         zero = zero_point(op, at.point)
         full = None if bias is None else np.broadcast_to(bias, (count,))
-        return DenseKernel(canonical, full, 0, axis, axis, layout.group, False, zero, made, varied)
+        folds = at.bias >= 0 and not is_padded(op)
+        return DenseKernel(canonical, full, 0, axis, axis, layout.group, folds, zero, made, varied)
 
-    def _made(self, op: Op, added: Array | None, count: int) -> FloatArray | None:
+    def _made(self, op: Op, scale: Array | None, added: Array | None, count: int) -> Callable[[FloatArray], FloatArray]:
+        """The contents of the result, from those of the sums."""
         at = self._inputs
         if added is not None:
-            return np.broadcast_to(added.astype(np.float64), (count,))
-        return np.full(count, zero_point(op, at.made_point))
+            return partial(at_zero, np.broadcast_to(added.astype(np.float64), (count,)))
+        made, point = op.constant(at.made_scale) if at.made_scale >= 0 else None, op.constant(at.made_point)
+        read = op.constant(1)
+        level = zero_point(op, at.made_point)
+        if made is None or point is None or read is None or scale is None or made.size != 1 or read.size != 1:
+            return partial(at_zero, level)
+        step = made.astype(np.float64) / (read.astype(np.float64) * scale * float(op.attrs.get("alpha", 1.0)))
+        return partial(rounded, scale=step.ravel(), point=point.ravel())
 
     def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         at = self._inputs
@@ -163,10 +176,11 @@ def _like(old: Array | None, vector: Array) -> Array:
     return vector.astype(old.dtype).reshape([1] * max(old.ndim - 1, 0) + [-1])
 
 
-register(Integer(Inputs("Conv", 3, 2, 5, 4, 7, bias=8)), "QLinearConv")
+QLINEAR_CONV = Inputs("Conv", 3, 2, 5, 4, 7, bias=8, made_scale=6)
+register(Integer(QLINEAR_CONV), "QLinearConv")
 register(Integer(Inputs("Conv", 1, 2, 3)), "ConvInteger")
-register(Integer(Inputs("MatMul", 3, 2, 5, 4, 7)), "QLinearMatMul")
+register(Integer(Inputs("MatMul", 3, 2, 5, 4, 7, made_scale=6)), "QLinearMatMul")
 register(Integer(Inputs("MatMul", 1, 2, 3)), "MatMulInteger")
-register(Integer(Inputs("Gemm", 3, 2, 5, 4, 8, bias=6)), "QGemm", domain=RUNTIME_DOMAIN)
+register(Integer(Inputs("Gemm", 3, 2, 5, 4, 8, bias=6, made_scale=7)), "QGemm", domain=RUNTIME_DOMAIN)
 register(Integer(Inputs("MatMul", 1, 4, 5, 3, added=6)), "MatMulIntegerToFloat", domain=RUNTIME_DOMAIN)
 register(Integer(Inputs("MatMul", 1, -1, 3, 2, added=4, spans=True)), "DynamicQuantizeMatMul", domain=RUNTIME_DOMAIN)

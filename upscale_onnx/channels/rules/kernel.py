@@ -3,12 +3,12 @@ when channels go."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, is_constant, is_wild
+from upscale_onnx.channels.channel_map import WILD, is_constant
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 
@@ -21,7 +21,7 @@ class DenseKernel:
     folds: whether a non-zero constant channel acts as a bias (there is no zero padding, and the operator
     has a bias).
     zero: the content of a channel that adds nothing, which is the zero point of a quantised activation.
-    made: `(C_out,)`, what the result holds where the sum is zero; None: the sum itself.
+    made: the contents of the result, `(C_out,)`, from those of the sums; None: they are the sums.
     rows: further constant inputs, by index, with an entry for each output channel.
     block_in, block_out: how many channels read, or made, one after the other share scales; 1: each has its own.
     """
@@ -34,7 +34,7 @@ class DenseKernel:
     group: int = 1
     folds: bool = True
     zero: float = 0.0
-    made: FloatArray | None = None
+    made: Callable[[FloatArray], FloatArray] | None = None
     rows: Mapping[int, Array] = field(default_factory=dict)
     block_in: int = 1
     block_out: int = 1
@@ -75,9 +75,13 @@ def bias_of(kernel: DenseKernel) -> FloatArray:
 
 def made_of(kernel: DenseKernel, sums: FloatArray) -> FloatArray:
     """The contents of the result, from those of the sums."""
-    if kernel.made is None:
-        return sums
-    return np.where(sums == 0, kernel.made, np.where(is_wild(sums), WILD, VARYING))
+    return sums if kernel.made is None else kernel.made(sums)
+
+
+def constant_sums(kernel: DenseKernel, state: FloatArray) -> FloatArray:
+    """`(C_out,)`: the bias with what constant inputs add to it."""
+    values = np.where(foldable(kernel, state), state, 0.0)
+    return bias_of(kernel) + _contribution(kernel, np.arange(kernel.channels_out), values)
 
 
 def folds(kernel: DenseKernel, state: FloatArray) -> BoolArray:

@@ -71,7 +71,7 @@ class LayerNormalization(Rule):
             return Resize((emission,), {index: vector for index, vector in cut.items() if vector is not vectors[index]})
         if _is_rms(op):
             return Resize((emission,), *rescaled(op, cut, share))
-        return Resize((emission,), replace=(_compensated(op, found.rank, cut, share),))
+        return Resize((emission,), replace=(compensated(op, 0, found.rank, cut[1], cut.get(2), share),))
 
 
 def rescaled(
@@ -90,32 +90,42 @@ def _is_rms(op: Op) -> bool:
 def _idle(op: Op, found: ChannelMap, hit: list[int]) -> BoolArray | None:
     """The channels, `(n,)`, that are zero and for which the node can make up; None where it cannot, or need not."""
     zeros = (found.state == 0).ravel()
-    if len(hit) < len(found.axes) or not zeros.any() or zeros.all() or not op.attrs.get("epsilon", 1e-5):
+    scale = op.constant(1)
+    if len(hit) < len(found.axes) or scale is None:
         return None
-    if _is_rms(op):
-        return zeros if op.constant(1) is not None else None
+    return idle(zeros, scale, op.attrs.get("epsilon", 1e-5), _is_rms(op))
+
+
+def idle(zeros: BoolArray, scale: Array, epsilon: float, rms: bool) -> BoolArray | None:
+    """The channels `zeros`, `(n,)`, if a normalisation can make up for them; None where it cannot, or need not."""
+    if not zeros.any() or zeros.all() or not epsilon:
+        return None
     # Where squares are summed up by separate nodes, half precision would overflow.
-    exact = op.dtype(0) in (np.float32, np.float64)
-    return zeros if exact and zeros.mean() >= WORTH else None
+    written_out = scale.dtype in (np.float32, np.float64) and zeros.mean() >= WORTH
+    return zeros if rms or written_out else None
 
 
-def _compensated(op: Op, rank: int, cut: dict[int, Array], share: float) -> NewNode:
-    """The nodes in place of a LayerNormalization from which channels of zeros have left."""
-    dtype = np.dtype(op.dtype(0))
+def compensated(
+    op: Op, operand: int | NewNode, rank: int, scale: Array, bias: Array | None, share: float, epsilon: float = 1e-5
+) -> NewNode:
+    """The nodes in place of a LayerNormalization of `operand`, from which channels of zeros have left.
+
+    scale, bias: those of the channels that are left. share: of the channels, those that are left. epsilon: what it is
+    by default.
+    """
 
     def number(value: float) -> Array:
-        return np.asarray(value, dtype)
+        return np.asarray(value, scale.dtype)
 
     axes = list(range(op.axis("axis", -1, rank), rank))
-    mean = NewNode("Mul", (mean_over(op, 0, axes), number(share)))
-    apart = NewNode("Sub", (0, mean))
+    mean = NewNode("Mul", (mean_over(op, operand, axes), number(share)))
+    apart = NewNode("Sub", (operand, mean))
     own = NewNode("Mul", (mean_over(op, NewNode("Mul", (apart, apart)), axes), number(share)))
     others = NewNode("Mul", (NewNode("Mul", (mean, mean)), number(1 - share)))
-    variance = NewNode("Add", (NewNode("Add", (own, others)), number(float(op.attrs.get("epsilon", 1e-5)))))
+    variance = NewNode("Add", (NewNode("Add", (own, others)), number(float(op.attrs.get("epsilon", epsilon)))))
     result = NewNode("Div", (apart, NewNode("Sqrt", (variance,))))
-    for operator, index in (("Mul", 1), ("Add", 2)):
-        result = NewNode(operator, (result, cut[index])) if index in cut else result
-    return result
+    result = NewNode("Mul", (result, scale))
+    return result if bias is None else NewNode("Add", (result, bias))
 
 
 def settled_by_scale(shape: tuple[int, ...], scale: Array | None, bias: Array | None) -> FloatArray:

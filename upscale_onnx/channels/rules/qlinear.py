@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register, rule_for
 from upscale_onnx.channels.rules.quantise import zero_point
+from upscale_onnx.channels.rules.steps import rounded
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
-from upscale_onnx.types import Array
+from upscale_onnx.types import Array, FloatArray
 
 _OPSET = 21
 _FLOAT = 1
@@ -42,18 +42,22 @@ class Quantised(Rule):
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         data = self._data(op)
         dynamic = [i for i in range(len(op.present)) if i not in data and op.is_dynamic(i)]
-        if dynamic or op.attrs.get("channels_last", 0):
-            raise Refused(Reason.UNSUPPORTED_FORM, "scales that are computed, or channels on the last axis")
-        points = [0.0] * self.plain + [zero_point(op, index + 2) for index in data[self.plain :]]
-        shifted = tuple(_shifted(maps[index], point) for index, point in zip(data, points, strict=True))
-        constants = [
-            None if (array := op.constant(index)) is None else array.astype(np.float32) - np.float32(point)
-            for index, point in zip(data, points, strict=True)
+        if dynamic:
+            raise Refused(Reason.UNSUPPORTED_FORM, "scales that are computed")
+        plain, steps = data[: self.plain], [_steps(op, index + 1) for index in data[self.plain :]]
+        given = [maps[index] for index in plain] + [
+            None if (found := maps[index]) is None else found.with_state(_dequantised(found.state, *step))
+            for index, step in zip(data[self.plain :], steps, strict=True)
         ]
-        flow = self._rule().flow(self._inner(op, data, constants), shifted, fresh)
+        constants = [op.constant(index) for index in plain] + [
+            None if (array := op.constant(index)) is None else _dequantised(array, *step).astype(np.float32)
+            for index, step in zip(data[self.plain :], steps, strict=True)
+        ]
+        flow = self._rule().flow(self._inner(op, data, constants), tuple(given), fresh)
         reads = tuple(replace(read, input=data[read.input]) for read in flow.reads)
-        made = zero_point(op, self.point)
-        return replace(flow, reads=reads, outputs=tuple(_made(found, made) for found in flow.outputs))
+        made = _steps(op, self.point - 1)
+        outputs = (None if found is None else found.with_state(rounded(found.state, *made)) for found in flow.outputs)
+        return replace(flow, reads=reads, outputs=tuple(outputs))
 
     def resize(self, op: Op, request: Request) -> Resize:
         data = self._data(op)
@@ -98,26 +102,28 @@ class Quantised(Rule):
         )
 
 
-def _shifted(found: ChannelMap | None, point: float) -> ChannelMap | None:
-    """The map with zero for channels that hold the zero point. Other constants are not followed: kernels may round
-    them to either of two steps."""
-    if found is None:
-        return None
-    return found.with_state(np.where(found.state == point, 0.0, np.where(is_wild(found.state), WILD, VARYING)))
+def _steps(op: Op, index: int) -> tuple[Array, Array]:
+    """The scale at input `index` and the zero point behind it, both of one entry.
+
+    Raises: Refused where there are several entries.
+    """
+    scale, point = op.constant(index), op.constant(index + 1)
+    if scale is None or scale.size != 1:
+        raise Refused(Reason.UNSUPPORTED_FORM, "several scales")
+    zero = zero_point(op, index + 1)
+    return scale.ravel()[0], np.asarray(zero, np.uint8 if point is None else point.dtype)
 
 
-def _made(found: ChannelMap | None, point: float) -> ChannelMap | None:
-    if found is None:
-        return None
-    return found.with_state(np.where(found.state == 0, point, np.where(is_wild(found.state), WILD, VARYING)))
+def _dequantised(steps: Array, scale: Array, point: Array) -> FloatArray:
+    """The numbers that integers stand for; what is not constant stays."""
+    found: FloatArray = (steps.astype(np.float64) - point) * scale.astype(np.float64)
+    return found
 
 
 register(Quantised("Add", 2, 7), "QLinearAdd", domain=RUNTIME_DOMAIN)
 register(Quantised("Mul", 2, 7), "QLinearMul", domain=RUNTIME_DOMAIN)
 register(Quantised("LeakyRelu", 1, 4), "QLinearLeakyRelu", domain=RUNTIME_DOMAIN)
 register(Quantised("Sigmoid", 1, 4), "QLinearSigmoid", domain=RUNTIME_DOMAIN)
-register(Quantised("GlobalAveragePool", 1, 4), "QLinearGlobalAveragePool", domain=RUNTIME_DOMAIN)
-register(Quantised("AveragePool", 1, 4), "QLinearAveragePool", domain=RUNTIME_DOMAIN)
 register(Quantised("Softmax", 1, 4), "QLinearSoftmax", domain=RUNTIME_DOMAIN)
 register(Quantised("Where", 2, 8, 1, 1), "QLinearWhere", domain=RUNTIME_DOMAIN)
 register(Quantised("Concat", None, 1, 2), "QLinearConcat", domain=RUNTIME_DOMAIN)

@@ -12,6 +12,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.quantiser import computed
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import FloatArray
 
 
@@ -102,5 +103,6 @@ def _content(op: Op, found: ChannelMap) -> FloatArray:
     return np.where(known, np.where(np.isfinite(rounded), rounded, WILD), state)
 
 
-register(Quantise(), "QuantizeLinear", "DequantizeLinear")
+for _domain in ("", RUNTIME_DOMAIN):
+    register(Quantise(), "QuantizeLinear", "DequantizeLinear", domain=_domain)
 register(DynamicQuantise(), "DynamicQuantizeLinear")

@@ -132,7 +132,7 @@ def _made_up(op: Op, found: ChannelMap, emission: IntArray) -> NewNode:
 
 def mean_over(op: Op, operand: int | NewNode, axes: list[int]) -> NewNode:
     """The mean of an operand over `axes`, which stay, with size 1."""
-    if op.opset < _AXES_ARE_AN_INPUT:
+    if op.onnx_opset < _AXES_ARE_AN_INPUT:
         return NewNode("ReduceMean", (operand,), attrs={"axes": axes, "keepdims": 1})
     return NewNode("ReduceMean", (operand, np.asarray(axes, np.int64)), attrs={"keepdims": 1})
 

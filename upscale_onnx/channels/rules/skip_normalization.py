@@ -1,21 +1,29 @@
-"""onnxruntime's SkipLayerNormalization: the sum of two values and a bias, normalised over the last axis."""
+"""onnxruntime's SkipLayerNormalization: the sum of two values and a bias, normalised over the last axis.
+
+Channels of zeros leave as they do from a LayerNormalization: where separate nodes make up for them, the sum is one of
+these.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map, varying
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import full_emission, is_full
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import common_shape, open_axes
 from upscale_onnx.channels.rules.contents import constant_content
-from upscale_onnx.channels.rules.layer_normalization import rescaled, settled_by_scale
+from upscale_onnx.channels.rules.layer_normalization import compensated, idle, rescaled, settled_by_scale
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
-from upscale_onnx.types import BoolArray
+from upscale_onnx.types import Array, BoolArray
 
 _SUM = 3
 _SCALE = 2
@@ -46,17 +54,17 @@ class SkipNormalization(Rule):
         parameters = [op.constant(index) for index in range(2, len(op.present))]
         finite = all(found is None or np.isfinite(found).all() for found in parameters)
         wild = is_wild(left.state) | is_wild(right.state) | (not finite)
-        zeros = (left.state == 0) & (right.state == 0) & _adds_nothing(op, left.shape)
+        zeros = _zeros(op, opened.values(), left.shape)
         total = left.with_state(np.where(wild, WILD, np.where(zeros, 0.0, VARYING)))
         bias = op.constant(_SHIFT) if op.op_type == "SkipLayerNormalization" else None
         divides = bool(op.attrs.get("epsilon", _EPSILON))
         settled = settled_by_scale(left.shape, op.constant(_SCALE), bias) if divides else varying(left.shape)
-        idle = _idle(op, zeros.ravel())
-        settled = settled if idle is None else np.where(zeros, 0.0, settled)
+        foldable = _idle(op, zeros)
+        settled = np.where(zeros, 0.0, settled) if foldable is not None and op.op_type == _SIMPLIFIED else settled
         result = left.with_state(np.full(left.shape, WILD) if wild.any() else settled)
         outputs: tuple[ChannelMap | None, ...] = (result, None, None, total)
         labels = left.labels.ravel()
-        reads = [Read(index, labels, labels, foldable=idle) for index in opened]
+        reads = [Read(index, labels, labels, foldable=foldable) for index in opened]
         for index, grown in born.items():
             reads += [Read(index, grown.ravel()), Read(index, given[index].labels.ravel())]
         return Flow(outputs[: len(op.used)], ((left.labels, right.labels),), tuple(reads), fixed=tuple(born.values()))
@@ -77,23 +85,36 @@ class SkipNormalization(Rule):
         vectors = {index: vector for index in range(2, len(op.present)) if (vector := op.constant(index)) is not None}
         cut = {index: vector.ravel()[emission.ravel()] for index, vector in vectors.items()}
         share = emission.size / result.labels.size
-        if op.op_type != _SIMPLIFIED or share in (0, 1):
+        if op.op_type == _SIMPLIFIED and share not in (0, 1):
+            return Resize(outputs, *rescaled(op, cut, share, _SCALE, _EPSILON))
+        operands = [known_map(found) for found in request.maps[:2]]
+        if share in (0, 1) or _idle(op, _zeros(op, operands, result.shape)) is None:
             return Resize(outputs, cut)
-        return Resize(outputs, *rescaled(op, cut, share, _SCALE, _EPSILON))
+        return Resize(outputs, replace=_written_out(op, result.rank, cut, share))
 
 
-def _adds_nothing(op: Op, shape: tuple[int, ...]) -> BoolArray:
-    """Where no bias is added to the sum of the two values."""
+def _written_out(op: Op, rank: int, cut: Mapping[int, Array], share: float) -> tuple[NewNode, ...]:
+    """The nodes in place of a SkipLayerNormalization, for each output that is used."""
+    total = NewNode("Add", (0, 1))
+    total = NewNode("Add", (total, cut[_SHIFT + 1])) if _SHIFT + 1 in cut else total
+    result = compensated(op, total, rank, cut[_SCALE], cut.get(_SHIFT), share, _EPSILON)
+    return (replace(total, output=_SUM), result) if any(op.used[_SUM:]) else (result,)
+
+
+def _zeros(op: Op, operands: Iterable[ChannelMap], shape: tuple[int, ...]) -> BoolArray:
+    """The channels of zeros of the sum, in a map of `shape`."""
     index = _SHIFT if op.op_type == _SIMPLIFIED else _SHIFT + 1
     bias = constant_content(op.constant(index), shape)
-    return np.full(shape, not op.has(index)) if bias is None else bias == 0
+    zeros = np.full(shape, not op.has(index)) if bias is None else bias == 0
+    for found in operands:
+        zeros = zeros & (found.state == 0)
+    return zeros
 
 
 def _idle(op: Op, zeros: BoolArray) -> BoolArray | None:
-    """The channels that are zero and for which the parameters can make up; None where there are none."""
-    if op.op_type != _SIMPLIFIED or not op.attrs.get("epsilon", _EPSILON) or op.constant(_SCALE) is None:
-        return None
-    return zeros if zeros.any() and not zeros.all() else None
+    """The channels, `(n,)`, that are zero and for which the node can make up; None where it cannot, or need not."""
+    scale, epsilon = op.constant(_SCALE), op.attrs.get("epsilon", _EPSILON)
+    return None if scale is None else idle(zeros.ravel(), scale, epsilon, op.op_type == _SIMPLIFIED)
 
 
 register(SkipNormalization(), "SkipLayerNormalization", "SkipSimplifiedLayerNormalization", domain=RUNTIME_DOMAIN)

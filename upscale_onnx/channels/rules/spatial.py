@@ -15,6 +15,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
+from upscale_onnx.channels.rules.conv import is_padded
 from upscale_onnx.channels.rules.run_time_sizes import known_entries, overwritten
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
@@ -49,8 +50,7 @@ def _places(op: Op, pooled: ChannelMap) -> ChannelMap:
 
 
 def _shows_padding(op: Op) -> bool:
-    padded = any(op.attrs.get("pads", ())) or op.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID")
-    return bool(op.attrs.get("count_include_pad", 0)) and (padded or bool(op.attrs.get("ceil_mode", 0)))
+    return bool(op.attrs.get("count_include_pad", 0)) and (is_padded(op) or bool(op.attrs.get("ceil_mode", 0)))
 
 
 class Resample(Rule):
