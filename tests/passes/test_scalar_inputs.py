@@ -16,7 +16,8 @@ from upscale_onnx.passes.scalar_inputs import ScalarInputs
 DEAD = [1, 2, 5]
 GIVEN = {
     "zero": indices(0)[0], "one": indices(1)[0], "first": indices(1), "two": indices(2)[0], "three": indices(3),
-    "four": indices(4), "six": indices(6), "rate": indices(8000), "low": np.float32([0]), "high": np.float32([4000]), "yes": np.array(True),
+    "four": indices(4), "six": indices(6), "rate": indices(8000), "low": np.float32([0]), "high": np.float32([4000]),
+    "yes": np.array(True),
 }  # fmt: skip
 
 
