@@ -58,6 +58,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "RemoveUnread",
         "RemoveChannels",
         "MergeSelections",
+        "ScalarInputs",
         "RemoveUnread",
         "StoreWeights",
     ]

@@ -18,6 +18,7 @@ from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.passes.remove_unread import RemoveUnread
 from upscale_onnx.passes.restore_outputs import RestoreOutputs
 from upscale_onnx.passes.rewrite import Rewrite
+from upscale_onnx.passes.scalar_inputs import ScalarInputs
 from upscale_onnx.passes.select_channels import SelectChannels
 from upscale_onnx.passes.split_producers import SplitProducers
 from upscale_onnx.passes.store_weights import StoreWeights
@@ -74,7 +75,7 @@ def _selections(making: Making, now: Rewrite) -> tuple[Demand, ...]:
 def _removing(making: Making) -> tuple[Pass, ...]:
     """The passes that remove all channels and nodes that are not demanded."""
     removal = RemoveChannels(lambda now: plan_of(making, now))
-    return removal, MergeSelections(), RemoveUnread(), StoreWeights()
+    return removal, MergeSelections(), ScalarInputs(), RemoveUnread(), StoreWeights()
 
 
 def plan_of(making: Making, now: Rewrite) -> Plan:
