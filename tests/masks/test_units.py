@@ -8,7 +8,12 @@ import pytest
 from onnx import numpy_helper
 
 from tests.graphs import parse
+from tests.masks.aware.test_network import network_of
 from upscale_onnx import compile
+from upscale_onnx.costs.costs import PresetCosts
+from upscale_onnx.export.planned import prepared_analysis
+from upscale_onnx.masks.aware.allocator import allocator
+from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Side
 from upscale_onnx.report.rows import units_pruned
 from upscale_onnx.results import Report
@@ -79,6 +84,22 @@ def test_the_heads_with_the_least_score_go() -> None:
     assert gone.tolist() == [*range(3 * WIDTH, 4 * WIDTH), *range(5 * WIDTH, 6 * WIDTH)]
 
 
+def test_heads_go_for_the_time_that_they_take() -> None:
+    scores = {"y": np.repeat(np.arange(1.0, HEADS + 1), WIDTH)}
+    network = network_of(attention(HEADS), **scores)
+    assert [bundle.size for bundle in network.bundles] == [HEADS]
+    masks = (
+        allocator(
+            prepared_analysis(attention(HEADS), infer_shapes(attention(HEADS))),
+            PresetCosts(align=8, macs_per_ms=1e3),
+            {"y": ("wo", scores["y"])},
+        )
+        .for_latency(0.8)
+        .masks
+    )
+    assert masks["wo"].reshape(HEADS, WIDTH).all(1).tolist() == [False] * 2 + [True] * 6
+
+
 def test_heads_that_share_keys_and_values_are_one_unit() -> None:
     report, shapes = pruned(attention(4), 0.25)
     assert ("heads", 3, 4) in units(report)
@@ -109,16 +130,33 @@ def test_a_neuron_goes_from_all_experts() -> None:
 _EXPERTS = {"first": (6, 16), "gate": (16, 3), "wu": (3, 16, 32), "wd": (3, 32, 16), "last": (16, 10)}
 
 
-def test_hidden_units_go_from_all_gates() -> None:
-    rng = np.random.default_rng(0)
-    shapes = {"w": (1, 64, 6), "r": (1, 64, 16), "b": (1, 128), "last": (16, 10)}
-    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
-    model = parse(
-        "(float[4,2,6] x) => (float[4,2,10] y)"
-        " { s = LSTM<hidden_size=16>(x, w, r, b) h = Squeeze(s, one) y = MatMul(h, last) }",
-        one=np.asarray([1]), **weights,
-    )  # fmt: skip
-    report, shapes = pruned(model, 0.25)
+@pytest.mark.parametrize("directions", [1, 2])
+def test_hidden_units_go_from_all_gates_and_directions(directions: int) -> None:
+    report, shapes = pruned(_lstm(directions), 0.25)
     assert units(report) == [("hidden units", 12, 16)]
-    assert shapes == {"s": (1, 48, 6), "y": (12, 10)}
+    assert shapes == {"s": (directions, 48, 6), "y": (12 * directions, 10)}
     assert units_pruned(report.profile) == "4 of 16 hidden units"
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_an_amount_alone_takes_hidden_units(directions: int) -> None:
+    report = compile(_lstm(directions), amount=0.25, align=1, race=False).report
+    # Four gates of 16 units in each direction, of which 4 go.
+    assert report.before.parameters - report.after.parameters == directions * (4 * (16 * 24 - 12 * 20) + 4 * 10)
+
+
+def _lstm(directions: int) -> onnx.ModelProto:
+    rng = np.random.default_rng(0)
+    shapes = {
+        "w": (directions, 64, 6),
+        "r": (directions, 64, 16),
+        "b": (directions, 128),
+        "last": (16 * directions, 10),
+    }
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+    kind = "forward" if directions == 1 else "bidirectional"
+    return parse(
+        f'(float[4,2,6] x) => (float[4,2,10] y) {{ s = LSTM<hidden_size=16,direction="{kind}">(x, w, r, b)'
+        " t = Transpose<perm=[0,2,1,3]>(s) h = Reshape(t, flat) y = MatMul(h, last) }",
+        flat=np.asarray([4, 2, 16 * directions]), **weights,
+    )  # fmt: skip

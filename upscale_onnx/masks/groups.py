@@ -81,8 +81,10 @@ def _made(step: Step) -> IntArray | None:
 
 
 def _of_recurrent(step: Step, side: Side) -> list[tuple[str, IntArray]]:
-    """The weights of a recurrent node that reads the sequence in one direction, with the class ids of what each reads:
-    channels of the sequence, and its own hidden units."""
-    if side != "input" or step.barrier or step.op.attrs.get("direction") == "bidirectional":
+    """The weights of a recurrent node, with the class ids of what each reads: channels of the sequence, and its own
+    hidden units, of two directions those of the first."""
+    if side != "input" or step.barrier:
         return []
-    return [(step.inputs[index], read.sources) for index, read in zip((1, 2), step.flow.reads, strict=False)]
+    sequence, own, *_ = step.flow.reads
+    directions = 2 if step.op.attrs.get("direction") == "bidirectional" else 1
+    return [(step.inputs[1], sequence.sources), (step.inputs[2], own.sources[: own.sources.size // directions])]

@@ -1,7 +1,8 @@
 """Units of pruning: channels that leave only together although each has a class of its own.
 
 A single channel of an attention head cannot leave, since all heads keep as many: its place is filled. A whole head can.
-Experts have their matrices in one weight, so that a neuron leaves all of them.
+Experts have their matrices in one weight, so that a neuron leaves all of them, and so have both directions of a
+recurrent layer.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def _united(analysis: Analysis, heads: Iterable[Even]) -> IntArray:
     """The unit of each class id where each row of `heads` is one, over all parts."""
     joined = Classes()
     joined.fresh(analysis.live.size)
-    for step in filter(is_batched, analysis.steps):
+    for step in (step for step in analysis.steps if is_batched(step) or step.op.op_type in RECURRENT):
         for part in (part for even in step.flow.evens for part in even.parts):
             joined.unite(part, part[:1])
     for even in heads:
