@@ -20,7 +20,7 @@ from upscale_onnx.model import Model, import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.provenance import with_provenance
 from upscale_onnx.model.stats import model_stats
-from upscale_onnx.options import Options
+from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.options.text import options_text
 from upscale_onnx.pruning.checks import check_masks
 from upscale_onnx.pruning.prune import prune
@@ -29,6 +29,7 @@ from upscale_onnx.racing.proven import proven
 from upscale_onnx.racing.settling import Settled, Subject, settled
 from upscale_onnx.results import (
     Inspection,
+    KeptChannels,
     PruningEffect,
     Report,
     Result,
@@ -124,7 +125,7 @@ def compile(
         seconds=clock.seconds,
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
-        profile=kept_channels(masked, wanted.prune.side, wanted.prune.method) if wanted.prune.prunes else (),
+        profile=_profile(masked if pruned.view is None else pruned.view.read(masked), wanted.prune),
         notes=(
             *found.notes,
             *(notes.unrepaired(wanted.prune) if found.count and pruned.view is None else ()),
@@ -134,6 +135,11 @@ def compile(
     )
     clock.done()
     return Result(model, report, masked, shown.claims)
+
+
+def _profile(masked: onnx.ModelProto, options: PruneOptions) -> tuple[KeptChannels, ...]:
+    """What each layer keeps. A quantised model is handed over as its view."""
+    return kept_channels(masked, options.side, options.method) if options.prunes else ()
 
 
 @blames_the_model

@@ -31,7 +31,7 @@ STREAM = "stream"
 @dataclass(frozen=True)
 class Heads:
     """count: heads of queries. groups: heads of keys and values. size: features of a head. rotary: how many of these
-    are rotated; they go in pairs, the same of all heads."""
+    are rotated; they go in pairs."""
 
     count: int
     groups: int
@@ -114,17 +114,18 @@ def _heads(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> 
 
 
 def _query_features(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> dict[str, Any]:
-    half = heads.rotary // 2
-    if heads.rotary:
-        gone = rng.choice(half, int(share * half), replace=False)
-        others = heads.rotary + rng.choice(heads.size - heads.rotary, int(share * (heads.size - heads.rotary)), False)
-        features = [np.concatenate((gone, gone + half, others))] * heads.groups
-    else:
-        features = [rng.choice(heads.size, int(share * heads.size), replace=False) for _ in range(heads.groups)]
+    features = [_of_head(rng, share, heads.size, heads.rotary // 2) for _ in range(heads.groups)]
     per = heads.count // heads.groups
     asked = np.concatenate([features[h // per] + h * heads.size for h in range(heads.count)])
     kept = np.concatenate([features[g] + g * heads.size for g in range(heads.groups)])
     return {"query rows": asked, "key rows": kept}
+
+
+def _of_head(rng: np.random.Generator, share: float, size: int, pairs: int) -> Any:
+    """A share of the features of a head, of which the first are rotated in so many pairs."""
+    gone = rng.choice(pairs, int(share * pairs), replace=False)
+    others = 2 * pairs + rng.choice(size - 2 * pairs, int(share * (size - 2 * pairs)), replace=False)
+    return np.concatenate((gone, gone + pairs, others))
 
 
 def _value_features(rng: np.random.Generator, share: float, heads: Heads, parts: Any) -> dict[str, Any]:

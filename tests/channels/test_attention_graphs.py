@@ -15,9 +15,9 @@ HEADS, WIDTH, MODEL = 4, 8, 16
 INNER = HEADS * WIDTH
 
 
-def attention(weights: dict[str, Array], back: int, rotary: bool, pairs: bool) -> onnx.ModelProto:
+def attention(weights: dict[str, Array], back: int, rotary: bool, pairs: bool, table: str = "1,1,t") -> onnx.ModelProto:
     """Attention over `x`. The shape back from heads is computed from the mask's and ends in `back`. rotary: features
-    are rotated by `cos` and `sin`. pairs: as interleaved pairs, not as halves."""
+    are rotated by `cos` and `sin`. pairs: as interleaved pairs, not as halves. table: the leading axes of both."""
     text = "s = Shape(mask) lead = Slice(s, zero, two, zero) split = Concat<axis=0>(lead, heads) "
     for part in "qkv":
         text += f"m{part} = MatMul(x, w{part}) r{part} = Reshape(m{part}, split) "
@@ -36,8 +36,8 @@ def attention(weights: dict[str, Array], back: int, rotary: bool, pairs: bool) -
     text += f"kt = Transpose<perm=[0,1,3,2]>({k}) qk = MatMul({q}, kt) sum = Add(qk, mask4) p = Softmax(sum) "
     text += "o = MatMul(p, tv) ot = Transpose<perm=[0,2,1,3]>(o) join = Concat<axis=0>(lead, joined) "
     text += "or = Reshape(ot, join) y = MatMul(or, wo)"
-    inputs = f"float[b,s,{MODEL}] x, float[b,s] mask, float[1,1,t,t] mask4, float[1,1,t,{WIDTH}] cos, "
-    graph = f"g ({inputs} float[1,1,t,{WIDTH}] sin) => (float[B,S,{MODEL}] y) {{ {text} }}"
+    inputs = f"float[b,s,{MODEL}] x, float[b,s] mask, float[1,1,t,t] mask4, float[{table},{WIDTH}] cos, "
+    graph = f"g ({inputs} float[{table},{WIDTH}] sin) => (float[B,S,{MODEL}] y) {{ {text} }}"
     model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 21]> {graph}')
     vectors = {"zero": [0], "one": [1], "two": [2], "half": [WIDTH // 2], "wide": [WIDTH], "last": [-1], "end": [4]}
     vectors |= {"heads": [HEADS, WIDTH], "joined": [back], "whole": [0, 0, -1, WIDTH]}
@@ -62,8 +62,9 @@ def assert_same(model: onnx.ModelProto, small: onnx.ModelProto, rng: np.random.G
     for batch, length in ((1, 3), (2, 5)):
         feeds = {"x": rng.normal(size=(batch, length, MODEL)), "mask": np.ones((batch, length))}
         feeds |= {"mask4": rng.normal(size=(1, 1, length, length))}
-        feeds |= {name: rng.normal(size=(1, 1, length, WIDTH)) for name in ("cos", "sin")}
-        read = {value.name for value in model.graph.input}
+        read = {value.name: len(value.type.tensor_type.shape.dim) for value in model.graph.input}
+        tables = {name: (1,) * (read.get(name, 4) - 2) for name in ("cos", "sin")}
+        feeds |= {name: rng.normal(size=(*ones, length, WIDTH)) for name, ones in tables.items()}
         given = {name: array.astype(np.float32) for name, array in feeds.items() if name in read}
         expected, got = Engine(model).run(given)[0], Engine(small).run(given)[0]
         np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4)
@@ -104,6 +105,22 @@ def test_a_rotated_pair_leaves_with_its_cosine_and_sine() -> None:
     result = compiled(model)
     assert_same(model, result.model, rng)
     assert weight_sizes(result, "wq", "wk", "wv") == [HEADS * (WIDTH - 2) * MODEL] * 2 + [INNER * MODEL]
+
+
+@pytest.mark.parametrize("table", ["1,1,t", "1,t", "t"])
+@pytest.mark.parametrize("dead", [0, 1])
+def test_pairs_leave_that_differ_from_head_to_head(table: str, dead: int) -> None:
+    rng = np.random.default_rng(3)
+    weights = random_weights(rng)
+    weights["wo"][: dead * WIDTH] = 0
+    for head, gone in enumerate(([0], [1], [2, 3], [3])):
+        for feature in gone:
+            weights["wk"][:, [head * WIDTH + feature, head * WIDTH + feature + WIDTH // 2]] = 0
+    model = attention(weights, -1, True, False, table)
+    result = compiled(model)
+    assert_same(model, result.model, rng)
+    # Three pairs of features are the most that a head keeps.
+    assert weight_sizes(result, "wq", "wk") == [(HEADS - dead) * 6 * MODEL] * 2
 
 
 def test_interleaved_pairs_compute_the_same() -> None:

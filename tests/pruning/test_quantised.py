@@ -126,6 +126,8 @@ def test_channels_that_fill_blocks_keep_their_weights(tmp_path: Path, form: Quan
     found = upscale_onnx.compile(model, amount=0.4, side="output", export="gather", align=4, race=False)
     rows = weights(found.model)["w0"]
     assert len(rows) == 12
+    first = found.report.profile[0]
+    assert (first.unit, first.kept, first.channels) == ("channels", 12, WIDTHS[1])
     assert rows.reshape(12, -1).any(1).all()
     assert found.report.masked_channels == (WIDTHS[1] - 12) + WIDTHS[2] - len(weights(found.model)["w1"])
 

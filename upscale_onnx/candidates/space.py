@@ -22,7 +22,7 @@ from upscale_onnx.export.contenders import contenders, tightest
 from upscale_onnx.export.export import make
 from upscale_onnx.export.recipes import Recipe
 from upscale_onnx.masks.decisions import Decision, decisions, structure_of
-from upscale_onnx.masks.groups import mask_groups
+from upscale_onnx.masks.groups import mask_groups, unit_names
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.patterns import matching
 from upscale_onnx.masks.pools import Groups, Masks, Pool, Scores, pools
@@ -103,14 +103,15 @@ class Space:
         if asked.repair is not None and not batches:
             raise ArgumentError(f"repair {asked.repair!r} needs calibration data")
         analysis = analyse(import_graph(model), shapes)
-        groups = mask_groups(analysis, model, asked.side) if asked.method == "constrained" else ()
+        constrained = asked.method == "constrained"
+        groups = mask_groups(analysis, model, asked.side) if constrained else ()
+        names = unit_names(analysis, model, asked.side) if constrained else {}
         targets = {target.weight: target for target in prunable_targets(model, asked.side)}
         ignored = matching([t for t in mask_targets(model) if t.axis(asked.side) is not None], asked.ignore)
         pooling = _Pooling(groups, ignored)
         found = pooling.pools_of(model, options, batches)
-        kept = [
-            one for one in decisions(tuple(targets.values()), asked.side, groups) if frozenset(one.weights) in found
-        ]
+        made = decisions(tuple(targets.values()), asked.side, groups, names)
+        kept = [one for one in made if frozenset(one.weights) in found]
         if not kept:
             raise ArgumentError("the model has no layer whose channels can be pruned: there is nothing to decide")
         own = tuple(found[frozenset(one.weights)] for one in kept)
@@ -191,10 +192,7 @@ class Space:
         found = []
         for one, pool in zip(self.decisions, self._pools, strict=True):
             classes = {int(i) for weight in one.weights for i in pool.members[weight][masks[weight]]}
-            first, share = self._targets[one.weights[0]], len(classes) / one.channels
-            found.append(
-                KeptChannels(first.weight, first.node, one.channels, len(classes), share, one.weights, one.layers)
-            )
+            found.append(one.keeping(self._targets[one.weights[0]].node, len(classes)))
         return tuple(found)
 
     def ranked_together(self, amount: float) -> tuple[float, ...]:

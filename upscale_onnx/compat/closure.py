@@ -9,7 +9,7 @@ import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.errors import ArgumentError, did_you_mean
-from upscale_onnx.masks.groups import mask_groups
+from upscale_onnx.masks.groups import class_groups
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.outputs import reach_of_outputs
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
@@ -76,4 +76,4 @@ def _grow(model: onnx.ModelProto, reads: Masks, creates: Masks) -> None:
 
 def _labels(analysis: Analysis, model: onnx.ModelProto, side: Side) -> Labels:
     """The class of each channel, by the name of the weight."""
-    return {weight: classes for group in mask_groups(analysis, model, side) for weight, classes in group}
+    return {weight: classes for group in class_groups(analysis, model, side) for weight, classes in group}

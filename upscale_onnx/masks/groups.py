@@ -1,4 +1,4 @@
-"""Which weights must agree on a mask when pruning is constrained: those that share channel classes."""
+"""Which weights must agree on a mask when pruning is constrained: those that share units of channels."""
 
 from __future__ import annotations
 
@@ -11,16 +11,36 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.step import Step
 from upscale_onnx.masks.targets import mask_targets
+from upscale_onnx.masks.units import is_batched, units_of
 from upscale_onnx.model.operators import RECURRENT
 from upscale_onnx.options import Side
 from upscale_onnx.types import IntArray
 
 
 def mask_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[list[tuple[str, IntArray]]]:
-    """Groups of `(weight, class id per channel of `side`)`; weights of one group share classes.
+    """Groups of `(weight, unit id per channel of `side`)`; weights of one group share units.
 
     Weights whose channels have no class of their own (they read a graph input, say) are in no group.
     """
+    return _groups(analysis, model, side, units_of(analysis).ids)
+
+
+def unit_names(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[str, str]:
+    """What the units of each weight in a group are called."""
+    names = units_of(analysis).names
+    return {
+        weight: str(names[classes[0]]) for group in class_groups(analysis, model, side) for weight, classes in group
+    }
+
+
+def class_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[list[tuple[str, IntArray]]]:
+    """As `mask_groups`, with the class id of each channel."""
+    return _groups(analysis, model, side, np.arange(analysis.live.size))
+
+
+def _groups(
+    analysis: Analysis, model: onnx.ModelProto, side: Side, units: IntArray
+) -> list[list[tuple[str, IntArray]]]:
     targets = mask_targets(model)
     weights = {target.node: target.weight for target in targets if target.axis(side) is not None}
     known = {target.weight for target in targets}
@@ -29,7 +49,8 @@ def mask_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[
     joined.fresh(analysis.live.size)
     for step in analysis.steps:
         labelled = _of_recurrent(step, side) if step.op.op_type in RECURRENT else _labels(step, side)
-        for weight, labels in labelled:
+        for weight, classes in labelled:
+            labels = units[classes]
             name = weight or weights.get(step.op.name, "")
             if name not in known or np.unique(labels).size < 2:
                 continue
@@ -42,18 +63,28 @@ def mask_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[
 
 
 def _labels(step: Step, side: Side) -> list[tuple[str, IntArray]]:
-    """Class ids of the channels that the node reads or creates, for its only weight, which is not named."""
-    if step.flow.dense is None:
+    """Class ids of the channels that the node reads or creates, for its only weight, which is not named. Of several
+    matrices in one weight, those of the first."""
+    first = step.flow.reads[0] if is_batched(step) else step.flow.dense
+    if first is None:
         return []
-    out = step.flow.outputs[0]
     if side == "input":
-        return [("", step.flow.dense.sources)]
-    return [] if out is None or len(out.axes) != 1 else [("", out.labels.ravel())]
+        return [("", first.sources)]
+    made = first.targets if is_batched(step) else _made(step)
+    return [] if made is None else [("", made)]
+
+
+def _made(step: Step) -> IntArray | None:
+    """Class ids of what the node creates along the only axis of channels."""
+    out = step.flow.outputs[0]
+    return None if out is None or len(out.axes) != 1 else out.labels.ravel()
 
 
 def _of_recurrent(step: Step, side: Side) -> list[tuple[str, IntArray]]:
-    """The weights of a recurrent node that reads the sequence in one direction, with the class ids of what each reads:
-    channels of the sequence, and its own hidden units."""
-    if side != "input" or step.barrier or step.op.attrs.get("direction") == "bidirectional":
+    """The weights of a recurrent node, with the class ids of what each reads: channels of the sequence, and its own
+    hidden units, of two directions those of the first."""
+    if side != "input" or step.barrier:
         return []
-    return [(step.inputs[index], read.sources) for index, read in zip((1, 2), step.flow.reads, strict=False)]
+    sequence, own, *_ = step.flow.reads
+    directions = 2 if step.op.attrs.get("direction") == "bidirectional" else 1
+    return [(step.inputs[1], sequence.sources), (step.inputs[2], own.sources[: own.sources.size // directions])]

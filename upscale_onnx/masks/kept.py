@@ -9,7 +9,7 @@ from onnx import numpy_helper
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.masks.apply import used_channels
 from upscale_onnx.masks.decisions import decisions
-from upscale_onnx.masks.groups import mask_groups
+from upscale_onnx.masks.groups import mask_groups, unit_names
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.model import import_graph, infer_shapes
@@ -20,10 +20,11 @@ from upscale_onnx.results import KeptChannels
 def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstrained") -> tuple[KeptChannels, ...]:
     """How many channels of `side` the prunable weights use, in graph order. A channel is used where the weight holds a
     value other than zero. With method "constrained", layers that share channels are one decision, which keeps every
-    channel that one of them uses."""
+    channel, or unit of channels, that one of them uses."""
     targets = {target.weight: target for target in prunable_targets(model, side)}
-    constrained = method == "constrained"
-    groups = mask_groups(analyse(import_graph(model), infer_shapes(model)), model, side) if constrained else []
+    analysis = analyse(import_graph(model), infer_shapes(model)) if method == "constrained" else None
+    groups = [] if analysis is None else mask_groups(analysis, model, side)
+    names = {} if analysis is None else unit_names(analysis, model, side)
     classes = {weight: ids for group in groups for weight, ids in group}
     tensors = constant_tensors(model)
     used = {
@@ -31,10 +32,8 @@ def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstr
         for weight, target in targets.items()
     }
     found = []
-    for one in decisions(tuple(targets.values()), side, groups):
+    for one in decisions(tuple(targets.values()), side, groups, names):
         ids = [classes.get(weight, np.arange(used[weight].size))[used[weight]] for weight in one.weights]
         kept, first = np.unique(np.concatenate(ids)).size, targets[one.weights[0]]
-        found.append(
-            KeptChannels(first.weight, first.node, one.channels, kept, kept / one.channels, one.weights, one.layers)
-        )
+        found.append(one.keeping(first.node, kept))
     return tuple(found)

@@ -88,10 +88,22 @@ def _make_even(even: Even, kept: BoolArray) -> None:
     for part in even.parts:
         if used is not None:
             _revive(part, used, kept)
+        if not even.aligned and part.ndim == 2:
+            _fill_rows(part, kept)
         present = kept[part]
         grown = aligned_out(present) if even.aligned else even_out(present)
         if grown.sum() > present.sum():
             kept[part[grown]] = True
+
+
+def _fill_rows(part: IntArray, kept: BoolArray) -> None:
+    """Fill rows that hold less than others by whole classes, where some have several entries in a row: pairs of
+    features that are rotated together. Filled entry by entry, a row would hold more than the others then."""
+    counts = kept[part].sum(1)
+    for row in np.flatnonzero((counts > 0) & (counts < counts.max())):
+        spare, sizes = np.unique(part[row][~kept[part[row]]], return_counts=True)
+        if sizes.max() > 1:
+            kept[spare[sizes.cumsum() <= counts.max() - counts[row]]] = True
 
 
 def _revive(part: IntArray, used: BoolArray, kept: BoolArray) -> None:

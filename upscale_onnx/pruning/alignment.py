@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
-from upscale_onnx.masks.groups import mask_groups
+from upscale_onnx.masks.groups import class_groups
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.model import import_graph, infer_shapes
@@ -30,7 +30,7 @@ def filled_masks(
     analysis = analyse(import_graph(masked), infer_shapes(masked))
     members = [
         (weight, classes)
-        for group in mask_groups(analysis, masked, side)
+        for group in class_groups(analysis, masked, side)
         for weight, classes in group
         if weight in masks
     ]

@@ -4,14 +4,18 @@ suffer no more than from flat masks.
 
 from __future__ import annotations
 
+from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.planned import prepared_analysis
 from upscale_onnx.masks.aware.aim import aim_at
 from upscale_onnx.masks.aware.allocator import Allocator, Choice, allocator
+from upscale_onnx.masks.choose import chooser
+from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.patterns import matching
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.operators import RECURRENT
 from upscale_onnx.pruning.measuring import measured_share
 from upscale_onnx.pruning.task import Task
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
@@ -28,27 +32,43 @@ def aware_masks(task: Task) -> Masks:
     Raises:
         ArgumentError: a latency that pruning cannot reach. ModelError: the model cannot be run.
     """
-    prune, chosen = task.options.prune, _allocator(task)
+    prune, analysis = task.options.prune, prepared_analysis(task.model, infer_shapes(task.model))
     if prune.latency is not None:
-        return _for_latency(task, chosen, prune.latency).masks
+        return _for_latency(task, _allocator(task, analysis, {}), prune.latency).masks
     amount = prune.amount or 0.0
+    recurrent = _of_recurrent(task, analysis, amount)
+    chosen = _allocator(task, analysis, recurrent)
     if task.judge is None:
-        return chosen.for_amount(amount).masks
-    flat = chosen.flat(amount)
+        return {**chosen.for_amount(amount).masks, **recurrent}
+    flat = {**chosen.flat(amount), **recurrent}
     bar = task.judge(task.masked(flat)[0])
     for part in _PARTS:
-        masks = chosen.for_amount(amount, part).masks
+        masks = {**chosen.for_amount(amount, part).masks, **recurrent}
         if task.judge(task.masked(masks)[0]) <= bar:
             return masks
     return flat
 
 
-def _allocator(task: Task) -> Allocator:
+def _of_recurrent(task: Task, analysis: Analysis, amount: float) -> Masks:
+    """Masks of recurrent layers and of what reads their units. Their times are not predicted. They lose the same units,
+    since a unit that any of them still reads could not leave."""
+    recurrent = {target.weight for target in mask_targets(task.model) if target.op_type in RECURRENT}
+    if not recurrent:
+        return {}
+    groups = [
+        group for group in mask_groups(analysis, task.model, "input") if any(weight in recurrent for weight, _ in group)
+    ]
+    scores = {weight: task.scores[weight] for group in groups for weight, _ in group if weight in task.scores}
+    return chooser(task.model, task.options.prune, groups).masks(scores, amount)
+
+
+def _allocator(task: Task, analysis: Analysis, masked: Masks) -> Allocator:
+    """The allocator of all layers but those that are `masked` already."""
     targets = {target.weight: target for target in mask_targets(task.model)}
-    ignored = matching(list(targets.values()), task.options.prune.ignore)
-    named = {targets[weight].node: (weight, scores) for weight, scores in task.scores.items() if weight not in ignored}
+    left_out = matching(list(targets.values()), task.options.prune.ignore) | masked.keys()
+    named = {targets[weight].node: (weight, scores) for weight, scores in task.scores.items() if weight not in left_out}
     costs = chosen_costs(chosen_target(task.options.target, task.model), task.options.target)
-    return allocator(prepared_analysis(task.model, infer_shapes(task.model)), costs, named, task.options.prune.amount)
+    return allocator(analysis, costs, named, task.options.prune.amount)
 
 
 def _for_latency(task: Task, chosen: Allocator, goal: float) -> Choice:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from upscale_onnx.errors import Reason
 from upscale_onnx.report.headline import headline, next_step
-from upscale_onnx.results import Decision, ModelStats, Race, Refusal, Report, Segment, Verification
+from upscale_onnx.results import Decision, KeptChannels, ModelStats, Race, Refusal, Report, Segment, Verification
 
 Cell: TypeAlias = str | int | float | bool | None
 
@@ -37,10 +37,12 @@ def facts_of(value: object, *names: str) -> tuple[tuple[str, Cell], ...]:
 
 
 def summary_table(report: Report) -> Table:
-    """The outcome in one sentence, the chosen export, the number of masked channels, the effect of pruning, the seconds
-    of each stage, and notes, or what to try next."""
+    """The outcome in one sentence, the chosen export, the number of masked channels, what layers lose, the effect of
+    pruning, the seconds of each stage, and notes, or what to try next."""
     facts: list[tuple[str, Cell]] = [("outcome", headline(report)), ("export", report.export)]
     facts.append(("masked_channels", report.masked_channels))
+    if report.profile:
+        facts.append(("units_pruned", units_pruned(report.profile)))
     if report.bound_ratio is not None:
         facts.append(("bound_ratio", report.bound_ratio))
     if report.effect is not None:
@@ -48,6 +50,15 @@ def summary_table(report: Report) -> Table:
     facts += [(f"seconds.{stage}", spent) for stage, spent in report.seconds.items()]
     facts += [("note", note) for note in report.notes] or [("next", next_step(report))]
     return Table("compile", "Compile", facts=tuple(facts))
+
+
+def units_pruned(profile: Sequence[KeptChannels]) -> str:
+    """How many units of each kind all layers lose, such as "2 of 8 heads, 76 of 256 neurons"."""
+    pruned, counts = Counter[str](), Counter[str]()
+    for one in profile:
+        pruned[one.unit] += one.channels - one.kept
+        counts[one.unit] += one.channels
+    return ", ".join(f"{pruned[unit]} of {count} {unit}" for unit, count in counts.items())
 
 
 def _equality(verification: Verification | None) -> str:

@@ -49,8 +49,10 @@ class KeptChannels:
     """How many channels of a layer, or of layers that lose their channels together, pruning keeps.
 
     weights: the weights of these layers; weight, node: the first of them. layers: the kind of each, as "Conv 3x3".
-    channels: how many channels there are on the side that is pruned.
+    channels: how many channels there are on the side that is pruned, or units of channels that only go together.
     kept: how many of them are kept; keep_ratio: their share, 0 to 1.
+    unit: what is counted: "channels", "heads" of attention, "neurons" between two matrices, or "hidden units" of a
+    recurrent layer.
     """
 
     weight: str
@@ -60,6 +62,7 @@ class KeptChannels:
     keep_ratio: float
     weights: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
+    unit: str = "channels"
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,16 @@ def selected_axis(op: Op, index: int, found: ChannelMap, shape: tuple[int, ...])
     return wide[0] if len(wide) == 1 and not found.axes else None
 
 
+def row_axis(op: Op, index: int, found: ChannelMap, shape: tuple[int, ...]) -> int | None:
+    """The axis of heads, say, along which an operand that is opened along an axis behind has one row for all. Each of
+    them can be handed entries of its own: a table of cosines, those of the pairs of features that a head keeps. None
+    where there is no such axis."""
+    axes, opened = [axis for axis, size in enumerate(shape) if size > 1], selected_axis(op, index, found, shape)
+    if len(axes) != 2 or opened != axes[1] or operand_dims(op, index, len(shape))[axes[0]] != 1:
+        return None
+    return axes[0] if axes[0] - len(shape) + operand_rank(op, index) >= -1 else None
+
+
 def vector_shape(op: Op, dynamic: Sequence[int], rank: int) -> tuple[int, ...] | None:
     """The map shape of a result to which constants alone give channels: the operands computed at run time hold one
     number, and a constant is a vector. None for any other result."""
@@ -118,20 +128,23 @@ def vector_shape(op: Op, dynamic: Sequence[int], rank: int) -> tuple[int, ...] |
     return shape
 
 
-def broadcast_operand(index: int, found: ChannelMap, labels: IntArray) -> tuple[Read, list[Even]]:
-    """The read and grids that bind an operand to `labels`, along whose axes it is broadcast."""
+def broadcast_operand(index: int, found: ChannelMap, labels: IntArray, rows: bool = False) -> tuple[Read, list[Even]]:
+    """The read and grids that bind an operand to `labels`, along whose axes it is broadcast. rows: whether each row of
+    the grid can be handed entries of its own."""
     slots = np.broadcast_to(np.arange(found.labels.size).reshape(found.shape), labels.shape)
     order = np.argsort(slots.ravel(), kind="stable")
-    rows = labels.ravel()[order].reshape(found.labels.size, -1)
+    by_entry = labels.ravel()[order].reshape(found.labels.size, -1)
     if found.labels.size == 1:
         return Read(index, found.labels.ravel(), labels.ravel()), []
     check_pattern_room(labels.size, found.labels.size)
     pattern = slots.ravel()[:, None] == np.arange(found.labels.size)
-    even = Even((found.labels.reshape(-1, 1), rows))
+    even = Even((found.labels.reshape(-1, 1), by_entry))
     read = Read(index, found.labels.ravel(), labels.ravel(), pattern)
+    grid = labels.reshape([size for size in labels.shape if size > 1])
+    if rows:
+        return read, [Even((grid,))]
     outer = [axis for axis in range(max(found.axes)) if found.shape[axis] == 1 and labels.shape[axis] > 1]
     if outer:
         # The operand has one row for all rows of the grid, so that these must keep the same entries, not only as many.
-        axes = [axis for axis, size in enumerate(labels.shape) if size > 1]
-        return read, [even, Even((labels.reshape([labels.shape[axis] for axis in axes]),), aligned=True)]
+        return read, [even, Even((grid,), aligned=True)]
     return read, [even]

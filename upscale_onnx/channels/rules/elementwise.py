@@ -23,6 +23,7 @@ from upscale_onnx.channels.rules.broadcast import (
     lift,
     open_axes,
     operand_rank,
+    row_axis,
     selected_axis,
     vector_shape,
 )
@@ -71,7 +72,9 @@ class Elementwise(Rule):
         evens: list[Even] = []
         for index in indices:
             if index not in full:
-                read, even = broadcast_operand(index, lifted[index], labels)
+                by_row = index in born and merged is None
+                row = row_axis(op, index, lift(given[index], rank), shape) if by_row else None
+                read, even = broadcast_operand(index, lifted[index], labels, row is not None)
                 reads.append(read)
                 evens.extend(even)
         if merged is not None and any(
@@ -83,7 +86,7 @@ class Elementwise(Rule):
         copies = copies_of(op, {index: known_map(maps[index]) for index in indices}, content)
         out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged, copies=copies)
         fragile = self._fragile(op, labels)
-        fixed = tuple(whole.values()) + tuple(part for even in evens if even.aligned for part in even.parts)
+        fixed = tuple(whole.values()) + tuple(even.parts[0] for even in evens if len(even.parts) == 1)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
 
     def _content(self, op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...]) -> FloatArray:
@@ -160,7 +163,8 @@ def _size(array: Array, axis: int) -> int:
 
 
 def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[int, NewNode]:
-    """A Gather of what stays of an operand without classes, by the operand's index; nothing for other operands."""
+    """A Gather of what stays of an operand without classes, by the operand's index; nothing for other operands. Where
+    rows keep different entries, each is handed its own."""
     shape, found = request.result.shape, known_map(request.maps[index], "an operand")
     axis = selected_axis(op, index, lift(found, len(shape)), shape)
     if axis is None:
@@ -168,10 +172,25 @@ def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[
     try:
         rows = axis_positions(emission, shape, axis)
     except ValueError:
-        raise Misaligned(request.result.labels) from None
+        row = row_axis(op, index, lift(found, len(shape)), shape)
+        if row is None:
+            raise Misaligned(request.result.labels) from None
+        picked = emission.reshape(emission.shape[row], emission.shape[axis]) % shape[axis]
+        missing = len(shape) - found.rank
+        return {index: _by_row(index, picked, row - missing, axis - missing, found.rank)}
     if np.array_equal(rows, np.arange(shape[axis])):
         return {}
     return {index: NewNode("Gather", (index, rows), attrs={"axis": axis - len(shape) + found.rank})}
+
+
+def _by_row(index: int, picked: IntArray, row: int, axis: int, rank: int) -> NewNode:
+    """The operand with entries of its own for each row. picked: `(rows, entries)`. row, axis: of the operand, which has
+    size 1 along `row`, or ends in front of it where that is -1."""
+    one: int | NewNode = index if row < 0 else NewNode("Gather", (index, np.zeros((), np.int64)), attrs={"axis": row})
+    order = list(range(rank + (row < 0)))
+    place = axis - (row >= 0)
+    order.insert(max(row, 0), order.pop(place))
+    return NewNode("Transpose", (NewNode("Gather", (one, picked), attrs={"axis": place}),), attrs={"perm": order})
 
 
 def _trains(op: Op) -> bool:

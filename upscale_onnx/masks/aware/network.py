@@ -1,7 +1,7 @@
 """A model as the choice of masks sees it: layers that read and create atoms of channels.
 
-An *atom* is a set of channel classes that can only go together: one class, or all that the same group of a
-grouped convolution reads and creates. An atom goes when every layer that reads it has dropped it. Atoms that
+An *atom* is a set of channel classes that can only go together: one class, a head of attention, or all that the same
+group of a grouped convolution reads and creates. An atom goes when every layer that reads it has dropped it. Atoms that
 the same layers create form a *bundle*: dropping some of a bundle narrows the same layers, whichever they are.
 """
 
@@ -17,11 +17,12 @@ import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
-from upscale_onnx.channels.flow import Role
+from upscale_onnx.channels.flow import Even, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.masks.aware.signal import signal_shares
+from upscale_onnx.masks.units import is_batched, units_of
 from upscale_onnx.types import BoolArray, Dims, FloatArray, IntArray
 
 # A layer's last importance is not dropped: without it nothing is left to compute.
@@ -132,9 +133,10 @@ def build_network(analysis: Analysis, scores: Mapping[str, tuple[str, FloatArray
 def _atoms(analysis: Analysis) -> IntArray:
     """Per class id, its atom."""
     joined = Classes()
-    joined.fresh(analysis.live.size)
+    ids = joined.fresh(analysis.live.size)
+    joined.unite(ids, units_of(analysis).ids)
     for step in analysis.steps:
-        if len(step.flow.reads) < 2 or not step.flow.creates:
+        if len(step.flow.reads) < 2 or not step.flow.creates or is_batched(step):
             continue
         for read in step.flow.reads:
             if read.targets is not None:
@@ -186,17 +188,30 @@ def _carrier(step: Step, created: IntArray) -> CostedLayer:
 
 def _lock(step: Step, layer: CostedLayer | None, atom: IntArray, locked: BoolArray) -> None:
     """What anything but a layer's own mask decides about stays as it is."""
-    grouped = step.flow.creates and step.flow.dense is None
+    grouped = step.flow.creates and step.flow.dense is None and not is_batched(step)
     if grouped:
         return
-    for even in step.flow.evens:
+    free = [_stays_even(even, atom) for even in step.flow.evens]
+    for even in (even for even, is_free in zip(step.flow.evens, free, strict=True) if not is_free):
         for part in even.parts:
             locked[atom[part]] = True
+    if layer is None and step.flow.role is Role.CONTRACTION and any(free):
+        return  # a product of attention reads the channels of a head for nothing but this head
     if layer is not None and layer.weight is not None:
         locked[layer.atoms[~np.isfinite(layer.energy)]] = True
         return
     for read in step.flow.reads:
         locked[atom[read.sources]] = True
+
+
+def _stays_even(even: Even, atom: IntArray) -> bool:
+    """Whether grids stay rectangular whichever atoms go: each row of all parts is one atom, or each column is."""
+    parts = [atom[part].reshape(len(part), -1) for part in even.parts]
+    first = parts[0][:, :1]
+    if len(first) > 1 and all((part == first).all() for part in parts):
+        return True
+    wide = [part for part in parts if part.shape[1] > 1]
+    return bool(wide) and all((part == part[:1]).all() for part in wide)
 
 
 def _bundles(layers: list[CostedLayer], locked: BoolArray) -> tuple[IntArray, ...]:
