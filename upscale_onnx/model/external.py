@@ -62,14 +62,11 @@ def load_external(model: ModelProto, path: Path, store: WeightStore | None = Non
     if missing:
         raise ModelError(f"{path}: its external data is missing: {', '.join(missing[:3])} (expected beside the model)")
     _check_memory(references, files, path)
-    if (
-        sum(reference.length for group in references.values() for reference in group if reference.fits)
-        <= stored.ALWAYS_IN_MEMORY
-    ):
-        store = None
+    large = sum(reference.length for group in references.values() for reference in group if reference.fits)
+    taker = store if large > stored.ALWAYS_IN_MEMORY else None
     for location, file in files.items():
         try:
-            _read(references[location], file, path, store)
+            _read(references[location], file, path, taker)
         except OSError as error:
             reason = error.strerror or error
             raise ModelError(f"{path}: its external data {location!r} cannot be read: {reason}") from error

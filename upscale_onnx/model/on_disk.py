@@ -1,7 +1,7 @@
 """Models whose large weights are in a file of our own: they take no memory, and onnxruntime maps the file.
 
-Only `weights_on_disk` and stores (`stored.py`) make such models. No model of a user refers to files by the time it comes here: `load_model`
-has read its external data, or refused it.
+Only `weights_on_disk` and stores (`stored.py`) make such models. No model of a user refers to files by the time it
+comes here: `load_model` has read its external data, copied it to a store, or refused it.
 """
 
 from __future__ import annotations
