@@ -179,7 +179,7 @@ def whole_bytes(tensor: TensorProto) -> int:
 
 def is_plain(dtype: np.dtype[Any]) -> bool:
     """Whether numpy itself has the type, in the form in which ONNX stores it."""
-    return dtype.isbuiltin == 1 and dtype.kind in "fiub"
+    return dtype.kind in "fiub" and dtype.type.__module__ == np.__name__
 
 
 def _store(tensor: TensorProto) -> WeightStore | None:

@@ -33,7 +33,7 @@ Values = Mapping[str, Any]
 _QUIET = 4
 _IN_MEMORY_BYTES = 2**26
 # From this size on, exact sessions do not hold a second copy of the weights in the layout of the kernels.
-_PACKED_BYTES = 2**30
+_PACKED_BYTES = 2**28
 _NO_MEMORY = re.compile("bad_alloc|bad allocation|failed to allocate|out of memory", re.IGNORECASE)
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 # A place in onnxruntime's source and the signature of the function there. The cause of the error follows them.
