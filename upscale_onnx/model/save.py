@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 
-import numpy as np
 import onnx
 from google.protobuf.message import EncodeError
 from onnx import ModelProto, TensorProto
@@ -14,7 +13,7 @@ from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.files.publish import NewFiles, data_file, new_files, resolved, unwritable, write_errors
 from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.protos import copy_fields, one_line, stored_bytes
-from upscale_onnx.model.stored import stored_values, whole
+from upscale_onnx.model.stored import byte_view, stored_values, whole
 from upscale_onnx.model.stream import pieces
 
 # A protobuf file has at most 2 GiB; some of it is left for names and everything else that is no weight.
@@ -126,7 +125,7 @@ def _write_external(
 def _raw_bytes(tensor: TensorProto) -> bytes | memoryview:
     mapped = stored_values(tensor)
     if mapped is not None:
-        return memoryview(mapped.reshape(-1).view(np.uint8))
+        return byte_view(mapped)
     if tensor.HasField("raw_data"):
         return bytes(tensor.raw_data)
     return bytes(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)).raw_data)

@@ -103,7 +103,7 @@ class WeightStore:
 
     def _written(self, array: Array) -> int:
         start = self._begin()
-        left = memoryview(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8))
+        left = byte_view(np.ascontiguousarray(array, array.dtype.newbyteorder("<")))
         with _full_disk(self.path):
             self._file.seek(start)
             while left:
@@ -175,6 +175,11 @@ def whole_bytes(tensor: TensorProto) -> int:
     length = next(int(entry.value) for entry in tensor.external_data if entry.key == "length")
     digits = max(1, -(-length.bit_length() // 7))
     return int(_bare(tensor).ByteSize()) + _RAW_TAG + digits + length
+
+
+def byte_view(array: Array) -> memoryview:
+    """The bytes of an array in C order, not copied."""
+    return memoryview(array.reshape(-1).view(np.uint8).data)
 
 
 def is_plain(dtype: np.dtype[Any]) -> bool:
