@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
+import upscale_onnx
 from docs.programs import scale
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ModelError
@@ -138,3 +140,14 @@ def test_a_compile_holds_little_more_than_one_layer(tmp_path: Path) -> None:
     child.returncode = os.waitstatus_to_exitcode(status)
     assert child.returncode == 0
     assert usage.ru_maxrss < (libraries + 2 * 24) * 1024
+
+
+def test_work_grows_with_the_number_of_nodes_and_no_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UPSCALE_IN_PROCESS", "1")
+    calls = []
+    for nodes in (70, 280, 1120):  # the first imports what is needed
+        model = onnx.load(decoder(tmp_path, "--nodes", str(nodes), "--width", "4"))
+        profile = cProfile.Profile()
+        profile.runcall(upscale_onnx.compile, model, race=False, align=1, export="gather", verify=False)
+        calls.append(sum(entry.callcount for entry in profile.getstats()))
+    assert calls[2] < 1.1 * 4 * calls[1]
