@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.model import Graph, Shape
+from upscale_onnx.model.stored import WeightStore
 from upscale_onnx.passes.changes import Changes
 
 
@@ -13,10 +14,17 @@ class Rewrite:
     """A graph, the shapes of its values, and the changes that passes have made so far.
 
     alone: names of values; the nodes that compute them are left alone.
+    store: takes weights that passes cut; None keeps them in memory.
     """
 
-    def __init__(self, graph: Graph, shapes: Mapping[str, Shape], alone: frozenset[str] = frozenset()) -> None:
-        self.graph, self.alone = graph, alone
+    def __init__(
+        self,
+        graph: Graph,
+        shapes: Mapping[str, Shape],
+        alone: frozenset[str] = frozenset(),
+        store: WeightStore | None = None,
+    ) -> None:
+        self.graph, self.alone, self.store = graph, alone, store
         self.done = Changes()
         self._shapes = dict(shapes)
         self._analysis: Analysis | None = None

@@ -20,6 +20,7 @@ from upscale_onnx.model import Model, import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.provenance import with_provenance
 from upscale_onnx.model.stats import model_stats
+from upscale_onnx.model.stored import WeightStore
 from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.options.text import options_text
 from upscale_onnx.pruning.checks import check_masks
@@ -62,7 +63,6 @@ _STAGES = {
 }
 
 
-@blames_the_model
 def compile(
     model: Model, options: Options | None = None, *, progress: Progress | None = None, **overrides: Unpack[Overrides]
 ) -> Result:
@@ -89,11 +89,22 @@ def compile(
     MACs        3.11 M  1.27 M                  -59 %
     exactness   -       15/15 regions, 18 runs  same outputs
     """
-    wanted = (options or Options()).replaced(**overrides)
+    return compiled(model, (options or Options()).replaced(**overrides), progress)
+
+
+@blames_the_model
+def compiled(
+    model: Model, wanted: Options, progress: Progress | None = None, store: WeightStore | None = None
+) -> Result:
+    """What `compile` returns. A large model with external data keeps its weights in `store`, where there is one and
+    nothing is pruned; the models of the result then refer to it.
+
+    Raises: as `compile`.
+    """
     check_masks(wanted)
     clock = _Clock(progress)
     with clock.stage("load"):
-        original = load_model(model)
+        original = load_model(model, None if wanted.prune.prunes else store)
         if wanted.target.batch is not None:
             check_batch(original, wanted.target.batch)
         if wanted.proof.verify and wanted.proof.inputs is not None:

@@ -29,10 +29,10 @@ _OPTIONS = ("--no-race", "--align", "1", "--export", "gather", "--quiet")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build, compile and print; the exit code is that of the compile."""
-    args = _arguments(argv)
+    args = arguments(argv)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         source, target = Path(folder, "decoder.onnx"), Path(folder, "compiled.onnx")
-        layers = _build(source, args)
+        layers = build(source, args)
         before = _folder_bytes(Path(folder))
         start = time.perf_counter()
         child = subprocess.Popen(
@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return int(found["exit_code"])
 
 
-def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, help="size of all weights; decides the number of layers")
     parser.add_argument("--nodes", type=int, help="number of nodes; decides the number of layers")
@@ -70,7 +70,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-def _build(path: Path, args: argparse.Namespace) -> int:
+def build(path: Path, args: argparse.Namespace) -> int:
     """Write the decoder to `path`, its weights one by one to a file beside it. Returns the number of layers."""
     layer_bytes = 3 * args.width * args.hidden * _ITEM_BYTES
     layers = max(1, round(args.gigabytes * 2**30 / layer_bytes) if args.gigabytes else args.nodes // _LAYER_NODES)

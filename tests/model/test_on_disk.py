@@ -11,7 +11,7 @@ import pytest
 
 from tests.graphs import parse
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model import on_disk
+from upscale_onnx.model import stored
 from upscale_onnx.model.on_disk import beside_its_data, data_folder, in_memory, weights_on_disk
 from upscale_onnx.runtime.sessions import make_session
 
@@ -24,8 +24,8 @@ MODEL = parse(
 
 @pytest.fixture(autouse=True)
 def _low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_disk, "_ALWAYS_IN_MEMORY", 4096)
-    monkeypatch.setattr(on_disk, "_SMALLEST", 4096)
+    monkeypatch.setattr(stored, "ALWAYS_IN_MEMORY", 4096)
+    monkeypatch.setattr(stored, "SMALLEST", 4096)
 
 
 def held(model: onnx.ModelProto) -> dict[str, tuple[tuple[int, ...], bytes]]:
@@ -39,7 +39,7 @@ def only_file(folder: Path | None) -> Path:
 
 
 def test_a_small_model_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_disk, "_ALWAYS_IN_MEMORY", 64 * 65 * 4)
+    monkeypatch.setattr(stored, "ALWAYS_IN_MEMORY", 64 * 65 * 4)
     with weights_on_disk(MODEL) as found:
         assert found is MODEL
     assert data_folder(MODEL) is None

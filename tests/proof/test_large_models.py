@@ -14,7 +14,7 @@ from onnx import numpy_helper
 
 import upscale_onnx
 from tests.graphs import parse
-from upscale_onnx.model import on_disk
+from upscale_onnx.model import stored
 from upscale_onnx.proof import local, run
 from upscale_onnx.proof.by_claims import prove
 from upscale_onnx.proof.equivalence import compare_models
@@ -38,8 +38,8 @@ def gated(hidden: int = 64) -> onnx.ModelProto:
 
 @pytest.fixture
 def _on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_disk, "_ALWAYS_IN_MEMORY", 1024)
-    monkeypatch.setattr(on_disk, "_SMALLEST", 1024)
+    monkeypatch.setattr(stored, "ALWAYS_IN_MEMORY", 1024)
+    monkeypatch.setattr(stored, "SMALLEST", 1024)
 
 
 @pytest.mark.usefixtures("_on_disk")
@@ -56,7 +56,7 @@ def test_a_compile_is_proven_with_its_weights_in_files(monkeypatch: pytest.Monke
     assert shown.local.complete
     assert shown.local.regions >= 6
     assert [tensor.dims for tensor in result.model.graph.initializer] == [[64, 32], [64, 32], [32, 64]]
-    monkeypatch.setattr(on_disk, "_ALWAYS_IN_MEMORY", 2**30)
+    monkeypatch.setattr(stored, "ALWAYS_IN_MEMORY", 2**30)
     assert upscale_onnx.compile(gated(), race=False, align=1).model == result.model
 
 
@@ -116,10 +116,10 @@ from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
-from upscale_onnx.model import on_disk
+from upscale_onnx.model import stored
 from upscale_onnx.proof.equivalence import compare_models
 
-on_disk._ALWAYS_IN_MEMORY = 2**20
+stored.ALWAYS_IN_MEMORY = 2**20
 rng, nodes, weights = np.random.default_rng(0), [], []
 for n in range({layers}):
     for name, shape in ((f"a{{n}}", (1024, {half})), (f"b{{n}}", ({half}, 1024))):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from upscale_onnx.cli.arguments import (
     Group,
@@ -24,6 +24,9 @@ from upscale_onnx.cli.pruning import add_pruning, check_pruning
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Export, ExportOptions, Options, Prefer, TargetOptions
 from upscale_onnx.options.options import option_names
+
+if TYPE_CHECKING:
+    from upscale_onnx.model.stored import WeightStore
 
 SUMMARY = "make a channel-pruned ONNX model smaller and faster, and prove that it computes the same"
 
@@ -79,6 +82,13 @@ def run(args: argparse.Namespace, output: Output) -> int:
         raise ArgumentError("--write-masked has no effect without --amount: nothing is masked")
     if args.certificate is not None and not (options.proof.verify and "local" in options.proof.proofs):
         raise ArgumentError("--certificate needs the local proof: leave out --no-verify and --proof global")
+    from upscale_onnx.model.stored import weight_store
+
+    with weight_store() as store:
+        return _compile(args, options, output, store)
+
+
+def _compile(args: argparse.Namespace, options: Options, output: Output, store: WeightStore) -> int:
     from upscale_onnx import pipeline
     from upscale_onnx.files.publish import write_whole
     from upscale_onnx.masks.profile_files import profile_text
@@ -91,7 +101,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     if args.report is not None:
         check_page(args.report)
     with output.progress() as progress:
-        result = pipeline.compile(args.input, options, progress=progress)
+        result = pipeline.compiled(args.input, options, progress, store)
         report = result.report if args.report is None else pipeline.detailed(result, options)
     report = replace(report, origin=origin_of(args))
     with output.publishing() as files:

@@ -8,6 +8,7 @@ import onnx
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.model import Shape, import_graph
+from upscale_onnx.model.stored import store_of
 from upscale_onnx.passes.rewrite import Rewrite
 
 
@@ -37,4 +38,4 @@ class Draft:
         return taken
 
     def _begin(self) -> Rewrite:
-        return Rewrite(import_graph(self.model), self.shapes, self.alone)
+        return Rewrite(import_graph(self.model), self.shapes, self.alone, store_of(self.model))

@@ -82,4 +82,4 @@ def plan_of(making: Making, now: Rewrite) -> Plan:
     """The plan of the channels that go, once all selections are in place."""
     rank = arrange(now.analysis) if making.recipe.reorders else None
     grouper = Grouper(now.analysis, making.recipe.align, making.known_costs, making.widens)
-    return settled_plan(now.analysis, making.recipe.align, rank, grouper)
+    return settled_plan(now.analysis, making.recipe.align, rank, grouper, now.store)

@@ -7,10 +7,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import NodeProto, helper, numpy_helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
+from upscale_onnx.model.stored import is_stored, stored_values
 from upscale_onnx.types import Array
 
 Encoded: TypeAlias = LazyValues
@@ -36,9 +37,27 @@ def decoded(weight: Encoded) -> Array:
     shared = getattr(weight, "decoded", None)
     array: Array | None = None if shared is None else shared()
     if array is None:
-        array = numpy_helper.to_array(weight.tensor)
+        array = weight_values(weight.tensor)
         weight.decoded = weakref.ref(array)
     return array
+
+
+class _StoredValues(LazyValues):  # type: ignore[misc]
+    """The values of a weight in a store."""
+
+    def load(self) -> Array:
+        return weight_values(self.tensor)
+
+
+def encoded_by(tensor: TensorProto) -> Encoded:
+    """A weight as `tensor` holds it."""
+    return _StoredValues(tensor) if is_stored(tensor) else LazyValues(tensor)
+
+
+def weight_values(tensor: TensorProto) -> Array:
+    """The values of a tensor, mapped if they are in a store."""
+    found = stored_values(tensor)
+    return numpy_helper.to_array(tensor) if found is None else found
 
 
 def values_of(tensor: gs.Constant) -> Array:

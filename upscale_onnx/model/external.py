@@ -13,9 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
-from onnx import ModelProto, TensorProto
+import numpy as np
+from onnx import ModelProto, TensorProto, helper
 
 from upscale_onnx.errors import ModelError
+from upscale_onnx.model import stored
+from upscale_onnx.model.stored import WeightStore, is_plain, is_stored
 from upscale_onnx.model.tensors import is_external, model_tensors, raw_length, tensor_problem
 
 # A file may take less space on the disk than its size, since file systems compress and skip zeros. But a file of
@@ -28,16 +31,22 @@ _VALUE_FIELDS = ("float_data", "int32_data", "string_data", "int64_data", "doubl
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """The place of the values of `tensor`: `length` bytes of the file called `location`, from byte `offset` on."""
+    """The place of the values of `tensor`: `length` bytes of the file called `location`, from byte `offset` on.
+
+    fits: whether a store may take it: it is a large initializer of the main graph, of a type that numpy has.
+    """
 
     tensor: TensorProto
     location: str
     offset: int
     length: int
+    fits: bool
 
 
-def load_external(model: ModelProto, path: Path) -> None:
+def load_external(model: ModelProto, path: Path, store: WeightStore | None = None) -> None:
     """Read all external data of `model` into it; `path` is the file of the model.
+
+    store: takes the large initializers of a large model, which then refers to it. None: all are read into the model.
 
     Raises:
         ModelError: data is missing, too short, too large for the memory, or not in regular files in the folder of
@@ -53,9 +62,11 @@ def load_external(model: ModelProto, path: Path) -> None:
     if missing:
         raise ModelError(f"{path}: its external data is missing: {', '.join(missing[:3])} (expected beside the model)")
     _check_memory(references, files, path)
+    large = sum(reference.length for group in references.values() for reference in group if reference.fits)
+    taker = store if large > stored.ALWAYS_IN_MEMORY else None
     for location, file in files.items():
         try:
-            _read(references[location], file, path)
+            _read(references[location], file, path, taker)
         except OSError as error:
             reason = error.strerror or error
             raise ModelError(f"{path}: its external data {location!r} cannot be read: {reason}") from error
@@ -73,19 +84,19 @@ def refuse_external(model: ModelProto, where: str) -> None:
     Raises:
         ModelError: it has some; the message starts with `where`.
     """
-    tensor = next((tensor for tensor in model_tensors(model) if is_external(tensor)), None)
+    tensor = next((tensor for tensor in model_tensors(model) if is_external(tensor) and not is_stored(tensor)), None)
     if tensor is not None:
         location = _entries(tensor).get("location", "")
         raise ModelError(f"{where}: its external data ({location}) is not loaded; give the path, or load it first")
 
 
 def _references(model: ModelProto, path: Path) -> Iterator[_Reference]:
-    for tensor in model_tensors(model):
+    for number, tensor in enumerate(model_tensors(model)):
         if is_external(tensor):
-            yield _reference(tensor, path)
+            yield _reference(tensor, path, is_initializer=number < len(model.graph.initializer))
 
 
-def _reference(tensor: TensorProto, path: Path) -> _Reference:
+def _reference(tensor: TensorProto, path: Path, is_initializer: bool) -> _Reference:
     problem = tensor_problem(tensor)
     if not problem and tensor.data_type == TensorProto.STRING:
         problem = "holds text, which cannot be external data"
@@ -102,7 +113,9 @@ def _reference(tensor: TensorProto, path: Path) -> _Reference:
             f"{path}: the external data of tensor '{tensor.name}' of shape {shape} is {length} bytes instead of "
             f"{expected}"
         )
-    return _Reference(tensor, entries.get("location", ""), offset, length)
+    large = is_initializer and length >= stored.SMALLEST
+    fits = large and is_plain(np.dtype(helper.tensor_dtype_to_np_dtype(tensor.data_type)))
+    return _Reference(tensor, entries.get("location", ""), offset, length, fits)
 
 
 def _entries(tensor: TensorProto) -> dict[str, str]:
@@ -145,7 +158,7 @@ def _check_memory(references: Mapping[str, Sequence[_Reference]], files: Mapping
         )
 
 
-def _read(references: Sequence[_Reference], file: Path, path: Path) -> None:
+def _read(references: Sequence[_Reference], file: Path, path: Path, store: WeightStore | None) -> None:
     # Do not follow a link that was put there since the check, and do not wait for a writer of a pipe.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(file, flags), "rb") as source:
@@ -162,13 +175,17 @@ def _read(references: Sequence[_Reference], file: Path, path: Path) -> None:
                     f"{reference.offset + reference.length} of {found.st_size}"
                 )
         for reference in references:
+            tensor = reference.tensor
+            for name in _VALUE_FIELDS:
+                tensor.ClearField(name)
+            if store is not None and reference.fits:
+                store.copy(tensor, source.fileno(), reference.offset, reference.length)
+                continue
             source.seek(reference.offset)
-            _fill(reference.tensor, source.read(reference.length))
+            _fill(tensor, source.read(reference.length))
 
 
 def _fill(tensor: TensorProto, data: bytes) -> None:
-    for name in _VALUE_FIELDS:
-        tensor.ClearField(name)
     tensor.raw_data = data
     tensor.ClearField("data_location")
     del tensor.external_data[:]

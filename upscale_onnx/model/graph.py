@@ -26,6 +26,7 @@ from upscale_onnx.model.importing import is_imported
 from upscale_onnx.model.nesting import Nesting, Place, exit_key, is_entry
 from upscale_onnx.model.protos import copy_fields, overridable
 from upscale_onnx.model.shapes import Shape
+from upscale_onnx.model.stored import store_of
 from upscale_onnx.model.weights import Pending, export_initializers, export_inputs, export_tensor
 
 Stale = Mapping[str, Shape | None] | None
@@ -54,7 +55,7 @@ def export_graph(graph: gs.Graph, original: ModelProto, changed: Collection[str]
     opened = opened_nodes(original)
     constants = Pending(graph)
     _Nodes(graph, source, opened, constants, stale).write(target, ())
-    export_initializers(constants, source, target, defaults)
+    export_initializers(constants, source, target, defaults, store_of(original))
     export_inputs(source, target, original.ir_version)
     _export_annotations(stale, source, target)
     return model

@@ -20,8 +20,10 @@ from onnx_graphsurgeon.util.exception import OnnxGraphSurgeonException
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.bodies import flat_nodes, opened_nodes
+from upscale_onnx.model.content import encoded, encoded_by
 from upscale_onnx.model.edit import free_names
 from upscale_onnx.model.protos import attribute_graphs, copy_fields, iter_nodes, one_line, overridable
+from upscale_onnx.model.stored import is_stored, store_of
 
 _IMPORTED = (
     AttributeProto.FLOAT,
@@ -66,7 +68,7 @@ def import_graph(model: ModelProto) -> gs.Graph:
     )
     try:
         with quiet():
-            return OnnxImporter.import_graph(
+            graph = OnnxImporter.import_graph(
                 shown,
                 opset=OnnxImporter.get_opset(model),
                 import_domains=model.opset_import,
@@ -76,6 +78,13 @@ def import_graph(model: ModelProto) -> gs.Graph:
             )
     except (OnnxGraphSurgeonException, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"graph '{source.name}': cannot be imported: {one_line(error)}") from error
+    if store_of(model) is None:
+        return graph
+    for tensor in graph.tensors().values():
+        weight = encoded(tensor) if isinstance(tensor, gs.Constant) else None
+        if weight is not None and is_stored(weight.tensor):
+            tensor._values = encoded_by(weight.tensor)
+    return graph
 
 
 def is_imported(attribute: AttributeProto) -> bool:

@@ -18,6 +18,7 @@ from upscale_onnx.model.inlining import inlined
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import one_line, skeleton
 from upscale_onnx.model.runtime_operators import set_apart, with_import
+from upscale_onnx.model.stored import WeightStore, is_stored
 from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
 from upscale_onnx.model.unique_names import with_unique_names
 from upscale_onnx.model.wellformed import check_wellformed
@@ -31,12 +32,14 @@ Model = str | os.PathLike[str] | ModelProto
 """The path of a model, or the model itself."""
 
 
-def load_model(path_or_proto: Model) -> ModelProto:
+def load_model(path_or_proto: Model, store: WeightStore | None = None) -> ModelProto:
     """The checked model at a path, with its external data; or the given model, checked.
 
     Functions of the model are written out. If a node stands in front of a node whose output it reads, or a name stands
     for several values, the result is a sorted and renamed copy. If onnxruntime's own operators are not imported, it is
     a copy that imports them.
+
+    store: takes the large weights of a large model with external data; None keeps all in memory.
 
     Raises:
         ModelError: the file cannot be read, is not a valid ONNX model, is newer than the installed onnx
@@ -45,15 +48,15 @@ def load_model(path_or_proto: Model) -> ModelProto:
     if isinstance(path_or_proto, ModelProto):
         model, where = path_or_proto, "the given model"
     else:
-        model, where = read_model(path_or_proto), str(path_or_proto)
+        model, where = read_model(path_or_proto, store), str(path_or_proto)
     check_wellformed(model, where)
     model = with_import(sorted_model(model))
     check_model(model, where)
     return with_unique_names(sorted_model(inlined(model)))
 
 
-def read_model(path: str | os.PathLike[str]) -> ModelProto:
-    """The model at `path` with its external data; whether it is valid is not checked.
+def read_model(path: str | os.PathLike[str], store: WeightStore | None = None) -> ModelProto:
+    """The model at `path` with its external data; whether it is valid is not checked. store: as for `load_model`.
 
     Raises:
         ModelError: the file cannot be read, is no ONNX model, or lacks part of its data.
@@ -61,7 +64,7 @@ def read_model(path: str | os.PathLike[str]) -> ModelProto:
     file = Path(path)
     model = parse_model(file)
     _check_versions(model, str(file))
-    load_external(model, file)
+    load_external(model, file, store)
     return model
 
 
@@ -159,6 +162,8 @@ def _check_size(tensor: TensorProto, where: str) -> None:
     problem = tensor_problem(tensor)
     if problem:
         raise ModelError(f"{where}: tensor '{tensor.name}' {problem}")
+    if is_stored(tensor):
+        return
     if tensor.HasField("raw_data"):
         found, unit, expected = len(tensor.raw_data), "bytes", raw_length(tensor)
     else:

@@ -1,7 +1,7 @@
 """Models whose large weights are in a file of our own: they take no memory, and onnxruntime maps the file.
 
-Only `weights_on_disk` makes such models. No model of a user refers to files by the time it comes here: `load_model`
-has read its external data, or refused it.
+Only `weights_on_disk` and stores (`stored.py`) make such models. No model of a user refers to files by the time it
+comes here: `load_model` has read its external data, copied it to a store, or refused it.
 """
 
 from __future__ import annotations
@@ -13,34 +13,31 @@ from pathlib import Path
 
 from onnx import ModelProto, StringStringEntryProto
 
+from upscale_onnx.model import stored
 from upscale_onnx.model.external import load_external
 from upscale_onnx.model.load import parse_model
 from upscale_onnx.model.protos import stored_bytes
 from upscale_onnx.model.save import save_model
 from upscale_onnx.model.tensors import is_external
 
-# Smaller models are copied from process to process, which is as quick.
-_ALWAYS_IN_MEMORY = 2**28
-# Smaller weights stay in the model: the sizes and thresholds among them are read in many places.
-_SMALLEST = 2**20
 _NAME = "model.onnx"
-_PREFIX = "upscale_onnx-"
 
 
 @contextmanager
 def weights_on_disk(model: ModelProto) -> Iterator[ModelProto]:
     """A context with a copy of `model` whose large weights are in a temporary file; `model` itself where it is
-    small.
+    small, or where a store holds them already.
 
     Raises:
         ModelError: the file cannot be written.
     """
-    if sum(stored_bytes(tensor) for tensor in model.graph.initializer) <= _ALWAYS_IN_MEMORY:
+    large = sum(stored_bytes(tensor) for tensor in model.graph.initializer) > stored.ALWAYS_IN_MEMORY
+    if not large or stored.store_of(model) is not None:
         yield model
         return
-    with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(prefix=stored.PREFIX, ignore_cleanup_errors=True) as folder:
         path = Path(folder, _NAME)
-        save_model(model, path, external_over=0, external_from=_SMALLEST)
+        save_model(model, path, external_over=0, external_from=stored.SMALLEST)
         stubs = parse_model(path)
         for location in _locations(stubs):
             location.value = str(Path(folder, location.value))
@@ -52,7 +49,7 @@ def data_folder(model: ModelProto) -> Path | None:
     other folder is ever returned, whatever file a model refers to."""
     first = next(_locations(model), None)
     folder = None if first is None else Path(first.value).parent
-    return folder if folder is not None and folder.is_absolute() and folder.name.startswith(_PREFIX) else None
+    return folder if folder is not None and folder.is_absolute() and folder.name.startswith(stored.PREFIX) else None
 
 
 def beside_its_data(model: ModelProto) -> ModelProto:

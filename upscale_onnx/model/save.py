@@ -13,6 +13,7 @@ from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.files.publish import NewFiles, data_file, new_files, resolved, unwritable, write_errors
 from upscale_onnx.model.external import refuse_external
 from upscale_onnx.model.protos import copy_fields, one_line, stored_bytes
+from upscale_onnx.model.stored import byte_view, stored_values, whole
 from upscale_onnx.model.stream import pieces
 
 # A protobuf file has at most 2 GiB; some of it is left for names and everything else that is no weight.
@@ -100,9 +101,9 @@ def _write_external(
         for tensor in model.graph.initializer:
             stub = outer.graph.initializer.add()
             if stored_bytes(tensor) < external_from:
-                stub.CopyFrom(tensor)
+                stub.CopyFrom(whole(tensor))
                 continue
-            raw = tensor.raw_data if tensor.HasField("raw_data") else _raw_bytes(tensor)
+            raw = _raw_bytes(tensor)
             padding = bytes(-draft.file.tell() % _EXTERNAL_ALIGN)
             draft.file.write(padding)
             offset = draft.file.tell()
@@ -121,5 +122,10 @@ def _write_external(
     return outer, name
 
 
-def _raw_bytes(tensor: TensorProto) -> bytes:
-    return onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)).raw_data
+def _raw_bytes(tensor: TensorProto) -> bytes | memoryview:
+    mapped = stored_values(tensor)
+    if mapped is not None:
+        return byte_view(mapped)
+    if tensor.HasField("raw_data"):
+        return bytes(tensor.raw_data)
+    return bytes(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(tensor)).raw_data)

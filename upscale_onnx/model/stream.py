@@ -11,6 +11,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import GraphProto, ModelProto
 
 from upscale_onnx.model.protos import copy_fields
+from upscale_onnx.model.stored import whole, whole_bytes
 
 _LENGTH_DELIMITED = 2  # the protobuf wire type of a message
 _MAX_BYTES = 2**31 - 1
@@ -37,7 +38,7 @@ def pieces(model: ModelProto) -> Iterator[bytes]:
         return
     yield before + head + first
     for tensor, size in zip(model.graph.initializer, sizes, strict=True):
-        yield tag + _varint(size) + tensor.SerializeToString(deterministic=True)
+        yield tag + _varint(size) + whole(tensor).SerializeToString(deterministic=True)
     yield last + after
 
 
@@ -59,7 +60,7 @@ def file_bytes(model: ModelProto) -> int:
 
 def _sizes(graph: GraphProto) -> list[int]:
     """The bytes of each initializer. Protobuf would serialise the whole model to find its size, so it is not asked."""
-    return [tensor.ByteSize() for tensor in graph.initializer]
+    return [whole_bytes(tensor) for tensor in graph.initializer]
 
 
 def _around(message: Any, name: str) -> tuple[bytes, bytes]:

@@ -11,9 +11,11 @@ from onnx import GraphProto, TensorProto, ValueInfoProto
 from onnx_graphsurgeon.ir.tensor import LazyValues, SparseValues
 
 from upscale_onnx.errors import InternalError
+from upscale_onnx.model.content import encoded_by
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.nesting import is_entry
 from upscale_onnx.model.protos import IR_WITH_FREE_INITIALIZERS, copy_fields, set_sizes
+from upscale_onnx.model.stored import WeightStore, is_stored
 
 _TENSOR_CONTENT = frozenset(field.name for field in TensorProto.DESCRIPTOR.fields) - {
     "doc_string",
@@ -37,7 +39,12 @@ class Pending:
                 raise InternalError(f"two different constants are called '{tensor.name}'")
 
     def write_known(
-        self, source: GraphProto, target: GraphProto, kept: Collection[str], here: Callable[[str], bool] | None = None
+        self,
+        source: GraphProto,
+        target: GraphProto,
+        kept: Collection[str],
+        here: Callable[[str], bool] | None = None,
+        store: WeightStore | None = None,
     ) -> None:
         """Write the constants of `source` that are read or `kept` to `target`, in their order.
 
@@ -45,42 +52,49 @@ class Pending:
         """
         for tensor in source.initializer:
             if tensor.name in self.left and (here is None or here(tensor.name)):
-                _move(self.left.pop(tensor.name), tensor, target.initializer.add())
+                _move(self.left.pop(tensor.name), tensor, target.initializer.add(), store)
             elif tensor.name in kept:
                 target.initializer.add().CopyFrom(tensor)
 
 
 def export_initializers(
-    pending: Pending, source: GraphProto, target: GraphProto, defaults: Collection[str] = ()
+    pending: Pending,
+    source: GraphProto,
+    target: GraphProto,
+    defaults: Collection[str] = (),
+    store: WeightStore | None = None,
 ) -> None:
     """Write the constants that are left to `target`: first those of `source` in their order, then new ones.
 
     The nodes of `target` must be written already.
 
     defaults: names of initializers that stay as they are, since they are defaults of inputs.
+    store: takes the large ones; None keeps all in `target`.
     """
     # Constants that are read by name in places that graphsurgeon's main graph does not show.
     kept = captured_names(target.node) | set(defaults)
     kept.update(entry.value for note in source.quantization_annotation for entry in note.quant_parameter_tensor_names)
     sparse = {proto.values.name: proto for proto in source.sparse_initializer}
-    pending.write_known(source, target, kept)
+    pending.write_known(source, target, kept, store=store)
     left = pending.left
     for name, proto in sparse.items():
         if name in kept or (name in left and isinstance(left[name]._values, SparseValues)):
             left.pop(name, None)
             target.sparse_initializer.add().CopyFrom(proto)
     for constant in left.values():
-        _move(constant, None, target.initializer.add())
+        _move(constant, None, target.initializer.add(), store)
 
 
-def _move(constant: gs.Constant, known: TensorProto | None, proto: TensorProto) -> None:
+def _move(constant: gs.Constant, known: TensorProto | None, proto: TensorProto, store: WeightStore | None) -> None:
     """Write `constant` to `proto`. Afterwards it reads its values from there, so they are not held twice."""
-    export_tensor(constant, known, proto)
+    export_tensor(constant, known, proto, store)
     if isinstance(constant._values, np.ndarray):
-        constant._values = LazyValues(proto)
+        constant._values = encoded_by(proto)
 
 
-def export_tensor(constant: gs.Constant, known: TensorProto | None, proto: TensorProto) -> None:
+def export_tensor(
+    constant: gs.Constant, known: TensorProto | None, proto: TensorProto, store: WeightStore | None = None
+) -> None:
     """Write `constant` to the empty `proto`. If the values are those of `known`, its original, so is the encoding."""
     if isinstance(constant._values, LazyValues):  # `.values` would load and keep it
         proto.CopyFrom(constant._values.tensor)
@@ -88,19 +102,24 @@ def export_tensor(constant: gs.Constant, known: TensorProto | None, proto: Tenso
             proto.name = constant.name
         return
     if known is None:
-        _encode(constant, proto)
+        _encode(constant, proto, store)
         return
     encoded = TensorProto()
-    _encode(constant, encoded)
-    if not known.HasField("raw_data") and _same_values(known, encoded):
+    _encode(constant, encoded, store)
+    is_whole = not is_stored(known)
+    if is_whole and not known.HasField("raw_data") and not is_stored(encoded) and _same_values(known, encoded):
         proto.CopyFrom(known)  # was read, not edited: keep its encoding too
         return
     copy_fields(known, proto, skip=_TENSOR_CONTENT)
+    if not is_whole:
+        proto.ClearField("data_location")
     proto.MergeFrom(encoded)
 
 
-def _encode(constant: gs.Constant, proto: TensorProto) -> None:
+def _encode(constant: gs.Constant, proto: TensorProto, store: WeightStore | None) -> None:
     array = np.asarray(constant.values)
+    if store is not None and store.encode(array, constant.name, proto):
+        return
     if array.dtype.kind not in "fiubc":
         proto.CopyFrom(onnx.numpy_helper.from_array(array, constant.name))  # strings, and numbers that need packing
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from upscale_onnx.channels.grid import full_emission, is_full
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.step import Step
 from upscale_onnx.errors import InternalError
+from upscale_onnx.model.stored import WeightStore
 from upscale_onnx.plan.emitted import Emitted, emitted_classes
 from upscale_onnx.plan.grouping import Grouper, Grouping, ordered_by
 from upscale_onnx.types import BoolArray, IntArray
@@ -97,12 +98,16 @@ def make_plan(analysis: Analysis, emitted: Emitted, rank: IntArray | None = None
 
 
 def settled_plan(
-    analysis: Analysis, align: int = 1, rank: IntArray | None = None, grouper: Grouper | None = None
+    analysis: Analysis,
+    align: int = 1,
+    rank: IntArray | None = None,
+    grouper: Grouper | None = None,
+    store: WeightStore | None = None,
 ) -> Plan:
     """The plan of the smallest emitted set under which all operands line up.
 
     Where they do not line up even in the original order, the classes at that place are kept whole. `grouper` decides on
-    the groups of contractions.
+    the groups of contractions, `store` takes the cut weights.
 
     Raises:
         InternalError: operands do not line up although every channel is there.
@@ -111,7 +116,7 @@ def settled_plan(
     widenings = 0
     while widenings < _MOST_WIDENINGS:
         try:
-            return _ordered(analysis, emitted_classes(analysis, align, whole, None, grouper), rank, grouper)
+            return _ordered(analysis, emitted_classes(analysis, align, whole, None, grouper), rank, grouper, store)
         except _Disordered as found:
             assert grouper is not None
             grouper.held.add(found.step)
@@ -121,15 +126,21 @@ def settled_plan(
     return make_plan(analysis, emitted_classes(analysis, align, np.ones_like(whole)), rank)
 
 
-def _ordered(analysis: Analysis, emitted: Emitted, rank: IntArray | None, grouper: Grouper | None = None) -> Plan:
+def _ordered(
+    analysis: Analysis,
+    emitted: Emitted,
+    rank: IntArray | None,
+    grouper: Grouper | None = None,
+    store: WeightStore | None = None,
+) -> Plan:
     fixed = analysis.fixed.copy() if grouper is None else grouper.fixed(emitted.groupings)
     rank = ordered_by(emitted.groupings, np.arange(fixed.size) if rank is None else rank)
     for _ in range(_MOST_RETRIES):
         try:
-            return _forward(analysis, emitted, _Chooser(emitted, fixed, rank))
+            return _forward(analysis, emitted, _Chooser(emitted, fixed, rank), store)
         except Misaligned as joined:
             fixed |= _around(analysis, joined.labels)
-    return _forward(analysis, emitted, _Chooser(emitted, fixed, None))
+    return _forward(analysis, emitted, _Chooser(emitted, fixed, None), store)
 
 
 class _Disordered(Exception):
@@ -161,7 +172,7 @@ def _around(analysis: Analysis, labels: tuple[IntArray, ...]) -> BoolArray:
     return shared
 
 
-def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser) -> Plan:
+def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser, store: WeightStore | None) -> Plan:
     emissions: dict[str, IntArray] = {
         name: full_emission(analysis.maps[name].shape) for name in analysis.inputs if name in analysis.maps
     }
@@ -190,5 +201,10 @@ def _forward(analysis: Analysis, emitted: Emitted, choose: _Chooser) -> Plan:
         for name, found, emission in zip(step.outputs, step.flow.outputs, resize.outputs, strict=False):
             if name and found is not None:
                 emissions[name] = emission
-        resizes.append(resize)
+        resizes.append(resize if store is None else _stored(resize, store))
     return Plan(analysis, emitted, tuple(resizes), emissions)
+
+
+def _stored(resize: Resize, store: WeightStore) -> Resize:
+    """`resize` with its large weights in the store: all cut weights together take as much memory as the model."""
+    return replace(resize, constants={index: store.kept(array) for index, array in resize.constants.items()})

@@ -7,6 +7,7 @@ import functools
 import os
 import re
 import tempfile
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from upscale_onnx.model.load import read_model
 from upscale_onnx.model.on_disk import beside_its_data, data_folder
 from upscale_onnx.model.protos import one_line, stored_bytes
 from upscale_onnx.model.runtime_layouts import with_standard_convolutions
+from upscale_onnx.runtime.pages import few_pages
 from upscale_onnx.runtime.providers import Device, quiet_runtime
 from upscale_onnx.worker import beat, in_worker
 
@@ -34,12 +36,15 @@ Values = Mapping[str, Any]
 _QUIET = 4
 _IN_MEMORY_BYTES = 2**26
 # From this size on, exact sessions do not hold a second copy of the weights in the layout of the kernels.
-_PACKED_BYTES = 2**30
+_PACKED_BYTES = 2**28
 _NO_MEMORY = re.compile("bad_alloc|bad allocation|failed to allocate|out of memory", re.IGNORECASE)
 _CODE = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
 # A place in onnxruntime's source and the signature of the function there. The cause of the error follows them.
 _PLACE = re.compile(r"\S+\.(?:cc|h|cu|cpp):\d+ (?:\S[^()]*::[^()]*\(.*?\)(?: const)? )?")
 _LONGEST = 600
+
+# Sessions with weights in a file that they map. Those of races are left out: giving pages back takes time.
+_MAPPED: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 @in_worker
@@ -92,7 +97,10 @@ def make_session(
         if exact and _stored(proto) > _PACKED_BYTES:
             options.add_session_config_entry("session.disable_prepacking", "1")
         with _loadable(proto, mapped=exact) as source:
-            return ort.InferenceSession(source, options, providers=_providers(provider, exact))
+            session = ort.InferenceSession(source, options, providers=_providers(provider, exact))
+        if exact and data_folder(proto) is not None:
+            _MAPPED.add(session)
+        return session
 
 
 @in_worker
@@ -103,7 +111,10 @@ def run(session: ort.InferenceSession, inputs: Values, names: Sequence[str] | No
         ModelError: onnxruntime cannot run the model on these inputs.
     """
     beat()
-    with ort_errors("onnxruntime cannot run the model"):
+    with (
+        ort_errors("onnxruntime cannot run the model"),
+        few_pages() if session in _MAPPED else contextlib.nullcontext(),
+    ):
         outputs: list[Any] = session.run(names, dict(inputs))
         return outputs
 
