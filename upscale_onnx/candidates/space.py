@@ -6,8 +6,8 @@ its size is then exact, and what it saves in the first hundreds of images is mor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import get_args
 
@@ -16,6 +16,7 @@ import onnx
 
 from upscale_onnx.candidates.branches import branches
 from upscale_onnx.candidates.keeping import Choice, kept_of, whole_units
+from upscale_onnx.candidates.pooling import Pooling
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.export.contenders import contenders, tightest
@@ -25,7 +26,7 @@ from upscale_onnx.masks.decisions import Decision, decisions, structure_of
 from upscale_onnx.masks.groups import mask_groups, unit_names
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.patterns import matching
-from upscale_onnx.masks.pools import Groups, Masks, Pool, Scores, pools
+from upscale_onnx.masks.pools import Masks, Pool, Scores
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.scopes import Limits, comparable, together
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
@@ -33,8 +34,7 @@ from upscale_onnx.model import Shape, import_graph, infer_shapes
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.criteria import criterion_of
-from upscale_onnx.pruning.repairing import repaired
-from upscale_onnx.pruning.scoring import scores_of
+from upscale_onnx.pruning.repairing import in_basis, repaired
 from upscale_onnx.results import KeptChannels, ModelStats
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.samples import load_calibration
@@ -70,8 +70,9 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """All profiles of `model`, pruned as `options` say. decisions: in graph order; profiles have one share for each.
+    """All profiles of a model, pruned as `options` say. decisions: in graph order; profiles have one share for each.
 
+    model: it, in the basis in which it is pruned. is_turned: whether that is another one than it was given in.
     unit: channels are kept in so many at a time. What a share leaves of a unit is kept: kernels that work on blocks of
     channels take no longer for it. drops: whether a share of 0 takes out what is only computed for the decision, where
     there is a way around it; else one channel is kept.
@@ -82,12 +83,13 @@ class Space:
     decisions: tuple[Decision, ...]
     batches: tuple[Inputs, ...]
     _pools: tuple[Pool, ...]
-    _pooling: _Pooling
+    _pooling: Pooling
     _targets: Mapping[str, MaskTarget]
     _shapes: Mapping[str, Shape]
     _recipe: Recipe
     unit: int = 1
     drops: bool = False
+    is_turned: bool = False
 
     @classmethod
     def of(cls, model: onnx.ModelProto, options: Options, unit: int = 1, drops: bool = False) -> Space:
@@ -96,19 +98,21 @@ class Space:
 
         Raises: ArgumentError where the options do not fit the model, or nothing of it can be pruned.
         """
-        asked, shapes = options.prune, infer_shapes(model)
+        asked, given = options.prune, model
         if asked.method == "hybrid":
             raise ArgumentError("method 'hybrid' has no decisions of its own: use unconstrained or constrained")
         batches = () if asked.calibration is None else load_calibration(asked.calibration, model)
         if asked.repair is not None and not batches:
             raise ArgumentError(f"repair {asked.repair!r} needs calibration data")
+        model = in_basis(given, options, batches)
+        shapes = infer_shapes(model)
         analysis = analyse(import_graph(model), shapes)
         constrained = asked.method == "constrained"
         groups = mask_groups(analysis, model, asked.side) if constrained else ()
         names = unit_names(analysis, model, asked.side) if constrained else {}
         targets = {target.weight: target for target in prunable_targets(model, asked.side)}
         ignored = matching([t for t in mask_targets(model) if t.axis(asked.side) is not None], asked.ignore)
-        pooling = _Pooling(groups, ignored)
+        pooling = Pooling(groups, ignored)
         found = pooling.pools_of(model, options, batches)
         made = decisions(tuple(targets.values()), asked.side, groups, names)
         kept = [one for one in made if frozenset(one.weights) in found]
@@ -116,7 +120,13 @@ class Space:
             raise ArgumentError("the model has no layer whose channels can be pruned: there is nothing to decide")
         own = tuple(found[frozenset(one.weights)] for one in kept)
         recipe = tightest(contenders(options, chosen_target(options.target, model)))
-        return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, recipe, unit, drops)
+        is_turned = model is not given
+        return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, recipe, unit, drops, is_turned)
+
+    @cached_property
+    def unrepaired(self) -> Space:
+        """The same profiles with the same masks, whose candidates are not repaired."""
+        return replace(self, options=self.options.replaced(repair=None))
 
     @cached_property
     def stats(self) -> ModelStats:
@@ -230,18 +240,3 @@ class Space:
             if weight in values:
                 np.add.at(total, pool.members[weight], values[weight])
         return total
-
-
-@dataclass(frozen=True, eq=False)
-class _Pooling:
-    """Which layers lose channels together, and which lose none."""
-
-    groups: Groups
-    ignored: Collection[str]
-
-    def pools_of(
-        self, model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]
-    ) -> dict[frozenset[str], Pool]:
-        """Pools by the weights in them, with scores as `options` ask for them."""
-        found = pools(scores_of(model, options, batches), self.groups, self.ignored)
-        return {frozenset(pool.members): pool for pool in found}

@@ -34,15 +34,14 @@ class Base:
     options: Options
     measure: Top1
     tune: Tune | None = None
-    _spaces: dict[tuple[str, bool], Space] = field(default_factory=dict)
+    _spaces: dict[str, Space] = field(default_factory=dict)
 
     def space(self, criterion: str, *, repaired: bool = False) -> Space:
         """Its profiles, with channels scored by `criterion`; repaired: with candidates repaired as the options say."""
-        if (criterion, repaired) not in self._spaces:
-            repair = self.options.prune.repair if repaired else None
-            options = self.options.replaced(criterion=criterion, repair=repair)
-            self._spaces[criterion, repaired] = Space.of(self.model, options)
-        return self._spaces[criterion, repaired]
+        if criterion not in self._spaces:
+            self._spaces[criterion] = Space.of(self.model, self.options.replaced(criterion=criterion))
+        found = self._spaces[criterion]
+        return found if repaired else found.unrepaired
 
     def outcome(self, point: Point, shares: Sequence[float], *, is_scaled: bool) -> Outcome:
         """What comes of a point whose profile has these `shares`; is_scaled: raised to a power with which the network

@@ -14,17 +14,14 @@ from upscale_onnx.masks.float_view import FloatView, float_view
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.judging import outputs_judge
 from upscale_onnx.pruning.pruned import Pruned
-from upscale_onnx.pruning.repairing import chooses_anew, quick, refits, repaired, with_repair
+from upscale_onnx.pruning.repairing import chooses_anew, in_basis, quick, repaired, with_repair
 from upscale_onnx.pruning.scoring import scores_of
 from upscale_onnx.pruning.strategies import strategy_of
 from upscale_onnx.pruning.task import Judge, Task
-from upscale_onnx.repair.turn import turned
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.samples import load_calibration
 from upscale_onnx.types import Progress
 
-# The amount that is assumed where the goal is not an amount, as for a latency.
-_USUAL_AMOUNT = 0.3
 # By how much more than what was missed a smaller size is asked for, time after time.
 _MARGINS = (0.998, 0.99, 0.98, 0.96)
 
@@ -50,8 +47,7 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
     view = float_view(model)
     if view is not None:
         return _pruned_view(view, options, progress)
-    if refits(options) and asked.mask is None and asked.side == "input":
-        model = turned(model, batches, asked.amount or _USUAL_AMOUNT, options.target.threads)
+    model = in_basis(model, options, batches)
     if not chooses_anew(options):
         return _pruned(model, options, batches, progress)
     return _as_small_as_asked(model, options, partial(_pruned, model, batches=batches, progress=progress))

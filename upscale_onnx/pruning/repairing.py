@@ -16,8 +16,21 @@ from upscale_onnx.pruning.strategies import knows_target
 from upscale_onnx.repair.choose import obs_choice
 from upscale_onnx.repair.joint import fitted_jointly
 from upscale_onnx.repair.repair import How, repair
+from upscale_onnx.repair.turn import turned
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.types import Progress
+
+# The amount that is assumed where the goal is not an amount, as for a latency or a profile.
+_USUAL_AMOUNT = 0.3
+
+
+def in_basis(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> onnx.ModelProto:
+    """`model` in the basis in which its channels are scored and pruned: another one in linear streams where what is
+    left is re-fitted, else its own. It computes the same. Masks in a file are of the model's own basis."""
+    asked = options.prune
+    if not refits(options) or asked.mask is not None or asked.side != "input":
+        return model
+    return turned(model, batches, asked.amount or _USUAL_AMOUNT, options.target.threads)
 
 
 def with_repair(

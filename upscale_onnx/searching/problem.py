@@ -54,8 +54,7 @@ class Problem:
         found = []
         for subject in self.subjects:
             space = subject.space
-            plain = replace(space, options=space.options.replaced(repair=None))
-            found.append(subject.sized(plain.candidate_of(space.masks(shares, self.choice, seed))))
+            found.append(subject.sized(space.unrepaired.candidate_of(space.masks(shares, self.choice, seed))))
         return mean(found)
 
     def evaluate(
