@@ -21,15 +21,15 @@ from upscale_onnx.results import Report
 HEADS, WIDTH, MODEL, LENGTH = 8, 4, 16, 5
 
 
-def attention(groups: int) -> onnx.ModelProto:
-    """Attention of eight heads, of which each `groups`-th part has one head of keys and values, behind a layer."""
-    rng, inner, owned = np.random.default_rng(0), HEADS * WIDTH, groups * WIDTH
+def attention(groups: int, heads: int = HEADS, width: int = WIDTH) -> onnx.ModelProto:
+    """Attention of so many heads, of which each `groups`-th part has one head of keys and values, behind a layer."""
+    rng, inner, owned = np.random.default_rng(0), heads * width, groups * width
     shapes = {"first": (6, MODEL), "wq": (MODEL, inner), "wk": (MODEL, owned), "wv": (MODEL, owned), "wo": (inner, 10)}
     text = "h = MatMul(x, first)"
-    for part, count in (("q", HEADS), ("k", groups), ("v", groups)):
+    for part, count in (("q", heads), ("k", groups), ("v", groups)):
         text += f" m{part} = MatMul(h, w{part}) r{part} = Reshape(m{part}, s{count})"
         text += f" t{part} = Transpose<perm=[0,2,1,3]>(r{part})"
-        if count != HEADS:
+        if count != heads:
             text += (
                 f" u{part} = Unsqueeze(t{part}, two) e{part} = Expand(u{part}, wide) a{part} = Reshape(e{part}, all)"
             )
@@ -37,8 +37,8 @@ def attention(groups: int) -> onnx.ModelProto:
             text += f" a{part} = Identity(t{part})"
     text += " kt = Transpose<perm=[0,1,3,2]>(ak) s = MatMul(aq, kt) p = Softmax<axis=-1>(s) o = MatMul(p, av)"
     text += " ot = Transpose<perm=[0,2,1,3]>(o) j = Reshape(ot, join) y = MatMul(j, wo)"
-    vectors = {"two": [2], "wide": [2, groups, HEADS // groups, LENGTH, WIDTH], "all": [2, HEADS, LENGTH, WIDTH]}
-    vectors |= {f"s{count}": [2, LENGTH, count, WIDTH] for count in (HEADS, groups)} | {"join": [2, LENGTH, inner]}
+    vectors = {"two": [2], "wide": [2, groups, heads // groups, LENGTH, width], "all": [2, heads, LENGTH, width]}
+    vectors |= {f"s{count}": [2, LENGTH, count, width] for count in (heads, groups)} | {"join": [2, LENGTH, inner]}
     used = text.replace("(", " ").replace(")", " ").replace(",", " ").split()
     constants = {name: np.asarray(values, np.int64) for name, values in vectors.items() if name in used}
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
@@ -110,6 +110,12 @@ def test_channels_go_one_by_one_where_all_heads_share_keys_and_values() -> None:
     report, shapes = pruned(attention(1), 0.25)
     assert [unit for unit, *_ in units(report)] == ["channels", "channels"]
     assert shapes["mv"][1] == WIDTH - 1
+
+
+def test_channels_of_a_single_head_go_one_by_one() -> None:
+    report, shapes = pruned(attention(1, heads=1, width=16), 0.25)
+    assert units(report) == [("channels", 12, 16)] * 2
+    assert shapes["y"] == (12, 10)
 
 
 def test_a_neuron_goes_from_all_experts() -> None:
