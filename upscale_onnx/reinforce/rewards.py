@@ -125,6 +125,12 @@ class Hyperbolic:
         return hyperbolic(part, parts)
 
 
+def first_share(reward: Reward) -> float:
+    """The share that an untrained policy keeps. Where a compression is aimed at, it is that with which layers that lose
+    channels on both sides have it: near the aim, rewards differ for other reasons than the compression. Else a half."""
+    return float(reward.expected**-0.5) if isinstance(reward, Gaussian) else 0.5
+
+
 def _ratio(accuracy: float, base_accuracy: float) -> float:
     return accuracy / base_accuracy if base_accuracy > 0 else 0.0
 

@@ -25,7 +25,7 @@ from upscale_onnx.candidates.structures import described
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles, write_errors, write_whole
 from upscale_onnx.reinforce.networks import Network
-from upscale_onnx.reinforce.rewards import Reward
+from upscale_onnx.reinforce.rewards import Reward, first_share
 from upscale_onnx.types import Progress
 
 MEASURES = ("reward", "compression", "accuracy")
@@ -95,6 +95,7 @@ class Run:
             "decisions": decisions,
             "networks": [_digest(network) for network in networks],
             "reward": _described(reward),
+            "start": first_share(reward),
         }
         content = {**known, **asked, **more}
         with write_errors(path):
@@ -155,7 +156,7 @@ def settings_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ArgumentError(f"{folder}: holds no training ({_SETTINGS} cannot be read)") from error
-    if not isinstance(found, dict) or not {"decisions", "deviation"} <= found.keys():
+    if not isinstance(found, dict) or not {"decisions", "deviation", "start"} <= found.keys():
         raise ArgumentError(f"{folder}: holds no training ({_SETTINGS} is of something else)")
     return found
 
