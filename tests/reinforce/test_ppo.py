@@ -69,7 +69,7 @@ def test_a_curve_ahead_of_its_policy_is_cut(network: Make, tmp_path: Path) -> No
 
 def test_a_policy_learns(network: Make, tmp_path: Path) -> None:
     """A reward for keeping little: what is kept becomes less."""
-    settings = Settings(iterations=6, episodes=16, epochs=20, learning_rate=0.01, choice="scores")
+    settings = Settings(iterations=6, episodes=16, epochs=20, learning_rate=0.01, deviation=0.4, choice="scores")
     policy = train([network()], Least(), tmp_path, settings)
     rows = _curve(tmp_path)
     assert float(rows[-1]["reward_mean"]) > float(rows[0]["reward_mean"]) + 0.1
