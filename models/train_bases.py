@@ -3,9 +3,9 @@
     python -m models.train_bases resnet20-16 --set cifar10 TRAIN.npz TEST.npz --set cifar100 TRAIN2.npz TEST2.npz \\
         --seeds 4 --epochs 20 --out FOLDER
 
-Writes FOLDER/SET_NETWORK_SEED.onnx. The files take images normalised as `evaluate --normalise imagenet` does, and encoded
-images resized to what the network is built for. The same command goes on where it was stopped: what is written is left,
-and a training goes on with its last epoch.
+Writes FOLDER/SET_NETWORK_SEED.onnx. The files take images of the size that the network is built for, normalised as
+`evaluate --normalise imagenet` does. The same command goes on where it was stopped: what is written is left, and a
+training goes on with its last epoch.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--episodes", type=positive, default=16, metavar="N")
     transfer.add_argument("--learning-rate", type=float, default=Settings.learning_rate, metavar="R")
     transfer.add_argument("--reward", choices=("gaussian", "ashok"), default="gaussian")
-    transfer.add_argument("--deviation", type=float, default=Settings.deviation, metavar="D", help="of actions, at first")
+    transfer.add_argument("--deviation", type=float, default=Settings.deviation, metavar="D", help="of first actions")
     transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
     transfer.add_argument("--profiles", type=positive, default=100, metavar="N")

@@ -98,8 +98,8 @@ def observed_width(space: Space) -> int:
 
 
 def _shares(counts: Sequence[int]) -> FloatArray:
-    found = np.asarray(counts, np.float64)
-    return found / max(found.sum(), 1.0)
+    found: FloatArray = np.asarray(counts, np.float64) / max(sum(counts), 1)
+    return found
 
 
 def _sizes(node: onnx.NodeProto | None, target: MaskTarget, shapes: dict[str, Shape]) -> list[float]:
