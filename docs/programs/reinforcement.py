@@ -7,9 +7,9 @@
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
 of the unseen network in one episode. Random profiles, U(0.3, 0.9) for each decision, are scaled to the compression that
-this profile has. FOLDER/results.csv has a row for every profile and its accuracy; printed is the share of random
-profiles that are worse. Channels are chosen in one way for all (--choice), so that only profiles differ. Nothing is
-fine-tuned. The same command goes on where it was stopped.
+this profile has, and so is the equal one. FOLDER/results.csv has a row for every profile and its accuracy; printed is
+the share of random profiles that are worse. Channels are chosen in one way for all (--choice), so that only profiles
+differ. Nothing is fine-tuned. The same command goes on where it was stopped.
 
 speed: steps of the environment and iterations of PPO per second, and what the time goes into.
 """
@@ -71,7 +71,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--episodes", type=positive, default=16, metavar="N")
     transfer.add_argument("--learning-rate", type=float, default=Settings.learning_rate, metavar="R")
     transfer.add_argument("--reward", choices=("gaussian", "ashok"), default="gaussian")
-    transfer.add_argument("--deviation", type=float, default=Settings.deviation, metavar="D", help="of first actions")
     transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
     transfer.add_argument("--profiles", type=positive, default=100, metavar="N")
@@ -110,9 +109,7 @@ def _transfer(args: argparse.Namespace) -> None:
     unseen = _network(args.unseen, args.unseen_data, args)
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results(args.out / "results.csv", KEY, MEASURED)
-    settings = Settings(
-        args.iterations, args.episodes, args.choice, args.seed, args.learning_rate, deviation=args.deviation
-    )
+    settings = Settings(args.iterations, args.episodes, args.choice, args.seed, args.learning_rate)
     for target in args.compressions:
         reward, folder = _reward(args, target), args.out / f"compression-{target:g}"
         policy = train(queue, reward, folder, settings, progress=_tell)

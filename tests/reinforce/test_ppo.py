@@ -17,7 +17,7 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import DESCRIPTORS
 from upscale_onnx.reinforce.ppo import load, train
-from upscale_onnx.reinforce.rewards import Ashok, Gaussian, Outcome
+from upscale_onnx.reinforce.rewards import Ashok, Gaussian, Outcome, Reward
 from upscale_onnx.reinforce.runs import COLUMNS, Settings
 
 Make = Callable[..., Network]
@@ -74,6 +74,16 @@ def test_a_policy_learns(network: Make, tmp_path: Path) -> None:
     rows = _curve(tmp_path)
     assert float(rows[-1]["reward_mean"]) > float(rows[0]["reward_mean"]) + 0.1
     assert sum(policy.apply(network(), Least()).profile) < 0.7
+
+
+@pytest.mark.parametrize(("reward", "share"), [(Gaussian(4.0), 0.5), (Gaussian(1.5), 0.816), (Ashok(), 0.5)])
+def test_a_first_policy_is_near_its_aim(network: Make, tmp_path: Path, reward: Reward, share: float) -> None:
+    settings = Settings(iterations=1, episodes=1, epochs=1, learning_rate=1e-6, choice="scores")
+    trained = train([network()], reward, tmp_path, settings)
+    assert trained.apply(network(), reward).profile == pytest.approx((share, share), abs=0.03)
+    # it means the same shares when it is loaded for another reward
+    drawn = np.random.default_rng(0).random(12 + len(DESCRIPTORS)).astype(np.float32)
+    assert load(tmp_path, network(), Gaussian(9.0)).act(drawn) == trained.act(drawn)
 
 
 def test_a_policy_fits_networks_that_it_has_not_seen(network: Make, tmp_path: Path) -> None:

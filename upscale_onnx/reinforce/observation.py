@@ -25,11 +25,9 @@ from upscale_onnx.types import FloatArray
 
 Observation = NDArray[np.float32]
 
-DESCRIPTORS = (
-    *("index", "n", "c", "h", "w", "stride", "k"),
-    *("macs", "reduced", "rest", "previous"),
-    *("params", "reduced params", "rest params"),
-)
+_LAYER = ("index", "n", "c", "h", "w", "stride", "k")
+_COSTS = ("macs", "reduced", "rest", "previous", "params", "params_reduced", "params_rest")
+DESCRIPTORS = (*_LAYER, *_COSTS)
 """Of a layer, all from 0 to 1. index: of the decision. n, c: channels that the layer makes and reads. h, w: of what it
 reads. k: of its window. macs, reduced, rest: multiply-accumulates of the decision's layers, those that decisions before
 it have removed, and those of layers behind it, as shares of all. previous: the action before. The last three are the

@@ -43,9 +43,7 @@ class Reward(Protocol):
         """The reward; the higher the better."""
 
 
-def gaussian(
-    accuracy: float, base_accuracy: float, compression: float, expected: float, sigma: float = SEVERITY
-) -> float:
+def gaussian(accuracy: float, base_accuracy: float, compression: float, expected: float, sigma: float) -> float:
     """A / A_e * exp(-(C - C_e)^2 / (2 sigma^2)): equation 10.
 
     compression (C), expected (C_e) and sigma are of one unit. The reward is above 1 where the pruned network is better
