@@ -3,13 +3,15 @@
     python -m models.train_bases resnet20-16 --set cifar10 TRAIN.npz TEST.npz --set cifar100 TRAIN2.npz TEST2.npz \\
         --seeds 4 --epochs 20 --out FOLDER
 
-Writes FOLDER/SET_NETWORK_SEED.onnx. The files take images normalised as `evaluate --normalise imagenet` does. The same
-command goes on where it was stopped: what is written is left, and a training goes on with its last epoch.
+Writes FOLDER/SET_NETWORK_SEED.onnx. The files take images of the size that the network is built for, normalised as
+`evaluate --normalise imagenet` does. The same command goes on where it was stopped: what is written is left, and a
+training goes on with its last epoch.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -66,7 +68,7 @@ def train_base(network: str, train: str, test: str, path: Path, settings: Traini
             train,
             test,
             settings,
-            PREPROCESSING,
+            replace(PREPROCESSING, size=chosen.input_shape[1:]),
             state=str(state),
             progress=lambda stage, share: bar.update(task, description=f"{path.name}: {stage}", completed=share),
         )

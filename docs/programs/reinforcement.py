@@ -7,9 +7,9 @@
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
 of the unseen network in one episode. Random profiles, U(0.3, 0.9) for each decision, are scaled to the compression that
-this profile has. FOLDER/results.csv has a row for every profile and its accuracy; printed is the share of random
-profiles that are worse. Channels are chosen in one way for all (--choice), so that only profiles differ. Nothing is
-fine-tuned. The same command goes on where it was stopped.
+this profile has, and so is the equal one. FOLDER/results.csv has a row for every profile and its accuracy; printed is
+the share of random profiles that are worse. Channels are chosen in one way for all (--choice), so that only profiles
+differ. Nothing is fine-tuned. The same command goes on where it was stopped.
 
 speed: steps of the environment and iterations of PPO per second, and what the time goes into.
 """
@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -52,6 +53,7 @@ KEY = ("target", "profile", "number")
 MEASURED = ("compression", "accuracy", "unpruned", "shares")
 _TOLERANCE = 0.05  # of a random profile's compression
 _SECONDS = 20.0
+_LAST = 5  # iterations that say where a training ends
 _CALIBRATE = 64  # of the images, for repair
 
 
@@ -116,9 +118,10 @@ def _transfer(args: argparse.Namespace) -> None:
         row = _row(target, "policy", 0, found.compression, found.accuracy, unseen, found.profile)
         if not results.has(row):
             results.add(row)
+        _scaled(results, unseen, target, ("equal", 0), found.compression, args.choice)
         for number in range(args.profiles):
-            _random(results, unseen, target, number, found.compression, args.choice)
-        _judge(results, target)
+            _scaled(results, unseen, target, ("random", number), found.compression, args.choice)
+        _judge(results, target, folder)
 
 
 def _reward(args: argparse.Namespace, target: float) -> Reward:
@@ -126,16 +129,20 @@ def _reward(args: argparse.Namespace, target: float) -> Reward:
     return Ashok() if args.reward == "ashok" else Gaussian(target, args.sigma * target)
 
 
-def _random(results: Results, network: Network, target: float, number: int, compression: float, choice: Choice) -> None:
-    """Add the random profile of this number. The number of one that reaches no such compression has no accuracy."""
-    if results.has({"target": target, "profile": "random", "number": number}):
+def _scaled(
+    results: Results, network: Network, target: float, named: tuple[str, int], compression: float, choice: Choice
+) -> None:
+    """Add the random profile of a number, or the equal one. One that reaches no such compression has no accuracy."""
+    (profile, number), space = named, network.space
+    if results.has({"target": target, "profile": profile, "number": number}):
         return
-    shares = random_shares(len(network.space.decisions), np.random.default_rng(number))
-    made = partial(network.space.candidate, choice=choice, seed=number)
-    found = at_compression(network.space, shares, compression, _TOLERANCE, made)
-    accuracy = None if found is None else network.measure.value(found.model)
+    count = len(space.decisions)
+    shares = random_shares(count, np.random.default_rng(number)) if profile == "random" else (0.5,) * count
+    bare = replace(space, options=space.options.replaced(repair=None))  # what is repaired is as large
+    found = at_compression(bare, shares, compression, _TOLERANCE, partial(bare.candidate, choice=choice, seed=number))
+    accuracy = None if found is None else network.measure.value(space.candidate_of(found.masks, choice).model)
     reached, kept = (None, shares) if found is None else (found.compression, found.shares)
-    results.add(_row(target, "random", number, reached, accuracy, network, kept))
+    results.add(_row(target, profile, number, reached, accuracy, network, kept))
 
 
 def _row(
@@ -158,15 +165,18 @@ def _row(
     }
 
 
-def _judge(results: Results, target: float) -> None:
+def _judge(results: Results, target: float, folder: Path) -> None:
     rows = [row for row in results.rows if float(row["target"]) == target and row["accuracy"]]
     (policy,) = (row for row in rows if row["profile"] == "policy")
     drawn = np.array([float(row["accuracy"]) for row in rows if row["profile"] == "random"])
     own = float(policy["accuracy"])
     percentile = 100 * float(np.mean(drawn < own) + np.mean(drawn == own) / 2)
     reached, unpruned = float(policy["compression"]), float(policy["unpruned"])
+    equal = "".join(f" equal profile {float(row['accuracy']):.1%};" for row in rows if row["profile"] == "equal")
+    ended = np.genfromtxt(folder / "curve.csv", delimiter=",", names=True, ndmin=1)["compression_mean"][-_LAST:]
     print(
         f"CF {target:g}: policy {own:.1%} at {reached:.2f}x, unpruned {unpruned:.1%};"
+        f" its queue {ended.mean():.2f}x in the last {ended.size} iterations;{equal}"
         f" {drawn.size} random profiles: median {np.median(drawn):.1%}, best {drawn.max():.1%};"
         f" percentile of the policy {percentile:.0f}"
     )

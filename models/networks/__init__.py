@@ -29,6 +29,7 @@ class Network:
 NETWORKS: Mapping[str, Network] = MappingProxyType(
     {
         "cnet": Network(CNet),
+        "cnet-16": Network(partial(CNet, size=16), (3, 16, 16)),
         "cnet-norms": Network(NormalisedCNet),
         "densenet": Network(DenseNet),
         "inception": Network(Inception),

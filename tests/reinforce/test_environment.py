@@ -93,6 +93,10 @@ def test_layers_are_described(network: Make) -> None:
     assert seen[INDEX["reduced"]] == pytest.approx(0.75 * body)
     assert seen[INDEX["rest"]] == 0.0
     assert seen[INDEX["previous"]] == 0.25
+    # weights: body 12 x 8 x 3 x 3 = 864, fc 60
+    assert seen[INDEX["params"]] == pytest.approx(60 / 924)
+    assert seen[INDEX["params_reduced"]] == pytest.approx(0.75 * 864 / 924)
+    assert seen[INDEX["params_rest"]] == 0.0
 
 
 def test_every_episode_takes_the_next_network(network: Make) -> None:

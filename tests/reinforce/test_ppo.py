@@ -15,8 +15,9 @@ pytest.importorskip("torch")
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.reinforce.networks import Network
+from upscale_onnx.reinforce.observation import DESCRIPTORS
 from upscale_onnx.reinforce.ppo import load, train
-from upscale_onnx.reinforce.rewards import Ashok, Gaussian, Outcome
+from upscale_onnx.reinforce.rewards import Ashok, Gaussian, Outcome, Reward
 from upscale_onnx.reinforce.runs import COLUMNS, Settings
 
 Make = Callable[..., Network]
@@ -50,7 +51,7 @@ def test_going_on_is_as_if_never_stopped(network: Make, tmp_path: Path) -> None:
         train(queue, Gaussian(2.0), tmp_path / "parts", FEW, progress=stop)
     assert len(_curve(tmp_path / "parts")) == 2
     parts = train(queue, Gaussian(2.0), tmp_path / "parts", FEW)
-    drawn = np.random.default_rng(0).random((5, 12 + 11)).astype(np.float32)
+    drawn = np.random.default_rng(0).random((5, 12 + len(DESCRIPTORS))).astype(np.float32)
     assert [whole.act(one) for one in drawn] == [parts.act(one) for one in drawn]
     one, other = _curve(tmp_path / "whole"), _curve(tmp_path / "parts")
     assert [_without_time(row) for row in one] == [_without_time(row) for row in other]
@@ -68,11 +69,21 @@ def test_a_curve_ahead_of_its_policy_is_cut(network: Make, tmp_path: Path) -> No
 
 def test_a_policy_learns(network: Make, tmp_path: Path) -> None:
     """A reward for keeping little: what is kept becomes less."""
-    settings = Settings(iterations=6, episodes=16, epochs=20, learning_rate=0.02, choice="scores")
+    settings = Settings(iterations=6, episodes=16, epochs=20, learning_rate=0.01, deviation=0.4, choice="scores")
     policy = train([network()], Least(), tmp_path, settings)
     rows = _curve(tmp_path)
     assert float(rows[-1]["reward_mean"]) > float(rows[0]["reward_mean"]) + 0.1
     assert sum(policy.apply(network(), Least()).profile) < 0.7
+
+
+@pytest.mark.parametrize(("reward", "share"), [(Gaussian(4.0), 0.5), (Gaussian(1.5), 0.816), (Ashok(), 0.5)])
+def test_a_first_policy_is_near_its_aim(network: Make, tmp_path: Path, reward: Reward, share: float) -> None:
+    settings = Settings(iterations=1, episodes=1, epochs=1, learning_rate=1e-6, choice="scores")
+    trained = train([network()], reward, tmp_path, settings)
+    assert trained.apply(network(), reward).profile == pytest.approx((share, share), abs=0.03)
+    # it means the same shares when it is loaded for another reward
+    drawn = np.random.default_rng(0).random(12 + len(DESCRIPTORS)).astype(np.float32)
+    assert load(tmp_path, network(), Gaussian(9.0)).act(drawn) == trained.act(drawn)
 
 
 def test_a_policy_fits_networks_that_it_has_not_seen(network: Make, tmp_path: Path) -> None:

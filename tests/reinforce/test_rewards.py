@@ -54,8 +54,8 @@ def test_hyperbolic_sums_over_layers() -> None:
 
 def test_rewards_of_an_outcome() -> None:
     found = Outcome(accuracy=0.72, base_accuracy=0.9, shares=(0.4, 1.0), params=0.2, macs=0.1)
-    # CF 5, expected 4, sigma 0.3 * 4 = 1.2: 1 / (2 * 1.44) = 0.347222; exp(-0.347222) = 0.706648
-    assert Gaussian(4.0)(found) == pytest.approx(0.8 * 0.706648, abs=1e-6)
+    # CF 5, expected 4, sigma 0.1 * 4 = 0.4: 1 / (2 * 0.16) = 3.125; exp(-3.125) = 0.043937
+    assert Gaussian(4.0)(found) == pytest.approx(0.8 * 0.043937, abs=1e-6)
     assert Gaussian(4.0, sigma=1.0)(found) == pytest.approx(0.8 * math.exp(-0.5))
     assert Ashok()(found) == pytest.approx(0.8 * 0.64)
     # 0.654993 of the accuracy, 0.416190 of the first layer, nothing of the second

@@ -16,7 +16,7 @@ import torch
 from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.reinforce.environment import LEAST, PruningEnv
 from upscale_onnx.reinforce.networks import Network
-from upscale_onnx.reinforce.ppo import seed_of, untrained
+from upscale_onnx.reinforce.ppo import scale_of, seed_of, untrained
 from upscale_onnx.reinforce.rewards import Outcome, Reward
 from upscale_onnx.reinforce.runs import Settings
 
@@ -34,7 +34,8 @@ def episodes(
     told: list[Outcome] = []
     env = PruningEnv(networks, reward, choice, judge=lambda shares, seed: told.pop())
     decisions = len(networks[0].space.decisions)
-    model = untrained(env, decisions, settings)
+    scale = scale_of(reward)
+    model = untrained(env, decisions, settings, scale)
     for iteration in range(settings.iterations):
         model.set_random_seed(seed_of(settings.seed, iteration))
         model.rollout_buffer.reset()
@@ -45,7 +46,7 @@ def episodes(
             )
             for step in range(decisions):
                 action, value, chance = _drawn(model, seen)
-                share = float(np.clip((np.clip(action.item(), -1.0, 1.0) + 1.0) / 2.0, LEAST, 1.0))
+                share = max(scale.share(action.item()), LEAST)
                 if step == decisions - 1:
                     told.append((yield (*info["profile"][:-1], share), env.choice_seed))
                 after, gained, _, _, info = env.step(share)

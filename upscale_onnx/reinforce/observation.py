@@ -6,6 +6,7 @@ Source: Venkatesan et al., "Out-of-the-box Channel Pruned Networks", 2020, equat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,45 +25,49 @@ from upscale_onnx.types import FloatArray
 
 Observation = NDArray[np.float32]
 
-DESCRIPTORS = ("index", "n", "c", "h", "w", "stride", "k", "macs", "reduced", "rest", "previous")
+_LAYER = ("index", "n", "c", "h", "w", "stride", "k")
+_COSTS = ("macs", "reduced", "rest", "previous", "params", "params_reduced", "params_rest")
+DESCRIPTORS = (*_LAYER, *_COSTS)
 """Of a layer, all from 0 to 1. index: of the decision. n, c: channels that the layer makes and reads. h, w: of what it
 reads. k: of its window. macs, reduced, rest: multiply-accumulates of the decision's layers, those that decisions before
-it have removed, and those of layers behind it, as shares of all. previous: the action before."""
-
-_MACS = DESCRIPTORS.index("macs")
+it have removed, and those of layers behind it, as shares of all. previous: the action before. The last three are the
+same of weights, which is what a compression counts: without them, a network of 10 classes looks like one of 100."""
 
 
 @dataclass(frozen=True, eq=False)
 class Descriptions:
-    """rows: (decisions, 7), the descriptors up to "k". macs: (decisions,), shares of all decisions' layers."""
+    """rows: (decisions, 7), the descriptors up to "k". macs, params: (decisions,), shares of all decisions' layers."""
 
     rows: FloatArray
     macs: FloatArray
+    params: FloatArray
 
     @classmethod
     def of(cls, space: Space) -> Descriptions:
         """The descriptions of the decisions of `space`. A decision of several layers is described by its first one; its
-        multiply-accumulates are those of all."""
+        multiply-accumulates and weights are those of all."""
         shapes = infer_shapes(space.model)
         targets = {target.weight: target for target in mask_targets(space.model)}
         nodes = {name: node for node in reversed(space.model.graph.node) for name in node.input}
-        rows, macs = [], []
+        rows, macs, params = [], [], []
         for index, decision in enumerate(space.decisions):
             first = decision.weights[0]
             rows.append([index, *_sizes(nodes.get(first), targets[first], shapes)])
             macs.append(sum(node_macs(nodes[name], shapes) for name in decision.weights if name in nodes))
-        found, counts = np.asarray(rows, np.float64), np.asarray(macs, np.float64)
-        return cls(found / np.maximum(found.max(axis=0), 1.0), counts / max(counts.sum(), 1.0))
+            params.append(sum(math.prod(targets[name].shape) for name in decision.weights))
+        found = np.asarray(rows, np.float64)
+        return cls(found / np.maximum(found.max(axis=0), 1.0), _shares(macs), _shares(params))
 
     def row(self, index: int, kept: Sequence[float]) -> FloatArray:
         """The descriptors of decision `index`. kept: the share (0 to 1) that each decision keeps so far.
 
         What a decision removes is counted on its own layers: what their producers save is not.
         """
-        removed = float(self.macs[:index] @ (1.0 - np.asarray(kept[:index], np.float64)))
-        previous = kept[index - 1] if index else 1.0
-        rest = float(self.macs[index + 1 :].sum())
-        return np.array([*self.rows[index], self.macs[index], removed, rest, previous])
+        removed = 1.0 - np.asarray(kept[:index], np.float64)
+        macs, params = (
+            (costs[index], costs[:index] @ removed, costs[index + 1 :].sum()) for costs in (self.macs, self.params)
+        )
+        return np.array([*self.rows[index], *macs, kept[index - 1] if index else 1.0, *params])
 
 
 def taylor_features(network: Network, model: onnx.ModelProto, index: int) -> FloatArray:
@@ -88,6 +93,11 @@ def assembled(features: FloatArray, width: int, descriptors: FloatArray) -> Obse
 def observed_width(space: Space) -> int:
     """The channels of the widest decision."""
     return max(decision.channels for decision in space.decisions)
+
+
+def _shares(counts: Sequence[int]) -> FloatArray:
+    found: FloatArray = np.asarray(counts, np.float64) / max(sum(counts), 1)
+    return found
 
 
 def _sizes(node: onnx.NodeProto | None, target: MaskTarget, shapes: dict[str, Shape]) -> list[float]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.structures import described, differing
 from upscale_onnx.errors import ArgumentError
@@ -23,6 +25,23 @@ class Episode:
     compression: float
     macs: float
     reward: float
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What actions mean: the share `start` is 0, and one more is `unit` more of it."""
+
+    start: float
+    unit: float
+
+    @property
+    def bounds(self) -> tuple[np.float32, np.float32]:
+        """The actions of the shares 0 and 1."""
+        return np.float32(-self.start / self.unit), np.float32((1.0 - self.start) / self.unit)
+
+    def share(self, action: float) -> float:
+        """The share of an action; those that are too low or too high are clipped."""
+        return float(np.clip(self.start + self.unit * action, 0.0, 1.0))
 
 
 @dataclass(frozen=True)

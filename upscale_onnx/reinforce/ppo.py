@@ -15,15 +15,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import new_files
 from upscale_onnx.reinforce.environment import Finetune, PruningEnv
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import Observation
-from upscale_onnx.reinforce.policies import Policy
-from upscale_onnx.reinforce.rewards import Reward
+from upscale_onnx.reinforce.policies import Policy, Scale
+from upscale_onnx.reinforce.rewards import Reward, first_share
 from upscale_onnx.reinforce.runs import Run, Settings, settings_of
 from upscale_onnx.torch_backend.threads import torch_threads
 from upscale_onnx.types import Progress
@@ -38,6 +36,7 @@ except ImportError as missing:
     raise ArgumentError("PPO needs stable-baselines3: pip install 'upscale-onnx[search]'") from missing
 
 _POLICY = "policy.pt"
+_UNIT = 0.5  # so that actions are of the size that stable-baselines3 is made for
 
 
 def train(
@@ -58,7 +57,8 @@ def train(
     chosen = settings or Settings()
     env = PruningEnv(networks, reward, chosen.choice, finetune)
     run = Run.of(folder, networks, reward, chosen, learner="stable-baselines3", finetune=finetune is not None)
-    model, done = untrained(env, len(run.decisions), chosen), 0
+    scale = scale_of(reward)
+    model, done = untrained(env, len(run.decisions), chosen, scale), 0
     if (run.folder / _POLICY).exists():
         done = _load(model, run.folder / _POLICY)
     run.begin(done)
@@ -71,7 +71,7 @@ def train(
                 run.add(found, files)
                 files.write(run.folder / _POLICY, [_saved(model, iteration + 1)])
     run.tell(progress, chosen.iterations)
-    return Policy(run.decisions, _acting(model))
+    return Policy(run.decisions, _acting(model, scale))
 
 
 def load(folder: str | os.PathLike[str], network: Network, reward: Reward) -> Policy:
@@ -79,10 +79,11 @@ def load(folder: str | os.PathLike[str], network: Network, reward: Reward) -> Po
 
     Raises: ArgumentError where there is none, or it is of another structure.
     """
-    decisions = settings_of(folder)["decisions"]
-    model = untrained(PruningEnv([network], reward), len(decisions), Settings())
+    settings = settings_of(folder)
+    decisions, scale = tuple(settings["decisions"]), Scale(settings["start"], _UNIT)
+    model = untrained(PruningEnv([network], reward), len(decisions), Settings(), scale)
     _load(model, Path(folder) / _POLICY)
-    return Policy(tuple(decisions), _acting(model))
+    return Policy(decisions, _acting(model, scale))
 
 
 class _Ended(BaseCallback):
@@ -97,12 +98,17 @@ class _Ended(BaseCallback):
         return True
 
 
-def untrained(env: PruningEnv, decisions: int, settings: Settings) -> Any:
-    """An untrained policy. Its actions are from -1 to 1: in the mean, it first keeps a half."""
+def scale_of(reward: Reward) -> Scale:
+    """What the actions of a policy mean that is to learn by `reward`."""
+    return Scale(first_share(reward), _UNIT)
+
+
+def untrained(env: PruningEnv, decisions: int, settings: Settings, scale: Scale) -> Any:
+    """An untrained policy. Its actions are 0 in the mean."""
     steps = max(settings.episodes * decisions, 2)
     model = PPO(
         "MlpPolicy",
-        RescaleAction(env, np.float32(-1.0), np.float32(1.0)),
+        RescaleAction(env, *scale.bounds),
         learning_rate=settings.learning_rate,
         n_steps=steps,
         batch_size=_divisor(steps, settings.minibatch),
@@ -155,9 +161,9 @@ def _load(model: Any, path: Path) -> int:
         raise ArgumentError(f"{path}: is no policy for networks of this structure") from error
 
 
-def _acting(model: Any) -> Any:
+def _acting(model: Any, scale: Scale) -> Any:
     def act(observation: Observation) -> float:
-        scaled, _ = model.predict(observation, deterministic=True)
-        return float(scaled[0] + 1.0) / 2.0
+        action, _ = model.predict(observation, deterministic=True)
+        return scale.share(float(action[0]))
 
     return act

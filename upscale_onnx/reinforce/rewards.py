@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-SEVERITY = 0.3
+SEVERITY = 0.1
 """Sigma of the Gaussian reward as a share of the compression that is expected."""
 
 
@@ -43,9 +43,7 @@ class Reward(Protocol):
         """The reward; the higher the better."""
 
 
-def gaussian(
-    accuracy: float, base_accuracy: float, compression: float, expected: float, sigma: float = SEVERITY
-) -> float:
+def gaussian(accuracy: float, base_accuracy: float, compression: float, expected: float, sigma: float) -> float:
     """A / A_e * exp(-(C - C_e)^2 / (2 sigma^2)): equation 10.
 
     compression (C), expected (C_e) and sigma are of one unit. The reward is above 1 where the pruned network is better
@@ -84,8 +82,8 @@ def hyperbolic(accuracy_part: float, compression_parts: Sequence[float]) -> floa
 class Gaussian:
     """Equation 10 with compression factors.
 
-    expected: the factor to aim at, above 1. sigma: None is 0.3 of it. The source's figure has 0.3 where factors are
-    replaced by shares; of a factor of 4, that would make the reward vanish at 3 and at 5.
+    expected: the factor to aim at, above 1. sigma: None is 0.1 of it. With more, a policy gains by staying below the
+    factor. The source's figure has 0.3 where factors are replaced by shares.
     """
 
     expected: float
@@ -123,6 +121,12 @@ class Hyperbolic:
         parts = [hyperbolic_compression(share, self.removed, self.temperature) for share in outcome.shares]
         part = hyperbolic_accuracy(outcome.accuracy, outcome.base_accuracy, self.accuracy, self.temperature)
         return hyperbolic(part, parts)
+
+
+def first_share(reward: Reward) -> float:
+    """The share that an untrained policy keeps. Where a compression is aimed at, it is that with which layers that lose
+    channels on both sides have it: near the aim, rewards differ for other reasons than the compression. Else a half."""
+    return float(reward.expected**-0.5) if isinstance(reward, Gaussian) else 0.5
 
 
 def _ratio(accuracy: float, base_accuracy: float) -> float:

@@ -14,15 +14,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import new_files, write_errors
 from upscale_onnx.reinforce.environment import Finetune, PruningEnv
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import Observation
-from upscale_onnx.reinforce.policies import Policy
-from upscale_onnx.reinforce.rewards import Reward
+from upscale_onnx.reinforce.policies import Policy, Scale
+from upscale_onnx.reinforce.rewards import Reward, first_share
 from upscale_onnx.reinforce.runs import MEASURES, Run, Settings, settings_of
 from upscale_onnx.torch_backend.threads import torch_threads
 from upscale_onnx.types import Progress
@@ -83,7 +81,7 @@ def train(
                     run.add(found, files)
                 _save(algorithm, run.folder, iteration + 1)
             run.tell(progress, chosen.iterations)
-            return Policy(run.decisions, _acting(algorithm.get_module(), chosen.deviation))
+            return Policy(run.decisions, _acting(algorithm.get_module(), _scale(reward, chosen)))
         finally:
             algorithm.stop()
 
@@ -98,7 +96,7 @@ def load(folder: str | os.PathLike[str]) -> Policy:
     if path is None:
         raise ArgumentError(f"{folder}: there is no policy of Ray's: train one first")
     module = RLModule.from_checkpoint(str((path / _MODULE).resolve()))
-    return Policy(tuple(settings["decisions"]), _acting(module, settings["deviation"]))
+    return Policy(tuple(settings["decisions"]), _acting(module, Scale(settings["start"], settings["deviation"] / 2.0)))
 
 
 def _environment(config: Any) -> Any:
@@ -108,8 +106,11 @@ def _environment(config: Any) -> Any:
     start = max(config.worker_index - 1, 0) % len(networks)
     settings, queue = config["settings"], networks[start:] + networks[:start]
     env = PruningEnv(queue, config["reward"], settings.choice, config["finetune"])
-    most = np.float32(1 / settings.deviation)
-    return RescaleAction(env, -most, most)
+    return RescaleAction(env, *_scale(config["reward"], settings).bounds)
+
+
+def _scale(reward: Reward, settings: Settings) -> Scale:
+    return Scale(first_share(reward), settings.deviation / 2.0)
 
 
 def _config(settings: Settings, decisions: int, environment: Mapping[str, Any], runners: int) -> Any:
@@ -151,12 +152,11 @@ def _episodes(result: Mapping[str, Any]) -> list[dict[str, float]]:
     return [dict(zip(MEASURES, values, strict=True)) for values in zip(*(found[n] for n in MEASURES), strict=True)]
 
 
-def _acting(module: Any, deviation: float) -> Any:
+def _acting(module: Any, scale: Scale) -> Any:
     def act(observation: Observation) -> float:
         with torch.no_grad():
             made = module.forward_inference({"obs": torch.from_numpy(observation[None])})
-        mean = float(made["action_dist_inputs"][0, 0])
-        return float(np.clip(mean * deviation + 1.0, 0.0, 2.0) / 2.0)
+        return scale.share(float(made["action_dist_inputs"][0, 0]))
 
     return act
 

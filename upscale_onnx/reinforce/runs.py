@@ -25,7 +25,7 @@ from upscale_onnx.candidates.structures import described
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles, write_errors, write_whole
 from upscale_onnx.reinforce.networks import Network
-from upscale_onnx.reinforce.rewards import Reward
+from upscale_onnx.reinforce.rewards import Reward, first_share
 from upscale_onnx.types import Progress
 
 MEASURES = ("reward", "compression", "accuracy")
@@ -45,21 +45,22 @@ class Settings:
     """How a policy is trained. What the source does not give is the default of PPO's authors and of its libraries.
 
     iterations: updates of the policy, in all. episodes: between two updates. choice: how channels are chosen; the
-    source draws each by itself. seed: of everything random. deviation: the standard deviation, at first, of actions
-    that are scaled to -1 to 1. The others are PPO's own.
+    source draws each by itself. seed: of everything random. learning_rate: three times that of PPO's libraries, since
+    episodes are few. deviation: the standard deviation, at first, of actions; shares have half of it. The others are
+    PPO's own.
     """
 
     iterations: int = 50
     episodes: int = 16
     choice: Choice = "bernoulli"
     seed: int = 0
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-3
     epochs: int = 10
     minibatch: int = 64
     discount: float = 0.99
     smoothing: float = 0.95
     clip: float = 0.2
-    deviation: float = 0.4
+    deviation: float = 0.2
 
     def __post_init__(self) -> None:
         if min(self.iterations, self.episodes, self.epochs, self.minibatch) < 1:
@@ -95,6 +96,7 @@ class Run:
             "decisions": decisions,
             "networks": [_digest(network) for network in networks],
             "reward": _described(reward),
+            "start": first_share(reward),
         }
         content = {**known, **asked, **more}
         with write_errors(path):
@@ -155,7 +157,7 @@ def settings_of(folder: str | os.PathLike[str]) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ArgumentError(f"{folder}: holds no training ({_SETTINGS} cannot be read)") from error
-    if not isinstance(found, dict) or not {"decisions", "deviation"} <= found.keys():
+    if not isinstance(found, dict) or not {"decisions", "deviation", "start"} <= found.keys():
         raise ArgumentError(f"{folder}: holds no training ({_SETTINGS} is of something else)")
     return found
 

@@ -19,8 +19,7 @@ from upscale_onnx.searching.strategies.registry import Setting
 from upscale_onnx.searching.trials import History, Proposal, key
 
 _NAME = "ppo"
-# In a search of a few hundred trials, the policy has to learn often and fast.
-_EPISODES, _RATE, _SIGMA = 8, 1e-3, 0.1
+_EPISODES = 8  # in a search of a few hundred trials, the policy has to learn often
 
 
 class Ppo:
@@ -34,9 +33,8 @@ class Ppo:
         networks = [
             Network.of(one.space, one.measure) for one in setting.problem.subjects if isinstance(one.measure, Top1)
         ]
-        settings = Settings(setting.trials, _EPISODES, setting.problem.choice, setting.seed, _RATE)
-        reward = Gaussian(setting.compression, _SIGMA * setting.compression)
-        self._episodes = episodes(networks, reward, settings, setting.problem.choice)
+        settings = Settings(setting.trials, _EPISODES, setting.problem.choice, setting.seed)
+        self._episodes = episodes(networks, Gaussian(setting.compression), settings, setting.problem.choice)
         self._asked = next(self._episodes)
 
     def propose(self, history: History, number: int) -> Proposal | None:
