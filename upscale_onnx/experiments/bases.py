@@ -34,7 +34,7 @@ class Base:
     options: Options
     measure: Top1
     tune: Tune | None = None
-    _spaces: dict[str, Space] = field(default_factory=dict)
+    _spaces: dict[str, Space] = field(default_factory=dict, init=False)
 
     def space(self, criterion: str, *, repaired: bool = False) -> Space:
         """Its profiles, with channels scored by `criterion`; repaired: with candidates repaired as the options say."""
