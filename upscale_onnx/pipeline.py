@@ -96,11 +96,8 @@ def compile(
 def compiled(
     model: Model, wanted: Options, progress: Progress | None = None, store: WeightStore | None = None
 ) -> Result:
-    """What `compile` returns. A large model with external data keeps its weights in `store`, where there is one and
-    nothing is pruned; the models of the result then refer to it.
-
-    Raises: as `compile`.
-    """
+    """What `compile` returns, or raises. A large model with external data keeps its weights in `store`, where there is
+    one and nothing is pruned; the models of the result then refer to it."""
     check_masks(wanted)
     clock = _Clock(progress)
     with clock.stage("load"):

@@ -83,7 +83,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A stand-in for the pipeline that records what it was asked."""
     stand_in = SimpleNamespace(asked=[])
 
-    def compile(model: str, options: Options, *, progress: Callable[[str, float], None]) -> Result:
+    def compiled(model: str, options: Options, progress: Callable[[str, float], None], store: object) -> Result:
         stand_in.asked.append((model, options))
         progress("load", 0.0)
         progress("plan", 0.5)
@@ -95,7 +95,7 @@ def pipeline(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         progress("load", 1.0)
         return _Inspection((SEGMENT,), (REFUSAL,), STATS)
 
-    stand_in.compile, stand_in.inspect = compile, inspect
+    stand_in.compiled, stand_in.inspect = compiled, inspect
     _install(monkeypatch, "pipeline", stand_in)
     return stand_in
 
@@ -190,7 +190,7 @@ def test_typed_errors_are_one_line_and_their_code(
     pipeline: SimpleNamespace,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    pipeline.compile = _raising(error)
+    pipeline.compiled = _raising(error)
     assert main([*paths]) == code
     assert _one_line(capsys) == "upscale_onnx: error: " + str(error).replace("\n", " ")
     assert not Path(paths[1]).exists()
@@ -200,7 +200,7 @@ def test_typed_errors_are_one_line_and_their_code(
 def test_a_bug_says_how_to_report_it(
     error: Exception, paths: tuple[str, str], pipeline: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pipeline.compile = _raising(error)
+    pipeline.compiled = _raising(error)
     assert main([*paths]) == 1
     line = _one_line(capsys)
     assert type(error).__name__ in line
@@ -211,7 +211,7 @@ def test_a_bug_says_how_to_report_it(
 
 
 def test_interrupted(paths: tuple[str, str], pipeline: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
-    pipeline.compile = _raising(KeyboardInterrupt())
+    pipeline.compiled = _raising(KeyboardInterrupt())
     assert main([*paths]) == 130
     assert _one_line(capsys) == "upscale_onnx: interrupted"
     assert not Path(paths[1]).exists()
@@ -220,7 +220,7 @@ def test_interrupted(paths: tuple[str, str], pipeline: SimpleNamespace, capsys: 
 def test_too_little_memory_is_no_bug(
     paths: tuple[str, str], pipeline: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pipeline.compile = _raising(MemoryError())
+    pipeline.compiled = _raising(MemoryError())
     assert main([*paths]) == 2
     assert "not enough memory" in _one_line(capsys)
 
@@ -228,7 +228,7 @@ def test_too_little_memory_is_no_bug(
 def test_an_error_cannot_write_escapes(
     paths: tuple[str, str], pipeline: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pipeline.compile = _raising(ModelError("node '\x1b[2J' is odd"))
+    pipeline.compiled = _raising(ModelError("node '\x1b[2J' is odd"))
     assert main([*paths]) == 2
     assert _one_line(capsys) == "upscale_onnx: error: node '\\x1b[2J' is odd"
 
@@ -356,7 +356,7 @@ def test_a_full_disk_is_not_a_bug(
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    pipeline.compile = fail
+    pipeline.compiled = fail
     assert main([*paths]) == code
     (line,) = capsys.readouterr().err.splitlines()
     assert os.strerror(number) in line
