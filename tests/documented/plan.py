@@ -45,7 +45,7 @@ _GRID = (
 # Words that shorten what takes hours on a real network, and those that a document leaves out.
 ADDED = {
     "python -m tests.fuzz": "--count 20 --folder fuzzed",
-    "python -m tests.interruptions": "--moments 3",
+    "python -m tests.interruptions": "--moments 1",
     "python -m upscale_onnx bench in.onnx out.onnx": "--budget 1",
     "python -m upscale_onnx calibrate": "--budget 5",
     "python -m upscale_onnx experiment": "--compressions 2 --draws 1 --limit 16",
