@@ -21,7 +21,7 @@ DEMO := models/digits_inception_masked.onnx
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit documented site cluster olive lower-bounds dist sbom clean
+.PHONY: demo test lint types unit documented readme pages site cluster olive lower-bounds dist sbom clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -49,9 +49,14 @@ ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 unit: $(VENV)/.installed_tests
 	$(ONE_CORE) $(BIN)/python $(PYTEST) $(PYTEST_ARGS)
 
-# Ray is large, and the documentation installs it as well: it is there before that, and not before it is needed.
-documented: $(VENV)/.installed_ray
-	$(BIN)/python -m tests.documented.run
+documented: readme pages
+
+readme: $(VENV)/.installed_tests
+	$(BIN)/python -m tests.documented.run --only readme
+
+# Ray is large, and the pages install it as well: it is there before that, and not before it is needed.
+pages: $(VENV)/.installed_ray
+	$(BIN)/python -m tests.documented.run --only pages
 
 site: $(VENV)/.installed_tests
 	$(BIN)/python docs/programs/site.py

@@ -1,6 +1,6 @@
 """Run what the documentation says, in a copy of this checkout: the README with a fresh environment, then the rest.
 
-`python -m tests.documented.run [FOLDER]` ends with 1 at the first command that fails. What is left out is listed.
+`python -m tests.documented.run` ends with 1 at the first command that fails. What is left out is listed.
 """
 
 from __future__ import annotations
@@ -24,17 +24,22 @@ ROOT = Path(__file__).resolve().parents[2]
 def main() -> int:
     """Run everything; the exit code."""
     parser = argparse.ArgumentParser(description="run every command of the documentation")
-    parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "build" / "documented", help="where to work")
-    folder = parser.parse_args().folder.resolve()
+    parser.add_argument("--only", choices=("readme", "pages"), help="the README alone, or all other pages")
+    only = parser.parse_args().only
+    folder = ROOT / "build" / "documented" / (only or "all")
     shutil.rmtree(folder, ignore_errors=True)
     clone = folder / "clone"
     copy_checkout(clone)
     write_material(clone)
-    venv.create(folder / "env", with_pip=True)
+    if only != "pages":
+        venv.create(folder / "env", with_pip=True)
     left_out: dict[str, Step] = {}
     done: set[str] = set()
     for document in documents(clone):
-        python = folder / "env" / "bin" if document == clone / "README.md" else Path(sys.executable).parent
+        is_readme = document == clone / "README.md"
+        if only is not None and is_readme != (only == "readme"):
+            continue
+        python = folder / "env" / "bin" if is_readme else Path(sys.executable).parent
         for planned in map(step, commands(document, clone)):
             if planned.reason is not None:
                 left_out.setdefault(planned.command.text, planned)
