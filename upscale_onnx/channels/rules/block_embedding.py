@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Read, Request, Resize, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
 from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.rules.embedding import looked_up
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.packing import packed, unpacked
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
@@ -94,11 +95,7 @@ class BlockEmbedding(Rule):
             raise Refused(Reason.UNKNOWN_SHAPE, "rank of the indices is not known")
         labels, shape = fresh(blocks.columns), (*[1] * rank, -1)
         out = ChannelMap(labels.reshape(shape), blocks.state().reshape(shape), table=True)
-        index = maps[_INDEX]
-        if index is None:
-            return Flow((out,), creates=True)
-        places = index.labels.ravel()
-        return Flow((out,), reads=(Read(_INDEX, places, labels),), fixed=(places,), creates=True)
+        return looked_up(out, labels, maps[_INDEX])
 
     def resize(self, op: Op, request: Request) -> Resize:
         labels, blocks = request.result.labels, _blocks(op)

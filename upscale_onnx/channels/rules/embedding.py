@@ -9,7 +9,7 @@ from upscale_onnx.channels.flow import Flow, Fresh, Maps, Read, Request, Resize,
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import Array, FloatArray
+from upscale_onnx.types import Array, FloatArray, IntArray
 
 _TABLE, _INDEX = 0, 1
 # Of larger integers, not all are floats.
@@ -32,11 +32,7 @@ class Embedding(Rule):
         shape[axis if axis < table.ndim - 1 else -1] = labels.size
         content = column_content(np.moveaxis(table, axis, -1)).reshape(shape)
         out = ChannelMap(labels.reshape(shape), content, table=True)
-        index = maps[_INDEX]
-        if index is None:
-            return Flow((out,), creates=True)
-        places = index.labels.ravel()
-        return Flow((out,), reads=(Read(_INDEX, places, labels),), fixed=(places,), creates=True)
+        return looked_up(out, labels, maps[_INDEX])
 
     def resize(self, op: Op, request: Request) -> Resize:
         labels = request.result.labels
@@ -46,6 +42,15 @@ class Embedding(Rule):
             return Resize((emission,))
         table = _table(op)
         return Resize((emission,), {_TABLE: table.take(positions, _channels(op, table))})
+
+
+def looked_up(out: ChannelMap, labels: IntArray, index: ChannelMap | None) -> Flow:
+    """The flow of a node that makes the channels `labels` of `out` from a table. index: what is known of its second
+    input, the indices, which it reads whole and in order."""
+    if index is None:
+        return Flow((out,), creates=True)
+    places = index.labels.ravel()
+    return Flow((out,), reads=(Read(_INDEX, places, labels),), fixed=(places,), creates=True)
 
 
 def _table(op: Op) -> Array:
