@@ -14,9 +14,14 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Bytecode is made where it is needed: much of it never is.
+INSTALL := pip install --quiet --disable-pip-version-check --no-compile
+PIP := $(BIN)/python -m $(INSTALL) --constraint constraints.txt
 PACKAGING := pyproject.toml setup.py constraints.txt
 DEMO := models/digits_inception_masked.onnx
+RAY := build/ray
+OLIVE := build/olive
+LIBRARIES := python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,37 +56,30 @@ unit: $(VENV)/.installed_tests
 
 documented: readme pages
 
-readme: $(VENV)/.installed_tests
+readme: $(VENV)/.installed
 	$(BIN)/python -m tests.documented.run --only readme
 
-# Ray is large, and the pages install it as well: it is there before that, and not before it is needed.
-pages: $(VENV)/.installed_ray
-	$(BIN)/python -m tests.documented.run --only pages
+# The pages install Ray as well: it is there before that.
+pages: $(RAY)/.installed
+	$(RAY)/bin/python -m tests.documented.run --only pages
 
 site: $(VENV)/.installed_tests
 	$(BIN)/python docs/programs/site.py
 
-cluster: $(VENV)/.installed_ray
-	$(ONE_CORE) $(BIN)/python -m pytest -W error -q tests/searching/test_cluster.py tests/reinforce/test_rllib.py
+cluster: $(RAY)/.installed
+	$(ONE_CORE) $(RAY)/bin/python -m pytest -W error -q tests/searching/test_cluster.py tests/reinforce/test_rllib.py
 
-# Olive brings libraries that nothing else here shall find: its environment sees that of the tests, but not the reverse.
-OLIVE := build/olive
-LIBRARIES := python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
-olive: $(VENV)/.installed_tests
-	rm -rf $(OLIVE)
-	$(BIN)/python -m venv $(OLIVE)
-	$(BIN)/$(LIBRARIES) > `$(OLIVE)/bin/$(LIBRARIES)`/tests.pth
-	$(OLIVE)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[olive]'
+olive: $(OLIVE)/.installed
 	$(ONE_CORE) $(OLIVE)/bin/python -m pytest -q tests/integrations
 
 # Not the whole suite: the folders where the libraries meet us, in a minute. The package is not installed at all, and
 # onnxruntime is the build for CPUs, a tenth of the size.
 LOWEST := build/lowest
-lower-bounds: $(VENV)/.installed_tests
+lower-bounds: $(VENV)/.installed
 	rm -rf $(LOWEST)
 	$(PYTHON) -m venv $(LOWEST)
 	$(BIN)/python -m tests.lower_bounds > $(LOWEST)/requirements.txt
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	$(LOWEST)/bin/python -m $(INSTALL) \
 		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
 	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
 		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
@@ -113,12 +111,20 @@ $(VENV)/.installed: $(PACKAGING)
 	$(PIP) --editable .
 	touch $@
 
+# Before the first import: that may be in a test, where the compiler's warnings are errors. A file may be no Python.
+COMPILED := python -m compileall -qq -j 2 -x '/(tests|examples)/'
 $(VENV)/.installed_tests: $(VENV)/.installed
 	$(PIP) --editable '.[test,torch,search,report,completion,docs]'
+	$(BIN)/$(COMPILED) $(VENV)/lib || true
 	touch $@
 
-$(VENV)/.installed_ray: $(VENV)/.installed_tests
-	$(PIP) --editable '.[ray]'
+# What these bring shall not be found by the tests: their environments see that of the tests, but not the reverse.
+$(RAY)/.installed $(OLIVE)/.installed: build/%/.installed: $(VENV)/.installed_tests
+	rm -rf $(@D)
+	$(BIN)/python -m venv $(@D)
+	$(BIN)/$(LIBRARIES) > `$(@D)/bin/$(LIBRARIES)`/tests.pth
+	$(@D)/bin/python -m $(INSTALL) --constraint constraints.txt --editable '.[$*]'
+	$(@D)/bin/$(COMPILED) $(@D)/lib || true
 	touch $@
 
 clean:

@@ -1,4 +1,7 @@
-"""The files that documented commands name: a small classifier of colour images, and labelled images for it."""
+"""The files that documented commands name: a small classifier of colour images, and labelled images for it.
+
+The README's commands run without Pillow, which `write_images` alone needs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
 
 MODELS = ("in", "net", "model", "a", "b", "NETWORK", "FOLDER/network", "FOLDER/vgg11_bn", "FOLDER/alexnet")
 DATA = ("data", "test", "TRAIN", "TEST")
@@ -25,7 +27,6 @@ def write_material(folder: Path) -> None:
     for count, name in enumerate(DATA, 128):
         images = rng.uniform(size=(count, *SHAPE)).astype(np.float32)
         np.savez(folder / f"{name}.npz", x=images, y=rng.integers(0, CLASSES, count))
-    _write_images(folder / "IMAGES", rng)
     np.savez(folder / "inputs.npz", x=rng.uniform(size=(16, *SHAPE)).astype(np.float32))
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in classifier().graph.initializer}
     np.savez(folder / "channels.npz", w2=np.arange(16) % 4 != 0)
@@ -34,8 +35,11 @@ def write_material(folder: Path) -> None:
     (folder / "options.toml").write_text("amount = 0.3\nno-race = true\n", encoding="utf-8")
 
 
-def _write_images(folder: Path, rng: np.random.Generator) -> None:
-    """Two images of 20 x 24 pixels of each class, a folder for a class."""
+def write_images(folder: Path) -> None:
+    """Write two images of 20 x 24 pixels of each class into `folder`, a folder for a class."""
+    from PIL import Image
+
+    rng = np.random.default_rng(2)
     for number in range(2 * CLASSES):
         path = folder / f"class{number % CLASSES}" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documented.material import write_material
+from tests.documented.material import write_images, write_material
 from tests.documented.programs import load
 from upscale_onnx.cli.main import COMMANDS, main, make_parser
 
@@ -46,6 +46,7 @@ def test_the_examples_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for module in NEEDED.get(name, ()):
         pytest.importorskip(module)
     write_material(tmp_path)
+    write_images(tmp_path / "IMAGES")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     ends = {example.run: main(example.words) for example in EXAMPLES[name] if not example.only_read}
