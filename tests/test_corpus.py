@@ -1,6 +1,6 @@
 """Real networks, where there is a corpus of them: masked by an independent script, compiled, compared.
 
-UPSCALE_CORPUS names the folder; UPSCALE_CORPUS_ALL=1 takes every network in it instead of a few small ones.
+UPSCALE_CORPUS names the folder; UPSCALE_THOROUGH=1 takes every network in it instead of a few small ones.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
+from tests.thorough import THOROUGH
 from upscale_onnx import compile
 from upscale_onnx.types import Array
 
 FOLDER = Path(os.environ.get("UPSCALE_CORPUS", Path(__file__).resolve().parents[2] / "shared" / "corpus"))
-EVERYTHING = os.environ.get("UPSCALE_CORPUS_ALL") == "1"
 FEW = (
     "tv__squeezenet1_1", "tv__shufflenet_v2_x1_0", "tv__mobilenet_v2__opset17", "timm__mobilenetv4_conv_small",
     "tv__mnasnet1_0", "timm__ghostnet_100", "timm__mixnet_s", "tv__efficientnet_b0", "tv__densenet121__opset13",
@@ -38,7 +38,7 @@ TOLERANCE = 1e-5
 
 def names(kind: str, few: tuple[str, ...]) -> list[str]:
     """The networks to compile; the few are named even where there is no corpus, so that their skipping shows."""
-    return sorted(path.stem for path in (FOLDER / kind).glob("*.onnx")) if EVERYTHING else list(few)
+    return sorted(path.stem for path in (FOLDER / kind).glob("*.onnx")) if THOROUGH else list(few)
 
 
 def script(folder: Path, name: str) -> ModuleType:
@@ -93,8 +93,8 @@ def test_a_masked_network_compiles_exactly(corpus: Path, name: str) -> None:
     model = script(corpus, "materialize").materialize(corpus / "skeletons" / f"{name}.onnx")
     assert script(corpus, "mask").mask(model, amount=0.3) > 0
     expected = run(model)
-    # Of the two that do without selections or without slices, each takes every other network; all where there is time.
-    others = ("keep", "gather") if EVERYTHING else (("keep", "gather")[FEW.index(name) % 2],)
+    # Of the two that do without selections or without slices, every other network takes one; all where there is time.
+    others = ("keep", "gather") if THOROUGH else ((), ("keep",), (), ("gather",))[FEW.index(name) % 4]
     for export in ("upscale", *others):
         compiled = compile(model, export=export, align=1, race=False, verify=False).model  # type: ignore[arg-type]
         for value, left, right in zip(model.graph.output, expected, run(compiled), strict=True):
@@ -113,7 +113,7 @@ def test_a_masked_network_compiles_exactly(corpus: Path, name: str) -> None:
 def test_a_trained_network_compiles_exactly(corpus: Path, name: str) -> None:
     model = onnx.load(corpus / "trained" / f"{name}.onnx")
     # The one that changes most; all where there is time.
-    for export in EXPORTS if EVERYTHING else ("upscale",):
+    for export in EXPORTS if THOROUGH else ("upscale",):
         result = compile(model, export=export, race=False, verify=True)  # type: ignore[arg-type]
         assert result.report.verification is not None
         assert result.report.verification.equal

@@ -38,13 +38,14 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def clone(tmp_path: Path) -> Path:
-    """A copy of this checkout."""
+def clone(tmp_path: Path, *, bytecode: bool = False) -> Path:
+    """A copy of this checkout, without the bytecode that Python keeps beside its sources if not asked for."""
     source = tmp_path / "source"
     source.mkdir()
+    left_out = None if bytecode else shutil.ignore_patterns("__pycache__")
     for name in SOURCES:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, source / name, ignore=left_out)
         else:
             shutil.copy(ROOT / name, source / name)
     return source
@@ -78,7 +79,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     @functools.cache
     def prepare(way: str) -> tuple[Path, Path]:
         home = tmp_path_factory.mktemp("prepared")
-        source, python, options = clone(home), environment(home), WAYS[way]
+        source, python, options = clone(home, bytecode=True), environment(home), WAYS[way]
         if options is not None:
             pip(python, "install", "--no-compile", "--ignore-installed", *options, source, cwd=home)
         return python, source

@@ -46,6 +46,7 @@ _GRID = (
 ADDED = {
     "python -m tests.fuzz": "--count 20 --folder fuzzed",
     "python -m tests.interruptions": "--moments 1",
+    "python -m upscale_onnx bench a.onnx b.onnx": "--budget 1",
     "python -m upscale_onnx bench in.onnx out.onnx": "--budget 1",
     "python -m upscale_onnx calibrate": "--budget 5",
     "python -m upscale_onnx experiment": "--compressions 2 --draws 1 --limit 16",
@@ -60,12 +61,14 @@ ADDED = {
     "python docs/programs/accuracy.py latency": f"{_GRID} --budget 0.2 --rounds 2 --out race.csv",
     "python docs/programs/aware_masks.py accuracy": "--amounts 0.3",
     "python docs/programs/mutation_score.py": "--mutants 2",
-    "python docs/programs/operator_tests.py": "softmax_axis maxpool_2d",
+    "python docs/programs/operator_tests.py": "softmax_axis_1",
     "python docs/programs/scale.py --nodes 100000": "--nodes 140",
     "python docs/programs/scale.py --gigabytes 7": "--gigabytes 0.02 --width 256 --hidden 512",
     "python docs/programs/training_speed.py": "--networks resnet20-16 --rounds 1 --batch 4",
-    "python docs/programs/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2",
+    "python docs/programs/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2 --no-auto",
 }
+# What shortens a program: these words of it, and what stands there instead.
+SHORTENED = {"LC(steps=5,": "LC(steps=1,"}
 PRELUDE = "import numpy, onnx\nmodel, x = onnx.load('in.onnx'), numpy.zeros((1, 3, 16, 16), numpy.float32)\n"
 """What the documented programs take as given."""
 
@@ -82,7 +85,7 @@ class Step:
     def line(self) -> str:
         """What is run."""
         if self.command.is_python:
-            return PRELUDE + self.command.text
+            return PRELUDE + _shortened(self.command.text)
         return f"{self.command.text} {self.added}".strip()
 
 
@@ -90,6 +93,12 @@ def step(command: Command) -> Step:
     """What is done with `command`."""
     reason = _first(LEFT_OUT, command.text)
     return Step(command, _first(ADDED, command.text) or "", reason)
+
+
+def _shortened(program: str) -> str:
+    for words, instead in SHORTENED.items():
+        program = program.replace(words, instead)
+    return program
 
 
 def _first(table: dict[str, str], text: str) -> str | None:

@@ -67,6 +67,13 @@ def test_the_plan_speaks_of_documented_commands(table: str) -> None:
         assert any(f"{text} ".startswith(f"{start} ") for text in texts), f"{start!r} is documented nowhere"
 
 
+def test_what_shortens_programs_stands_in_one() -> None:
+    programs = [c.text for document in documents(ROOT) for c in commands(document, ROOT) if c.is_python]
+    for words, instead in plan.SHORTENED.items():
+        assert words != instead
+        assert any(words in text for text in programs), words
+
+
 def test_what_the_readme_says_of_the_compiler_is_run() -> None:
     left_out = [c.text for c in commands(ROOT / "README.md", ROOT) if plan.step(c).reason is not None]
     assert [text for text in left_out if "upscale_onnx" in text or text.startswith("pip")] == []

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals"
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize(
     ("subject", "moments"),
-    [(saving(256), 3), pytest.param(compiling(), 4, marks=pytest.mark.slow)],
+    [(saving(256), 2), pytest.param(compiling(), 2, marks=pytest.mark.slow)],
     ids=["saving", "compiling"],
 )
 def test_the_old_or_the_new_file_stands_there_whole(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tests.order.brute_force import best_value, served
 from tests.order.instances import bools, correlated_masks, families, hidden_intervals, random_masks
 from tests.order.permutations import is_permutation
+from tests.thorough import examples
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.order import Ordering, best_order, consecutive_ones, greedy_path
 from upscale_onnx.types import BoolArray
@@ -39,7 +40,7 @@ def weighted(draw: st.DrawFn, max_n: int, max_demands: int) -> tuple[int, list[B
     return n, demands, [float(weight) for weight in weights]
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(weighted(max_n=7, max_demands=9))
 def test_the_optimum_agrees_with_all_permutations(instance: tuple[int, list[BoolArray], list[float]]) -> None:
     n, demands, weights = instance
@@ -49,7 +50,7 @@ def test_the_optimum_agrees_with_all_permutations(instance: tuple[int, list[Bool
     assert ordering.bound == ordering.value
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(weighted(max_n=7, max_demands=24))
 def test_many_demands_on_few_channels(instance: tuple[int, list[BoolArray], list[float]]) -> None:
     n, demands, weights = instance
@@ -58,7 +59,7 @@ def test_many_demands_on_few_channels(instance: tuple[int, list[BoolArray], list
     assert ordering.value <= best_value(n, demands, weights) <= ordering.bound
 
 
-@settings(max_examples=100)
+@settings(max_examples=examples(100))
 @given(weighted(max_n=7, max_demands=24))
 def test_the_bound_holds_when_the_search_is_cut_short(instance: tuple[int, list[BoolArray], list[float]]) -> None:
     n, demands, weights = instance
@@ -70,7 +71,7 @@ def test_the_bound_holds_when_the_search_is_cut_short(instance: tuple[int, list[
     assert ordering.value <= best_value(n, demands, weights) <= ordering.bound
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(weighted(max_n=10, max_demands=16), st.randoms(use_true_random=False))
 def test_the_result_depends_on_the_arguments_alone(instance, random) -> None:  # type: ignore[no-untyped-def]
     n, demands, weights = instance

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from tests.order.brute_force import allowed_orders, served
 from tests.order.instances import bools, families, hidden_intervals, random_masks
 from tests.order.permutations import is_permutation
+from tests.thorough import examples
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.order import consecutive_ones
 from upscale_onnx.types import BoolArray
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(families(max_n=7, max_demands=5))
 def test_the_decision_agrees_with_all_permutations(family: tuple[int, list[BoolArray]]) -> None:
     n, demands = family

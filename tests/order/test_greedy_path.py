@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from tests.order.brute_force import served
 from tests.order.instances import bools, families, random_masks
 from tests.order.permutations import is_permutation
+from tests.thorough import examples
 from upscale_onnx.order import greedy_path
 from upscale_onnx.order.paths import _best_path, _containment, _distinct, _maximal, _neighbours
 from upscale_onnx.types import BoolArray
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(families(max_n=12, max_demands=10))
 def test_flags_are_what_the_order_does(family: tuple[int, list[BoolArray]]) -> None:
     n, demands = family

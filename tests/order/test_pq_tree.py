@@ -10,6 +10,7 @@ from hypothesis import given, settings
 
 from tests.order.brute_force import allowed_orders
 from tests.order.instances import families, hidden_intervals
+from tests.thorough import examples
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.order import PQTree
 from upscale_onnx.order.pq_tree import _Node
@@ -26,7 +27,7 @@ def all_frontiers(node: _Node) -> set[tuple[int, ...]]:
     }
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(families())
 def test_the_tree_stands_for_exactly_the_allowed_orders(family: tuple[int, list[BoolArray]]) -> None:
     n, demands = family
@@ -43,7 +44,7 @@ def test_the_tree_stands_for_exactly_the_allowed_orders(family: tuple[int, list[
             assert tree._root is before
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(families())
 def test_the_frontier_is_allowed_and_the_identity_where_that_is(family: tuple[int, list[BoolArray]]) -> None:
     n, demands = family

@@ -14,6 +14,7 @@ from onnx import TensorProto
 from tests.passes.apply import begun, edited
 from tests.plan.models import Net, assert_same, operators, outputs_of, weight_shapes, whole_numbers
 from tests.plan.prices import DEAR, FREE, Prices
+from tests.thorough import examples
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.export.export import make
@@ -279,7 +280,7 @@ def residual_nets(draw: st.DrawFn) -> onnx.ModelProto:
     return net.model([*outputs, last], x=(1, 3, 2, 2))
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(residual_nets(), st.sampled_from((FREE, Prices(copy=20.0), Prices(align=4), Prices(per_channel=0.5, align=8))))
 def test_chains_of_adds_compute_the_same(model: onnx.ModelProto, costs: Prices) -> None:
     assert_equal_outputs(model, narrowed(model, costs))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.plan.models import Net, assert_same, operators, weight_shapes
 from tests.plan.prices import DEAR, FREE, Prices
+from tests.thorough import examples
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.costs.profiled import NodeTime
@@ -221,7 +222,7 @@ def forks(draw: st.DrawFn) -> onnx.ModelProto:
     return fork(*(sorted(found) for found in reads), through=tuple(through))
 
 
-@settings(max_examples=20)
+@settings(max_examples=examples(20))
 @given(forks(), st.floats(0, 60), st.floats(0, 4), st.sampled_from((1, 4)))
 def test_a_plan_saves_what_it_says_and_computes_the_same(
     model: onnx.ModelProto, copy: float, per_channel: float, align: int

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from tests.plan.models import Net, assert_same, operators
 from tests.plan.prices import Prices
+from tests.thorough import examples
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import export, make
@@ -148,7 +149,7 @@ def test_only_one_of_two_groups_that_share_a_node() -> None:
     assert [split.values[-1] for split in planned(model)] == ["value"]
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     st.lists(st.sets(st.integers(0, C - 1), min_size=1), min_size=2, max_size=5),
     st.sampled_from(("Relu", "Neg")),

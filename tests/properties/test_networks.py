@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given, note, settings
 
 from tests.properties.networks import networks
+from tests.thorough import examples
 from tests.traps.targets import TARGETS, check
 
 
 @pytest.mark.slow
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(model=networks())
 def test_a_random_network_compiles_exactly(model: onnx.ModelProto) -> None:
     note(onnx.printer.to_text(model))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.masks.aware.networks import BLOCK, BlockPrices, chain
+from tests.thorough import examples
 from upscale_onnx.masks.aware.allocator import Allocator
 from upscale_onnx.masks.aware.greedy import greedy_moves
 from upscale_onnx.masks.aware.network import CostedNetwork
@@ -69,7 +70,7 @@ def chains(draw: st.DrawFn) -> CostedNetwork:
     return chain(energies, [float(draw(st.integers(1, 9))) for _ in range(layers + 1)], weighs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(network=chains(), goal=st.floats(0.3, 0.95))
 def test_a_latency_is_met_where_any_choice_meets_it_and_costs_at_most_one_move_more(
     network: CostedNetwork, goal: float
@@ -104,7 +105,7 @@ def test_the_best_choice_is_found_on_most_chains() -> None:
     assert np.mean(excess) < 1.1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(network=chains(), amount=st.floats(0.0, 0.9))
 def test_an_amount_is_kept_in_all_and_loses_no_more_than_flat_masks(network: CostedNetwork, amount: float) -> None:
     flat = {weight: lowest(scores, amount) for weight, scores in scores_of(network).values()}
@@ -167,7 +168,7 @@ def test_what_the_goal_does_not_need_is_taken_back() -> None:
     assert trimmed(network, BlockPrices(), moves, after(network, BlockPrices(), moves).latency_ms) == moves
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(network=chains(), missing=st.integers(0, 12))
 def test_spreading_loses_least(network: CostedNetwork, missing: int) -> None:
     state = PruningState(network, BlockPrices())
