@@ -22,6 +22,7 @@ DEMO := models/digits_inception_masked.onnx
 RAY := build/ray
 OLIVE := build/olive
 LIBRARIES := python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
+SEEN := python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % sysconfig.get_path("purelib"))'
 
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
@@ -112,18 +113,19 @@ $(VENV)/.installed: $(PACKAGING)
 	touch $@
 
 # Before the first import: that may be in a test, where the compiler's warnings are errors. A file may be no Python.
-COMPILED := python -m compileall -qq -j 2 -x '/(tests|examples)/'
+COMPILED := python -m compileall -qq -j 2 -x '/(tests|testing|examples|_inductor|distributed)/'
 $(VENV)/.installed_tests: $(VENV)/.installed
-	$(PIP) --editable '.[test,torch,search,report,completion,docs]'
+	$(PIP) 'upscale-onnx[test,torch,search,report,completion,docs]'
 	$(BIN)/$(COMPILED) $(VENV)/lib || true
 	touch $@
 
-# What these bring shall not be found by the tests: their environments see that of the tests, but not the reverse.
+# What these bring shall not be found by the tests: their environments see that of the tests, this package included, but
+# not the reverse.
 $(RAY)/.installed $(OLIVE)/.installed: build/%/.installed: $(VENV)/.installed_tests
 	rm -rf $(@D)
 	$(BIN)/python -m venv $(@D)
-	$(BIN)/$(LIBRARIES) > `$(@D)/bin/$(LIBRARIES)`/tests.pth
-	$(@D)/bin/python -m $(INSTALL) --constraint constraints.txt --editable '.[$*]'
+	$(BIN)/$(SEEN) > `$(@D)/bin/$(LIBRARIES)`/tests.pth
+	$(@D)/bin/python -m $(INSTALL) --constraint constraints.txt 'upscale-onnx[$*]'
 	$(@D)/bin/$(COMPILED) $(@D)/lib || true
 	touch $@
 
