@@ -14,7 +14,7 @@ VENV ?= .venv
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-# Bytecode is made where it is needed: much of it never is.
+# Bytecode is made by the first import: most of what is installed is never imported.
 INSTALL := pip install --quiet --disable-pip-version-check --no-compile
 PIP := $(BIN)/python -m $(INSTALL) --constraint constraints.txt
 PACKAGING := pyproject.toml setup.py constraints.txt
@@ -112,11 +112,8 @@ $(VENV)/.installed: $(PACKAGING)
 	$(PIP) --editable .
 	touch $@
 
-# Before the first import: that may be in a test, where the compiler's warnings are errors. A file may be no Python.
-COMPILED := python -m compileall -qq -j 2 -x '/(tests|testing|examples|_inductor|distributed)/'
 $(VENV)/.installed_tests: $(VENV)/.installed
 	$(PIP) 'upscale-onnx[test,torch,search,report,completion,docs]'
-	$(BIN)/$(COMPILED) $(VENV)/lib || true
 	touch $@
 
 # What these bring shall not be found by the tests: their environments see that of the tests, this package included, but
@@ -126,7 +123,6 @@ $(RAY)/.installed $(OLIVE)/.installed: build/%/.installed: $(VENV)/.installed_te
 	$(BIN)/python -m venv $(@D)
 	$(BIN)/$(SEEN) > `$(@D)/bin/$(LIBRARIES)`/tests.pth
 	$(@D)/bin/python -m $(INSTALL) --constraint constraints.txt 'upscale-onnx[$*]'
-	$(@D)/bin/$(COMPILED) $(@D)/lib || true
 	touch $@
 
 clean:

@@ -9,11 +9,11 @@ from tests.documented.commands import Command
 # The first line whose words a command begins with holds.
 LEFT_OUT = {
     "make demo PYTHON=python3.12": "needs that interpreter; the same target as make demo",
-    "make demo": "run before this, in the checkout itself",
-    "make test": "run before this, in the checkout itself",
+    "make demo": "run in the checkout itself",
+    "make test": "run in the checkout itself",
     "make lint": "a part of make test",
-    "make lower-bounds": "run after this, in the checkout itself",
-    "make cluster olive": "run after this, in the checkout itself",
+    "make lower-bounds": "run in the checkout itself",
+    "make cluster olive": "run in the checkout itself",
     "make site": "a part of make test",
     "make unit": "a part of make test",
     "make documented": "is this",

@@ -104,7 +104,7 @@ def test_progress_reaches_the_end() -> None:
 
 def test_an_option_of_a_compile(tmp_path: Path) -> None:
     model, path = _network(), tmp_path / "data.npz"
-    np.savez(path, x=_data(64))
+    np.savez(path, x=_data(128))
     options = Options.of(amount=0.5, masks="flat", criterion="obs", calibration=str(path), repair="lsq")
     alone, count = pruned(model, options)
     together, same = pruned(model, options.replaced(repair="joint"))
