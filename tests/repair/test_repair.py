@@ -170,7 +170,7 @@ def test_a_size_is_reached_where_layers_choose_their_channels_anew() -> None:
     """Branches that choose other channels than the masks had leave more of what they read in common."""
     folder = Path(__file__).resolve().parents[2] / "models"
     model = onnx.load(folder / "digits_inception_masked.onnx")
-    data = {"image": np.load(folder / "digits_test.npz")["image"][:16]}
+    data = {"image": np.load(folder / "digits_test.npz")["image"][:64]}
     options = Options.of(criterion="obs", repair="lsq", calibration=data, race=False, params=0.4)
     wanted = size_goal(options.prune)
     assert wanted is not None
