@@ -68,7 +68,7 @@ ADDED = {
     "python docs/programs/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2 --no-auto",
 }
 # What shortens a program: these words of it, and what stands there instead.
-SHORTENED = {"LC(steps=5,": "LC(steps=1,"}
+SHORTENED = {"LC(steps=5,": "LC(steps=1,", "samples=4,": "samples=2,"}
 PRELUDE = "import numpy, onnx\nmodel, x = onnx.load('in.onnx'), numpy.zeros((1, 3, 16, 16), numpy.float32)\n"
 """What the documented programs take as given."""
 
