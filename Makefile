@@ -74,13 +74,14 @@ olive: $(OLIVE)/.installed
 	$(ONE_CORE) $(OLIVE)/bin/python -m pytest -q tests/integrations
 
 # Not the whole suite: the folders where the libraries meet us, in a minute. The package is not installed at all, and
-# onnxruntime is the build for CPUs, a tenth of the size.
+# onnxruntime is the build for CPUs, a tenth of the size. Bytecode of old libraries is made here: in a test, what the
+# compiler warns of would be an error.
 LOWEST := build/lowest
 lower-bounds: $(VENV)/.installed
 	rm -rf $(LOWEST)
 	$(PYTHON) -m venv $(LOWEST)
 	$(BIN)/python -m tests.lower_bounds > $(LOWEST)/requirements.txt
-	$(LOWEST)/bin/python -m $(INSTALL) \
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
 		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
 	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
 		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
