@@ -65,10 +65,10 @@ ADDED = {
     "python docs/programs/scale.py --nodes 100000": "--nodes 140",
     "python docs/programs/scale.py --gigabytes 7": "--gigabytes 0.02 --width 256 --hidden 512",
     "python docs/programs/training_speed.py": "--networks resnet20-16 --rounds 1 --batch 4",
-    "python docs/programs/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2 --no-auto",
+    "python docs/programs/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2",
 }
 # What shortens a program: these words of it, and what stands there instead.
-SHORTENED = {"LC(steps=5,": "LC(steps=1,", "samples=4,": "samples=2,"}
+SHORTENED = {"LC(steps=5,": "LC(steps=1,"}
 PRELUDE = "import numpy, onnx\nmodel, x = onnx.load('in.onnx'), numpy.zeros((1, 3, 16, 16), numpy.float32)\n"
 """What the documented programs take as given."""
 
