@@ -24,8 +24,9 @@ from upscale_onnx.types import Array
 assert rules.__all__
 
 _MOST_POSITIONS = 12
-# Tested in traps: behind a MaxPool, and with tables in place of producers. Bodies have test_bodies.
-_IN_NETWORKS = ("MaxUnpool", "EmbedLayerNormalization", "GatherBlockQuantized")
+# Tested in traps: behind a MaxPool, and with tables in place of producers. Bodies have test_bodies, experts of few bits
+# test_expert_nodes.
+_IN_NETWORKS = ("MaxUnpool", "EmbedLayerNormalization", "GatherBlockQuantized", "QMoE")
 
 
 def test_every_registration_has_a_case() -> None:

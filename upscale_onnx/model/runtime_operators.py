@@ -19,7 +19,7 @@ from upscale_onnx.model.runtime_layouts import CHANNELS_LAST, channels_last, cha
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
 RUNTIME_DOMAIN = "com.microsoft"
 # Fused operators whose result has the shape of the first input.
-_LIKE_FIRST = frozenset(("BiasGelu", "FastGelu", "Gelu", "QuickGelu"))
+_LIKE_FIRST = frozenset(("BiasGelu", "FastGelu", "Gelu", "MoE", "QMoE", "QuickGelu"))
 _LIKE_FIRST_AND_SUM = frozenset(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"))
 _ADDED = ("activation", "activation_params", "activation_alpha", "activation_beta", "activation_gamma")
 # Quantised operators: the operator whose result has the shape and the type of theirs, and its inputs.
