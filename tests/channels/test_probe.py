@@ -24,9 +24,8 @@ from upscale_onnx.types import Array
 assert rules.__all__
 
 _MOST_POSITIONS = 12
-# Tested in traps: behind a MaxPool, and with tables in place of producers. Bodies have test_bodies, experts of few bits
-# test_expert_nodes.
-_IN_NETWORKS = ("MaxUnpool", "EmbedLayerNormalization", "GatherBlockQuantized", "QMoE")
+# Tested in traps: behind a MaxPool, and with tables in place of producers. Bodies and others have tests of their own.
+_IN_NETWORKS = ("MaxUnpool", "EmbedLayerNormalization", "GatherBlockQuantized", "QMoE", "MatMulBnb4")
 
 
 def test_every_registration_has_a_case() -> None:

@@ -104,6 +104,8 @@ def shaped_alike(node: NodeProto, dtypes: Mapping[str, int]) -> list[NodeProto]:
         return [helper.make_node("Identity", node.input[:1], [name]) for name in named]
     if node.op_type == "MatMulNBits" and len(node.input) > 1:
         return [helper.make_node("Einsum", node.input[:2], node.output[:1], equation="...k,nbc->...n")]
+    if node.op_type == "MatMulBnb4":
+        return _product_of_size(node)
     if node.op_type == "GatherBlockQuantized" and len(node.input) > _SCALES:
         return _embedded(node, dtypes.get(node.input[0]) in _OF_FOUR_BITS)
     if node.op_type == "QLinearWhere":
@@ -134,6 +136,17 @@ def _embedded(node: NodeProto, apart: bool) -> list[NodeProto]:
         helper.make_node("Cast", [rows], [choice], to=TensorProto.BOOL),
         helper.make_node("ReduceMax", [node.input[_SCALES]], [scale], keepdims=0),
         helper.make_node("Where", [choice, scale, scale], node.output),
+    ]
+
+
+def _product_of_size(node: NodeProto) -> list[NodeProto]:
+    """A product with a matrix whose sizes are attributes."""
+    attrs = {attribute.name: attribute.i for attribute in node.attribute}
+    size, matrix = f"{node.output[0]}__size", f"{node.output[0]}__matrix"
+    return [
+        helper.make_node("Constant", [], [size], value_ints=[attrs.get("K", 0), attrs.get("N", 0)]),
+        helper.make_node("ConstantOfShape", [size], [matrix]),
+        helper.make_node("MatMul", [node.input[0], matrix], node.output[:1]),
     ]
 
 
