@@ -43,7 +43,7 @@ def between_layers(seed: int) -> onnx.ModelProto:
 
 def test_a_wrong_network_is_seen(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     feeds = {"x": np.arange(96, dtype=np.float32).reshape(2, 3, 4, 4)}
-    one, other = (program.Network("", between_layers(seed), (feeds,)) for seed in (0, 1))
+    one, other = (program.Network("", between_layers(seed), (feeds,), True) for seed in (0, 1))
     assert program.judged(one, "keep") == "smaller"
     made = upscale_onnx.compile(one.model, export="keep", align=1, race=False, verify=False)
     monkeypatch.setattr(upscale_onnx, "compile", lambda *_, **__: made)

@@ -11,6 +11,7 @@ from tests.channels.cases import ALL
 from tests.channels.engine import Engine
 from tests.channels.test_channels_last import CASES as LAST
 from tests.channels.test_channels_last import NO_KERNEL
+from tests.channels.test_diffusion_nodes import STANDARD
 from tests.channels.test_qlinear import CARRIERS, CONTRACTIONS
 from upscale_onnx.channels import rules
 from upscale_onnx.channels.analysis import Analysis, analyse
@@ -39,6 +40,7 @@ def test_every_registration_has_a_case() -> None:
             "DequantizeLinear",
             *LAST,
             *NO_KERNEL,
+            *STANDARD,
         ):  # tested beside others of their kinds
             continue
         if domain == DOMAIN or op in _IN_NETWORKS:

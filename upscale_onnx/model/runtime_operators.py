@@ -12,14 +12,16 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
-from upscale_onnx.model.runtime_attention import attention_alike
+from upscale_onnx.model.runtime_attention import attention_alike, one_of
 from upscale_onnx.model.runtime_layouts import CHANNELS_LAST, channels_last, channels_last_alike
 
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
 RUNTIME_DOMAIN = "com.microsoft"
 # Fused operators whose result has the shape of the first input.
-_LIKE_FIRST = frozenset(("BiasGelu", "FastGelu", "Gelu", "MoE", "QMoE", "QuickGelu"))
+_LIKE_FIRST = frozenset(
+    ("BiasAdd", "BiasGelu", "FastGelu", "Gelu", "GroupNorm", "MoE", "QMoE", "QuickGelu", "SkipGroupNorm")
+)
 _LIKE_FIRST_AND_SUM = frozenset(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"))
 _ADDED = ("activation", "activation_params", "activation_alpha", "activation_beta", "activation_gamma")
 # Quantised operators: the operator whose result has the shape and the type of theirs, and its inputs.
@@ -98,7 +100,9 @@ def shaped_alike(node: NodeProto, dtypes: Mapping[str, int]) -> list[NodeProto]:
     if node.op_type in ("FusedMatMul", "TransposeMatMul") and len(node.input) == 2:
         return _product(node)
     if node.op_type in _LIKE_FIRST:
-        return [helper.make_node("Identity", node.input[:1], node.output[:1])]
+        return [helper.make_node("Identity", node.input[:1], [name]) for name in node.output if name]
+    if node.op_type == "BiasSplitGelu":
+        return one_of(2, node, node.input[0])
     if node.op_type in _LIKE_FIRST_AND_SUM:
         named = [name for index, name in enumerate(node.output) if name and index in (0, 3)]
         return [helper.make_node("Identity", node.input[:1], [name]) for name in named]

@@ -32,7 +32,8 @@ class _Floats(Blocks):
         turned = self.content << _BITS | self.content >> _BITS
         codes = unpacked(turned, _BITS, self.size)
         known = ~np.isin(codes, self.zeros) & (self.scales[..., None] != 0)
-        return known.reshape(len(known), -1).astype(self.scales.dtype)
+        ones: Array = known.reshape(len(known), -1).astype(self.scales.dtype)
+        return ones
 
 
 class MatMulBnb4(MatMulNBits):
