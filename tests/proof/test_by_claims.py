@@ -315,3 +315,5 @@ def test_a_constant_counts_where_anything_else_is_finite() -> None:
     assert "not the constants" in fault_of(seen, [], seen[:, [0, 2]], claim)
     untold = Claim((1, 3), np.asarray([[-1, -1]]), claim.constants)
     assert "not the constants" in fault_of(lost, [], lost[:, [0, 2]], untold)
+    replaced = np.asarray([[inf, 5, nan], [1, 0, 2]], np.float32)
+    assert "not the constants" in fault_of(replaced, [], replaced[:, [0, 2]], claim)

@@ -173,10 +173,12 @@ def _constant_fault(expected: Array, allowed: Array, claim: Claim) -> str:
 
 
 def _lost(expected: Array, claim: Claim) -> BoolArray:
-    """The places at which all channels that the compiled model holds are NaN or infinite, as behind a division by zero.
-    Whatever reads them is lost in both models, so that a constant beside them, times infinity, is no matter."""
+    """The places at which all channels that the compiled model holds are NaN or infinite, as behind a division by zero,
+    and the constant, times infinity, is one of these, too. Whatever sums them is lost in both models. Another finite
+    number in place of the constant is not excused: what replaces NaN would let it through."""
     told = np.ones((), bool) if claim.held is None else claim.held >= 0
     if not told.any():
         return np.zeros((), bool)
     axes = tuple(axis for axis, size in enumerate(claim.sizes) if size > 1)
-    return np.asarray(~(np.isfinite(held_of(expected, claim)) & told).any(axes, keepdims=True))
+    lost = ~(np.isfinite(held_of(expected, claim)) & told).any(axes, keepdims=True)
+    return np.asarray(lost & ~np.isfinite(expected))
