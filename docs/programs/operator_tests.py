@@ -2,12 +2,14 @@
 
     python docs/programs/operator_tests.py [WORD...] [--export keep gather upscale planned] [--reasons]
 
-Every test of a node with an input of float32 and two or more axes is taken, if onnxruntime runs it (or only tests with
-one of the words in their names). A 1x1 convolution or a matrix product with rows of zeros makes that input; one with
-columns of zeros reads each result of float32. Other inputs are constants. With channels on axis 1 or on the last one,
-and one or all inputs made so, the network is compiled without its own checks, and both models are run on the test's
-inputs, and on these shuffled. Printed are the wrong and refused ones, then counts: of networks that lost channels, that
-have none to lose (none is zero or unread), that have a node which no rule looks through, and that stayed as they were. With --reasons, why nothing left is counted by operator. The exit code is 1 if any result was wrong.
+Every test of a node with an input of float32 and two or more axes is taken, if onnxruntime runs it (or only tests
+with one of the words in their names). A 1x1 convolution or a matrix product with rows of zeros makes that input; one
+with columns of zeros reads each result of float32. Other inputs are constants. With channels on axis 1 or on the last
+one, and one or all inputs made so, the network is compiled without its own checks, and both models are run on the
+test's inputs, and on these shuffled. Printed are the wrong and refused ones, then counts: of networks that lost
+channels, that have none to lose (none is zero or unread), that have a node which no rule looks through, and that
+stayed as they were. With --reasons, why nothing left is counted by operator. The exit code is 1 if any result was
+wrong.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def _with_moved_results(model: ModelProto, seed: int) -> ModelProto:
             continue
         exact, factor = f"{name}__exact", f"{name}__factor"
         node.output[0] = exact
-        near = {"low": 1 - _STEP, "high": 1 + _STEP, "seed": float(seed + number)}
+        near: dict[str, Any] = {"low": 1 - _STEP, "high": 1 + _STEP, "seed": float(seed + number)}
         nodes.append(helper.make_node("RandomUniformLike", [exact], [factor], **near))
         nodes.append(helper.make_node("Mul", [exact, factor], [name]))
     del copy.graph.node[:]
