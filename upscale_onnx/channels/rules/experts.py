@@ -60,18 +60,12 @@ class Experts(Rule):
             raise Refused(Reason.MIXED_LAYOUT, f"channels of shape {found.shape} for experts of {channels} inputs")
         check_pattern_room(neurons, channels)
         labels, state = found.along(rank - 1, channels)
+        if is_wild(state).any():
+            raise Refused(Reason.UNSUPPORTED_FORM, "a channel that may be infinite")
         hidden, made = fresh(experts * neurons).reshape(experts, neurons), fresh(channels)
         routers = _routers(maps)
-        wild = is_wild(state).any() or any(is_wild(router.state).any() for router in routers.values())
-        folded = (state == 0) & ~np.bool_(wild)
-        reads: list[Read] = []
-        varying = np.zeros(channels, bool)
-        for expert, row in enumerate(hidden):
-            taken, biased = _reading(mixture, expert)
-            silent = ~(taken[:, ~folded].any(1) | biased)
-            given = mixture.last.reading(expert)
-            varying |= given[:, ~silent].any(1) | mixture.last.biased(expert)
-            reads += [Read(0, labels, row, taken, foldable=folded), Read(0, row, made, given, foldable=silent)]
+        wild = any(is_wild(router.state).any() for router in routers.values())
+        reads, varying = _reads(mixture, labels, state == 0, hidden, made)
         reads += [Read(index, router.labels.ravel(), made) for index, router in routers.items()]
         fixed, evens = [router.labels for router in routers.values()], list[Even]()
         if mixture.whole or found.shape[-1] == 1:
@@ -121,6 +115,21 @@ class Experts(Rule):
 def _routers(maps: Maps) -> dict[int, ChannelMap]:
     """What experts are chosen and weighted by, by input."""
     return {index: found for index in _ROUTERS if index < len(maps) and (found := maps[index]) is not None}
+
+
+def _reads(
+    mixture: _Mixture, labels: IntArray, folded: BoolArray, hidden: IntArray, made: IntArray
+) -> tuple[list[Read], BoolArray]:
+    """What the classes `hidden` `(experts, neurons)` read of `labels`, of which some are `folded`, and what the classes
+    `made` read of them; and which of the latter vary."""
+    reads, varying = list[Read](), np.zeros(made.size, bool)
+    for expert, row in enumerate(hidden):
+        taken, biased = _reading(mixture, expert)
+        silent = ~(taken[:, ~folded].any(1) | biased)
+        given = mixture.last.reading(expert)
+        varying |= given[:, ~silent].any(1) | mixture.last.biased(expert)
+        reads += [Read(0, labels, row, taken, foldable=folded), Read(0, row, made, given, foldable=silent)]
+    return reads, varying
 
 
 def _reading(mixture: _Mixture, expert: int) -> tuple[BoolArray, BoolArray]:
