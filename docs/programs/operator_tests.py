@@ -7,9 +7,9 @@ with one of the words in their names). A 1x1 convolution or a matrix product wit
 with columns of zeros reads each result of float32. Other inputs are constants. With channels on axis 1 or on the last
 one, and one or all inputs made so, the network is compiled without its own checks, and both models are run on the
 test's inputs, and on these shuffled. Printed are the wrong and refused ones, then counts: of networks that lost
-channels, that have none to lose (none is zero or unread), that have a node which no rule looks through, and that
-stayed as they were. With --reasons, why nothing left is counted by operator. The exit code is 1 if any result was
-wrong.
+channels, that have none to lose (none is zero or unread), that have a node which no rule looks through and which
+keeps channels, and that keep all for another reason. With --reasons, why nothing left is counted by operator. The
+exit code is 1 if any result was wrong.
 """
 
 from __future__ import annotations
@@ -162,7 +162,8 @@ def judged(network: Network, export: str) -> str:
         return "smaller"
     if not network.idle:
         return "whole"
-    reasons = sorted({f"{one.op_type}: {one.detail or one.reason.value}" for one in result.report.refusals})
+    costly = [one for one in result.report.refusals if one.channels]
+    reasons = sorted({f"{one.op_type}: {one.detail or one.reason.value}" for one in costly})
     return f"barrier: {reasons[0]}" if reasons else f"same: {_operators(network.model)}"
 
 
