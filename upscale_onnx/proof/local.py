@@ -239,8 +239,7 @@ class Proof:
         if isinstance(outcome.actual, ModelError):
             fault = f"the compiled region fails: {outcome.actual}"
         else:
-            claim = self.claims.get(target)
-            fault = fault_of(expected, outcome.moved, outcome.actual, claim, target in self.replaced)
+            fault = fault_of(expected, outcome.moved, outcome.actual, self.claims.get(target), target in self.replaced)
         if fault:
             self.refuted.setdefault(target, Unproven(target, fault, self._inside(outcome.region)))
             if self.watch is not None:

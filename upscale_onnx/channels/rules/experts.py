@@ -172,7 +172,7 @@ def _mixture(op: Op, few_bits: bool) -> _Mixture:
     first = [(up, rows), *([] if side is None else [(side, numbers)])]
     dims = op.in_dims[0] if op.in_dims else None
     fits = all(weights.shape == (experts, rows.size, channels) for weights, rows in first)
-    if not fits or dims is None or dims[-1] != channels:
+    if not fits or dims is None or dims[-1] != channels or 0 in down.shape:
         raise Refused(Reason.UNSUPPORTED_FORM, f"weights of experts of shape {up.shape} and {down.shape}")
     return _Mixture(first, down, few_bits)
 
