@@ -18,6 +18,7 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap, is_constant
 from upscale_onnx.channels.demand import demand
 from upscale_onnx.model import Shape
+from upscale_onnx.model.bodies import DOMAIN as BODIES
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, replace_uses
@@ -41,7 +42,9 @@ class RestoreOutputs(Pass):
         graph, analysis = rewrite.graph, rewrite.analysis
         if analysis.opset < _PADS_ARE_AN_INPUT:
             return Changes()
-        results = {tensor.name: tensor for tensor in graph.outputs if len(tensor.inputs) == 1}
+        made = {tensor.name: tensor for tensor in graph.outputs if len(tensor.inputs) == 1}
+        # A node with bodies is known by the name of its first result.
+        results = {name: tensor for name, tensor in made.items() if tensor.inputs[0].domain != BODIES}
         found = {name: analysis.maps[name] for name in results if _is_partly_constant(analysis, rewrite.shapes, name)}
         chosen = _undemanded(analysis, found)
         if not chosen:

@@ -18,7 +18,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Request, Resize
+from upscale_onnx.channels.flow import Misaligned, Request, Resize
 from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.selection import selection_node
@@ -53,8 +53,8 @@ class SelectChannels(Pass):
             step = analysis.steps[item.step]
             try:
                 resize = work.resize(step, item.input, item.axis, item.positions)
-            except Refused:
-                continue  # the node reads the value as it is
+            except (Misaligned, Refused):
+                continue  # the node reads the value as it is: it has no form for this selection, or takes whole blocks
             tensor = work.narrowed(step.node.inputs[item.input].name, item.axis, item.positions, step.node)
             apply_resize(step.node, resize, work.names)
             step.node.inputs[item.input] = tensor

@@ -1,13 +1,15 @@
 """ONNX's own tests of operators, each between a layer that makes dead channels and one that does not read all.
 
-    python docs/programs/operator_tests.py [WORD...] [--export keep gather upscale planned] [--quiet]
+    python docs/programs/operator_tests.py [WORD...] [--export keep gather upscale planned] [--reasons]
 
-Every test of a node with an input of float32 and two or more axes is taken, if onnxruntime runs it (or only tests with
-one of the words in their names). A 1x1 convolution or a matrix product with rows of zeros makes that input; one with
-columns of zeros reads each result of float32. Other inputs are constants. With channels on axis 1 or on the last one,
-and one or all inputs made so, the network is compiled without its own checks, and both models are run on the test's
-inputs, and on these shuffled. Printed are the wrong and refused ones, then counts: of networks that got smaller, that
-have a node which no rule looks through, and that stayed as they were. The exit code is 1 if any result was wrong.
+Every test of a node with an input of float32 and two or more axes is taken, if onnxruntime runs it (or only tests
+with one of the words in their names). A 1x1 convolution or a matrix product with rows of zeros makes that input; one
+with columns of zeros reads each result of float32. Other inputs are constants. With channels on axis 1 or on the last
+one, and one or all inputs made so, the network is compiled without its own checks, and both models are run on the
+test's inputs, and on these shuffled. Printed are the wrong and refused ones, then counts: of networks that lost
+channels, that have none to lose (none is zero or unread), that have a node which no rule looks through and which
+keeps channels, and that keep all for another reason. With --reasons, why nothing left is counted by operator. The
+exit code is 1 if any result was wrong.
 """
 
 from __future__ import annotations
@@ -42,11 +44,12 @@ _IMAGES = range(3, 6)  # ranks that a convolution takes
 
 @dataclass(frozen=True)
 class Network:
-    """A test between two layers. feeds: its inputs, twice."""
+    """A test between two layers. feeds: its inputs, twice. idle: whether any channel is zero, or not read."""
 
     name: str
     model: onnx.ModelProto
     feeds: tuple[Feeds, ...]
+    idle: bool
 
 
 def networks(words: Sequence[str] = (), op_type: str | None = None) -> Iterator[Network]:
@@ -86,11 +89,13 @@ def _between(test: Any, axis: int, every: bool) -> Network | None:
     model = onnx.ModelProto.FromString(test.model.SerializeToString())
     graph = model.graph
     nodes: list[onnx.NodeProto] = []
+    idle = False
     kept = [value for value in graph.input if value.name in chosen]
     graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in arrays.items() if key not in chosen)
     for value in kept:
         size = arrays[value.name].shape[axis]
         rows = np.eye(size, dtype=np.float32) * (rng.random(size) < 0.5)
+        idle |= not rows.any(1).all()
         nodes.append(_layer(f"{value.name}_given", value.name, arrays[value.name].ndim, axis, rows, graph))
         value.name += "_given"
     del graph.input[:]
@@ -99,6 +104,7 @@ def _between(test: Any, axis: int, every: bool) -> Network | None:
     for value, array in zip(list(graph.output), results, strict=True):
         if _has_channels(array, axis):
             columns = rng.integers(1, 4, (_READ, array.shape[axis])) * (rng.random(array.shape[axis]) < 0.5)
+            idle |= not columns.any(0).all()
             made = f"{value.name}_read"
             read.append(_layer(value.name, made, array.ndim, axis, columns.astype(np.float32), graph))
             value.CopyFrom(helper.make_tensor_value_info(made, TensorProto.FLOAT, [None] * array.ndim))
@@ -107,7 +113,7 @@ def _between(test: Any, axis: int, every: bool) -> Network | None:
     graph.node.extend(between)
     feeds = {f"{key}_given": arrays[key] for key in chosen}
     shuffled = {key: rng.permutation(array.ravel()).reshape(array.shape) for key, array in feeds.items()}
-    return Network(name, model, (feeds, shuffled))
+    return Network(name, model, (feeds, shuffled), idle)
 
 
 def _has_channels(array: Array, axis: int) -> bool:
@@ -133,12 +139,12 @@ def run(model: onnx.ModelProto, feeds: Feeds) -> list[Array]:
 
 
 def judged(network: Network, export: str) -> str:
-    """What became of a network: "smaller", "barrier", "same", "not run", or what went wrong."""
+    """What became of a network: "smaller", "whole", "barrier: …", "same: …", "not run: …", or what went wrong."""
     try:
         onnx.checker.check_model(network.model)  # a body may have a value of the same name
         expected = [run(network.model, feeds) for feeds in network.feeds]
-    except Exception:  # no kernel, or a form that the layers do not fit
-        return "not run"
+    except Exception as error:  # no kernel, or a form that the layers do not fit
+        return f"not run: {_reason_of(error)}"
     try:
         result = upscale_onnx.compile(network.model, export=export, align=1, race=False, verify=False)
     except UpscaleError as error:
@@ -152,9 +158,42 @@ def judged(network: Network, export: str) -> str:
     for one, other in zip(expected, made, strict=True):
         if not all(map(_equal, one, other)):
             return "wrong"
-    if result.report.after.parameters < result.report.before.parameters:
+    if _channels(result.model) < _channels(network.model):
         return "smaller"
-    return "barrier" if result.report.refusals else "same"
+    if not network.idle:
+        return "whole"
+    costly = [one for one in result.report.refusals if one.channels]
+    reasons = sorted({f"{one.op_type}: {one.detail or one.reason.value}" for one in costly})
+    return f"barrier: {reasons[0]}" if reasons else f"same: {_operators(network.model)}"
+
+
+def _channels(model: onnx.ModelProto) -> int:
+    """The channels that the layers in front hand to the operator, and those that the layers behind it read."""
+    sizes = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    layers = [node for node in model.graph.node if node.name.endswith("_layer") and node.input[1] in sizes]
+    reads = [node.input[1].endswith("_read_weight") for node in layers]
+    return sum(sizes[node.input[1]][(node.op_type == "Conv") == read] for node, read in zip(layers, reads, strict=True))
+
+
+def _operators(model: onnx.ModelProto) -> str:
+    return ", ".join(sorted({node.op_type for node in model.graph.node if not node.name.endswith("_layer")}))
+
+
+_REASONS = {
+    "ValidateOpsetForDomain": "onnxruntime does not load this opset",
+    "Unsupported model IR version": "onnxruntime does not load this version of the format",
+    "Could not find an implementation": "onnxruntime has no kernel",
+    "Unrecognized attribute": "onnxruntime does not know an attribute",
+    "Batchwise recurrent": "onnxruntime has no kernel of this form",
+    "Incompatible dimensions": "the layers do not fit the rank",
+    "but not in graph input": "a weight of a layer would have to be an input",
+    "inconsistent total_sequence_length": "onnxruntime has no kernel of this form",
+}
+
+
+def _reason_of(error: Exception) -> str:
+    known = [reason for words, reason in _REASONS.items() if words in str(error)]
+    return known[0] if known else str(error).splitlines()[0]
 
 
 def _equal(one: Array, other: Array) -> bool:
@@ -172,19 +211,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", metavar="WORD", help="default: all tests")
     parser.add_argument("--export", nargs="+", choices=EXPORTS, default=EXPORTS[:2], help="default: keep gather")
+    parser.add_argument("--reasons", action="store_true", help="count why nothing left")
     args = parser.parse_args(argv)
     counts: dict[str, Counter[str]] = {export: Counter() for export in args.export}
+    reasons: dict[str, Counter[str]] = {export: Counter() for export in args.export}
     for network in networks(args.words):
         for export in args.export:
             found = judged(network, export)
+            reasons[export][found] += 1
             kind = found.partition(":")[0]
             counts[export][kind] += 1
             if kind in ("wrong", "refused"):
                 print(f"{network.name}, {export}: {found}", flush=True)
-    kinds = ("smaller", "barrier", "same", "wrong", "refused", "not run")
+    kinds = ("smaller", "whole", "barrier", "same", "wrong", "refused", "not run")
     print("| export | " + " | ".join(kinds) + " |\n|---|" + "---:|" * len(kinds))
     for export, count in counts.items():
         print(f"| {export} | " + " | ".join(str(count[kind]) for kind in kinds) + " |")
+    if args.reasons:
+        rows = ((number, export, found) for export, count in reasons.items() for found, number in count.most_common())
+        print(*(f"{number} {export}: {found}" for number, export, found in rows if ":" in found), sep="\n")
     return int(any(count["wrong"] for count in counts.values()))
 
 

@@ -31,6 +31,8 @@ _REASONS = {
     "text or files": "ImageDecoder RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer",
     "reads all elements": "DFT Det NegativeLogLikelihoodLoss NonMaxSuppression NonZero STFT SoftmaxCrossEntropyLoss "
     "Unique",
+    "of an opset that onnxruntime does not load": "BitCast CausalConvWithState CumProd LinearAttention SwiGLU",
+    "its input has no channels": "AffineGrid OneHot",
     "makes constants or ranges": "BlackmanWindow Constant EyeLike HammingWindow HannWindow MelWeightMatrix Range",
     "sizes: those of channel axes are stated as they were": "Shape",
     "sizes: followed where they are not those of channel axes": "Size",

@@ -132,6 +132,22 @@ def test_a_block_stays_whole_for_one_input() -> None:
     assert held["w0"].shape == (FEATURES, INNER - BLOCK)
 
 
+def test_of_a_weight_of_zeros_a_block_is_left() -> None:
+    """Nothing is demanded of its input, of which another reader holds a part of a block."""
+    layer = Layer("b", 8, 2 * BLOCK, 4)
+    layer.zero(slice(None))
+    model = model_of(layer)
+    model.graph.node.append(helper.make_node("MatMul", ["v", "side"], ["z"]))
+    side = np.zeros((2 * BLOCK, 3), np.float32)
+    side[[0, 8]] = 1
+    model.graph.initializer.append(numpy_helper.from_array(side, "side"))
+    model.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 5, 3]))
+    for export in ("upscale", "gather", "planned"):
+        verification = upscale_onnx.compile(model, export=export, align=1, race=False).report.verification
+        assert verification is not None
+        assert verification.equal
+
+
 def test_constant_inputs_move_into_the_bias() -> None:
     second = Layer("b", WIDTH, INNER, 8, "bytes", bias=True)
     first = Layer("a", INNER, FEATURES * 4, 8, bias=True)

@@ -298,3 +298,22 @@ def test_a_voice_detector_for_two_rates_shrinks_in_both_branches() -> None:
         given = {name: value.astype(np.float32) for name, value in feeds.items()} | {"rate": np.asarray(rate)}
         for expected, found in zip(Engine(model).run(given), Engine(small.model).run(given), strict=True):
             np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_zeros_of_a_result_stay_what_they_are() -> None:
+    """Both branches make the same channels of zeros, which are results of the model."""
+    rng = np.random.default_rng(3)
+    given = {"w": (8, 8), "in_yes_a": (8, 8), "in_no_b": (8, 8), "half": np.asarray(0.5, np.float32)}
+    text = """g (float[2,8] x) => (float[2,8] y) {
+        h = MatMul(x, w)
+        top = ReduceMax<keepdims=0>(h)
+        c = Greater(top, half)
+        y = If(c) <then_branch = yes () => (float[2,8] one) { one = MatMul(h, in_yes_a) },
+                   else_branch = no () => (float[2,8] two) { two = MatMul(h, in_no_b) }>
+    }"""
+    model = network(text, rng, given, dead=0)
+    for body in inner_graphs(model.graph):
+        values = numpy_helper.to_array(body.initializer[0]).copy()
+        values[:, :4] = 0
+        body.initializer[0].CopyFrom(numpy_helper.from_array(values, body.initializer[0].name))
+    check(model, rng, {})

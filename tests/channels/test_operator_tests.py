@@ -33,17 +33,20 @@ def test_no_operator_makes_a_wrong_network(program: ModuleType) -> None:
 
 
 def between_layers(seed: int) -> onnx.ModelProto:
-    return net(
+    model = net(
         "(float[2,3,4,4] x) => (float[2,4,4,4] y)",
-        """h = Conv(x, w1)
-        y = Conv(h, w2)""",
-        w1=weight(8, 3, 1, 1, silent=(2, 5), seed=seed), w2=weight(4, 8, 1, 1, seed=seed),
+        """h = Conv(x, h_weight)
+        y = Conv(h, y_read_weight)""",
+        h_weight=weight(8, 3, 1, 1, silent=(2, 5), seed=seed), y_read_weight=weight(4, 8, 1, 1, seed=seed),
     )  # fmt: skip
+    for node in model.graph.node:
+        node.name = f"{node.output[0]}_layer"
+    return model
 
 
 def test_a_wrong_network_is_seen(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     feeds = {"x": np.arange(96, dtype=np.float32).reshape(2, 3, 4, 4)}
-    one, other = (program.Network("", between_layers(seed), (feeds,)) for seed in (0, 1))
+    one, other = (program.Network("", between_layers(seed), (feeds,), True) for seed in (0, 1))
     assert program.judged(one, "keep") == "smaller"
     made = upscale_onnx.compile(one.model, export="keep", align=1, race=False, verify=False)
     monkeypatch.setattr(upscale_onnx, "compile", lambda *_, **__: made)

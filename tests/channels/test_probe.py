@@ -11,6 +11,7 @@ from tests.channels.cases import ALL
 from tests.channels.engine import Engine
 from tests.channels.test_channels_last import CASES as LAST
 from tests.channels.test_channels_last import NO_KERNEL
+from tests.channels.test_diffusion_nodes import STANDARD
 from tests.channels.test_qlinear import CARRIERS, CONTRACTIONS
 from tests.thorough import THOROUGH
 from upscale_onnx.channels import rules
@@ -27,8 +28,8 @@ assert rules.__all__
 _MOST_POSITIONS = 12
 # Shares of silent channels. Where all are constant, none is left to chance.
 SILENT = (0.5, 0.5, 0.5, 1.0) if THOROUGH else (0.5, 1.0)
-# Tested in traps: behind a MaxPool, and with tables in place of producers. Bodies have test_bodies.
-_IN_NETWORKS = ("MaxUnpool", "EmbedLayerNormalization", "GatherBlockQuantized")
+# Tested in traps: behind a MaxPool, and with tables in place of producers. Bodies and others have tests of their own.
+_IN_NETWORKS = ("MaxUnpool", "EmbedLayerNormalization", "GatherBlockQuantized", "QMoE", "MatMulBnb4")
 
 
 def test_every_registration_has_a_case() -> None:
@@ -42,6 +43,7 @@ def test_every_registration_has_a_case() -> None:
             "DequantizeLinear",
             *LAST,
             *NO_KERNEL,
+            *STANDARD,
         ):  # tested beside others of their kinds
             continue
         if domain == DOMAIN or op in _IN_NETWORKS:

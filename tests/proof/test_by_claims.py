@@ -10,12 +10,15 @@ import pytest
 from onnx import helper, numpy_helper
 
 from tests.graphs import bias, indices, parse, weight
+from tests.traps.net import net
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export
 from upscale_onnx.export.recipes import Making, recipes
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.proof.by_claims import prove
 from upscale_onnx.proof.compare import fault_of
+from upscale_onnx.proof.regions import Network
+from upscale_onnx.proof.replaced import replaced
 from upscale_onnx.results import Claim
 from upscale_onnx.types import Array
 
@@ -315,3 +318,21 @@ def test_a_constant_counts_where_anything_else_is_finite() -> None:
     assert "not the constants" in fault_of(seen, [], seen[:, [0, 2]], claim)
     untold = Claim((1, 3), np.asarray([[-1, -1]]), claim.constants)
     assert "not the constants" in fault_of(lost, [], lost[:, [0, 2]], untold)
+    other = np.asarray([[inf, 5, nan], [1, 0, 2]], np.float32)
+    assert "not the constants" in fault_of(other, [], other[:, [0, 2]], claim)
+    assert "not the constants" in fault_of(lost, [], lost[:, [0, 2]], claim, replaced=True)
+
+
+def test_values_whose_infinities_are_replaced_are_told() -> None:
+    model = net(
+        "(float[1,4] x) => (float[1,4] y, float[1,4] z)",
+        """a = Reciprocal(x)
+        b = Add(a, a)
+        c = IsNaN(b)
+        y = Where(c, x, x)
+        d = Reciprocal(x)
+        e = MatMul(d, w)
+        z = Max(e, x)""",
+        w=np.eye(4, dtype=np.float32),
+    )  # fmt: skip
+    assert replaced(Network(model)) == {"a", "b", "c", "e", "x"}

@@ -269,9 +269,35 @@ def channels_last(net: Grown) -> None:
     net.keep(Value(name, wide, source.size, source.bound * source.channels, source.grain))
 
 
+def quantised_conv(net: Grown) -> None:
+    """A Conv of integers, between QuantizeLinear and DequantizeLinear; scales are powers of two."""
+    source = net.pick()
+    wide = net.draw(st.integers(1, 8))
+    weight = net.integers(wide, source.channels, 1, 1).astype(np.int8)
+    weight[:, net.channels(source.channels)] = 0
+    weight[net.channels(wide)] = 0
+    one, zero = net.constant(1.0), net.constant(0, np.int8)
+    (steps,) = net.node("QuantizeLinear", [source.name, one, zero])
+    (given,) = net.node("DequantizeLinear", [steps, one, zero])
+    (matrix,) = net.node("DequantizeLinear", [net.constant(weight, np.int8), net.constant(0.5), zero])
+    (name,) = net.node("Conv", [given, matrix])
+    net.keep(Value(name, wide, source.size, min(source.bound, 128) * source.channels, 0.5))
+
+
+def contracted(net: Grown) -> None:
+    """An Einsum over channels."""
+    source = net.pick()
+    wide = net.draw(st.integers(1, 8))
+    weight = net.integers(wide, source.channels)
+    weight[:, net.channels(source.channels)] = 0
+    weight[net.channels(wide)] = 0
+    (name,) = net.node("Einsum", [source.name, net.constant(weight)], equation="nchw,dc->ndhw")
+    net.keep(Value(name, wide, source.size, source.bound * source.channels, source.grain))
+
+
 GROWTH: tuple[Callable[[Grown], None], ...] = (
     conv, conv, unary, join, concat, batch_normalization, split, select, pad, pool, gate, shuffle, channels_last,
-    pixel_shuffle, transposed_conv,
+    pixel_shuffle, transposed_conv, quantised_conv, contracted,
 )  # fmt: skip
 
 

@@ -17,10 +17,11 @@ from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import Array
 
 # The operators of the default domain that onnxruntime's own compute, one after the other. Each takes the result
-# before it as its first input, and the next input of the node if it has two.
+# before it as its first input, and sums the further inputs of the node with it.
 _NEWEST = 24
 _CHAINS: Mapping[tuple[str, str], tuple[tuple[str, Mapping[str, Any]], ...]] = {
     (RUNTIME_DOMAIN, "Gelu"): (("Gelu", {}),),
+    (RUNTIME_DOMAIN, "BiasAdd"): (("Sum", {}),),
     (RUNTIME_DOMAIN, "BiasGelu"): (("Add", {}), ("Gelu", {})),
     (RUNTIME_DOMAIN, "QuickGelu"): (("Swish", {"alpha": 1.702}),),
     (RUNTIME_DOMAIN, "FastGelu"): (("Add", {}), ("Gelu", {"approximate": "tanh"})),
@@ -52,7 +53,7 @@ def _evaluate_chain(
     for op_type, attrs in chain:
         if op_type == "Add" and not behind:
             continue
-        operands = [*result, *(behind if op_type == "Add" else ())]
+        operands = [*result, *(behind if op_type in ("Add", "Sum") else ())]
         found = evaluate(op_type, _NEWEST, attrs, operands)
         if found is None:
             return None

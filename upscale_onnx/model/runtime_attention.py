@@ -38,14 +38,14 @@ def _quantised(node: NodeProto) -> list[NodeProto]:
     product, floats = f"{node.output[0]}__qkv", f"{node.output[0]}__floats"
     made = [helper.make_node("MatMulInteger", node.input[:2], [product])]
     made += [helper.make_node("Cast", [product], [floats], to=TensorProto.FLOAT)]
-    return [*made, *_one_of_three(node, floats)]
+    return [*made, *one_of(3, node, floats)]
 
 
-def _one_of_three(node: NodeProto, product: str) -> list[NodeProto]:
-    """One of three equal parts of the last axis, by way of an axis of parts."""
+def one_of(parts: int, node: NodeProto, value: str) -> list[NodeProto]:
+    """One of `parts` equal parts of the last axis of a value `(batch, length, …)`, by way of an axis of parts."""
     shape, apart = f"{node.output[0]}__shape", f"{node.output[0]}__apart"
-    made = [helper.make_node("Constant", [], [shape], value_ints=[0, 0, 3, -1])]
-    made += [helper.make_node("Reshape", [product, shape], [apart])]
+    made = [helper.make_node("Constant", [], [shape], value_ints=[0, 0, parts, -1])]
+    made += [helper.make_node("Reshape", [value, shape], [apart])]
     return [*made, helper.make_node("Einsum", [apart], node.output[:1], equation="bspw->bsw")]
 
 
@@ -54,7 +54,7 @@ def _packed(node: NodeProto, sizes: list[int]) -> list[NodeProto]:
     made = [helper.make_node("MatMul", node.input[:2], [product])]
     outputs = [*sides, node.output[0]]
     if not sizes:
-        return [*made, *_one_of_three(node, product)]
+        return [*made, *one_of(3, node, product)]
     counts = f"{node.output[0]}__sizes"
     made += [helper.make_node("Constant", [], [counts], value_ints=sizes)]
     return [*made, helper.make_node("Split", [product, counts], outputs, axis=2)]

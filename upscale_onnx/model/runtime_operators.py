@@ -12,14 +12,16 @@ from onnx import ModelProto, NodeProto, TensorProto, helper
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import iter_nodes
-from upscale_onnx.model.runtime_attention import attention_alike
+from upscale_onnx.model.runtime_attention import attention_alike, one_of
 from upscale_onnx.model.runtime_layouts import CHANNELS_LAST, channels_last, channels_last_alike
 
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
 RUNTIME_DOMAIN = "com.microsoft"
 # Fused operators whose result has the shape of the first input.
-_LIKE_FIRST = frozenset(("BiasGelu", "FastGelu", "Gelu", "QuickGelu"))
+_LIKE_FIRST = frozenset(
+    ("BiasAdd", "BiasGelu", "FastGelu", "Gelu", "GroupNorm", "MoE", "QMoE", "QuickGelu", "SkipGroupNorm")
+)
 _LIKE_FIRST_AND_SUM = frozenset(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"))
 _ADDED = ("activation", "activation_params", "activation_alpha", "activation_beta", "activation_gamma")
 # Quantised operators: the operator whose result has the shape and the type of theirs, and its inputs.
@@ -98,12 +100,16 @@ def shaped_alike(node: NodeProto, dtypes: Mapping[str, int]) -> list[NodeProto]:
     if node.op_type in ("FusedMatMul", "TransposeMatMul") and len(node.input) == 2:
         return _product(node)
     if node.op_type in _LIKE_FIRST:
-        return [helper.make_node("Identity", node.input[:1], node.output[:1])]
+        return [helper.make_node("Identity", node.input[:1], [name]) for name in node.output if name]
+    if node.op_type == "BiasSplitGelu":
+        return one_of(2, node, node.input[0])
     if node.op_type in _LIKE_FIRST_AND_SUM:
         named = [name for index, name in enumerate(node.output) if name and index in (0, 3)]
         return [helper.make_node("Identity", node.input[:1], [name]) for name in named]
     if node.op_type == "MatMulNBits" and len(node.input) > 1:
         return [helper.make_node("Einsum", node.input[:2], node.output[:1], equation="...k,nbc->...n")]
+    if node.op_type == "MatMulBnb4":
+        return _product_of_size(node)
     if node.op_type == "GatherBlockQuantized" and len(node.input) > _SCALES:
         return _embedded(node, dtypes.get(node.input[0]) in _OF_FOUR_BITS)
     if node.op_type == "QLinearWhere":
@@ -134,6 +140,17 @@ def _embedded(node: NodeProto, apart: bool) -> list[NodeProto]:
         helper.make_node("Cast", [rows], [choice], to=TensorProto.BOOL),
         helper.make_node("ReduceMax", [node.input[_SCALES]], [scale], keepdims=0),
         helper.make_node("Where", [choice, scale, scale], node.output),
+    ]
+
+
+def _product_of_size(node: NodeProto) -> list[NodeProto]:
+    """A product with a matrix whose sizes are attributes."""
+    attrs = {attribute.name: attribute.i for attribute in node.attribute}
+    size, matrix = f"{node.output[0]}__size", f"{node.output[0]}__matrix"
+    return [
+        helper.make_node("Constant", [], [size], value_ints=[attrs.get("K", 0), attrs.get("N", 0)]),
+        helper.make_node("ConstantOfShape", [size], [matrix]),
+        helper.make_node("MatMul", [node.input[0], matrix], node.output[:1]),
     ]
 
 

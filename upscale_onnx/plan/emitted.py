@@ -67,10 +67,10 @@ def emitted_classes(
 def _fill_blocks(step: Step, kept: BoolArray, align: int, worth: FloatArray | None) -> None:
     if align <= 1 or not step.flow.creates:
         return
-    for found in step.flow.outputs:
-        if found is None or len(found.axes) != 1:
-            continue
-        labels = found.labels.ravel()
+    values = [found.labels.ravel() for found in step.flow.outputs if found is not None and len(found.axes) == 1]
+    # Rows of a grid within the node are channels of matrices of their own.
+    inner = step.flow.inner
+    for labels in (*values, *(inner.labels if inner is not None and len(inner.axes) == inner.rank == 2 else ())):
         present = kept[labels]
         missing = -int(present.sum()) % align
         if missing == 0 or not present.any():

@@ -22,6 +22,7 @@ from upscale_onnx.proof.draws import Draw
 from upscale_onnx.proof.inputs import graph_input
 from upscale_onnx.proof.outcome import RegionOutcome, Watch
 from upscale_onnx.proof.regions import Network, Region, cut_model, cut_regions
+from upscale_onnx.proof.replaced import replaced
 from upscale_onnx.proof.run import Regions
 from upscale_onnx.proof.values import conditions, fed_shapes, floating_values, open_type
 from upscale_onnx.results import Claim, LocalProof, Unproven
@@ -72,6 +73,7 @@ class Proof:
         self.shapes = {name: np.shape(value) for name, value in self.feed.items()}
         self.shapes |= {name: sizes for name in cuts if (sizes := kinds[name].sizes) is not None}
         self.corner = corner_size(self.original)
+        self.replaced = replaced(self.original)
         self._ready: dict[tuple[bool, tuple[str, ...]], Regions] = {}
 
     def run(self) -> None:
@@ -237,7 +239,7 @@ class Proof:
         if isinstance(outcome.actual, ModelError):
             fault = f"the compiled region fails: {outcome.actual}"
         else:
-            fault = fault_of(expected, outcome.moved, outcome.actual, self.claims.get(target))
+            fault = fault_of(expected, outcome.moved, outcome.actual, self.claims.get(target), target in self.replaced)
         if fault:
             self.refuted.setdefault(target, Unproven(target, fault, self._inside(outcome.region)))
             if self.watch is not None:

@@ -79,4 +79,15 @@ def _normalizations() -> list[Case]:
     ]
 
 
-CASES = (*_contractions(), *_products(), *_activations(), *_normalizations())
+def _experts() -> list[Case]:
+    router, up, down = Plain((5, 3)), weight(3, 4, 6), weight(3, 6, 4)
+    return [
+        _case("MoE", (Tracked((5, 6)), router, up, weight(3, 4), down, weight(3, 6)), note="biases", exact=False,
+              whole=True),
+        _case("MoE", (Tracked((1, 5, 6), (2,)), router, weight(3, 8, 6), None, down),
+              {"activation_type": "swiglu", "swiglu_fusion": 1, "k": 2}, note="gated", exact=False, whole=True),
+        _case("MoE", (Tracked((5, 6)), router, Plain((3, 4, 6)), None, down), note="computed weights", refused=True),
+    ]  # fmt: skip
+
+
+CASES = (*_contractions(), *_products(), *_activations(), *_normalizations(), *_experts())

@@ -61,8 +61,12 @@ class Blocks:
 class MatMulNBits(Contraction):
     """The rule of A `(…, K)`, the weight, scales, zero points, and a bias."""
 
+    def blocks(self, op: Op) -> Blocks:
+        """The weight of a node. Raises `Refused` where its inputs do not fit its attributes."""
+        return _blocks(op)
+
     def resize(self, op: Op, request: Request) -> Resize:
-        found, source, blocks = known_map(request.maps[0]), request.emissions[0], _blocks(op)
+        found, source, blocks = known_map(request.maps[0]), request.emissions[0], self.blocks(op)
         done = super().resize(op, request)
         if not done.constants:
             return done
@@ -76,7 +80,7 @@ class MatMulNBits(Contraction):
         return replace(done, constants=_stored(op, blocks, constants), attrs={**done.attrs, "K": index.size})
 
     def kernel(self, op: Op, maps: Maps) -> DenseKernel:
-        blocks, bias, rank = _blocks(op), op.constant(_BIAS), op.in_rank(0)
+        blocks, bias, rank = self.blocks(op), op.constant(_BIAS), op.in_rank(0)
         if op.is_dynamic(_BIAS) or rank is None:
             raise Refused(Reason.DYNAMIC_PARAMETER, "the bias is computed at run time, or a rank is not known")
         weight = blocks.values()
@@ -97,7 +101,6 @@ class MatMulNBits(Contraction):
 
 
 def _blocks(op: Op) -> Blocks:
-    """The weight of a node. Raises `Refused` where its inputs do not fit its attributes."""
     outputs, inputs, size = (int(op.attrs.get(name, 0)) for name in ("N", "K", "block_size"))
     bits = int(op.attrs.get("bits", 4))
     content, scales, points = op.constant(_WEIGHT), op.constant(_SCALES), op.constant(_POINTS)

@@ -206,4 +206,4 @@ def _safe_divisor(op: Op) -> bool:
 
 register(Elementwise(1), *UNARY, "CastLike", "Dropout")
 register(Elementwise(), *BROADCASTING)
-register(Elementwise(), "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=RUNTIME_DOMAIN)
+register(Elementwise(), "BiasAdd", "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=RUNTIME_DOMAIN)

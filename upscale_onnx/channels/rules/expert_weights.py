@@ -1,0 +1,183 @@
+"""The weights of a mixture of experts, as onnxruntime's MoE and QMoE hold them: which entries are zero, and cuts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
+from upscale_onnx.errors import Reason
+from upscale_onnx.model.packing import packed, unpacked
+from upscale_onnx.types import Array, BoolArray, IntArray
+
+_BYTE = 8
+Three = tuple["Weights", "Weights", "Weights | None"]
+"""The layer that makes hidden neurons, the one that reads them, and a second one that makes them, if there is one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights(ABC):
+    """A matrix and a bias for each expert. at: the index of the weight among the inputs, `bias_at`: that of the bias.
+    bias: `(E, outputs)`, None where there is none."""
+
+    at: int
+    bias_at: int
+    bias: Array | None
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """The experts, and the outputs and inputs of each."""
+
+    @property
+    @abstractmethod
+    def unit(self) -> int:
+        """How many inputs, one after the other, stay or go together."""
+
+    @abstractmethod
+    def reading(self, expert: int) -> BoolArray:
+        """`(outputs, inputs)`: where the matrix of an expert is not zero."""
+
+    @abstractmethod
+    def cut(self, rows: IntArray, columns: IntArray) -> dict[int, Array]:
+        """The constants, by index, that hold outputs `rows` `(E, …)` and inputs `columns` `(E, …)` of each expert."""
+
+    def biased(self, expert: int) -> BoolArray:
+        """`(outputs,)`: where the bias of an expert is not zero."""
+        return np.zeros(self.shape[1], bool) if self.bias is None else self.bias[expert] != 0
+
+    def _cut_bias(self, rows: IntArray) -> dict[int, Array]:
+        return {} if self.bias is None else {self.bias_at: np.take_along_axis(self.bias, rows, 1)}
+
+
+@dataclass(frozen=True, eq=False)
+class _Floats(Weights):
+    content: Array
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        experts, outputs, inputs = self.content.shape
+        return experts, outputs, inputs
+
+    @property
+    def unit(self) -> int:
+        return 1
+
+    def reading(self, expert: int) -> BoolArray:
+        return np.asarray(self.content[expert] != 0)
+
+    def cut(self, rows: IntArray, columns: IntArray) -> dict[int, Array]:
+        return {self.at: _picked(self.content, rows, columns), **self._cut_bias(rows)}
+
+
+@dataclass(frozen=True, eq=False)
+class _FewBits(Weights):
+    """content: `(E, outputs, bytes)`. scales, points: `(E, outputs, blocks)`, for each block of `block` inputs; points
+    are None where they are left out. kept: the indices of scales and points among the inputs, and their ranks."""
+
+    content: Array
+    bits: int
+    block: int
+    scales: Array
+    points: Array | None
+    kept: Mapping[str, int]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        experts, outputs, size = self.content.shape
+        return experts, outputs, size * _BYTE // self.bits
+
+    @property
+    def unit(self) -> int:
+        return self.block if self._in_blocks else _BYTE // self.bits
+
+    @property
+    def _in_blocks(self) -> bool:
+        return self.kept["rank"] == 3
+
+    def reading(self, expert: int) -> BoolArray:
+        steps = unpacked(self.content[expert], self.bits, self.shape[2])
+        point: Array = np.asarray(1 << self.bits - 1)
+        if self.points is not None:
+            point = self.points[expert].repeat(self.block, -1)
+        return np.asarray((steps != point) & (self.scales[expert] != 0).repeat(self.block, -1))
+
+    def cut(self, rows: IntArray, columns: IntArray) -> dict[int, Array]:
+        each = _BYTE // self.bits
+        bytes_left = columns[:, ::each] // each
+        blocks = columns[:, :: self.block] // self.block if self._in_blocks else columns[:, :1] * 0
+        constants = {self.at: _picked(self.content, rows, bytes_left), **self._cut_bias(rows)}
+        constants[self.kept["scales"]] = self._stored(_picked(self.scales, rows, blocks))
+        if self.points is not None:
+            points = self._stored(_picked(self.points, rows, blocks))
+            constants[self.kept["points"]] = packed(points, self.bits)
+        return constants
+
+    def _stored(self, array: Array) -> Array:
+        """Scales or points with an axis of blocks, if the node has one."""
+        return array if self._in_blocks else array[..., 0]
+
+
+def _picked(array: Array, rows: IntArray, columns: IntArray) -> Array:
+    return np.stack([own[np.ix_(row, column)] for own, row, column in zip(array, rows, columns, strict=True)])
+
+
+def of_floats(op: Op) -> Three:
+    """The weights of a MoE. Raises `Refused`."""
+    up, down = (_floats(op, at) for at in (2, 4))
+    return up, down, _floats(op, 6) if op.has(6) else None
+
+
+def _floats(op: Op, at: int) -> Weights:
+    content, bias = op.constant(at), op.constant(at + 1)
+    if content is None or content.ndim != 3:
+        raise Refused(Reason.UNSUPPORTED_FORM, "weights of experts without three axes")
+    if not np.isfinite(content).all() or (bias is not None and not np.isfinite(bias).all()):
+        raise Refused(Reason.UNSUPPORTED_FORM, "a weight is no finite number")
+    return _Floats(at, at + 1, _checked(bias, content.shape[:2]), content)
+
+
+def of_few_bits(op: Op) -> Three:
+    """The weights of a QMoE of integers. Raises `Refused`."""
+    kind = op.attrs.get("quant_type", "int")
+    if kind not in ("int", b"int") or int(op.attrs.get("weights_prepacked", -1)) == 1:
+        raise Refused(Reason.UNSUPPORTED_FORM, f"weights of type {kind}, or in an order of their own")
+    up, down = _few_bits(op, 2, 11, "fc1"), _few_bits(op, 5, 12, "fc2")
+    return up, down, _few_bits(op, 8, 13, "fc3") if op.has(8) else None
+
+
+def _few_bits(op: Op, at: int, points_at: int, name: str) -> Weights:
+    bits = int(op.attrs.get(f"{name}_expert_weight_bits", 0)) or int(op.attrs.get("expert_weight_bits", 4))
+    content, scales, bias, points = (op.constant(index) for index in (at, at + 1, at + 2, points_at))
+    if content is None or scales is None or content.ndim != 3 or content.dtype != np.uint8 or bits not in (2, 4, 8):
+        raise Refused(Reason.UNSUPPORTED_FORM, f"weights of experts of {bits} bits in another form")
+    experts, outputs, size = content.shape
+    inputs, block = size * _BYTE // bits, int(op.attrs.get("block_size", 0))
+    blocks = inputs // block if block > 0 else 1
+    wanted = (experts, outputs, blocks) if block > 0 else (experts, outputs)
+    if scales.shape != wanted or (block > 0 and inputs % block) or not np.isfinite(scales).all():
+        raise Refused(Reason.UNSUPPORTED_FORM, f"scales of shape {scales.shape} for weights {content.shape}")
+    if points is not None:
+        points = _checked(points, (*wanted[:-1], -(-wanted[-1] * bits // _BYTE)))
+        points = None if points is None else unpacked(points, bits, wanted[-1]).reshape(experts, outputs, blocks)
+    return _FewBits(
+        at,
+        at + 2,
+        _checked(bias, (experts, outputs)),
+        content,
+        bits,
+        block if block > 0 else inputs,
+        scales.reshape(experts, outputs, blocks),
+        points,
+        {"scales": at + 1, "points": points_at, "rank": len(wanted)},
+    )
+
+
+def _checked(array: Array | None, shape: tuple[int, ...]) -> Array | None:
+    if array is not None and array.shape != shape:
+        raise Refused(Reason.UNSUPPORTED_FORM, f"an array of shape {array.shape} in place of {shape}")
+    return array
