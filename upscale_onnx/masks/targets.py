@@ -111,6 +111,12 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     return tuple(targets.values())
 
 
+def inner_targets(model: onnx.ModelProto, targets: Iterable[MaskTarget]) -> tuple[MaskTarget, ...]:
+    """Those of the `targets` of `model` that no node of the main graph uses, but nodes in bodies."""
+    outer = {node.name or node.output[0] for node in model.graph.node if node.output}
+    return tuple(target for target in targets if target.node not in outer)
+
+
 def weight_uses(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
     """For each weight of `mask_targets`, the first outputs of all nodes that have it as their weight, in node order."""
     tensors, nodes = constant_tensors(model), all_nodes(model)
