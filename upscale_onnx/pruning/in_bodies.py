@@ -14,12 +14,12 @@ def left_alone(task: Task) -> tuple[str, ...]:
     if asked.mask is not None or not inner_targets(model, mask_targets(model)):
         return ()
     weights = [target.weight for target in inner_targets(model, prunable_targets(model, asked.side))]
-    unseen = sum(weight not in task.scores for weight in weights)
+    unseen, name = sum(weight not in task.scores for weight in weights), criterion_of(asked.criterion).name
     lines = []
     if unseen:
         lines.append(
-            f"criterion {criterion_of(asked.criterion).name!r} has no scores for {unseen} of the {len(weights)} weights in bodies of If, "
-            "Loop and Scan, which are not pruned: --criterion l1 has them for all"
+            f"criterion {name!r} has no scores for {unseen} of the {len(weights)} weights in bodies of If, Loop and "
+            "Scan, which are not pruned: --criterion l1 has them for all"
         )
     if asked.repair is not None and unseen < len(weights):
         lines.append("repair does not reach bodies of If, Loop and Scan: what is left of weights there stays as it is")
