@@ -41,8 +41,10 @@ def common_shape(op: Op, maps: Maps, members: Sequence[int]) -> tuple[int, ...] 
 
 
 def undivided(maps: Maps, members: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Those of these inputs whose channels are not told apart, where those of a map of `shape` are, along one axis. They
-    are read whole; of what they hold, a Gather takes what is left of the others."""
+    """Those of these inputs whose channels are not told apart, where those of a map of `shape` are, along one axis.
+
+    They are read whole. Of what they hold, a Gather takes the channels that the others are left with.
+    """
     if sum(size > 1 for size in shape) != 1:
         return ()
     return tuple(index for index in members if (found := maps[index]) is not None and not found.axes)
