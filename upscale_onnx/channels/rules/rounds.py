@@ -83,7 +83,8 @@ class _Entry(Rule):
             found, axis, array = request.maps[index], _scanned(op, index), op.constant(index)
             if found is not None and found.axes:
                 given = request.emissions[index]
-                outputs[-1] = outputs[-1] if given is None else given if axis is None else given.squeeze(axis)
+                if given is not None:
+                    outputs[-1] = given if axis is None else given.squeeze(axis)
                 continue
             # The exit makes the selection of a value that is computed.
             kept = request.choose.positions(out.labels.ravel())
