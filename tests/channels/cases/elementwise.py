@@ -46,7 +46,6 @@ def _unary() -> list[Case]:
         Case("Cast", (_INT,), {"to": TensorProto.FLOAT}, note="to float"),
         Case("CastLike", (_X, np.zeros(1, np.int32)), note="constant"),
         Case("CastLike", (_X, Plain((3,), TensorProto.DOUBLE)), note="input"),
-        Case("CastLike", (_X, _INT), note="channels"),
         Case("Clip", (_X, np.asarray(-1, np.float32), np.asarray(2, np.float32)), note="both"),
         Case("Clip", (_X, None, np.asarray(2, np.float32)), note="above"),
         Case("Clip", (_X, np.asarray(1, np.float32)), note="below", opset=11),
