@@ -136,6 +136,7 @@ def compiled(
         profile=_profile(masked if pruned.view is None else pruned.view.read(masked), wanted.prune),
         notes=(
             *found.notes,
+            *pruned.notes,
             *(notes.unrepaired(wanted.prune) if found.count and pruned.view is None else ()),
             *(notes.undescribed(model) if wanted.export.metadata else ()),
         ),

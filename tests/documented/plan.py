@@ -55,6 +55,7 @@ ADDED = {
     "python -m upscale_onnx prune": "--epochs 1 --batch 16 --no-race",
     "python -m upscale_onnx search": "--trials 3 --limit 16",
     "python docs/examples/search_strategy.py": "--trials 3 --limit 16",
+    "python docs/programs/expansions.py": "test_selu",
     "python docs/programs/search_speed.py evaluations": "--images 50 --rounds 1",
     "python docs/programs/search_speed.py trials": "--count 50",
     "python docs/programs/accuracy.py grid": f"{_GRID} --out grid.csv",

@@ -15,6 +15,7 @@ from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.pipeline import pipeline_of, plan_of
 from upscale_onnx.export.recipes import Making, Recipe
 from upscale_onnx.model import Shape, export_graph
+from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.plan.claims import plan_claims
@@ -116,5 +117,5 @@ def standing_channels(making: Making, draft: Draft) -> Standing:
 
 def _shares_weights(model: onnx.ModelProto) -> bool:
     """Whether any initializer is read more than once."""
-    reads = Counter(name for node in model.graph.node for name in node.input)
-    return any(reads[tensor.name] > 1 for tensor in model.graph.initializer)
+    reads = Counter(name for node in all_nodes(model) for name in node.input)
+    return any(reads[tensor.name] > 1 for graph in flat_graphs(model) for tensor in graph.initializer)

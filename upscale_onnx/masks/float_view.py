@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from upscale_onnx.masks.few_bits import FewBits
 from upscale_onnx.masks.targets import constant_tensors, used_names
+from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import computed
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
@@ -78,22 +79,24 @@ class FloatView:
 def float_view(model: onnx.ModelProto) -> FloatView | None:
     """The view of `model`; None where it has no quantised weights."""
     uses, given = Counter(used_names(model.graph)), {value.name for value in model.graph.input}
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in given}
+    tensors = {t.name: t for graph in flat_graphs(model) for t in graph.initializer if t.name not in given}
     view = onnx.ModelProto()
     view.CopyFrom(model)
     weights: dict[str, _Stored | FewBits] = {}
-    nodes: list[NodeProto] = []
     made: dict[str, Array] = {}
-    for node in model.graph.node:
-        viewed = list(_viewed(node, tensors, uses, made, weights))
-        nodes += viewed or [node]
+    # What a graph holds is read by its own nodes and those of bodies in it. These come first.
+    for graph in reversed(flat_graphs(view)):
+        count = len(weights)
+        nodes = [new for node in graph.node for new in list(_viewed(node, tensors, uses, made, weights)) or [node]]
+        kept = [tensor for tensor in graph.initializer if tensor.name not in made]
+        if len(weights) > count or len(kept) < len(graph.initializer):
+            viewed = GraphProto(node=nodes, initializer=kept)
+            del graph.node[:], graph.initializer[:]
+            graph.MergeFrom(viewed)
     if not weights:
         return None
-    kept = [tensor for tensor in model.graph.initializer if tensor.name not in made]
-    del view.graph.node[:], view.graph.initializer[:]
-    view.graph.node.extend(nodes)
-    view.graph.initializer.extend([*kept, *(numpy_helper.from_array(array, name) for name, array in made.items())])
-    names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in model.graph.node if node.output}
+    view.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in made.items())
+    names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in all_nodes(model) if node.output}
     return FloatView(model, view, weights, names)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx
 
+from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.model.contractions import WeightLayout, node_layout
 from upscale_onnx.model.operators import CONTRACTIONS, RECURRENT, STANDARD_DOMAINS
 from upscale_onnx.model.protos import overridable
@@ -63,12 +64,14 @@ class MaskTarget:
 
 
 def constant_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
-    """The tensors of initializers and of Constant nodes of the main graph, by value name; not defaults of inputs."""
-    defaults = overridable(model)
-    tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in defaults}
-    for node in model.graph.node:
-        if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS:
-            tensors.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
+    """The tensors of initializers and of Constant nodes, by value name; not defaults of inputs. Those in bodies of If,
+    Loop and Scan count where the bodies are parts of the flat graph."""
+    defaults, graphs = overridable(model), flat_graphs(model)
+    tensors = {tensor.name: tensor for graph in graphs for tensor in graph.initializer if tensor.name not in defaults}
+    for graph in graphs:
+        for node in graph.node:
+            if node.op_type == "Constant" and node.domain in STANDARD_DOMAINS:
+                tensors.update((node.output[0], a.t) for a in node.attribute if a.name == "value")
     return tensors
 
 
@@ -78,13 +81,13 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
 
     Identity nodes between a weight and its use are followed. A weight that several nodes share is listed
     once, as the first of them reads it: a mask changes the weight itself, so it changes all of its uses.
-    Nodes in subgraphs are not looked at.
+    Nodes in bodies are looked at where the bodies are parts of the flat graph.
     """
-    tensors = constant_tensors(model)
-    roots = _roots(model.graph, tensors)
+    tensors, nodes = constant_tensors(model), all_nodes(model)
+    roots = _roots(nodes, tensors)
     uses = Counter(roots.get(name, name) for name in used_names(model.graph))
     targets: dict[str, MaskTarget] = {}
-    for node in model.graph.node:
+    for node in nodes:
         for target in _recurrent(node, roots, tensors):
             targets.setdefault(target.weight, target)
         layout = _layout(node, roots, tensors)
@@ -108,12 +111,18 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     return tuple(targets.values())
 
 
+def inner_targets(model: onnx.ModelProto, targets: Iterable[MaskTarget]) -> tuple[MaskTarget, ...]:
+    """Those of the `targets` of `model` that no node of the main graph uses, but nodes in bodies."""
+    outer = {node.name or node.output[0] for node in model.graph.node if node.output}
+    return tuple(target for target in targets if target.node not in outer)
+
+
 def weight_uses(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
     """For each weight of `mask_targets`, the first outputs of all nodes that have it as their weight, in node order."""
-    tensors = constant_tensors(model)
-    roots = _roots(model.graph, tensors)
+    tensors, nodes = constant_tensors(model), all_nodes(model)
+    roots = _roots(nodes, tensors)
     uses: dict[str, tuple[str, ...]] = {}
-    for node in model.graph.node:
+    for node in nodes:
         layout = _layout(node, roots, tensors)
         if layout is not None:
             weight = roots[node.input[layout.operand]]
@@ -170,10 +179,10 @@ def _own_bias(
     return bias if len(dims) and dims[-1] == channels else None
 
 
-def _roots(graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
+def _roots(nodes: Iterable[onnx.NodeProto], tensors: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
     """Map every name of a constant, also those behind Identity nodes, to the constant's own name."""
     roots = {name: name for name in tensors}
-    for node in graph.node:  # in topological order, as ONNX demands
+    for node in nodes:  # in topological order, as ONNX demands
         if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS and node.input[0] in roots:
             roots[node.output[0]] = roots[node.input[0]]
     return roots

@@ -102,6 +102,16 @@ def opened_nodes(model: ModelProto) -> dict[str, Opened]:
     return found
 
 
+def flat_graphs(model: ModelProto) -> tuple[GraphProto, ...]:
+    """The main graph of `model`, and the bodies that are parts of the flat graph."""
+    return (model.graph, *(body for known in opened_nodes(model).values() for _, body in known.bodies))
+
+
+def all_nodes(model: ModelProto) -> list[NodeProto]:
+    """The nodes of the flat graph of `model`, in order."""
+    return list(flat_nodes(model.graph.node, opened_nodes(model)))
+
+
 def flat_nodes(nodes: Iterable[NodeProto], opened: Mapping[str, Opened]) -> Iterator[NodeProto]:
     """The nodes of the flat graph, in order."""
     for node in nodes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from upscale_onnx.model.protos import element_count
+from upscale_onnx.model.protos import element_count, inner_graphs, iter_nodes
 from upscale_onnx.model.shapes import infer_shapes
 from upscale_onnx.results.differences import Differences, NodeChange, Sizes
 
@@ -20,7 +20,7 @@ class _Node:
 
 
 def differences(first: onnx.ModelProto, second: onnx.ModelProto) -> Differences:
-    """How the main graph of `second` differs from that of `first`. Nodes are the same if they have one name.
+    """How `second` differs from `first`, bodies included. Nodes are the same if they have one name.
 
     A node without a name goes by that of its first result. The changes are in the order of `first`, then what `second`
     adds.
@@ -60,9 +60,10 @@ def _is_alike(old: _Node, new: _Node) -> bool:
 
 def _nodes(model: onnx.ModelProto) -> Mapping[str, _Node]:
     shapes = infer_shapes(model)
-    counts = {tensor.name: element_count(tensor.dims) for tensor in model.graph.initializer}
+    graphs = (model.graph, *inner_graphs(model.graph))
+    counts = {tensor.name: element_count(tensor.dims) for graph in graphs for tensor in graph.initializer}
     found: dict[str, _Node] = {}
-    for node in model.graph.node:
+    for node in iter_nodes(model.graph):
         made = shapes.get(node.output[0]) if node.output else None
         name = node.name or (node.output[0] if node.output else "")
         parameters = sum(counts.get(given, 0) for given in node.input)

@@ -7,6 +7,8 @@ from collections.abc import Hashable, Iterator
 
 import onnx
 
+from upscale_onnx.model.protos import inner_graphs, iter_nodes
+
 
 def has_same_form(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
     """Whether both models have the same operators, and constants of the same shapes, in any order and with any values.
@@ -17,10 +19,10 @@ def has_same_form(one: onnx.ModelProto, other: onnx.ModelProto) -> bool:
 
 
 def _parts(model: onnx.ModelProto) -> Iterator[Hashable]:
-    """The operators and constants of the main graph. Initializers and Constant nodes are not told apart."""
-    for tensor in model.graph.initializer:
-        yield tensor.data_type, tuple(tensor.dims)
-    for node in model.graph.node:
+    """The operators and constants, those in bodies included. Initializers and Constant nodes are not told apart."""
+    for graph in (model.graph, *inner_graphs(model.graph)):
+        yield from ((tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer)
+    for node in iter_nodes(model.graph):
         if node.op_type != "Constant" or node.domain:
             yield node.op_type, node.domain
             continue

@@ -19,7 +19,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 from onnx_graphsurgeon.util.exception import OnnxGraphSurgeonException
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model.bodies import flat_nodes, opened_nodes
+from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.model.content import encoded, encoded_by
 from upscale_onnx.model.edit import free_names
 from upscale_onnx.model.protos import attribute_graphs, copy_fields, iter_nodes, one_line, overridable
@@ -52,19 +52,17 @@ def import_graph(model: ModelProto) -> gs.Graph:
     Raises:
         ModelError: graphsurgeon cannot represent some part of the graph.
     """
-    source, defaults, opened = model.graph, overridable(model), opened_nodes(model)
-    bodies = [body for known in opened.values() for _, body in known.bodies]
-    weights = [tensor for tensor in source.initializer if tensor.name not in defaults]
+    source, defaults, graphs = model.graph, overridable(model), flat_graphs(model)
     # The importer reads only these fields. A copy of the model would hold every weight twice.
     shown = SimpleNamespace(
         name=source.name,
         doc_string=source.doc_string,
-        initializer=[*weights, *(tensor for body in bodies for tensor in body.initializer)],
+        initializer=[t for graph in graphs for t in graph.initializer if t.name not in defaults],
         sparse_initializer=[tensor for tensor in source.sparse_initializer if tensor.values.name not in defaults],
-        value_info=[*source.value_info, *(value for body in bodies for value in (*body.value_info, *body.input))],
+        value_info=[*source.value_info, *(value for body in graphs[1:] for value in (*body.value_info, *body.input))],
         input=source.input,
         output=source.output,
-        node=[_shown(node) for node in flat_nodes(source.node, opened)],
+        node=[_shown(node) for node in all_nodes(model)],
     )
     try:
         with quiet():

@@ -10,7 +10,7 @@ from onnx import helper
 
 from upscale_onnx.model.contractions import node_layout
 from upscale_onnx.model.operators import CONTRACTIONS, CONVOLUTIONS, COPIES
-from upscale_onnx.model.protos import element_count
+from upscale_onnx.model.protos import element_count, inner_graphs, iter_nodes
 from upscale_onnx.model.shapes import Shape, infer_shapes
 from upscale_onnx.model.sizes import elements_of, size_of
 from upscale_onnx.model.stream import file_bytes
@@ -19,21 +19,22 @@ from upscale_onnx.results import ModelStats
 
 
 def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = None) -> ModelStats:
-    """The statistics of `model`. Parameters are counted in the whole model, all else in the main graph.
+    """The statistics of `model`. What stands in bodies of If, Loop and Scan counts once.
 
     Dynamic dimensions count as 1. shapes: those of the model; None infers them.
     """
     known = infer_shapes(model) if shapes is None else shapes
     parameters = sum(element_count(tensor.dims) for tensor in model_tensors(model))
-    constant = {tensor.name for tensor in model.graph.initializer}
-    macs = sum(node_macs(node, known) for node in model.graph.node)
+    nodes, graphs = list(iter_nodes(model.graph)), (model.graph, *inner_graphs(model.graph))
+    constant = {tensor.name for graph in graphs for tensor in graph.initializer}
+    macs = sum(node_macs(node, known) for node in nodes)
     copied = sum(
         _bytes(known.get(name))
-        for node in model.graph.node
+        for node in nodes
         if node.op_type in COPIES and not all(i in constant or not i for i in node.input)
         for name in node.output
     )
-    return ModelStats(parameters, macs, len(model.graph.node), copied, file_bytes(model))
+    return ModelStats(parameters, macs, len(nodes), copied, file_bytes(model))
 
 
 def node_macs(node: onnx.NodeProto, shapes: Mapping[str, Shape]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +17,7 @@ from upscale_onnx.masks.targets import MaskTarget
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.stats import node_macs
 from upscale_onnx.options import Side
-from upscale_onnx.pruning.activations import Observed, observed
+from upscale_onnx.pruning.activations import Observed, Places, observed, over_observed
 from upscale_onnx.pruning.criteria import settings_of
 from upscale_onnx.pruning.evidence import Evidence
 from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, value_batches
@@ -82,16 +83,21 @@ def tvs_scores(evidence: Evidence) -> Scores:
     names, classes = np.unique(known, return_inverse=True)
     if np.count_nonzero(np.bincount(classes.ravel()) >= 2) < 2:
         raise ArgumentError("criterion 'tvs' needs at least two classes with two samples each: give more samples")
-    places = observed(evidence)
+    return over_observed(evidence, partial(_tvs, evidence, classes.ravel().astype(np.int64), names.size))
+
+
+def _tvs(evidence: Evidence, classes: IntArray, count: int, places: Places) -> Scores:
+    """The scores by the class, from 0 to `count` - 1, of each sample."""
     sums: dict[Observed, tvs.Sums] = {}
-    values = value_batches(model, list({p.value: None for p in places.values()}), batches, threads)
-    for found, own in zip(values, _cut(classes.ravel(), batches), strict=True):
+    names = list({place.value: None for place in places.values()})
+    values = value_batches(evidence.model, names, evidence.batches, evidence.threads)
+    for found, own in zip(values, _cut(classes, evidence.batches), strict=True):
         for place in dict.fromkeys(places.values()):
             maps = np.moveaxis(found[place.value], place.axis, 1)
-            if maps.shape[0] % own.size:
-                continue  # rows are not samples
+            if not maps.size or maps.shape[0] % own.size:
+                continue  # rows are not samples, or a branch was not taken
             rows = np.repeat(own, maps.shape[0] // own.size)
-            more = tvs.measure(maps, rows.astype(np.int64), names.size)
+            more = tvs.measure(maps, rows, count)
             sums[place] = sums[place] + more if place in sums else more
     return {weight: tvs.score(sums[place]) for weight, place in places.items() if place in sums}
 

@@ -12,6 +12,7 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.sizes import remaining, size_goal, tightened
 from upscale_onnx.masks.float_view import FloatView, float_view
 from upscale_onnx.options import Options
+from upscale_onnx.pruning.in_bodies import left_alone
 from upscale_onnx.pruning.judging import outputs_judge
 from upscale_onnx.pruning.pruned import Pruned
 from upscale_onnx.pruning.repairing import chooses_anew, in_basis, quick, repaired, with_repair
@@ -77,7 +78,7 @@ def _pruned(
     judge = _judge(model, options, batches) if strategy.is_judged and batches else None
     task = Task(model, options, partial(scores_of, options=options, batches=batches), judge)
     masked, count = strategy.mask(task)
-    found = Pruned(masked, count, model, {} if asked.is_exact or not count else task.scores)
+    found = Pruned(masked, count, model, {} if asked.is_exact or not count else task.scores, notes=left_alone(task))
     return found if asked.repair is None else with_repair(found, options, batches, progress)
 
 

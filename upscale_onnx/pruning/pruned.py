@@ -26,7 +26,7 @@ class Pruned:
     model: the masked model. count: how many channels masks prune. dense: the model before it was masked, whose weights
     can come back. scores: scores of channels by weight, which tell which channels come back first. finished: a function
     that repairs a masked copy of `dense`; None where no repair is left to do. view: that of the quantised model, if
-    `dense` is the view of one.
+    `dense` is the view of one. notes: a line for each thing that was not pruned or repaired, and why.
     """
 
     model: onnx.ModelProto
@@ -35,6 +35,7 @@ class Pruned:
     scores: Scores = field(default_factory=dict)
     finished: Callable[[onnx.ModelProto], onnx.ModelProto] | None = None
     view: FloatView | None = None
+    notes: tuple[str, ...] = ()
 
     def with_masks(self, masks: Masks, side: Side) -> onnx.ModelProto:
         """The model that only `masks` prune."""

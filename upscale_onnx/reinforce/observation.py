@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from upscale_onnx.candidates.space import Space
 from upscale_onnx.masks.targets import MaskTarget, mask_targets
 from upscale_onnx.model import Shape, infer_shapes
+from upscale_onnx.model.bodies import all_nodes
 from upscale_onnx.model.stats import node_macs
 from upscale_onnx.pruning.class_scores import taylor_scores
 from upscale_onnx.pruning.evidence import Evidence
@@ -48,7 +49,7 @@ class Descriptions:
         multiply-accumulates and weights are those of all."""
         shapes = infer_shapes(space.model)
         targets = {target.weight: target for target in mask_targets(space.model)}
-        nodes = {name: node for node in reversed(space.model.graph.node) for name in node.input}
+        nodes = {name: node for node in reversed(all_nodes(space.model)) for name in node.input}
         rows, macs, params = [], [], []
         for index, decision in enumerate(space.decisions):
             first = decision.weights[0]

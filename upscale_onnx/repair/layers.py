@@ -16,6 +16,7 @@ from onnx import NodeProto, helper
 
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
 from upscale_onnx.model.padding import SAME, same_pads
+from upscale_onnx.model.protos import inner_graphs, iter_nodes
 from upscale_onnx.types import Array
 
 
@@ -138,8 +139,8 @@ class LinearLayer:
 def linear_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
     """The layers of `model` that can be re-fitted, in node order."""
     tensors = constant_tensors(model)
-    uses = Counter(name for node in model.graph.node for name in node.input)
-    uses.update(value.name for value in model.graph.output)
+    uses = Counter(name for node in iter_nodes(model.graph) for name in node.input)
+    uses.update(value.name for graph in (model.graph, *inner_graphs(model.graph)) for value in graph.output)
     readers: dict[str, list[int]] = {}
     for position, node in enumerate(model.graph.node):
         for name in node.input:

@@ -11,6 +11,7 @@ from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.protos import skeleton
 from upscale_onnx.model.sizes import elements_of
+from upscale_onnx.runtime.inner_values import with_inner_values
 from upscale_onnx.runtime.inputs import Inputs, input_specs
 from upscale_onnx.runtime.sessions import input_names, make_session, run
 from upscale_onnx.types import Array
@@ -51,7 +52,8 @@ def sample_count(batches: Sequence[Mapping[str, Array]]) -> int:
 def value_batches(
     model: ModelProto, names: Sequence[str], batches: Sequence[Mapping[str, Array]], threads: int = 1
 ) -> Iterator[dict[str, Array]]:
-    """For each batch, the values called `names`; these may be any values in the main graph of `model`.
+    """For each batch, the values called `names`; these may be any values of `model`. For a value in a body, what all
+    rounds made is in one array, along its first axis; it is empty where the body was not run.
 
     Raises:
         ModelError: onnxruntime cannot run the model on a batch.
@@ -59,14 +61,17 @@ def value_batches(
     inputs = {spec.name for spec in input_specs(model)}
     wanted = [name for name in dict.fromkeys(names) if name not in inputs]
     session, taken = None, tuple[str, ...]()
+    model, inner = with_inner_values(model, wanted)
+    made = [inner[name].name if name in inner else name for name in wanted]
     if wanted:
-        session = make_session(part_of(model, model.graph.node, inputs, wanted, value_types(model)), threads=threads)
+        session = make_session(part_of(model, model.graph.node, inputs, made, value_types(model)), threads=threads)
         taken = input_names(session)
     for batch in batches:
         found = {name: batch[name] for name in names if name in inputs}
         if session is not None:
             fed = {name: array for name, array in batch.items() if name in taken}
-            found.update(zip(wanted, run(session, fed, wanted), strict=True))
+            values = zip(wanted, run(session, fed, made), strict=True)
+            found.update((name, inner[name].samples(array) if name in inner else array) for name, array in values)
         yield found
 
 

@@ -11,6 +11,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.on_disk import in_memory
+from upscale_onnx.model.protos import inner_graphs, iter_nodes
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.providers import Device
 from upscale_onnx.runtime.sessions import make_session, run
@@ -57,9 +58,10 @@ def _with_moved_weights(model: ModelProto, seed: int) -> ModelProto:
     """A copy of which the weights and vectors that layers read are nudged."""
     copy = ModelProto()
     copy.CopyFrom(in_memory(model))
-    read = {name for node in copy.graph.node if node.op_type in _LAYERS for name in node.input[1:]}
+    read = {name for node in iter_nodes(copy.graph) if node.op_type in _LAYERS for name in node.input[1:]}
     rng = np.random.default_rng((seed, _NUDGES))
-    for tensor in copy.graph.initializer:
+    graphs = (copy.graph, *inner_graphs(copy.graph))
+    for tensor in (tensor for graph in graphs for tensor in graph.initializer):
         if tensor.name in read and tensor.data_type in _FLOATS:
             tensor.CopyFrom(numpy_helper.from_array(_nudged(rng, numpy_helper.to_array(tensor)), tensor.name))
     return copy

@@ -13,6 +13,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.model.edit import captured_names
 from upscale_onnx.torch_backend import elementwise, layers, moves, resize
 from upscale_onnx.torch_backend.values import NoGradientError, Operator, Rule, Value, array, from_array
 from upscale_onnx.types import Array
@@ -59,6 +60,8 @@ class TorchNetwork:
                 tensors[node.output[0]] = node.attribute[0].t
             else:
                 self._steps.append(_step(node, opset))
+            if captured_names([node]):
+                raise ArgumentError(f"{_where(self._steps[-1])} cannot be run in PyTorch: its bodies read outer values")
         self._constants = {name: _value(numpy_helper.to_array(tensor)) for name, tensor in tensors.items()}
         self._references: dict[Hashable, Sequence[Array]] = {}
         self._last = {name: i for i, step in enumerate(self._steps) for name in step.node.input}

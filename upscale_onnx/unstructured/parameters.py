@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -11,6 +11,7 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import FLOATS, constant_tensors, mask_targets
+from upscale_onnx.model.bodies import all_nodes
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import element_count
 from upscale_onnx.options import Side
@@ -69,15 +70,16 @@ class Parameter:
 
 
 def parameters(model: onnx.ModelProto) -> tuple[Parameter, ...]:
-    """The weights and biases of the layers of the main graph, each once, in the order of their first use.
+    """The weights and biases of the layers, each once, in the order of their first use.
 
     Layers are convolutions, matrix products with a constant, recurrent layers and normalisations. Identity nodes
-    between a tensor and its use are followed; nodes in subgraphs are not looked at.
+    between a tensor and its use are followed. Nodes in bodies are looked at where the bodies are parts of the flat
+    graph.
     """
     tensors = constant_tensors(model)
     axes = {target.weight: (target.input_axis, target.output_axis) for target in mask_targets(model)}
     uses: dict[str, list[tuple[onnx.NodeProto, Kind]]] = {}
-    for node, name, kind in _operands(model.graph, tensors):
+    for node, name, kind in _operands(all_nodes(model), tensors):
         if tensors[name].data_type in FLOATS and tensors[name].dims:
             uses.setdefault(name, []).append((node, kind))
     return tuple(_parameter(tensors[name], name, found, axes) for name, found in uses.items())
@@ -109,11 +111,11 @@ def choose(
 
 
 def _operands(
-    graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]
+    nodes: Iterable[onnx.NodeProto], tensors: Mapping[str, onnx.TensorProto]
 ) -> Iterator[tuple[onnx.NodeProto, str, Kind]]:
     """The constant operands of layers, each as the node, the name of the constant, and its kind."""
     roots = {name: name for name in tensors}
-    for node in graph.node:
+    for node in nodes:
         if node.domain not in STANDARD_DOMAINS:
             continue
         if node.op_type == "Identity" and node.input[0] in roots:

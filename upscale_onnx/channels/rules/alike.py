@@ -11,6 +11,7 @@ from upscale_onnx.channels.carried import joined, over
 from upscale_onnx.channels.channel_map import WILD, ChannelMap
 from upscale_onnx.channels.flow import Fresh, Maps, Misaligned, Request
 from upscale_onnx.channels.grid import full_emission, is_full, take
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.contents import constant_content
 from upscale_onnx.types import Array, FloatArray, IntArray
@@ -39,9 +40,20 @@ def common_shape(op: Op, maps: Maps, members: Sequence[int]) -> tuple[int, ...] 
     return shape
 
 
+def undivided(maps: Maps, members: Sequence[int], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Those of these inputs whose channels are not told apart, where those of a map of `shape` are, along one axis.
+
+    They are read whole. Of what they hold, a Gather takes the channels that the others are left with.
+    """
+    if sum(size > 1 for size in shape) != 1:
+        return ()
+    return tuple(index for index in members if (found := maps[index]) is not None and not found.axes)
+
+
 def alike(op: Op, maps: Maps, members: Sequence[int], shape: tuple[int, ...], fresh: Fresh) -> tuple[ChannelMap, Ties]:
     """The map of `shape` of what is in one of these inputs, and the ties between their classes."""
-    known = [found.labels for index in members if (found := maps[index]) is not None]
+    whole = undivided(maps, members, shape)
+    known = [found.labels for index in members if index not in whole and (found := maps[index]) is not None]
     first = np.broadcast_to(known[0] if known else fresh(1).reshape((1,) * len(shape)), shape)
     state = reduce(joined, [content(op, maps, index, shape) for index in members])
     return ChannelMap(first, state), tuple((first, labels) for labels in known[1:])
@@ -56,17 +68,21 @@ def content(op: Op, maps: Maps, index: int, shape: tuple[int, ...]) -> FloatArra
 
 def emitted(
     op: Op, request: Request, members: Sequence[int], shape: tuple[int, ...]
-) -> tuple[IntArray, dict[int, Array]]:
-    """What these inputs hold, and the constants among them, cut to it.
+) -> tuple[IntArray, dict[int, Array], dict[int, NewNode]]:
+    """What these inputs hold, and the constants and undivided values among them, cut to it.
 
     Raises: Misaligned where they hold different channels, or the same in different orders.
     """
-    given = [(found, request.emissions[i]) for i in members if (found := request.maps[i]) is not None]
+    whole = undivided(request.maps, members, shape)
+    divided = [i for i in members if i not in whole]
+    given = [(found, request.emissions[i]) for i in divided if (found := request.maps[i]) is not None]
     held = next((g for found, g in given if g is not None and found.shape == shape), full_emission(shape))
     for found, emission in given:
         same = found.shape == shape and emission is not None and np.array_equal(emission, held)
         if not same and not (is_full(held, shape) and emission is not None and is_full(emission, found.shape)):
             raise Misaligned(*(found.labels for found, _ in given))
     if is_full(held, shape):
-        return held, {}
-    return held, {i: take(array, held, shape) for i in members if (array := op.constant(i)) is not None}
+        return held, {}, {}
+    cut = {i: take(array, held, shape) for i in members if (array := op.constant(i)) is not None}
+    axis = int(np.argmax(shape))
+    return held, cut, {i: NewNode("Gather", (i, held.ravel()), attrs={"axis": axis}) for i in whole}

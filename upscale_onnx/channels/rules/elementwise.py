@@ -204,6 +204,6 @@ def _safe_divisor(op: Op) -> bool:
     return op.op_type in ("Div", "Mod") and op.constant(1) is not None
 
 
-register(Elementwise(1), *UNARY, "CastLike", "Dropout")
+register(Elementwise(1), *UNARY, "Dropout")
 register(Elementwise(), *BROADCASTING)
 register(Elementwise(), "BiasAdd", "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=RUNTIME_DOMAIN)

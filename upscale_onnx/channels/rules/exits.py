@@ -14,8 +14,9 @@ import numpy as np
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import full_emission
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
-from upscale_onnx.channels.rules.alike import Ties, alike, common_shape, emitted
+from upscale_onnx.channels.rules.alike import Ties, alike, common_shape, emitted, undivided
 from upscale_onnx.types import Array, Dims, IntArray
 
 
@@ -51,23 +52,25 @@ class Exit(Rule):
                 found = ChannelMap(np.expand_dims(found.labels, axis), np.expand_dims(found.state, axis))
             outputs.append(found)
             ties += more
-            whole -= set(members)
+            whole -= set(members) - set(undivided(maps, members, shape))
         reads, fixed = read_whole(maps, whole)
         return Flow(tuple(outputs), ties, reads, fixed=fixed, linear=False)
 
     def resize(self, op: Op, request: Request) -> Resize:
         outputs: list[IntArray] = []
         constants: dict[int, Array] = {}
+        computed: dict[int, NewNode] = {}
         for slot, out in enumerate(request.out):
             members, axis = self.members(op, slot), self.axis(op, slot)
             shape = None if out is None else common_shape(op, request.maps, members)
             held = full_emission(() if out is None else out.shape)
             if shape is not None:
-                held, cut = emitted(op, request, members, shape)
+                held, cut, selected = emitted(op, request, members, shape)
                 held = held if axis is None else np.expand_dims(held, axis)
                 constants |= cut
+                computed |= selected
             outputs.append(held)
-        return Resize(tuple(outputs), constants)
+        return Resize(tuple(outputs), constants, computed=computed)
 
 
 def single_class(dims: Dims | None, maps: Maps, sources: Sequence[int], fresh: Fresh) -> ChannelMap | None:

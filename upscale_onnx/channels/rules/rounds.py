@@ -77,18 +77,20 @@ class _Entry(Rule):
         outputs: list[IntArray] = []
         constants: dict[int, Array] = {}
         for index, out in enumerate(request.out):
-            held, given, array = full_emission(() if out is None else out.shape), None, op.constant(index)
-            if out is not None and out.axes:
+            outputs.append(full_emission(() if out is None else out.shape))
+            if out is None or not out.axes:
+                continue
+            found, axis, array = request.maps[index], _scanned(op, index), op.constant(index)
+            if found is not None and found.axes:
                 given = request.emissions[index]
-            if given is not None:
-                axis = _scanned(op, index)
-                held = given if axis is None else given.squeeze(axis)
-            elif out is not None and out.axes and array is not None:
-                kept = request.choose.positions(out.labels.ravel())
-                held = kept.reshape([-1 if size > 1 else 1 for size in out.shape])
-                if kept.size < out.labels.size:
-                    constants[index] = take(array, held, out.shape)
-            outputs.append(held)
+                if given is not None:
+                    outputs[-1] = given if axis is None else given.squeeze(axis)
+                continue
+            # The exit makes the selection of a value that is computed.
+            kept = request.choose.positions(out.labels.ravel())
+            outputs[-1] = kept.reshape([-1 if size > 1 else 1 for size in out.shape])
+            if kept.size < out.labels.size and array is not None:
+                constants[index] = take(array, outputs[-1], out.shape)
         return Resize(tuple(outputs), constants)
 
 
@@ -107,7 +109,19 @@ def _handed(op: Op, maps: Maps, index: int, fresh: Fresh) -> ChannelMap | None:
         return _start(array, dims, fresh)
     if found is None or found.rank != len(dims) or any(found.shape[a] != dims[a] for a in found.axes):
         return None
+    if not found.axes:
+        return _undivided(found, dims, fresh)
     return ChannelMap(found.labels, found.state)
+
+
+def _undivided(found: ChannelMap, dims: Dims, fresh: Fresh) -> ChannelMap:
+    """The map of an initial value whose channels are not told apart, such as an input of the model: they lie along its
+    last axis of a known size."""
+    axis = next((a for a in reversed(range(len(dims))) if isinstance(size := dims[a], int) and size > 1), None)
+    size = None if axis is None else dims[axis]
+    if axis is None or not isinstance(size, int):
+        return ChannelMap(found.labels, found.state)
+    return vector_map(fresh(size), np.full(size, found.state.item()), len(dims), axis)
 
 
 def _start(array: Array, dims: Dims, fresh: Fresh) -> ChannelMap | None:
