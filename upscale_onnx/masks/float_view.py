@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from upscale_onnx.masks.expert_view import ExpertWeight, experts_view
 from upscale_onnx.masks.few_bits import FewBits
 from upscale_onnx.masks.targets import constant_tensors, used_names
 from upscale_onnx.model.bodies import all_nodes, flat_graphs
@@ -28,6 +30,7 @@ _OPERATORS = {
     ("", "QLinearMatMul"): ("MatMul", 3, 6, -1),
     (RUNTIME_DOMAIN, "QGemm"): ("Gemm", 3, 7, 6),
 }
+_EXPERTS = ("MoE", "QMoE")
 # What a node makes in the view has this behind its name, until it is quantised.
 _BEHIND = "__after"
 
@@ -43,6 +46,9 @@ class _Stored:
     axis: int
 
 
+Stored: TypeAlias = _Stored | FewBits | ExpertWeight
+
+
 @dataclass(frozen=True, eq=False)
 class FloatView:
     """original, model: the quantised model and its view. weights: by name of a weight of the view, how the original
@@ -50,12 +56,17 @@ class FloatView:
 
     original: onnx.ModelProto
     model: onnx.ModelProto
-    weights: Mapping[str, _Stored | FewBits]
+    weights: Mapping[str, Stored]
     names: Mapping[str, str]
+
+    @property
+    def is_quantised(self) -> bool:
+        """Whether there are quantised weights beside those of experts."""
+        return not all(isinstance(stored, ExpertWeight) for stored in self.weights.values())
 
     def read(self, pruned: onnx.ModelProto) -> onnx.ModelProto:
         """The view of a pruned copy of the original."""
-        found = float_view(pruned)
+        found = float_view(pruned, self.weights)
         return self.model if found is None else found.model
 
     def written(self, masked: onnx.ModelProto) -> onnx.ModelProto:
@@ -67,6 +78,10 @@ class FloatView:
             if name not in self.weights and name in ours and name in dense and tensor != dense[name]:
                 ours[name].CopyFrom(tensor)
         for name, stored in self.weights.items():
+            if isinstance(stored, ExpertWeight):
+                for part, array in stored.content(numpy_helper.to_array(theirs[name]) == 0).items():
+                    _replace(ours[part], array)
+                continue
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
             gone = (after == 0) & (before != 0)
             if gone.any() and isinstance(stored, FewBits):
@@ -76,18 +91,19 @@ class FloatView:
         return result
 
 
-def float_view(model: onnx.ModelProto) -> FloatView | None:
-    """The view of `model`; None where it has no quantised weights."""
+def float_view(model: onnx.ModelProto, known: Mapping[str, Stored] | None = None) -> FloatView | None:
+    """The view of `model`; None where it has neither quantised weights nor experts within a node. known: the weights of
+    the view of a model of which `model` is a pruned copy."""
     uses, given = Counter(used_names(model.graph)), {value.name for value in model.graph.input}
     tensors = {t.name: t for graph in flat_graphs(model) for t in graph.initializer if t.name not in given}
     view = onnx.ModelProto()
     view.CopyFrom(model)
-    weights: dict[str, _Stored | FewBits] = {}
+    weights: dict[str, Stored] = {}
     made: dict[str, Array] = {}
     # What a graph holds is read by its own nodes and those of bodies in it. These come first.
     for graph in reversed(flat_graphs(view)):
         count = len(weights)
-        nodes = [new for node in graph.node for new in list(_viewed(node, tensors, uses, made, weights)) or [node]]
+        nodes = [new for node in graph.node for new in list(_viewed(node, tensors, uses, made, weights, known or {})) or [node]]
         kept = [tensor for tensor in graph.initializer if tensor.name not in made]
         if len(weights) > count or len(kept) < len(graph.initializer):
             viewed = GraphProto(node=nodes, initializer=kept)
@@ -102,7 +118,7 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
 
 def _viewed(
     node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], made: dict[str, Array],
-    weights: dict[str, _Stored | FewBits],
+    weights: dict[str, Stored], known: Mapping[str, Stored],
 ) -> Iterator[NodeProto]:  # fmt: skip
     """Nodes of the view in place of `node`, if there are others. Weights of the view, under the names of those that
     store them, are added to `made`. A tensor that several nodes read stays as it is."""
@@ -122,10 +138,18 @@ def _viewed(
             yield helper.make_node("MatMul", inputs[:2], [product], node.name)
             yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
         return
-    known = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
-    if known is None:
+    if node.op_type in _EXPERTS and node.domain == RUNTIME_DOMAIN:
+        experts = experts_view(node, tensors, uses, known)
+        if experts is not None:
+            made.update(experts.constants)
+            made.update((name, weight.values) for name, weight in experts.weights.items())
+            weights.update(experts.weights)
+            yield from experts.nodes
         return
-    op_type, weight, result, bias = known
+    operator = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
+    if operator is None:
+        return
+    op_type, weight, result, bias = operator
     axis = 1 if op_type == "MatMul" or (op_type == "Gemm" and not attrs.get("transB")) else 0
     array = _dequantised(inputs[weight : weight + 3], tensors, {"axis": axis})
     read, added = [inputs[weight]], _bias(inputs, weight, bias, tensors)

@@ -46,7 +46,8 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
     if not asked.prunes:
         return Pruned(model, 0, model)
     view = float_view(model)
-    if view is not None:
+    # Repairs do not know experts within a node, which stay as they are then.
+    if view is not None and (asked.repair is None or view.is_quantised):
         return _pruned_view(view, options, progress)
     model = in_basis(model, options, batches)
     if not chooses_anew(options):
