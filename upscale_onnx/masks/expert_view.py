@@ -203,7 +203,7 @@ class _Writer:
         return self._constant(np.asarray(numbers, np.int64))
 
     def _number(self, number: float) -> str:
-        return self._constant(np.asarray(number, self._mixture.last.values.dtype))
+        return self._constant(np.asarray(number, self._mixture.last.dtype))
 
 
 def _every(experts: int, size: int) -> IntArray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -48,6 +49,11 @@ class Weights(ABC):
 
     @property
     @abstractmethod
+    def dtype(self) -> np.dtype[Any]:
+        """The type of what the node computes."""
+
+    @property
+    @abstractmethod
     def values(self) -> Array:
         """`(E, outputs, inputs)`: the numbers that the matrices stand for."""
 
@@ -79,6 +85,10 @@ class _Floats(Weights):
 
     def reading(self, expert: int) -> BoolArray:
         return np.asarray(self.content[expert] != 0)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.content.dtype
 
     @property
     def values(self) -> Array:
@@ -120,9 +130,13 @@ class _FewBits(Weights):
         return self.kept["rank"] == 3
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.scales.dtype
+
+    @property
     def values(self) -> Array:
         steps = self._steps.astype(np.float32) - self._point
-        made: Array = (steps * self.scales.astype(np.float32).repeat(self.block, -1)).astype(self.scales.dtype)
+        made: Array = (steps * self.scales.astype(np.float32).repeat(self.block, -1)).astype(self.dtype)
         return made
 
     def reading(self, expert: int) -> BoolArray:
