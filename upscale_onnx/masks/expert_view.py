@@ -102,7 +102,7 @@ class _Writer:
         self._weights: dict[str, ExpertWeight] = {}
 
     def view(self) -> ExpertsView:
-        experts, neurons, channels = self._mixture.shape
+        experts, _, channels = self._mixture.shape
         x = self._whole(self._names[0])
         tokens = self._made("Unsqueeze", x, self._ints(-3))
         hidden = list(self._hidden(tokens))

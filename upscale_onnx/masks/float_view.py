@@ -20,7 +20,7 @@ from upscale_onnx.masks.targets import constant_tensors, used_names
 from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import computed
-from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN, default_opset
 from upscale_onnx.types import Array
 
 # Operators of quantised values: the floating-point operator, and which inputs are the weight, the result's scale, and
@@ -30,7 +30,8 @@ _OPERATORS = {
     ("", "QLinearMatMul"): ("MatMul", 3, 6, -1),
     (RUNTIME_DOMAIN, "QGemm"): ("Gemm", 3, 7, 6),
 }
-_EXPERTS = ("MoE", "QMoE")
+EXPERTS = ("MoE", "QMoE")
+_EXPERTS_SINCE = 13  # Split, Unsqueeze and ReduceSum of their view have axes as inputs.
 # What a node makes in the view has this behind its name, until it is quantised.
 _BEHIND = "__after"
 
@@ -59,11 +60,6 @@ class FloatView:
     weights: Mapping[str, Stored]
     names: Mapping[str, str]
 
-    @property
-    def is_quantised(self) -> bool:
-        """Whether there are quantised weights beside those of experts."""
-        return not all(isinstance(stored, ExpertWeight) for stored in self.weights.values())
-
     def read(self, pruned: onnx.ModelProto) -> onnx.ModelProto:
         """The view of a pruned copy of the original."""
         found = float_view(pruned, self.weights)
@@ -91,9 +87,12 @@ class FloatView:
         return result
 
 
-def float_view(model: onnx.ModelProto, known: Mapping[str, Stored] | None = None) -> FloatView | None:
-    """The view of `model`; None where it has neither quantised weights nor experts within a node. known: the weights of
-    the view of a model of which `model` is a pruned copy."""
+def float_view(
+    model: onnx.ModelProto, known: Mapping[str, Stored] | None = None, experts: bool = True
+) -> FloatView | None:
+    """The view of `model`; None where nothing of it is viewed. known: the weights of the view of a model that
+    `model` is a pruned copy of. experts: whether experts within a node are viewed, as they are from opset 13."""
+    earlier = (known or {}) if experts and default_opset(model) >= _EXPERTS_SINCE else None
     uses, given = Counter(used_names(model.graph)), {value.name for value in model.graph.input}
     tensors = {t.name: t for graph in flat_graphs(model) for t in graph.initializer if t.name not in given}
     view = onnx.ModelProto()
@@ -103,7 +102,9 @@ def float_view(model: onnx.ModelProto, known: Mapping[str, Stored] | None = None
     # What a graph holds is read by its own nodes and those of bodies in it. These come first.
     for graph in reversed(flat_graphs(view)):
         count = len(weights)
-        nodes = [new for node in graph.node for new in list(_viewed(node, tensors, uses, made, weights, known or {})) or [node]]
+        nodes = [
+            new for node in graph.node for new in list(_viewed(node, tensors, uses, made, weights, earlier)) or [node]
+        ]
         kept = [tensor for tensor in graph.initializer if tensor.name not in made]
         if len(weights) > count or len(kept) < len(graph.initializer):
             viewed = GraphProto(node=nodes, initializer=kept)
@@ -118,10 +119,11 @@ def float_view(model: onnx.ModelProto, known: Mapping[str, Stored] | None = None
 
 def _viewed(
     node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], made: dict[str, Array],
-    weights: dict[str, Stored], known: Mapping[str, Stored],
+    weights: dict[str, Stored], known: Mapping[str, Stored] | None,
 ) -> Iterator[NodeProto]:  # fmt: skip
     """Nodes of the view in place of `node`, if there are others. Weights of the view, under the names of those that
-    store them, are added to `made`. A tensor that several nodes read stays as it is."""
+    store them, are added to `made`. A tensor that several nodes read stays as it is. known: weights of an earlier view;
+    None where experts stay as they are."""
     inputs = [*node.input, *[""] * (9 - len(node.input))]
     attrs = {attribute.name: attribute.i for attribute in node.attribute}
     if node.op_type == "DequantizeLinear" and node.domain in (*STANDARD_DOMAINS, RUNTIME_DOMAIN):
@@ -138,8 +140,8 @@ def _viewed(
             yield helper.make_node("MatMul", inputs[:2], [product], node.name)
             yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
         return
-    if node.op_type in _EXPERTS and node.domain == RUNTIME_DOMAIN:
-        experts = experts_view(node, tensors, uses, known)
+    if node.op_type in EXPERTS and node.domain == RUNTIME_DOMAIN:
+        experts = None if known is None else experts_view(node, tensors, uses, known)
         if experts is not None:
             made.update(experts.constants)
             made.update((name, weight.values) for name, weight in experts.weights.items())
