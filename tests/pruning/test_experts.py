@@ -134,6 +134,16 @@ def test_less_than_a_block_stays() -> None:
     assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, HIDDEN // 2)
 
 
+def test_channels_that_stay_in_place_keep_their_weights() -> None:
+    """What the experts read is a result of the model, too."""
+    model = moe(FORMS[0])
+    model.graph.output.add().CopyFrom(helper.make_tensor_value_info("v", onnx.TensorProto.FLOAT, [TOKENS, WIDTH]))
+    found = upscale_onnx.compile(model, amount=0.5, align=1, race=False)
+    left = tensors(found.model)["w1"]
+    assert left.shape == (EXPERTS, HIDDEN // 2, WIDTH)
+    assert left.any((0, 1)).all()
+
+
 def test_shared_weights_stay() -> None:
     model = moe(FORMS[0])
     other = model.graph.node.add()

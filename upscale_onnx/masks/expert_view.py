@@ -18,18 +18,21 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.expert_weights import Weights
 from upscale_onnx.channels.rules.experts import Mixture, mixture_of
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
+from upscale_onnx.options import Side
 from upscale_onnx.types import Array, BoolArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
 class ExpertWeight:
     """A weight `(E, inputs, outputs)` of the view. stored: how the node holds it. rows, columns: `(E, outputs)` and
-    `(E, inputs)`, where the view's outputs and inputs stand there. names: of the node's inputs."""
+    `(E, inputs)`, where the view's outputs and inputs stand there. node: the node of the model. outer: the side whose
+    channels are those of the node's input or result, and not hidden neurons."""
 
     stored: Weights
     rows: IntArray
     columns: IntArray
-    names: Sequence[str]
+    node: NodeProto
+    outer: Side
 
     @property
     def values(self) -> Array:
@@ -47,7 +50,7 @@ class ExpertWeight:
         """The tensors of the model, by name, without the entries `gone` `(E, inputs, outputs)` of the view."""
         there = np.zeros(self.stored.shape, np.bool_)
         there[np.arange(len(gone))[:, None, None], self.rows[:, None], self.columns[:, :, None]] = gone
-        return {self.names[index]: array for index, array in self.stored.emptied(there).items()}
+        return {self.node.input[index]: array for index, array in self.stored.emptied(there).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +109,7 @@ class _Writer:
         x = self._whole(self._names[0])
         tokens = self._made("Unsqueeze", x, self._ints(-3))
         hidden = list(self._hidden(tokens))
-        last = ExpertWeight(self._mixture.last, _every(experts, channels), self._order, self._names)
+        last = ExpertWeight(self._mixture.last, _every(experts, channels), self._order, self._node, "output")
         each = self._layer(self._activated(hidden), last, masked=True)
         weighted = self._made("Mul", each, self._routed(x))
         # The result has the name of the node's, unless all of it has to stay.
@@ -119,7 +122,7 @@ class _Writer:
         experts, neurons, channels = self._mixture.shape
         for stored, rows in self._mixture.first:
             own = rows[self._order].swapaxes(1, 2).reshape(experts, -1)
-            weight = ExpertWeight(stored, own, _every(experts, channels), self._names)
+            weight = ExpertWeight(stored, own, _every(experts, channels), self._node, "input")
             made = self._layer(tokens, weight, masked=not self._mixture.whole)
             if rows.shape[1] == 1:
                 yield made

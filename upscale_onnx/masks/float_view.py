@@ -21,6 +21,7 @@ from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import computed
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN, default_opset
+from upscale_onnx.options import Side
 from upscale_onnx.types import Array
 
 # Operators of quantised values: the floating-point operator, and which inputs are the weight, the result's scale, and
@@ -59,6 +60,14 @@ class FloatView:
     model: onnx.ModelProto
     weights: Mapping[str, Stored]
     names: Mapping[str, str]
+
+    def layer(self, weight: str, product: str, side: Side) -> str:
+        """The first output of the node of the original that has the channels of `side` of a weight, by what a node of
+        the view makes with the weight; "" where these are channels within a node."""
+        stored = self.weights.get(weight)
+        if isinstance(stored, ExpertWeight):
+            return str(stored.node.output[0]) if side == stored.outer else ""
+        return self.names.get(product, product)
 
     def read(self, pruned: onnx.ModelProto) -> onnx.ModelProto:
         """The view of a pruned copy of the original."""
