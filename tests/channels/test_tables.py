@@ -41,14 +41,19 @@ FORMS: dict[str, tuple[list[tuple[str, str, str, dict[str, object]]], dict[str, 
 }  # fmt: skip
 
 
+# How the table is looked up: the operator, and the shape of its indices.
+LOOKUPS = {"Gather": (1, 7), "GatherND": (1, 7, 1)}
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
 @pytest.mark.parametrize("form", FORMS)
-def test_dead_dimensions_leave(form: str) -> None:
+def test_dead_dimensions_leave(form: str, lookup: str) -> None:
     nodes, constants, readers = FORMS[form]
     graph = helper.make_graph(
-        [helper.make_node("Gather", ["table", "ids"], ["e"])]
+        [helper.make_node(lookup, ["table", "ids"], ["e"])]
         + [helper.make_node(op, given.split(), [made], **attrs) for op, given, made, attrs in nodes],
         "g",
-        [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 7])],
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, LOOKUPS[lookup])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )

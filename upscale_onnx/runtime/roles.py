@@ -18,6 +18,7 @@ from upscale_onnx.types import Dim
 _INDICES: dict[str, dict[int, int]] = {
     "Gather": {1: 0},
     "GatherElements": {1: 0},
+    "GatherND": {1: 0},
     "GatherBlockQuantized": {1: 0},
     "EmbedLayerNormalization": {0: 2, 1: 4, 8: 3},
     "RotaryEmbedding": {3: 1},
