@@ -100,9 +100,9 @@ def _held(kernel: DenseKernel, request: Request) -> tuple[ChannelMap, IntArray]:
     return found, emission
 
 
-def _even(channels: IntArray, grid: IntArray) -> tuple[Even, ...]:
+def _even(channels: IntArray, grid: IntArray) -> tuple[Even]:
     """A channel goes with its row of the grid; all rows keep the same neurons."""
-    return Even((channels, grid)), Even((grid,), aligned=True)
+    return (Even((np.hstack((channels, grid)),), aligned=True),)
 
 
 def _rows(values: IntArray, axis: int) -> IntArray:
