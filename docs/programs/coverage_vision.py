@@ -2,10 +2,11 @@
 
     python docs/programs/coverage_vision.py [NAME...] [--units neurons tokens gates heads "value features" stream]
 
-Needs timm (random weights; nothing is downloaded). A half of one kind of unit of each layer is zeroed in all weights
-that hold it: neurons between two layers (tokens: of layers that mix places; gates: both halves of gated neurons), heads, features
-of values, channels of the stream that all layers read and add to. Printed for each network: the parameters removed, with what a compile adds, as a share of the
-zeroed entries of matrices and kernels; and whether the result was shown equal.
+Needs timm (random weights; nothing is downloaded). Half of one kind of unit of each layer is zeroed in all weights that
+hold it: neurons between two layers (tokens: of layers that mix places; gates: both halves of gated neurons), heads,
+features of values, and channels of the stream that all layers of a mixer read and add to. Printed for each network: the
+parameters removed, with what a compile adds, as a share of the zeroed entries of matrices and kernels; and whether the
+result was shown equal.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import onnx
 import torch
 from timm.layers import GatedMlp
 from timm.models import cait, convmixer, edgenext, maxxvit, metaformer, mlp_mixer, xcit
-from torch import Tensor, nn
+from torch import nn
 
 from upscale_onnx import compile
 from upscale_onnx.errors import UpscaleError
@@ -112,31 +113,30 @@ def _value_features(module: nn.Module, name: str, rng: np.random.Generator) -> N
 
 
 def _attention(module: nn.Module, features: np.ndarray, width: int, parts: Sequence[str]) -> None:
+    """Zero these features, counted through all heads, in `parts` of an attention and in what reads them."""
     _columns(features, module.proj)
+    # Where queries, keys and values have one weight, it holds them one after the other, of all heads or of each.
+    size = width // module.num_heads if getattr(module, "head_first", False) else width
     for part in parts:
-        if not hasattr(module, "qkv"):
+        if hasattr(module, "qkv"):
+            _rows(features // size * 3 * size + "qkv".index(part) * size + features % size, module.qkv)
+        else:
             _rows(features, getattr(module, part))
-            continue
-        step = "qkv".index(part) * width
-        heads = module.num_heads if getattr(module, "head_first", False) else 0
-        size = width // max(heads, 1)
-        spread = features // size * 2 * size + features + "qkv".index(part) * size if heads else features + step
-        _rows(spread, module.qkv)
 
 
 def _stream(module: nn.Module, name: str, rng: np.random.Generator) -> None:
-    if name:
+    if not isinstance(module, mlp_mixer.MlpMixer | convmixer.ConvMixer):
         return
     gone = _half(rng, _WIDTH)
-    for key, weight in module.named_parameters():
-        made = key.rpartition(".")[0].endswith(("fc2", "proj", "stem.0", ".3", "fn.0")) and "gate" not in key and "tokens" not in key
-        if weight.ndim == 1 and len(weight) == _WIDTH and "linear_tokens" not in key:
-            weight.data[gone] = 0
-        elif weight.ndim > 1:
-            if made and len(weight) == _WIDTH:
-                weight.data[gone] = 0
-            if weight.shape[1] == _WIDTH or (weight.ndim == 3 and weight.shape[-1] == _WIDTH):
-                (weight.data if weight.shape[1] == _WIDTH else weight.data.swapaxes(1, 2))[:, gone] = 0
+    for key, parameter in module.named_parameters():
+        weight = parameter.data
+        makes = key.endswith(("fc2.weight", "stem.proj.weight", "stem.0.weight", "fn.0.weight", ".1.weight"))
+        if weight.ndim != 2 and weight.shape[-1] == _WIDTH:  # a bias, or factors of a normalisation
+            weight[..., gone] = 0
+        elif makes and len(weight) == _WIDTH:
+            weight[gone] = 0
+        if weight.ndim > 1 and weight.shape[1] == _WIDTH:
+            weight[:, gone] = 0
 
 
 def _half(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -181,7 +181,8 @@ def _cell(name: str, unit: str) -> str:
     except UpscaleError as error:
         return type(error).__name__
     equal = report.verification is not None and report.verification.equal
-    return f"{(report.before.parameters - report.after.parameters) / zeroed:.2f}" + ("" if equal else " not shown equal")
+    removed = (report.before.parameters - report.after.parameters) / zeroed
+    return f"{removed:.2f}" + ("" if equal else " not shown equal")
 
 
 def masked(name: str, unit: str) -> tuple[onnx.ModelProto, int]:

@@ -16,7 +16,8 @@ PLACES, CHANNELS, NEURONS, OUT = 6, 5, 8, 3
 DEAD, STILL = [1, 2, 6], [0, 4]
 LAYERS = {
     # by the operand that is constant: neurons on the last axis, or on the one before it
-    "right": "t = Transpose<perm=[0,2,1]>(m) a = MatMul(t, w1) {inside} z = MatMul(r, w2) d = Transpose<perm=[0,2,1]>(z)",
+    "right": "t = Transpose<perm=[0,2,1]>(m) a = MatMul(t, w1) {inside} z = MatMul(r, w2) "
+    "d = Transpose<perm=[0,2,1]>(z)",
     "left": "a = MatMul(w1, m) {inside} d = MatMul(w2, r)",
 }
 INSIDE = {
@@ -28,7 +29,7 @@ INSIDE = {
 
 def network(layers: str, inside: str, weights: dict[str, Array]) -> onnx.ModelProto:
     """Channels, a block that mixes places and adds, and a layer that reads."""
-    between = INSIDE[inside] if inside in INSIDE else inside
+    between = INSIDE.get(inside, inside)
     text = f"m = MatMul(x, w0) {LAYERS[layers].format(inside=between)} s = Add(m, d) y = MatMul(s, w3)"
     graph = f"g (float[b,{PLACES},4] x) => (float[b,{PLACES},{OUT}] y) {{ {text} }}"
     model = onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {graph}')

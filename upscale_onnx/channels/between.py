@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from upscale_onnx.model import Constant, Node, Variable
+from upscale_onnx.model import Node
 from upscale_onnx.model.operators import ELEMENTWISE, STANDARD_DOMAINS
 
 _FUSED = frozenset({"BiasGelu", "FastGelu", "Gelu", "QuickGelu"})

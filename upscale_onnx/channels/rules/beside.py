@@ -15,7 +15,7 @@ from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read
 from upscale_onnx.channels.grid import axis_positions, coordinates, full_emission
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.kernel import DenseKernel, nonzero
-from upscale_onnx.types import IntArray
+from upscale_onnx.types import Array, BoolArray, IntArray
 
 
 def carried_beside(kernel: DenseKernel, maps: Maps) -> Flow:
@@ -31,7 +31,8 @@ def neurons_beside(kernel: DenseKernel, maps: Maps, fresh: Fresh) -> Flow:
     found = known_map(maps[kernel.input], "the activation")
     count = kernel.channels_out
     check_room(found.labels.size, count)
-    reading, finite = nonzero(kernel.weight).any(1), bool(np.isfinite(kernel.weight).all())
+    reading: BoolArray = np.asarray(nonzero(kernel.weight).any(1))
+    finite = bool(np.isfinite(kernel.weight).all())
     zero = (found.state == 0) | ~_along(reading, found, kernel.in_axis)
     wild = is_wild(found.state) | (not finite)
     labels = fresh(zero.size).reshape(zero.shape)
@@ -48,10 +49,11 @@ def neurons_beside(kernel: DenseKernel, maps: Maps, fresh: Fresh) -> Flow:
 def read_beside(kernel: DenseKernel, maps: Maps, fresh: Fresh) -> Flow:
     """The flow of a product that reads neurons, and makes places of them."""
     found = known_map(maps[kernel.input], "the activation")
-    reading, finite = nonzero(kernel.weight).any(0), bool(np.isfinite(kernel.weight).all())
+    reading: BoolArray = np.asarray(nonzero(kernel.weight).any(0))
+    finite = bool(np.isfinite(kernel.weight).all())
     grid = _rows(found.labels, kernel.in_axis)
     silent = _rows(found.state == 0, kernel.in_axis) & finite
-    wild = _rows(is_wild(found.state), kernel.in_axis).any(1) | (not finite)
+    wild: BoolArray = np.asarray(_rows(is_wild(found.state), kernel.in_axis).any(1) | (not finite))
     labels = fresh(len(grid))
     shape = [1 if axis == kernel.in_axis else size for axis, size in enumerate(found.shape)]
     content = np.where(wild, WILD, np.where((silent | ~reading).all(1), 0.0, VARYING))
@@ -105,12 +107,12 @@ def _even(channels: IntArray, grid: IntArray) -> tuple[Even]:
     return (Even((np.hstack((channels, grid)),), aligned=True),)
 
 
-def _rows(values: IntArray, axis: int) -> IntArray:
+def _rows(values: Array, axis: int) -> Array:
     """The grid `(channels, neurons)` of a map with neurons on `axis`."""
     return np.moveaxis(values, axis, -1).reshape(-1, values.shape[axis])
 
 
-def _along(vector: IntArray, found: ChannelMap, axis: int) -> IntArray:
+def _along(vector: BoolArray, found: ChannelMap, axis: int) -> BoolArray:
     """A vector that lies along `axis`, once for each channel of a map without entries there."""
     shape = [vector.size if other == axis else size for other, size in enumerate(found.shape)]
     return np.broadcast_to(vector.reshape([-1 if other == axis else 1 for other in range(found.rank)]), shape)

@@ -53,10 +53,12 @@ class Embedding(Rule):
         return table.ndim - (2 if op.axis("axis", 0, table.ndim) == table.ndim - 1 else 1)
 
     def _columns(self, op: Op) -> tuple[Array, int]:
+        """The table, and which of its axes holds channels."""
         table = op.constant(_TABLE)
-        if table is not None and table.ndim > 1 and table.size and table.shape[axis := self.channel_axis(op, table)] > 1:
-            return table, axis
-        raise Refused(Reason.UNSUPPORTED_FORM, "a table without columns")
+        axis = -1 if table is None or table.ndim < 2 else self.channel_axis(op, table)
+        if table is None or axis < 0 or not table.size or table.shape[axis] < 2:
+            raise Refused(Reason.UNSUPPORTED_FORM, "a table without columns")
+        return table, axis
 
 
 def looked_up(out: ChannelMap, labels: IntArray, index: ChannelMap | None) -> Flow:
