@@ -13,9 +13,17 @@ import numpy as np
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map
 from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Role
 from upscale_onnx.channels.grid import axis_positions, coordinates, full_emission
-from upscale_onnx.channels.room import check_room
+from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.kernel import DenseKernel, nonzero
 from upscale_onnx.types import Array, BoolArray, IntArray
+
+# A grid of more channels and neurons takes too much memory: the channels alone are followed then.
+_MOST_ENTRIES = 2**20
+
+
+def makes_neurons(kernel: DenseKernel, op: Op, found: ChannelMap) -> bool:
+    """Whether the neurons are followed that a product makes of a value with channels on other axes."""
+    return op.between and found.merged is None and found.labels.size * kernel.channels_out <= _MOST_ENTRIES
 
 
 def carried_beside(kernel: DenseKernel, maps: Maps) -> Flow:
@@ -29,8 +37,6 @@ def carried_beside(kernel: DenseKernel, maps: Maps) -> Flow:
 def neurons_beside(kernel: DenseKernel, maps: Maps, fresh: Fresh) -> Flow:
     """The flow of a product that makes neurons of a value with channels on other axes."""
     found = known_map(maps[kernel.input], "the activation")
-    count = kernel.channels_out
-    check_room(found.labels.size, count)
     reading: BoolArray = np.asarray(nonzero(kernel.weight).any(1))
     finite = bool(np.isfinite(kernel.weight).all())
     zero = (found.state == 0) | ~_along(reading, found, kernel.in_axis)
@@ -67,7 +73,10 @@ def read_beside(kernel: DenseKernel, maps: Maps, fresh: Fresh) -> Flow:
 
 
 def with_neurons(kernel: DenseKernel, request: Request) -> tuple[DenseKernel, Resize]:
-    """The kernel that makes the neurons that are kept, and what it makes."""
+    """The kernel that makes the neurons that are kept, and what it makes.
+
+    Raises: Misaligned where channels differ in their neurons.
+    """
     found, emission = _held(kernel, request)
     out = request.result
     rows, grid = emission.ravel(), _rows(out.labels, kernel.in_axis)
@@ -82,7 +91,10 @@ def with_neurons(kernel: DenseKernel, request: Request) -> tuple[DenseKernel, Re
 
 
 def without_neurons(kernel: DenseKernel, request: Request) -> tuple[DenseKernel, Resize]:
-    """The kernel that reads the neurons that are left, and the channels that it makes."""
+    """The kernel that reads the neurons that are left, and the channels that it makes.
+
+    Raises: Misaligned where channels differ in their neurons.
+    """
     found, emission = _held(kernel, request)
     try:
         columns = axis_positions(emission, found.shape, kernel.in_axis)

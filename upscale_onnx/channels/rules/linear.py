@@ -17,6 +17,7 @@ from upscale_onnx.channels.rules.attention import Attend
 from upscale_onnx.channels.rules.batched_product import BatchedProduct
 from upscale_onnx.channels.rules.beside import (
     carried_beside,
+    makes_neurons,
     neurons_beside,
     read_beside,
     with_neurons,
@@ -118,7 +119,7 @@ class MatMul(Rule):
         found = known_map(maps[kernel.input])
         if kernel.in_axis in found.axes:
             return read_beside(kernel, maps, fresh)
-        return neurons_beside(kernel, maps, fresh) if _makes_neurons(op, found) else carried_beside(kernel, maps)
+        return neurons_beside(kernel, maps, fresh) if makes_neurons(kernel, op, found) else carried_beside(kernel, maps)
 
     def resize(self, op: Op, request: Request) -> Resize:
         side = self._side(op)
@@ -127,7 +128,7 @@ class MatMul(Rule):
             return side.resize(op, request)
         found, emission = known_map(request.maps[kernel.input]), request.emissions[kernel.input]
         read = kernel.in_axis in found.axes
-        if emission is not None and not read and not _makes_neurons(op, found):
+        if emission is not None and not read and not makes_neurons(kernel, op, found):
             return Resize((emission,))
         small, resized = without_neurons(kernel, request) if read else with_neurons(kernel, request)
         return replace(resized, constants={} if same_kernel(small, kernel) else side.store(op, small, False)[0])
@@ -143,10 +144,6 @@ def _beside(side: Rule, op: Op, maps: Maps) -> DenseKernel | None:
     if all(axis == kernel.in_axis for axis in found.axes):
         return None
     return kernel if kernel.in_axis not in found.axes or _has_neurons(kernel, found) else None
-
-
-def _makes_neurons(op: Op, found: ChannelMap) -> bool:
-    return op.between and found.merged is None
 
 
 def _has_neurons(kernel: DenseKernel, found: ChannelMap) -> bool:
