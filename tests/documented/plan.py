@@ -33,6 +33,7 @@ LEFT_OUT = {
     "python docs/programs/reinforcement.py": "trains for minutes, with libraries that only learning needs",
     "python docs/programs/coverage.py": "needs transformers",
     "python docs/programs/coverage_optimised.py": "needs transformers",
+    "python docs/programs/coverage_vision.py": "needs timm",
     "python docs/programs/coverage_optimised.py --units stream": "needs transformers",
     "from olive.workflows import": "needs Olive; tests/integrations run it where that is installed",
     "pip install 'upscale-onnx[olive]'": "no release is fetched",
