@@ -14,7 +14,8 @@ import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from upscale_onnx.masks.few_bits import FewBits
-from upscale_onnx.masks.targets import constant_tensors, used_names
+from upscale_onnx.masks.stored_weights import StoredBlocks, StoredSlices, StoredWeight
+from upscale_onnx.masks.targets import constant_tensors, mask_targets, used_names
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import computed
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
@@ -31,17 +32,6 @@ _OPERATORS = {
 _BEHIND = "__after"
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """How the numbers of a weight are stored.
-
-    point: the name of the zero point. axis: that along which there are several.
-    """
-
-    point: str
-    axis: int
-
-
 @dataclass(frozen=True, eq=False)
 class FloatView:
     """original, model: the quantised model and its view. weights: by name of a weight of the view, how the original
@@ -49,29 +39,49 @@ class FloatView:
 
     original: onnx.ModelProto
     model: onnx.ModelProto
-    weights: Mapping[str, _Stored | FewBits]
+    weights: Mapping[str, StoredWeight]
     names: Mapping[str, str]
+
+    @property
+    def stores_single_zeros(self) -> bool:
+        """Whether any channels may be zero, not only those of whole blocks."""
+        return not any(isinstance(stored, StoredBlocks) for stored in self.weights.values())
 
     def read(self, pruned: onnx.ModelProto) -> onnx.ModelProto:
         """The view of a pruned copy of the original."""
         found = float_view(pruned)
         return self.model if found is None else found.model
 
-    def written(self, masked: onnx.ModelProto) -> onnx.ModelProto:
-        """A copy of the original with the weights zeroed that are zero in `masked`, a masked copy of the view."""
+    def rounded(self, weight: str, values: Array) -> Array:
+        """The numbers that the original can hold in place of `values` of a weight of the view."""
+        stored = self.weights.get(weight)
+        return values if stored is None else stored.rounded(constant_tensors(self.original), values)
+
+    def written(self, changed: onnx.ModelProto) -> onnx.ModelProto:
+        """A copy of the original with the values of `changed`, a masked or repaired copy of the view.
+
+        Zeros are zero points. A weight with other new values is rounded, with larger scales where it needs them; its
+        bias is stored anew, as its scale is a multiple of these.
+        """
         result = onnx.ModelProto()
         result.CopyFrom(self.original)
-        theirs, dense, ours = constant_tensors(masked), constant_tensors(self.model), constant_tensors(result)
+        theirs, dense, ours = constant_tensors(changed), constant_tensors(self.model), constant_tensors(result)
         for name, tensor in theirs.items():
             if name not in self.weights and name in ours and name in dense and tensor != dense[name]:
                 ours[name].CopyFrom(tensor)
-        for name, stored in self.weights.items():
+        weight_of = {target.bias: target.weight for target in mask_targets(self.model)}
+        growth: dict[str, Array] = {}
+        for name in sorted(self.weights, key=lambda each: each in weight_of):  # biases behind their weights
+            stored, grown = self.weights[name], growth.get(weight_of.get(name, ""), np.ones(0))
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
-            gone = (after == 0) & (before != 0)
-            if gone.any() and isinstance(stored, FewBits):
-                _replace(ours[name], stored.content(after == 0))
-            elif gone.any() and isinstance(stored, _Stored):
-                _write(ours[name], ours.get(stored.point), stored.axis, gone)
+            anew = bool(((after != before) & (after != 0)).any())
+            if isinstance(stored, StoredSlices) and (grown != 1).any():
+                stored.enlarge(ours, grown)
+                anew = True
+            if anew:
+                growth[name] = stored.write(ours, after)
+            elif (after != before).any():
+                stored.write_zeros(ours, after == 0)
         return result
 
 
@@ -81,7 +91,7 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
     tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in given}
     view = onnx.ModelProto()
     view.CopyFrom(model)
-    weights: dict[str, _Stored | FewBits] = {}
+    weights: dict[str, StoredWeight] = {}
     nodes: list[NodeProto] = []
     made: dict[str, Array] = {}
     for node in model.graph.node:
@@ -99,7 +109,7 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
 
 def _viewed(
     node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], made: dict[str, Array],
-    weights: dict[str, _Stored | FewBits],
+    weights: dict[str, StoredWeight],
 ) -> Iterator[NodeProto]:  # fmt: skip
     """Nodes of the view in place of `node`, if there are others. Weights of the view, under the names of those that
     store them, are added to `made`. A tensor that several nodes read stays as it is."""
@@ -108,13 +118,17 @@ def _viewed(
     if node.op_type == "DequantizeLinear" and node.domain in (*STANDARD_DOMAINS, RUNTIME_DOMAIN):
         array = None if attrs.get("block_size") else _dequantised(inputs[:3], tensors, attrs)
         if array is not None and array.ndim and uses[inputs[0]] == 1:
-            made[inputs[0]], weights[inputs[0]] = array, _Stored(inputs[2], attrs.get("axis", 1))
+            made[inputs[0]], weights[inputs[0]] = (
+                array,
+                StoredSlices(inputs[0], (inputs[1],), inputs[2], attrs.get("axis", 1), uses[inputs[1]] == 1),
+            )
             yield helper.make_node("Identity", inputs[:1], node.output)
         return
     if node.op_type == "MatMulNBits" and node.domain == RUNTIME_DOMAIN:
         few = None if len(node.input) < 3 or uses[inputs[1]] > 1 or inputs[4] else FewBits.of(node, tensors)
         if few is not None:
-            made[inputs[1]], weights[inputs[1]] = few.values.astype(few.scale.dtype), few
+            made[inputs[1]] = few.values.astype(few.scale.dtype)
+            weights[inputs[1]] = StoredBlocks(inputs[1], inputs[2], few, uses[inputs[2]] == 1)
             product = f"{node.output[0]}{_BEHIND}" if inputs[5] else node.output[0]
             yield helper.make_node("MatMul", inputs[:2], [product], node.name)
             yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
@@ -130,9 +144,10 @@ def _viewed(
         read.append(inputs[bias])
     if array is None or (len(read) > 1 and added is None) or not inputs[result] or any(uses[name] > 1 for name in read):
         return
-    made[read[0]], weights[read[0]] = array, _Stored(inputs[weight + 2], axis)
+    scale, point = inputs[weight + 1 : weight + 3]
+    made[read[0]], weights[read[0]] = array, StoredSlices(read[0], (scale,), point, axis, uses[scale] == 1)
     if added is not None:
-        made[read[1]], weights[read[1]] = added, _Stored("", 0)
+        made[read[1]], weights[read[1]] = added, StoredSlices(read[1], (inputs[1], scale), "", 0, False)
     before, after = f"{node.output[0]}__before", f"{node.output[0]}{_BEHIND}"
     yield helper.make_node("DequantizeLinear", inputs[:3], [before])
     inner = helper.make_node(op_type, [before, *read], [after], node.name)
@@ -157,19 +172,3 @@ def _bias(inputs: list[str], weight: int, bias: int, tensors: Mapping[str, Tenso
     integers, left, right = (numpy_helper.to_array(tensors[name]) for name in names)
     made: Array = (integers * left.ravel() * right.ravel()).astype(np.float32)
     return made if made.shape == integers.shape else None
-
-
-def _write(tensor: TensorProto, point: TensorProto | None, axis: int, gone: Array) -> None:
-    """Write zero points where `gone` says so."""
-    values = np.array(numpy_helper.to_array(tensor))
-    zero = np.zeros(1, values.dtype) if point is None else numpy_helper.to_array(point).reshape(-1)
-    if zero.size > 1:
-        zero = zero.reshape([-1 if at == axis % values.ndim else 1 for at in range(values.ndim)])
-    values[gone] = np.broadcast_to(zero, values.shape)[gone]
-    _replace(tensor, values)
-
-
-def _replace(tensor: TensorProto, values: Array) -> None:
-    made = numpy_helper.from_array(values, tensor.name)
-    made.doc_string = tensor.doc_string
-    tensor.CopyFrom(made)

@@ -72,6 +72,15 @@ def constant_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     return tensors
 
 
+def constant_roots(graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
+    """Map every name of a constant, also those behind Identity nodes, to the constant's own name."""
+    roots = {name: name for name in tensors}
+    for node in graph.node:  # in topological order, as ONNX demands
+        if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS and node.input[0] in roots:
+            roots[node.output[0]] = roots[node.input[0]]
+    return roots
+
+
 def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     """The floating-point weights of Conv, ConvTranspose, Gemm, MatMul and recurrent nodes, in node order. A recurrent
     node has two: one reads the channels of its sequence, the other its own hidden units.
@@ -81,7 +90,7 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     Nodes in subgraphs are not looked at.
     """
     tensors = constant_tensors(model)
-    roots = _roots(model.graph, tensors)
+    roots = constant_roots(model.graph, tensors)
     uses = Counter(roots.get(name, name) for name in used_names(model.graph))
     targets: dict[str, MaskTarget] = {}
     for node in model.graph.node:
@@ -111,7 +120,7 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
 def weight_uses(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
     """For each weight of `mask_targets`, the first outputs of all nodes that have it as their weight, in node order."""
     tensors = constant_tensors(model)
-    roots = _roots(model.graph, tensors)
+    roots = constant_roots(model.graph, tensors)
     uses: dict[str, tuple[str, ...]] = {}
     for node in model.graph.node:
         layout = _layout(node, roots, tensors)
@@ -168,15 +177,6 @@ def _own_bias(
         return None
     dims = tensors[bias].dims
     return bias if len(dims) and dims[-1] == channels else None
-
-
-def _roots(graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
-    """Map every name of a constant, also those behind Identity nodes, to the constant's own name."""
-    roots = {name: name for name in tensors}
-    for node in graph.node:  # in topological order, as ONNX demands
-        if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS and node.input[0] in roots:
-            roots[node.output[0]] = roots[node.input[0]]
-    return roots
 
 
 def used_names(graph: onnx.GraphProto) -> Iterator[str]:

@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
+from upscale_onnx.masks.targets import MaskTarget, constant_roots, constant_tensors, mask_targets, used_names
 from upscale_onnx.model.padding import SAME, same_pads
 from upscale_onnx.types import Array
 
@@ -138,8 +138,8 @@ class LinearLayer:
 def linear_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
     """The layers of `model` that can be re-fitted, in node order."""
     tensors = constant_tensors(model)
-    uses = Counter(name for node in model.graph.node for name in node.input)
-    uses.update(value.name for value in model.graph.output)
+    roots = constant_roots(model.graph, tensors)
+    uses = Counter(roots.get(name, name) for name in used_names(model.graph))
     readers: dict[str, list[int]] = {}
     for position, node in enumerate(model.graph.node):
         for name in node.input:
@@ -147,7 +147,7 @@ def linear_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
     targets = {target.weight: target for target in mask_targets(model)}
     found = []
     for position, node in enumerate(model.graph.node):
-        target = targets.get(node.input[1]) if len(node.input) > 1 else None
+        target = targets.get(roots.get(node.input[1], "")) if len(node.input) > 1 else None
         if target is None or uses[target.weight] != 1 or node.op_type not in _READERS:
             continue
         layer = _layer(position, node, target, tensors)
