@@ -101,10 +101,20 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
         return None
     kept = [tensor for tensor in model.graph.initializer if tensor.name not in made]
     del view.graph.node[:], view.graph.initializer[:]
-    view.graph.node.extend(nodes)
+    view.graph.node.extend(_early(nodes))
     view.graph.initializer.extend([*kept, *(numpy_helper.from_array(array, name) for name, array in made.items())])
     names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in model.graph.node if node.output}
     return FloatView(model, view, weights, names)
+
+
+def _early(nodes: list[NodeProto]) -> list[NodeProto]:
+    """`nodes` with each DequantizeLinear right behind what it reads, before layers whose results are added to it."""
+    made = {name: place for place, node in enumerate(nodes) for name in node.output}
+    places = [
+        max(made.get(name, -1) for name in node.input) if node.op_type == "DequantizeLinear" else place
+        for place, node in enumerate(nodes)
+    ]
+    return [nodes[place] for place in sorted(range(len(nodes)), key=lambda place: (places[place], place))]
 
 
 def _viewed(
@@ -132,6 +142,13 @@ def _viewed(
             product = f"{node.output[0]}{_BEHIND}" if inputs[5] else node.output[0]
             yield helper.make_node("MatMul", inputs[:2], [product], node.name)
             yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
+        return
+    if (node.domain, node.op_type) == (RUNTIME_DOMAIN, "QLinearAdd"):
+        terms = [f"{node.output[0]}__{place}" for place in ("first", "second")]
+        yield helper.make_node("DequantizeLinear", inputs[:3], terms[:1])
+        yield helper.make_node("DequantizeLinear", inputs[3:6], terms[1:])
+        yield helper.make_node("Add", terms, [f"{node.output[0]}{_BEHIND}"], node.name)
+        yield helper.make_node("QuantizeLinear", [f"{node.output[0]}{_BEHIND}", *inputs[6:8]], node.output)
         return
     known = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
     if known is None:
