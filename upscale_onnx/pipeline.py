@@ -136,7 +136,7 @@ def compiled(
         profile=_profile(masked if pruned.view is None else pruned.view.read(masked), wanted.prune),
         notes=(
             *found.notes,
-            *(notes.unrepaired(wanted.prune) if found.count else ()),
+            *(notes.unrepaired(wanted.prune, pruned.dense) if found.count else ()),
             *(notes.undescribed(model) if wanted.export.metadata else ()),
         ),
         effect=effect,

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantFormat
 
 import upscale_onnx
 from tests.pruning.test_quantised import few_bits, quantised, weights
+from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.float_view import float_view
 from upscale_onnx.masks.number_grid import NumberGrid
 from upscale_onnx.runtime.sessions import make_session, run
@@ -112,6 +113,26 @@ def test_blocks_are_repaired(tmp_path: Path, bits: int, symmetric: bool) -> None
     x = judged.astype(np.float32)
     assert distance(found.model, model, x) < 0.5 * distance(plain.model, model, x)
     assert found.report.after.parameters == plain.report.after.parameters
+
+
+def test_weights_that_repair_leaves_alone_are_named(tmp_path: Path) -> None:
+    model = quantised(tmp_path, QuantFormat.QDQ, False)
+    reader = next(node for node in model.graph.node if node.input[0] == "w2_quantized")
+    model.graph.node.append(helper.make_node("DequantizeLinear", list(reader.input), ["again"]))
+    model.graph.output.append(helper.make_tensor_value_info("again", TensorProto.FLOAT, [5, 12]))
+    np.savez(tmp_path / "data.npz", x=images(1, 32))
+    found = upscale_onnx.compile(
+        model, amount=0.4, masks="flat", calibration=tmp_path / "data.npz", repair="stats", align=1, race=False
+    )
+    assert "repair leaves 'w2_quantized' alone: the form of these weights is not supported" in found.report.notes
+    assert any((tensors(found.masked)[name] != array).any() for name, array in tensors(model).items() if "b1" in name)
+
+
+def test_joint_repair_is_refused(tmp_path: Path) -> None:
+    model = quantised(tmp_path, QuantFormat.QDQ, False)
+    np.savez(tmp_path / "data.npz", x=images(1, 32))
+    with pytest.raises(ArgumentError, match="use repair 'lsq'"):
+        upscale_onnx.compile(model, amount=0.4, calibration=tmp_path / "data.npz", repair="joint", race=False)
 
 
 def test_numbers_of_a_grid() -> None:

@@ -28,6 +28,10 @@ _OPERATORS = {
     ("", "QLinearMatMul"): ("MatMul", 3, 6, -1),
     (RUNTIME_DOMAIN, "QGemm"): ("Gemm", 3, 7, 6),
 }
+_QUANTISED = frozenset(
+    getattr(TensorProto, name)
+    for name in ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16", "FLOAT8E4M3FN", "FLOAT8E5M2")
+)
 # What a node makes in the view has this behind its name, until it is quantised.
 _BEHIND = "__after"
 
@@ -105,6 +109,17 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
     view.graph.initializer.extend([*kept, *(numpy_helper.from_array(array, name) for name, array in made.items())])
     names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in model.graph.node if node.output}
     return FloatView(model, view, weights, names)
+
+
+def quantised_weights(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The names of matrices of quantised numbers that nodes of `model` read, other than tables of embeddings."""
+    tensors = constant_tensors(model)
+    read = [name for node in model.graph.node if not node.op_type.startswith("Gather") for name in node.input]
+    return tuple(
+        name
+        for name in dict.fromkeys(read)
+        if name in tensors and len(tensors[name].dims) > 1 and tensors[name].data_type in _QUANTISED
+    )
 
 
 def _early(nodes: list[NodeProto]) -> list[NodeProto]:

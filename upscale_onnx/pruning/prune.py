@@ -92,6 +92,8 @@ def _pruned(
 
 def _pruned_view(view: FloatView, options: Options, batches: Sequence[Inputs], progress: Progress | None) -> Pruned:
     """The quantised model with the zeros, and after repair the other weights, that pruning its view leads to."""
+    if options.prune.repair == "joint":
+        raise ArgumentError("repair 'joint' takes floating-point weights, these are quantised: use repair 'lsq'")
     found = _pruned_floats(view.model, options, batches, progress, view)
     repair, finished = found.finished, None
     if repair is not None:

@@ -12,7 +12,7 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import linear_layers
-from upscale_onnx.repair.repair import Rounded, store
+from upscale_onnx.repair.repair import store
 from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, sample_count
 from upscale_onnx.types import Array
 
@@ -32,7 +32,6 @@ def fitted_jointly(
     pruned: onnx.ModelProto,
     batches: Sequence[Inputs],
     *,
-    rounded: Rounded | None = None,
     progress: Callable[[float], None] | None = None,
     threads: int = 1,
     passes: int = _PASSES,
@@ -42,7 +41,6 @@ def fitted_jointly(
     If it is not nearer on inputs held out, `pruned` itself is returned. Zeros stay.
 
     batches: inputs by name, samples along the first axis.
-    rounded: what becomes of weights, by name, where they are stored in fewer numbers.
     progress: is called with the share, 0 to 1, of the fit that is done.
 
     Raises: ArgumentError if PyTorch is missing or cannot run the model.
@@ -63,8 +61,6 @@ def fitted_jointly(
     names = [name for layer in layers for name in (layer.weight, layer.bias) if name is not None]
     start = {name: numpy_helper.to_array(tensors[name]) for name in names}
     found = joint.fitted(start, lambda: _shuffled(fit), passes * len(fit), threads=threads, progress=progress)
-    if rounded is not None:
-        found = {name: rounded(name, array).astype(array.dtype) for name, array in found.items()}
     judged = [piece for batch in held for piece in batch]
     if not joint.distance(judged, found) < joint.distance(judged, start):
         return pruned
