@@ -49,8 +49,9 @@ def quantised(
     """`model` in eight bits: unsigned activations, signed weights with a scale for each output channel."""
     logging.disable(logging.WARNING)  # it warns of models without the step that folds
     with tempfile.TemporaryDirectory() as folder:
-        folded, path = Path(folder) / "folded.onnx", Path(folder) / "quantised.onnx"
-        quant_pre_process(model, folded, skip_symbolic_shape=True)
+        source, folded, path = (Path(folder) / f"{name}.onnx" for name in ("source", "folded", "quantised"))
+        onnx.save(model, source)
+        quant_pre_process(source, folded, skip_symbolic_shape=True)
         quantize_static(
             folded, path, _Batches(iter(batches)), quant_format=form, per_channel=True,
             activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -38,12 +38,14 @@ _BEHIND = "__after"
 
 @dataclass(frozen=True, eq=False)
 class FloatView:
-    """original, model: the quantised model and its view. weights: by name of a weight of the view, how the original
-    stores it. names: the first outputs of nodes of the original, by those of the nodes of the view that they became."""
+    """original, model: the quantised model and its view. weights: by name of a weight or bias of the view, how the
+    original stores it. weight_of: by bias, the weight of its layer. names: the first outputs of nodes of the original,
+    by those of the nodes of the view that they became."""
 
     original: onnx.ModelProto
     model: onnx.ModelProto
     weights: Mapping[str, StoredWeight]
+    weight_of: Mapping[str, str]
     names: Mapping[str, str]
 
     @property
@@ -73,12 +75,11 @@ class FloatView:
         for name, tensor in theirs.items():
             if name not in self.weights and name in ours and name in dense and tensor != dense[name]:
                 ours[name].CopyFrom(tensor)
-        weight_of = {target.bias: target.weight for target in mask_targets(self.model)}
         growth: dict[str, Array] = {}
-        for name in sorted(self.weights, key=lambda each: each in weight_of):  # biases behind their weights
-            stored, grown = self.weights[name], growth.get(weight_of.get(name, ""), np.ones(0))
+        for name in sorted(self.weights, key=lambda each: each in self.weight_of):  # biases behind their weights
+            stored, grown = self.weights[name], growth.get(self.weight_of.get(name, ""), np.ones(0))
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
-            anew = bool(((after != before) & (after != 0)).any())
+            anew = bool(((after != before) & (after != 0) & np.isfinite(after)).any())
             if isinstance(stored, StoredSlices) and (grown != 1).any():
                 stored.enlarge(ours, grown)
                 anew = True
@@ -108,7 +109,12 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
     view.graph.node.extend(_early(nodes))
     view.graph.initializer.extend([*kept, *(numpy_helper.from_array(array, name) for name, array in made.items())])
     names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in model.graph.node if node.output}
-    return FloatView(model, view, weights, names)
+    weight_of = {target.bias: target.weight for target in mask_targets(view) if target.bias is not None}
+    for bias, weight in weight_of.items():
+        stored, other = weights.get(weight), weights.get(bias)
+        if isinstance(stored, StoredSlices) and isinstance(other, StoredSlices) and not other.follows:
+            weights[weight] = replace(stored, is_free=False)
+    return FloatView(model, view, weights, weight_of, names)
 
 
 def quantised_weights(model: onnx.ModelProto) -> tuple[str, ...]:
@@ -143,10 +149,9 @@ def _viewed(
     if node.op_type == "DequantizeLinear" and node.domain in (*STANDARD_DOMAINS, RUNTIME_DOMAIN):
         array = None if attrs.get("block_size") else _dequantised(inputs[:3], tensors, attrs)
         if array is not None and array.ndim and uses[inputs[0]] == 1:
-            made[inputs[0]], weights[inputs[0]] = (
-                array,
-                StoredSlices(inputs[0], (inputs[1],), inputs[2], attrs.get("axis", 1), uses[inputs[1]] == 1),
-            )
+            axis, is_free = attrs.get("axis", 1), uses[inputs[1]] == 1
+            made[inputs[0]] = array
+            weights[inputs[0]] = StoredSlices(inputs[0], (inputs[1],), inputs[2], axis, is_free)
             yield helper.make_node("Identity", inputs[:1], node.output)
         return
     if node.op_type == "MatMulNBits" and node.domain == RUNTIME_DOMAIN:

@@ -67,9 +67,15 @@ class StoredSlices:
         stored[gone] = self._grid(tensors).stored(np.zeros(stored.shape))[gone]
         replace_values(tensors[self.name], stored)
 
+    @property
+    def follows(self) -> bool:
+        """Whether the scale of this bias can stay the product of those of its layer's input and weight."""
+        return self.is_free or len(self.scales) > 1
+
     def enlarge(self, tensors: Tensors, growth: Array) -> None:
-        """Multiply the scales by `growth`, (scales,), if they may change and are as many."""
-        if self.is_free and growth.size == (scale := numpy_helper.to_array(tensors[self.scales[0]])).size:
+        """Multiply scales that may change by `growth`, (scales,) or (1,)."""
+        scale = numpy_helper.to_array(tensors[self.scales[0]])
+        if self.is_free and growth.size in (1, scale.size):
             replace_values(tensors[self.scales[0]], (scale.reshape(-1) * growth).astype(scale.dtype))
 
     def _grid(self, tensors: Tensors, values: Array | None = None) -> NumberGrid:

@@ -128,11 +128,12 @@ class Goals:
     def _range(self, node: NodeProto) -> tuple[float, float]:
         """The numbers between which a QuantizeLinear to integers of eight bits clips, with one constant scale."""
         scale, point = (self._array(name) for name in [*node.input[1:], ""][:2])
-        if scale is None or scale.size != 1 or point is None or point.size != 1 or point.dtype not in _BYTES:
+        if scale is None or point is None or {scale.size, point.size} != {1}:
             return _NO_BOUNDS
-        ends = np.iinfo(point.dtype).min, np.iinfo(point.dtype).max
-        low, high = ((end - int(point.reshape(()))) * float(scale.reshape(())) for end in ends)
-        return low, high
+        if point.dtype not in _BYTES or not scale > 0:
+            return _NO_BOUNDS
+        zero, step, ends = int(point.reshape(())), float(scale.reshape(())), np.iinfo(point.dtype)
+        return (ends.min - zero) * step, (ends.max - zero) * step
 
     def _array(self, name: str) -> Array | None:
         return numpy_helper.to_array(self._tensors[name]) if name in self._tensors else None

@@ -210,7 +210,7 @@ def _with_added_bias(
     uses: Mapping[str, int],
 ) -> LinearLayer:
     """`layer` with the constant vector of an Add behind its MatMul as its bias, if there is such an Add."""
-    if layer.op_type != "MatMul" or uses[layer.output] != 1 or not readers.get(layer.output):
+    if layer.op_type != "MatMul" or uses[layer.output] != 1 or len(readers.get(layer.output, [])) != 1:
         return layer
     node = model.graph.node[readers[layer.output][0]]
     if node.op_type != "Add":

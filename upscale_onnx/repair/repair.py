@@ -80,7 +80,7 @@ def repair(
     repaired = onnx.ModelProto()
     repaired.CopyFrom(pruned)
     layers = linear_layers(unpruned)
-    if rounded is not None:  # a bias would have to be stored in some form, too
+    if rounded is not None:  # quantised layers get no bias that they have not: it would have to be stored in their form
         layers = tuple(replace(layer, can_bias=layer.bias is not None) for layer in layers)
     finder = Goals(unpruned)
     goals = [finder.goal(layer) for layer in layers]
