@@ -13,7 +13,6 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +21,7 @@ import onnx
 import onnxruntime as ort
 from quantise import quantised
 
-from upscale_onnx import compile
+import upscale_onnx
 from upscale_onnx.cli.arguments import fraction, positive
 from upscale_onnx.errors import UpscaleError
 from upscale_onnx.files.publish import write_whole
@@ -61,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _measured(model: onnx.ModelProto, amount: float, turns: int) -> dict[str, Any]:
     before = quantised(model, (random_inputs(model, seed=seed) for seed in range(_SAMPLES)))
-    result = compile(before, amount=amount, masks="flat", race=False)
+    result = upscale_onnx.compile(before, amount=amount, masks="flat", race=False)
     report = result.report
     first, second = _seconds([before, result.model], turns)
     ratio = median_ratio(second, first)
@@ -76,7 +75,7 @@ def _measured(model: onnx.ModelProto, amount: float, turns: int) -> dict[str, An
         "equal": report.verification is not None and report.verification.equal,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "machine": describe("cpu", 1),
-        "versions": {name: version(name) for name in ("upscale-onnx", "onnx", "onnxruntime", "numpy")},
+        "versions": {library.__name__: library.__version__ for library in (upscale_onnx, onnx, ort)},
     }
 
 
