@@ -64,6 +64,8 @@ ADDED = {
     "python docs/programs/aware_masks.py accuracy": "--amounts 0.3",
     "python docs/programs/mutation_score.py": "--mutants 2",
     "python docs/programs/operator_tests.py": "softmax_axis_1",
+    "python docs/programs/quantise.py": "--images 16",
+    "python docs/programs/quantised_speed.py": "--turns 2",
     "python docs/programs/scale.py --nodes 100000": "--nodes 140",
     "python docs/programs/scale.py --gigabytes 7": "--gigabytes 0.02 --width 256 --hidden 512",
     "python docs/programs/training_speed.py": "--networks resnet20-16 --rounds 1 --batch 4",

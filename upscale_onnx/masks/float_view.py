@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 from upscale_onnx.masks.few_bits import FewBits
-from upscale_onnx.masks.targets import constant_tensors, used_names
+from upscale_onnx.masks.stored_weights import StoredBlocks, StoredSlices, StoredWeight
+from upscale_onnx.masks.targets import constant_tensors, mask_targets, used_names
 from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import computed
@@ -28,51 +29,65 @@ _OPERATORS = {
     ("", "QLinearMatMul"): ("MatMul", 3, 6, -1),
     (RUNTIME_DOMAIN, "QGemm"): ("Gemm", 3, 7, 6),
 }
+_QUANTISED = frozenset(
+    getattr(TensorProto, name)
+    for name in ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16", "FLOAT8E4M3FN", "FLOAT8E5M2")
+)
 # What a node makes in the view has this behind its name, until it is quantised.
 _BEHIND = "__after"
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """How the numbers of a weight are stored.
-
-    point: the name of the zero point. axis: that along which there are several.
-    """
-
-    point: str
-    axis: int
-
-
 @dataclass(frozen=True, eq=False)
 class FloatView:
-    """original, model: the quantised model and its view. weights: by name of a weight of the view, how the original
-    stores it. names: the first outputs of nodes of the original, by those of the nodes of the view that they became."""
+    """original, model: the quantised model and its view. weights: by name of a weight or bias of the view, how the
+    original stores it. weight_of: by bias, the weight of its layer. names: the first outputs of nodes of the original,
+    by those of the nodes of the view that they became."""
 
     original: onnx.ModelProto
     model: onnx.ModelProto
-    weights: Mapping[str, _Stored | FewBits]
+    weights: Mapping[str, StoredWeight]
+    weight_of: Mapping[str, str]
     names: Mapping[str, str]
+
+    @property
+    def stores_single_zeros(self) -> bool:
+        """Whether any channels may be zero, not only those of whole blocks."""
+        return not any(isinstance(stored, StoredBlocks) for stored in self.weights.values())
 
     def read(self, pruned: onnx.ModelProto) -> onnx.ModelProto:
         """The view of a pruned copy of the original."""
         found = float_view(pruned)
         return self.model if found is None else found.model
 
-    def written(self, masked: onnx.ModelProto) -> onnx.ModelProto:
-        """A copy of the original with the weights zeroed that are zero in `masked`, a masked copy of the view."""
+    def rounded(self, weight: str, values: Array) -> Array:
+        """The numbers that the original can hold in place of `values` of a weight of the view."""
+        stored = self.weights.get(weight)
+        return values if stored is None else stored.rounded(constant_tensors(self.original), values)
+
+    def written(self, changed: onnx.ModelProto) -> onnx.ModelProto:
+        """A copy of the original with the values of `changed`, a masked or repaired copy of the view.
+
+        Zeros are zero points. A weight with other new values is rounded, with larger scales where it needs them; its
+        bias is stored anew, as its scale is a multiple of these.
+        """
         result = onnx.ModelProto()
         result.CopyFrom(self.original)
-        theirs, dense, ours = constant_tensors(masked), constant_tensors(self.model), constant_tensors(result)
+        theirs, dense, ours = constant_tensors(changed), constant_tensors(self.model), constant_tensors(result)
         for name, tensor in theirs.items():
             if name not in self.weights and name in ours and name in dense and tensor != dense[name]:
                 ours[name].CopyFrom(tensor)
-        for name, stored in self.weights.items():
+        growth: dict[str, Array] = {}
+        for name in sorted(self.weights, key=lambda each: each in self.weight_of):  # biases behind their weights
+            stored, grown = self.weights[name], growth.get(self.weight_of.get(name, ""), np.ones(0))
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
-            gone = (after == 0) & (before != 0)
-            if gone.any() and isinstance(stored, FewBits):
-                _replace(ours[name], stored.content(after == 0))
-            elif gone.any() and isinstance(stored, _Stored):
-                _write(ours[name], ours.get(stored.point), stored.axis, gone)
+            anew = bool(((after != before) & (after != 0) & np.isfinite(after)).any())
+            if isinstance(stored, StoredSlices) and (grown != 1).any():
+                stored.enlarge(ours, grown)
+                anew = True
+            if anew:
+                growth[name] = stored.write(ours, after)
+            elif (after != before).any():
+                stored.write_zeros(ours, after == 0)
         return result
 
 
@@ -82,7 +97,7 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
     tensors = {t.name: t for graph in flat_graphs(model) for t in graph.initializer if t.name not in given}
     view = onnx.ModelProto()
     view.CopyFrom(model)
-    weights: dict[str, _Stored | FewBits] = {}
+    weights: dict[str, StoredWeight] = {}
     made: dict[str, Array] = {}
     # What a graph holds is read by its own nodes and those of bodies in it. These come first.
     for graph in reversed(flat_graphs(view)):
@@ -90,19 +105,45 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
         nodes = [new for node in graph.node for new in list(_viewed(node, tensors, uses, made, weights)) or [node]]
         kept = [tensor for tensor in graph.initializer if tensor.name not in made]
         if len(weights) > count or len(kept) < len(graph.initializer):
-            viewed = GraphProto(node=nodes, initializer=kept)
+            viewed = GraphProto(node=_early(nodes), initializer=kept)
             del graph.node[:], graph.initializer[:]
             graph.MergeFrom(viewed)
     if not weights:
         return None
     view.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in made.items())
     names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in all_nodes(model) if node.output}
-    return FloatView(model, view, weights, names)
+    weight_of = {target.bias: target.weight for target in mask_targets(view) if target.bias is not None}
+    for bias, weight in weight_of.items():
+        stored, other = weights.get(weight), weights.get(bias)
+        if isinstance(stored, StoredSlices) and isinstance(other, StoredSlices) and not other.follows:
+            weights[weight] = replace(stored, is_free=False)
+    return FloatView(model, view, weights, weight_of, names)
+
+
+def quantised_weights(model: onnx.ModelProto) -> tuple[str, ...]:
+    """The names of matrices of quantised numbers that nodes of `model` read, other than tables of embeddings."""
+    tensors = constant_tensors(model)
+    read = [name for node in model.graph.node if not node.op_type.startswith("Gather") for name in node.input]
+    return tuple(
+        name
+        for name in dict.fromkeys(read)
+        if name in tensors and len(tensors[name].dims) > 1 and tensors[name].data_type in _QUANTISED
+    )
+
+
+def _early(nodes: list[NodeProto]) -> list[NodeProto]:
+    """`nodes` with each DequantizeLinear right behind what it reads, before layers whose results are added to it."""
+    made = {name: place for place, node in enumerate(nodes) for name in node.output}
+    places = [
+        max(made.get(name, -1) for name in node.input) if node.op_type == "DequantizeLinear" else place
+        for place, node in enumerate(nodes)
+    ]
+    return [nodes[place] for place in sorted(range(len(nodes)), key=lambda place: (places[place], place))]
 
 
 def _viewed(
     node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], made: dict[str, Array],
-    weights: dict[str, _Stored | FewBits],
+    weights: dict[str, StoredWeight],
 ) -> Iterator[NodeProto]:  # fmt: skip
     """Nodes of the view in place of `node`, if there are others. Weights of the view, under the names of those that
     store them, are added to `made`. A tensor that several nodes read stays as it is."""
@@ -111,16 +152,26 @@ def _viewed(
     if node.op_type == "DequantizeLinear" and node.domain in (*STANDARD_DOMAINS, RUNTIME_DOMAIN):
         array = None if attrs.get("block_size") else _dequantised(inputs[:3], tensors, attrs)
         if array is not None and array.ndim and uses[inputs[0]] == 1:
-            made[inputs[0]], weights[inputs[0]] = array, _Stored(inputs[2], attrs.get("axis", 1))
+            axis, is_free = attrs.get("axis", 1), uses[inputs[1]] == 1
+            made[inputs[0]] = array
+            weights[inputs[0]] = StoredSlices(inputs[0], (inputs[1],), inputs[2], axis, is_free)
             yield helper.make_node("Identity", inputs[:1], node.output)
         return
     if node.op_type == "MatMulNBits" and node.domain == RUNTIME_DOMAIN:
         few = None if len(node.input) < 3 or uses[inputs[1]] > 1 or inputs[4] else FewBits.of(node, tensors)
         if few is not None:
-            made[inputs[1]], weights[inputs[1]] = few.values.astype(few.scale.dtype), few
+            made[inputs[1]] = few.values.astype(few.scale.dtype)
+            weights[inputs[1]] = StoredBlocks(inputs[1], inputs[2], few, uses[inputs[2]] == 1)
             product = f"{node.output[0]}{_BEHIND}" if inputs[5] else node.output[0]
             yield helper.make_node("MatMul", inputs[:2], [product], node.name)
             yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
+        return
+    if (node.domain, node.op_type) == (RUNTIME_DOMAIN, "QLinearAdd"):
+        terms = [f"{node.output[0]}__{place}" for place in ("first", "second")]
+        yield helper.make_node("DequantizeLinear", inputs[:3], terms[:1])
+        yield helper.make_node("DequantizeLinear", inputs[3:6], terms[1:])
+        yield helper.make_node("Add", terms, [f"{node.output[0]}{_BEHIND}"], node.name)
+        yield helper.make_node("QuantizeLinear", [f"{node.output[0]}{_BEHIND}", *inputs[6:8]], node.output)
         return
     known = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
     if known is None:
@@ -133,9 +184,10 @@ def _viewed(
         read.append(inputs[bias])
     if array is None or (len(read) > 1 and added is None) or not inputs[result] or any(uses[name] > 1 for name in read):
         return
-    made[read[0]], weights[read[0]] = array, _Stored(inputs[weight + 2], axis)
+    scale, point = inputs[weight + 1 : weight + 3]
+    made[read[0]], weights[read[0]] = array, StoredSlices(read[0], (scale,), point, axis, uses[scale] == 1)
     if added is not None:
-        made[read[1]], weights[read[1]] = added, _Stored("", 0)
+        made[read[1]], weights[read[1]] = added, StoredSlices(read[1], (inputs[1], scale), "", 0, False)
     before, after = f"{node.output[0]}__before", f"{node.output[0]}{_BEHIND}"
     yield helper.make_node("DequantizeLinear", inputs[:3], [before])
     inner = helper.make_node(op_type, [before, *read], [after], node.name)
@@ -160,19 +212,3 @@ def _bias(inputs: list[str], weight: int, bias: int, tensors: Mapping[str, Tenso
     integers, left, right = (numpy_helper.to_array(tensors[name]) for name in names)
     made: Array = (integers * left.ravel() * right.ravel()).astype(np.float32)
     return made if made.shape == integers.shape else None
-
-
-def _write(tensor: TensorProto, point: TensorProto | None, axis: int, gone: Array) -> None:
-    """Write zero points where `gone` says so."""
-    values = np.array(numpy_helper.to_array(tensor))
-    zero = np.zeros(1, values.dtype) if point is None else numpy_helper.to_array(point).reshape(-1)
-    if zero.size > 1:
-        zero = zero.reshape([-1 if at == axis % values.ndim else 1 for at in range(values.ndim)])
-    values[gone] = np.broadcast_to(zero, values.shape)[gone]
-    _replace(tensor, values)
-
-
-def _replace(tensor: TensorProto, values: Array) -> None:
-    made = numpy_helper.from_array(values, tensor.name)
-    made.doc_string = tensor.doc_string
-    tensor.CopyFrom(made)
