@@ -22,6 +22,7 @@ _SPATIAL_SIZES = (
     (256, 512),
     (299, 331),
     (16, 24),
+    (8, 12),
     (4, 6),
     (1, 2),
 )
@@ -97,7 +98,8 @@ def candidate_sizes(
         integers = tuple(dict.fromkeys((_SAMPLE_RATES[trial % 2], *_SAMPLE_RATES, *integers)))
     states = (True, False) if any(_is_state(spec, axis) for spec, axis in axes) else (True,)
     larger = _LARGER_BATCHES if batch is None and any(axis == 0 for _, axis in axes) else ()
-    for some, pair in itertools.product((batches, larger), _pairs(axes)):
+    pairs = _pairs(axes)
+    for some, pair in (*((batches, pair) for pair in pairs), (larger, pairs[0])):
         for integer, state, bound, spatial, size in itertools.product(
             integers,
             states,

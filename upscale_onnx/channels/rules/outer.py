@@ -15,12 +15,13 @@ from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
 
 
 def crossing(operands: Mapping[int, ChannelMap]) -> frozenset[int]:
-    """The operands that are read whole: those with channel axes that the operand with the most channels lacks. None if
-    one operand has all axes. The maps are of one rank."""
+    """The operands that are read whole: those with channel axes that the one with the most channels lacks. There are
+    none if one operand has all axes, or if channels are merged with a dynamic size. The maps are of one rank."""
     axes = {index: frozenset(found.axes) for index, found in operands.items()}
-    widest = max(operands, key=lambda index: operands[index].labels.size)
-    if frozenset[int]().union(*axes.values()) in axes.values():
+    merged = any(found.merged is not None for found in operands.values())
+    if merged or frozenset[int]().union(*axes.values()) in axes.values():
         return frozenset()
+    widest = max(operands, key=lambda index: operands[index].labels.size)
     return frozenset(index for index in operands if not axes[index] <= axes[widest])
 
 
@@ -30,7 +31,7 @@ def without_channels(found: ChannelMap) -> ChannelMap:
     if (found.state == found.state.flat[0]).all():
         state = float(found.state.flat[0])
     one = (1,) * found.rank
-    return ChannelMap(found.labels.ravel()[:1].reshape(one), np.full(one, state), merged=found.merged)
+    return ChannelMap(found.labels.ravel()[:1].reshape(one), np.full(one, state))
 
 
 def lacks(shape: Sequence[int], result: Sequence[int]) -> bool:
