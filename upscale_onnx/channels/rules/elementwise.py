@@ -52,7 +52,8 @@ class Elementwise(Rule):
         indices = self._dynamic(op, maps)
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
-        crossed = crossing(lifted)
+        # Where a zero divides, what holds some zeros may make infinities of any channel.
+        crossed = frozenset[int]() if op.op_type in FRAGILE else crossing(lifted)
         lifted |= {index: without_channels(lifted[index]) for index in crossed}
         shape = common_shape(list(lifted.values()), rank)
         merged = common_merged(op, lifted, self._connected(op), rank)
