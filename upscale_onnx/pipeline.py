@@ -137,7 +137,7 @@ def compiled(
         notes=(
             *found.notes,
             *pruned.notes,
-            *(notes.unrepaired(wanted.prune) if found.count and pruned.view is None else ()),
+            *(notes.unrepaired(wanted.prune, pruned.dense) if found.count else ()),
             *(notes.undescribed(model) if wanted.export.metadata else ()),
         ),
         effect=effect,

@@ -24,6 +24,8 @@ _COLUMNS = {
     "value": r"(attention\.output\.dense|(o|out)_proj|out_lin|self_attn\.dense|\battn\.c_proj|Attention\.o)\.weight$",
 }
 _LAYER = re.compile(r"^.*?\.\d+\.")
+# Layers that make the stream, beside those that return to it: patches of an image, frames of a sound, their places.
+_FIRST = re.compile(r"patch_embedding|feature_projection\.projection|encoder\.conv2|pos_conv_embed")
 _NORMS = re.compile(r"norm|ln_|layer_?norm", re.IGNORECASE)
 STREAM = "stream"
 
@@ -71,11 +73,11 @@ def _zero_stream(network: nn.Module, share: float, seed: int) -> int:
     before = _zeros(network)
     for name, weight in weights:
         layer = name.rpartition(".")[0]
-        makes = any(re.search(pattern, f"{layer}.weight") for pattern in _COLUMNS.values())
+        makes = _FIRST.search(name) or any(re.search(pattern, f"{layer}.weight") for pattern in _COLUMNS.values())
         if weight.ndim == 1:
-            stays = not (makes or _NORMS.search(name) or "patch_embedding" in name) or len(weight) != width
+            stays = not (makes or _NORMS.search(name)) or len(weight) != width
             weight[[] if stays else gone] = 0
-        elif makes or weight.ndim == 4:  # the patches of an image are embedded by a convolution
+        elif makes and len(weight) == width:
             weight[gone] = 0
         elif weight.shape[-1] == width:
             weight[..., gone] = 0

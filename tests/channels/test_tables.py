@@ -41,14 +41,19 @@ FORMS: dict[str, tuple[list[tuple[str, str, str, dict[str, object]]], dict[str, 
 }  # fmt: skip
 
 
+# How the table is looked up: the operator, and the shape of its indices.
+LOOKUPS = {"Gather": (1, 7), "GatherND": (1, 7, 1)}
+
+
+@pytest.mark.parametrize("lookup", LOOKUPS)
 @pytest.mark.parametrize("form", FORMS)
-def test_dead_dimensions_leave(form: str) -> None:
+def test_dead_dimensions_leave(form: str, lookup: str) -> None:
     nodes, constants, readers = FORMS[form]
     graph = helper.make_graph(
-        [helper.make_node("Gather", ["table", "ids"], ["e"])]
+        [helper.make_node(lookup, ["table", "ids"], ["e"])]
         + [helper.make_node(op, given.split(), [made], **attrs) for op, given, made, attrs in nodes],
         "g",
-        [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, 7])],
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, LOOKUPS[lookup])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
@@ -58,3 +63,18 @@ def test_dead_dimensions_leave(form: str) -> None:
     assert result.report.verification.equal
     gone = result.report.before.parameters - result.report.after.parameters
     assert gone == len(DEAD) * (ENTRIES + readers)
+
+
+def test_single_elements_of_a_table_are_left_alone() -> None:
+    """Indices of GatherND that name all axes of the table read elements, of which none is a channel."""
+    graph = helper.make_graph(
+        [helper.make_node("GatherND", ["table", "ids"], ["e"]), helper.make_node("MatMul", ["e", "w"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, [3, 7, 2])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(drawn(ENTRIES, 7, dead=None), "table"), numpy_helper.from_array(drawn(7, OUT), "w")],
+    )
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+    report = upscale_onnx.compile(model, export="gather", align=1, race=False).report
+    assert report.after.parameters == report.before.parameters
+    assert "GatherND" in {refusal.op_type for refusal in report.refusals}

@@ -87,7 +87,13 @@ def test_random_inputs_are_seeded() -> None:
     assert values[0] == values[1] != values[2]
 
 
-def test_an_output_of_text_cannot_be_compared() -> None:
-    text = parse("(float[N,4] x) => (string[N,4] y) { y = Cast<to=8>(x) }")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(float[N,4] x) => (string[N,4] y) { y = Cast<to=8>(x) }",
+        "(float[N,4] x) => (seq(float[N,4]) y) { y = SequenceConstruct(x) }",
+    ],
+)
+def test_an_output_without_numbers_cannot_be_compared(text: str) -> None:
     with pytest.raises(ModelError, match="no output of numbers"):
-        unlabelled(text, limit=4)
+        unlabelled(parse(text), limit=4)

@@ -203,6 +203,16 @@ def test_the_edited_tensor_of_a_constant_node_is_written() -> None:
     np.testing.assert_array_equal(numpy_helper.to_array(model.graph.node[0].attribute[0].t), [1, 2])
 
 
+def test_a_constant_node_that_was_read_keeps_its_bytes() -> None:
+    value = TensorProto(dims=[1], data_type=TensorProto.FLOAT, raw_data=np.ones(1, np.float32).tobytes())
+    node = helper.make_node("Constant", [], ["y"], value=value)
+    graph = helper.make_graph([node], "g", [], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])])
+    model = helper.make_model(graph)
+    imported = import_graph(model)
+    assert imported.nodes[0].attrs["value"].values == 1
+    assert export_graph(imported, model).SerializeToString() == model.SerializeToString()
+
+
 def test_a_changed_interface_is_refused() -> None:
     model = rich()
     graph = import_graph(model)

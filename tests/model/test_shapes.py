@@ -154,3 +154,21 @@ def test_a_computed_shape_of_which_nothing_is_known_tells_the_rank() -> None:
           y = Relu(r) }
         """)
     assert infer_shapes(model)["r"].rank == 3
+
+
+def test_a_branch_that_the_rank_of_a_value_decides_gives_its_shape() -> None:
+    """As PyTorch's TorchScript exporter writes a tile."""
+    model = onnx.parser.parse_model("""
+        <ir_version: 8, opset_import: ["" : 17]>
+        g (float[n, 3] x) => (float[a, b] y) <int64[1] two = {2}, int64[2] repeats = {1, 4}, int64[1] one = {1}> {
+            shape = Shape (x)
+            rank = Size (shape)
+            is_short = Less (rank, two)
+            tiles = If (is_short) <
+                then_branch = longer () => (int64[k] c) { c = Concat <axis = 0> (one, repeats) },
+                else_branch = as_is () => (int64[k] d) { d = Identity (repeats) }
+            >
+            y = Tile (x, tiles)
+        }
+    """)
+    assert infer_shapes(model)["y"].dims[1] == 12

@@ -11,7 +11,6 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 import upscale_onnx
-from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.float_view import float_view
 from upscale_onnx.types import Array
 
@@ -107,13 +106,6 @@ def test_zeros_are_zero_points(tmp_path: Path) -> None:
         np.delete(held["w0_quantized"], [2, 5], 0), np.delete(before["w0_quantized"], [2, 5], 0)
     )
     assert all(np.array_equal(held[name], before[name]) for name in before if name != "w0_quantized")
-
-
-def test_repair_is_refused(tmp_path: Path) -> None:
-    model = quantised(tmp_path, QuantFormat.QDQ, False)
-    np.savez(tmp_path / "data.npz", x=np.zeros((2, 3, 8, 8), np.float32))
-    with pytest.raises(ArgumentError, match="quantised"):
-        upscale_onnx.compile(model, amount=0.5, calibration=tmp_path / "data.npz", repair="lsq", race=False)
 
 
 def test_models_without_quantised_weights_have_no_view() -> None:

@@ -107,6 +107,19 @@ def test_repair_brings_outputs_nearer(how: Any, normalised: bool, biased: bool) 
         assert not _array(repaired, name)[_array(masked, name) == 0].any(), "what is pruned stays pruned"
 
 
+def test_weights_that_are_worse_when_they_are_rounded_stay_as_they_are() -> None:
+    model = _network()
+    masked, _ = pruned(model, Options.of(amount=0.3, masks="flat"))
+    batches = batches_of({"x": _data()}, 32)
+    repaired, _ = repair(model, masked, batches, rounded=lambda name, values: np.round(values, 3))
+    assert _error(model, repaired) < 0.5 * _error(model, masked)
+    fitted = _array(repaired, "c1_w")
+    assert (fitted != _array(masked, "c1_w")).any()
+    np.testing.assert_allclose(fitted, np.round(fitted, 3), atol=1e-6)
+    kept, _ = repair(model, masked, batches, rounded=lambda name, values: 9 * values)
+    assert all((_array(kept, name) == _array(masked, name)).all() for name in ("a1_w", "a1_b", "c1_w", "c1_b"))
+
+
 def test_a_channel_that_has_a_copy_is_made_up_for_entirely() -> None:
     model = _network()
     kept = np.arange(12) != 5

@@ -170,3 +170,8 @@ def test_files_that_are_no_npz_give_one_line(tmp_path: Path, write: object, mess
     with pytest.raises(ArgumentError, match=message) as caught:
         load_inputs(path, parse(TWO))
     assert "\n" not in str(caught.value)
+
+
+def test_a_first_axis_is_as_long_as_its_entries_that_are_picked() -> None:
+    model = parse("g (int64[n, e] edges) => (int64[e] y) <int64 end = {2}> { y = Gather (edges, end) }")
+    assert feasible(model)["edges"].shape[0] > 2

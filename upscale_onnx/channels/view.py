@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from upscale_onnx.channels.between import is_between
 from upscale_onnx.channels.op import Op
 from upscale_onnx.model import Constant, Graph, Node, Shape, Variable
 from upscale_onnx.model.known import Constants
@@ -81,6 +82,7 @@ def view(
         used=used,
         blocks=tuple(constants.blocks.get(name) for name in names),
         guarded=_guarded(node),
+        between=is_between(node, constants.__contains__),
         onnx_opset=opsets[1],
     )
 

@@ -17,6 +17,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.expert_weights import Weights
 from upscale_onnx.channels.rules.experts import Mixture, mixture_of
+from upscale_onnx.masks.stored_weights import Tensors, replace_values
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, BoolArray, IntArray
@@ -46,11 +47,12 @@ class ExpertWeight:
         bias = self.stored.bias
         return None if bias is None else np.take_along_axis(bias, self.rows, 1)[:, None]
 
-    def content(self, gone: BoolArray) -> dict[str, Array]:
-        """The tensors of the model, by name, without the entries `gone` `(E, inputs, outputs)` of the view."""
+    def write_zeros(self, tensors: Tensors, gone: BoolArray) -> None:
+        """Store zeros where `gone` `(E, inputs, outputs)` says so, as far as the node can shrink there."""
         there = np.zeros(self.stored.shape, np.bool_)
         there[np.arange(len(gone))[:, None, None], self.rows[:, None], self.columns[:, :, None]] = gone
-        return {self.node.input[index]: array for index, array in self.stored.emptied(there).items()}
+        for index, array in self.stored.emptied(there).items():
+            replace_values(tensors[self.node.input[index]], array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +65,10 @@ class ExpertsView:
 
 
 def experts_view(
-    node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], known: Mapping[str, object]
+    node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], known: Mapping[str, object] | None
 ) -> ExpertsView | None:
     """The view of a node; None where no rule looks through it, or where others read its weights. known: weights of an
-    earlier view, whose order is taken over."""
+    earlier view, if there was one: what it did not view is not viewed, and what it did is in the same order."""
     names = [*node.input, *[""] * (15 - len(node.input))]
     read = [names[index] for index in range(2, 15) if index != 14 and names[index]]
     if any(uses[name] != 1 or name not in tensors for name in read):
@@ -80,7 +82,9 @@ def experts_view(
         return None
     if attrs.get("use_sparse_mixer"):
         return None
-    before = known.get(names[mixture.last.at])
+    before = None if known is None else known.get(names[mixture.last.at])
+    if known is not None and not isinstance(before, ExpertWeight):
+        return None
     order = before.columns if isinstance(before, ExpertWeight) else _order(mixture.last)
     return _Writer(node, names, attrs, mixture, order).view()
 

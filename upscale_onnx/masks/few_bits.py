@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from onnx import NodeProto, TensorProto, numpy_helper
 
+from upscale_onnx.masks.number_grid import NumberGrid
 from upscale_onnx.model.packing import packed, unpacked
 from upscale_onnx.types import Array, BoolArray
 
@@ -57,16 +58,31 @@ class FewBits:
         weight: Array = made.reshape(len(made), -1)[:, : self.inputs].T
         return np.ascontiguousarray(weight)
 
-    def content(self, gone: BoolArray) -> Array:
-        """The bytes of the weight without the entries `gone` `(K, N)`: without outputs of which all are, and without as
-        many whole blocks as there are inputs of which all are. Those that lose the most, and then the smallest, go."""
+    @property
+    def content(self) -> Array:
+        """The bytes of the weight, `(N, blocks, bytes)`."""
+        return packed(self.steps, self.bits)
+
+    def holding(self, values: Array, widen: bool) -> FewBits:
+        """The weight with the nearest numbers to `values` `(K, N)`. widen: whether scales grow where values are out of
+        range."""
+        missing = self.steps.shape[1] * self.size - self.inputs
+        blocks = np.pad(values.T, [(0, 0), (0, missing)]).reshape(self.steps.shape)
+        dtype, zero = self.steps.dtype, self.zero[..., None].astype(np.float64)
+        grid = NumberGrid(self.scale[..., None], zero, dtype, 0, (1 << self.bits) - 1)
+        grid = grid.widened(blocks) if widen else grid
+        return replace(self, steps=grid.stored(blocks), scale=grid.scale[..., 0])
+
+    def without(self, gone: BoolArray) -> FewBits:
+        """The weight without the entries `gone` `(K, N)`: without outputs of which all are, and without as many whole
+        blocks as there are inputs of which all are. Those that lose the most, and then the smallest, go."""
         steps, whole = self.steps.copy(), np.broadcast_to(self.zero[..., None], self.steps.shape)
         rows = gone.all(0)
         steps[rows] = whole[rows]
         inputs = np.asarray(gone[:, ~rows].all(1) & (not rows.all()), np.bool_)
         blocks = self._blocks(inputs)
         steps[:, blocks] = whole[:, blocks]
-        return packed(steps, self.bits)
+        return replace(self, steps=steps)
 
     def _blocks(self, inputs: BoolArray) -> Array:
         """The blocks that go for these inputs."""

@@ -6,17 +6,18 @@ Masks are chosen on the view, where scores see dequantised weights. A zero of th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
-from upscale_onnx.masks.expert_view import ExpertWeight, experts_view
+from upscale_onnx.masks.expert_view import ExpertsView, ExpertWeight, experts_view
 from upscale_onnx.masks.few_bits import FewBits
-from upscale_onnx.masks.targets import constant_tensors, used_names
+from upscale_onnx.masks.stored_weights import StoredBlocks, StoredSlices, StoredWeight
+from upscale_onnx.masks.targets import constant_tensors, mask_targets, used_names
 from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import computed
@@ -37,29 +38,25 @@ _EXPERTS_SINCE = 13  # Split, Unsqueeze and ReduceSum of their view have axes as
 _BEHIND = "__after"
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """How the numbers of a weight are stored.
-
-    point: the name of the zero point. axis: that along which there are several.
-    """
-
-    point: str
-    axis: int
-
-
-Stored: TypeAlias = _Stored | FewBits | ExpertWeight
+Stored: TypeAlias = StoredWeight | ExpertWeight
 
 
 @dataclass(frozen=True, eq=False)
 class FloatView:
-    """original, model: the quantised model and its view. weights: by name of a weight of the view, how the original
-    stores it. names: the first outputs of nodes of the original, by those of the nodes of the view that they became."""
+    """original, model: the quantised model and its view. weights: by name of a weight or bias of the view, how the
+    original stores it. weight_of: by bias, the weight of its layer. names: the first outputs of nodes of the original,
+    by those of the nodes of the view that they became."""
 
     original: onnx.ModelProto
     model: onnx.ModelProto
     weights: Mapping[str, Stored]
+    weight_of: Mapping[str, str]
     names: Mapping[str, str]
+
+    @property
+    def stores_single_zeros(self) -> bool:
+        """Whether any channels may be zero, not only those of whole blocks."""
+        return not any(isinstance(stored, StoredBlocks) for stored in self.weights.values())
 
     def layer(self, weight: str, product: str, side: Side) -> str:
         """The first output of the node of the original that has the channels of `side` of a weight, by what a node of
@@ -74,25 +71,40 @@ class FloatView:
         found = float_view(pruned, self.weights)
         return self.model if found is None else found.model
 
-    def written(self, masked: onnx.ModelProto) -> onnx.ModelProto:
-        """A copy of the original with the weights zeroed that are zero in `masked`, a masked copy of the view."""
+    def rounded(self, weight: str, values: Array) -> Array:
+        """The numbers that the original can hold in place of `values` of a weight of the view."""
+        stored = self.weights.get(weight)
+        if stored is None or isinstance(stored, ExpertWeight):
+            return values
+        return stored.rounded(constant_tensors(self.original), values)
+
+    def written(self, changed: onnx.ModelProto) -> onnx.ModelProto:
+        """A copy of the original with the values of `changed`, a masked or repaired copy of the view.
+
+        Zeros are zero points. A weight with other new values is rounded, with larger scales where it needs them; its
+        bias is stored anew, as its scale is a multiple of these.
+        """
         result = onnx.ModelProto()
         result.CopyFrom(self.original)
-        theirs, dense, ours = constant_tensors(masked), constant_tensors(self.model), constant_tensors(result)
+        theirs, dense, ours = constant_tensors(changed), constant_tensors(self.model), constant_tensors(result)
         for name, tensor in theirs.items():
             if name not in self.weights and name in ours and name in dense and tensor != dense[name]:
                 ours[name].CopyFrom(tensor)
-        for name, stored in self.weights.items():
+        growth: dict[str, Array] = {}
+        for name in sorted(self.weights, key=lambda each: each in self.weight_of):  # biases behind their weights
+            stored, grown = self.weights[name], growth.get(self.weight_of.get(name, ""), np.ones(0))
             if isinstance(stored, ExpertWeight):
-                for part, array in stored.content(numpy_helper.to_array(theirs[name]) == 0).items():
-                    _replace(ours[part], array)
+                stored.write_zeros(ours, numpy_helper.to_array(theirs[name]) == 0)
                 continue
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
-            gone = (after == 0) & (before != 0)
-            if gone.any() and isinstance(stored, FewBits):
-                _replace(ours[name], stored.content(after == 0))
-            elif gone.any() and isinstance(stored, _Stored):
-                _write(ours[name], ours.get(stored.point), stored.axis, gone)
+            anew = bool(((after != before) & (after != 0) & np.isfinite(after)).any())
+            if isinstance(stored, StoredSlices) and (grown != 1).any():
+                stored.enlarge(ours, grown)
+                anew = True
+            if anew:
+                growth[name] = stored.write(ours, after)
+            elif (after != before).any():
+                stored.write_zeros(ours, after == 0)
         return result
 
 
@@ -101,61 +113,92 @@ def float_view(
 ) -> FloatView | None:
     """The view of `model`; None where nothing of it is viewed. known: the weights of the view of a model that
     `model` is a pruned copy of. experts: whether experts within a node are viewed, as they are from opset 13."""
-    earlier = (known or {}) if experts and default_opset(model) >= _EXPERTS_SINCE else None
+    experts &= default_opset(model) >= _EXPERTS_SINCE
     uses, given = Counter(used_names(model.graph)), {value.name for value in model.graph.input}
     tensors = {t.name: t for graph in flat_graphs(model) for t in graph.initializer if t.name not in given}
     view = onnx.ModelProto()
     view.CopyFrom(model)
     weights: dict[str, Stored] = {}
     made: dict[str, Array] = {}
+
+    def of_experts(node: NodeProto) -> ExpertsView | None:
+        return experts_view(node, tensors, uses, known) if experts else None
+
     # What a graph holds is read by its own nodes and those of bodies in it. These come first.
     for graph in reversed(flat_graphs(view)):
         count = len(weights)
         nodes = [
-            new for node in graph.node for new in list(_viewed(node, tensors, uses, made, weights, earlier)) or [node]
+            new
+            for node in graph.node
+            for new in list(_viewed(node, tensors, uses, made, weights, of_experts)) or [node]
         ]
         kept = [tensor for tensor in graph.initializer if tensor.name not in made]
         if len(weights) > count or len(kept) < len(graph.initializer):
-            viewed = GraphProto(node=nodes, initializer=kept)
+            viewed = GraphProto(node=_early(nodes), initializer=kept)
             del graph.node[:], graph.initializer[:]
             graph.MergeFrom(viewed)
     if not weights:
         return None
     view.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in made.items())
     names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in all_nodes(model) if node.output}
-    return FloatView(model, view, weights, names)
+    weight_of = {target.bias: target.weight for target in mask_targets(view) if target.bias is not None}
+    for bias, weight in weight_of.items():
+        stored, other = weights.get(weight), weights.get(bias)
+        if isinstance(stored, StoredSlices) and isinstance(other, StoredSlices) and not other.follows:
+            weights[weight] = replace(stored, is_free=False)
+    return FloatView(model, view, weights, weight_of, names)
+
+
+def _early(nodes: list[NodeProto]) -> list[NodeProto]:
+    """`nodes` with each DequantizeLinear right behind what it reads, before layers whose results are added to it."""
+    made = {name: place for place, node in enumerate(nodes) for name in node.output}
+    places = [
+        max(made.get(name, -1) for name in node.input) if node.op_type == "DequantizeLinear" else place
+        for place, node in enumerate(nodes)
+    ]
+    return [nodes[place] for place in sorted(range(len(nodes)), key=lambda place: (places[place], place))]
 
 
 def _viewed(
     node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], made: dict[str, Array],
-    weights: dict[str, Stored], known: Mapping[str, Stored] | None,
+    weights: dict[str, Stored], of_experts: Callable[[NodeProto], ExpertsView | None],
 ) -> Iterator[NodeProto]:  # fmt: skip
     """Nodes of the view in place of `node`, if there are others. Weights of the view, under the names of those that
-    store them, are added to `made`. A tensor that several nodes read stays as it is. known: weights of an earlier view;
-    None where experts stay as they are."""
+    store them, are added to `made`. A tensor that several nodes read stays as it is. of_experts: what there
+    is in place of a mixture of experts."""
     inputs = [*node.input, *[""] * (9 - len(node.input))]
     attrs = {attribute.name: attribute.i for attribute in node.attribute}
     if node.op_type == "DequantizeLinear" and node.domain in (*STANDARD_DOMAINS, RUNTIME_DOMAIN):
         array = None if attrs.get("block_size") else _dequantised(inputs[:3], tensors, attrs)
         if array is not None and array.ndim and uses[inputs[0]] == 1:
-            made[inputs[0]], weights[inputs[0]] = array, _Stored(inputs[2], attrs.get("axis", 1))
+            axis, is_free = attrs.get("axis", 1), uses[inputs[1]] == 1
+            made[inputs[0]] = array
+            weights[inputs[0]] = StoredSlices(inputs[0], (inputs[1],), inputs[2], axis, is_free)
             yield helper.make_node("Identity", inputs[:1], node.output)
         return
     if node.op_type == "MatMulNBits" and node.domain == RUNTIME_DOMAIN:
         few = None if len(node.input) < 3 or uses[inputs[1]] > 1 or inputs[4] else FewBits.of(node, tensors)
         if few is not None:
-            made[inputs[1]], weights[inputs[1]] = few.values.astype(few.scale.dtype), few
+            made[inputs[1]] = few.values.astype(few.scale.dtype)
+            weights[inputs[1]] = StoredBlocks(inputs[1], inputs[2], few, uses[inputs[2]] == 1)
             product = f"{node.output[0]}{_BEHIND}" if inputs[5] else node.output[0]
             yield helper.make_node("MatMul", inputs[:2], [product], node.name)
             yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
         return
     if node.op_type in EXPERTS and node.domain == RUNTIME_DOMAIN:
-        experts = None if known is None else experts_view(node, tensors, uses, known)
+        experts = of_experts(node)
         if experts is not None:
             made.update(experts.constants)
             made.update((name, weight.values) for name, weight in experts.weights.items())
             weights.update(experts.weights)
             yield from experts.nodes
+        return
+    if (node.domain, node.op_type) == (RUNTIME_DOMAIN, "QLinearAdd"):
+        terms = [f"{node.output[0]}__{place}" for place in ("first", "second")]
+        yield helper.make_node("DequantizeLinear", inputs[:3], terms[:1])
+        yield helper.make_node("DequantizeLinear", inputs[3:6], terms[1:])
+        yield helper.make_node("Add", terms, [f"{node.output[0]}{_BEHIND}"], node.name)
+        yield helper.make_node("QuantizeLinear", [f"{node.output[0]}{_BEHIND}", *inputs[6:8]], node.output)
         return
     operator = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
     if operator is None:
@@ -168,9 +211,10 @@ def _viewed(
         read.append(inputs[bias])
     if array is None or (len(read) > 1 and added is None) or not inputs[result] or any(uses[name] > 1 for name in read):
         return
-    made[read[0]], weights[read[0]] = array, _Stored(inputs[weight + 2], axis)
+    scale, point = inputs[weight + 1 : weight + 3]
+    made[read[0]], weights[read[0]] = array, StoredSlices(read[0], (scale,), point, axis, uses[scale] == 1)
     if added is not None:
-        made[read[1]], weights[read[1]] = added, _Stored("", 0)
+        made[read[1]], weights[read[1]] = added, StoredSlices(read[1], (inputs[1], scale), "", 0, False)
     before, after = f"{node.output[0]}__before", f"{node.output[0]}{_BEHIND}"
     yield helper.make_node("DequantizeLinear", inputs[:3], [before])
     inner = helper.make_node(op_type, [before, *read], [after], node.name)
@@ -195,19 +239,3 @@ def _bias(inputs: list[str], weight: int, bias: int, tensors: Mapping[str, Tenso
     integers, left, right = (numpy_helper.to_array(tensors[name]) for name in names)
     made: Array = (integers * left.ravel() * right.ravel()).astype(np.float32)
     return made if made.shape == integers.shape else None
-
-
-def _write(tensor: TensorProto, point: TensorProto | None, axis: int, gone: Array) -> None:
-    """Write zero points where `gone` says so."""
-    values = np.array(numpy_helper.to_array(tensor))
-    zero = np.zeros(1, values.dtype) if point is None else numpy_helper.to_array(point).reshape(-1)
-    if zero.size > 1:
-        zero = zero.reshape([-1 if at == axis % values.ndim else 1 for at in range(values.ndim)])
-    values[gone] = np.broadcast_to(zero, values.shape)[gone]
-    _replace(tensor, values)
-
-
-def _replace(tensor: TensorProto, values: Array) -> None:
-    made = numpy_helper.from_array(values, tensor.name)
-    made.doc_string = tensor.doc_string
-    tensor.CopyFrom(made)

@@ -11,7 +11,7 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.step import Step
 from upscale_onnx.masks.targets import mask_targets
-from upscale_onnx.masks.units import is_batched, units_of
+from upscale_onnx.masks.units import is_batched, neurons_of, units_of
 from upscale_onnx.model.operators import RECURRENT
 from upscale_onnx.options import Side
 from upscale_onnx.types import IntArray
@@ -64,13 +64,14 @@ def _groups(
 
 def _labels(step: Step, side: Side) -> list[tuple[str, IntArray]]:
     """Class ids of the channels that the node reads or creates, for its only weight, which is not named. Of several
-    matrices in one weight, those of the first."""
-    first = step.flow.reads[0] if is_batched(step) else step.flow.dense
+    matrices in one weight, those of the first; of neurons that are the same for all channels, those of the first."""
+    several = is_batched(step) or neurons_of(step) is not None
+    first = step.flow.reads[0] if several else step.flow.dense
     if first is None:
         return []
     if side == "input":
         return [("", first.sources)]
-    made = first.targets if is_batched(step) else _made(step)
+    made = first.targets if several else _made(step)
     return [] if made is None else [("", made)]
 
 

@@ -75,6 +75,15 @@ def constant_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
     return tensors
 
 
+def constant_roots(nodes: Iterable[onnx.NodeProto], tensors: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
+    """Map every name of a constant, also those behind Identity nodes, to the constant's own name."""
+    roots = {name: name for name in tensors}
+    for node in nodes:  # in topological order, as ONNX demands
+        if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS and node.input[0] in roots:
+            roots[node.output[0]] = roots[node.input[0]]
+    return roots
+
+
 def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     """The floating-point weights of Conv, ConvTranspose, Gemm, MatMul and recurrent nodes, in node order. A recurrent
     node has two: one reads the channels of its sequence, the other its own hidden units.
@@ -84,7 +93,7 @@ def mask_targets(model: onnx.ModelProto) -> tuple[MaskTarget, ...]:
     Nodes in bodies are looked at where the bodies are parts of the flat graph.
     """
     tensors, nodes = constant_tensors(model), all_nodes(model)
-    roots = _roots(nodes, tensors)
+    roots = constant_roots(nodes, tensors)
     uses = Counter(roots.get(name, name) for name in used_names(model.graph))
     targets: dict[str, MaskTarget] = {}
     for node in nodes:
@@ -120,7 +129,7 @@ def inner_targets(model: onnx.ModelProto, targets: Iterable[MaskTarget]) -> tupl
 def weight_uses(model: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
     """For each weight of `mask_targets`, the first outputs of all nodes that have it as their weight, in node order."""
     tensors, nodes = constant_tensors(model), all_nodes(model)
-    roots = _roots(nodes, tensors)
+    roots = constant_roots(nodes, tensors)
     uses: dict[str, tuple[str, ...]] = {}
     for node in nodes:
         layout = _layout(node, roots, tensors)
@@ -177,15 +186,6 @@ def _own_bias(
         return None
     dims = tensors[bias].dims
     return bias if len(dims) and dims[-1] == channels else None
-
-
-def _roots(nodes: Iterable[onnx.NodeProto], tensors: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
-    """Map every name of a constant, also those behind Identity nodes, to the constant's own name."""
-    roots = {name: name for name in tensors}
-    for node in nodes:  # in topological order, as ONNX demands
-        if node.op_type == "Identity" and node.domain in STANDARD_DOMAINS and node.input[0] in roots:
-            roots[node.output[0]] = roots[node.input[0]]
-    return roots
 
 
 def used_names(graph: onnx.GraphProto) -> Iterator[str]:

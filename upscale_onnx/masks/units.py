@@ -42,6 +42,9 @@ def units_of(analysis: Analysis) -> Units:
     names = np.full(analysis.live.size, CHANNELS, "<U16")
     names[_between_matrices(analysis)] = NEURONS
     for step in analysis.steps:
+        grid = neurons_of(step)
+        if grid is not None:
+            names[grid] = NEURONS
         if step.op.op_type in RECURRENT and not step.barrier:
             names[np.concatenate([found.labels.ravel() for found in step.flow.outputs if found is not None])] = HIDDEN
     apart = list(compress(evens, several))
@@ -53,6 +56,15 @@ def units_of(analysis: Analysis) -> Units:
 def is_batched(step: Step) -> bool:
     """Whether the node multiplies by several matrices in one weight, one for each index of a batch axis."""
     return step.op.op_type == "MatMul" and step.flow.creates and len(step.flow.reads) > 1
+
+
+def neurons_of(step: Step) -> IntArray | None:
+    """The grid `(channels, neurons)` of a node that multiplies places by one matrix, for all channels; None for other
+    nodes. A neuron leaves all rows."""
+    evens = step.flow.evens
+    if step.op.op_type != "MatMul" or step.op.weight is None or step.flow.creates or len(evens) != 1:
+        return None
+    return evens[0].parts[0][:, 1:]  # each row starts with the channel itself
 
 
 def _between_matrices(analysis: Analysis) -> BoolArray:
@@ -80,6 +92,9 @@ def _united(analysis: Analysis, heads: Iterable[Even]) -> IntArray:
     for step in (step for step in analysis.steps if is_batched(step) or step.op.op_type in RECURRENT):
         for part in (part for even in step.flow.evens for part in even.parts):
             joined.unite(part, part[:1])
+    for grid in map(neurons_of, analysis.steps):
+        if grid is not None:
+            joined.unite(grid, grid[:1])
     for even in heads:
         first = even.parts[0].reshape(len(even.parts[0]), -1)[:, :1]
         for part in even.parts:

@@ -17,6 +17,7 @@ from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.types import Array, IntArray
 
 _HELD_BYTES = 2**29
+_NO_NUMBERS = "the model has no output of numbers that could be compared"
 
 
 class Measure(Protocol):
@@ -110,6 +111,8 @@ class Distance:
         """
         device = where or Place()
         names = [value.name for value in model.graph.output if value.type.HasField("tensor_type")]
+        if not names:  # onnxruntime computes all outputs if none is named
+            raise ModelError(_NO_NUMBERS)
         expected: list[Sequence[Array]] = []
         held = 0
         for inputs, found in zip(batches, _outputs(model, batches, names, device), strict=True):
@@ -119,7 +122,7 @@ class Distance:
             expected.append(found)
         numeric = [i for i, array in enumerate(expected[0]) if array.dtype.kind in "biufcV"] if expected else []
         if not numeric:
-            raise ModelError("the model has no output of numbers that could be compared")
+            raise ModelError(_NO_NUMBERS)
         kept = [[found[i] for i in numeric] for found in expected]
         return cls(batches[: len(kept)], kept, [names[i] for i in numeric], device)
 

@@ -7,6 +7,7 @@ only looked up. A caller passes the nodes of its graph to `Constants.visit` in o
 from __future__ import annotations
 
 import contextlib
+import math
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -40,6 +41,12 @@ def _unknown(dims: Dims | None) -> Dims | None:
     if dims is None or len(dims) != 1 or not isinstance(dims[0], int) or dims[0] > _LONGEST:
         return None
     return (None,) * dims[0]
+
+
+def _count(dims: Dims | None) -> int | None:
+    """The number of elements of a value; None where a size is not known."""
+    sizes = [dim for dim in dims or () if isinstance(dim, int)]
+    return math.prod(sizes) if dims is not None and len(sizes) == len(dims) else None
 
 
 class Constants:
@@ -131,6 +138,8 @@ class Constants:
                 source = dims.get(inputs[0])
                 if source is not None:
                     self._add_entries(outputs[0], source[attrs.get("start", 0) : attrs.get("end")])
+            elif op_type == "Size" and (count := _count(dims.get(inputs[0]))) is not None:
+                self._add_entries(outputs[0], (count,), scalar=True)
             elif op_type in _FOLDED and all(not name or name in self for name in inputs):
                 self._fold(op_type, attrs, inputs, outputs, compute)
             elif op_type in _FOLDED:

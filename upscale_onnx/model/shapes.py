@@ -16,6 +16,7 @@ from upscale_onnx.model.reader_sizes import sizes_from_readers
 from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows, shaped_alike
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
 from upscale_onnx.model.size_names import MADE_UP, with_equal_names
+from upscale_onnx.model.taken_branches import take_branches
 from upscale_onnx.types import Dim
 from upscale_onnx.worker.checks import infer
 
@@ -155,7 +156,8 @@ def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int
     kept = [value for value in bare.graph.value_info if value.name not in names]
     del bare.graph.value_info[:]
     bare.graph.value_info.extend([*kept, *found])
-    return fold_known(bare.graph, known) or bool(found)
+    taken = take_branches(bare.graph, known)
+    return fold_known(bare.graph, known) or taken or bool(found)
 
 
 def _inferred(bare: ModelProto) -> tuple[GraphProto, bool]:

@@ -123,7 +123,8 @@ def _encode(constant: gs.Constant, proto: TensorProto, store: WeightStore | None
     if array.dtype.kind not in "fiubc":
         proto.CopyFrom(onnx.numpy_helper.from_array(array, constant.name))  # strings, and numbers that need packing
         return
-    proto.name = constant.name
+    if constant.name:  # values of attributes have none
+        proto.name = constant.name
     proto.dims.extend(array.shape)
     proto.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
     # In place: a finished tensor would have to be copied once more.

@@ -50,11 +50,19 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
     # Repairs and mask files do not know the view of experts within a node, which stay as they are then.
     view = float_view(model, experts=asked.repair is None and asked.mask is None)
     if view is not None:
-        return _pruned_view(view, options, progress)
-    model = in_basis(model, options, batches)
+        return _pruned_view(view, options, batches, progress)
+    return _pruned_floats(in_basis(model, options, batches), options, batches, progress)
+
+
+def _pruned_floats(
+    model: onnx.ModelProto, options: Options, batches: Sequence[Inputs], progress: Progress | None,
+    view: FloatView | None = None,
+) -> Pruned:  # fmt: skip
+    """`model`, whose weights are floating-point numbers, pruned. view: that of a quantised model, if `model` is it."""
     if not chooses_anew(options):
-        return _pruned(model, options, batches, progress)
-    return _as_small_as_asked(model, options, partial(_pruned, model, batches=batches, progress=progress))
+        return _pruned(model, options, batches, progress, view)
+    found = partial(_pruned, model, batches=batches, progress=progress, view=view)
+    return _as_small_as_asked(model, options, found)
 
 
 def _as_small_as_asked(model: onnx.ModelProto, options: Options, pruned: Callable[[Options], Pruned]) -> Pruned:
@@ -74,21 +82,17 @@ def _as_small_as_asked(model: onnx.ModelProto, options: Options, pruned: Callabl
 
 
 def _pruned(
-    model: onnx.ModelProto, options: Options, batches: Sequence[Inputs], progress: Progress | None = None
-) -> Pruned:
+    model: onnx.ModelProto, options: Options, batches: Sequence[Inputs], progress: Progress | None,
+    view: FloatView | None,
+) -> Pruned:  # fmt: skip
     """`model` masked, and repaired if that is asked for."""
     asked, strategy = options.prune, strategy_of(options)
-    judge = _judge(model, options, batches) if strategy.is_judged and batches else None
+    judge = _judge(model, options, batches, view) if strategy.is_judged and batches else None
     task = Task(model, options, partial(scores_of, options=options, batches=batches), judge)
     masked, count = strategy.mask(task)
-    found = Pruned(
-        masked,
-        count,
-        model,
-        {} if asked.is_exact or not count else task.scores,
-        notes=(*left_alone(task), *_experts_left_alone(task)),
-    )
-    return found if asked.repair is None else with_repair(found, options, batches, progress)
+    scores = {} if asked.is_exact or not count else task.scores
+    found = Pruned(masked, count, model, scores, notes=(*left_alone(task), *_experts_left_alone(task)))
+    return found if asked.repair is None else with_repair(found, options, batches, progress, view)
 
 
 def _experts_left_alone(task: Task) -> tuple[str, ...]:
@@ -98,16 +102,22 @@ def _experts_left_alone(task: Task) -> tuple[str, ...]:
     return ("repair does not reach experts within one node (MoE, QMoE), which are not pruned: leave out --repair",)
 
 
-def _pruned_view(view: FloatView, options: Options, progress: Progress | None) -> Pruned:
-    """The model of `view` with the zeros that pruning the view leads to."""
-    if options.prune.repair is not None:
-        raise ArgumentError("quantised weights cannot be repaired: repair the model before it is quantised")
-    found = prune(view.model, options, progress)
-    return replace(found, model=view.written(found.model), view=view)
+def _pruned_view(view: FloatView, options: Options, batches: Sequence[Inputs], progress: Progress | None) -> Pruned:
+    """The quantised model with the zeros, and after repair the other weights, that pruning its view leads to."""
+    if options.prune.repair == "joint":
+        raise ArgumentError("repair 'joint' takes floating-point weights, these are quantised: use repair 'lsq'")
+    found = _pruned_floats(view.model, options, batches, progress, view)
+    repair, finished = found.finished, None
+    if repair is not None:
+
+        def finished(chosen: onnx.ModelProto) -> onnx.ModelProto:
+            return view.written(repair(view.read(chosen)))
+
+    return replace(found, model=view.written(found.model), finished=finished, view=view)
 
 
-def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> Judge:
+def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs], view: FloatView | None) -> Judge:
     def made_up_for(masked: onnx.ModelProto, fit: Sequence[Inputs]) -> onnx.ModelProto:
-        return repaired(model, masked, quick(options), fit)
+        return repaired(model, masked, quick(options), fit, view=view)
 
     return outputs_judge(model, batches, None if options.prune.repair is None else made_up_for, options.target.threads)

@@ -9,6 +9,7 @@ from functools import partial
 import onnx
 
 from upscale_onnx.channels.analysis import analyse
+from upscale_onnx.masks.float_view import FloatView
 from upscale_onnx.model import import_graph, infer_shapes
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.pruned import Pruned
@@ -34,17 +35,19 @@ def in_basis(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]
 
 
 def with_repair(
-    pruned: Pruned, options: Options, batches: Sequence[Inputs], progress: Progress | None = None
-) -> Pruned:
+    pruned: Pruned, options: Options, batches: Sequence[Inputs], progress: Progress | None = None,
+    view: FloatView | None = None,
+) -> Pruned:  # fmt: skip
     """Repair `pruned` where its masks are settled or repair chooses them anew. Where they are not settled, set
-    `finished`, which repairs later."""
+    `finished`, which repairs later. view: as in `repaired`."""
     if options.prune.is_exact:
-        return replace(pruned, model=repaired(pruned.dense, pruned.model, options, batches, progress))
+        return replace(pruned, model=repaired(pruned.dense, pruned.model, options, batches, progress, view=view))
     if chooses_anew(options):
-        pruned = replace(pruned, model=repaired(pruned.dense, pruned.model, quick(options), batches, progress))
+        quickly = repaired(pruned.dense, pruned.model, quick(options), batches, progress, view=view)
+        pruned = replace(pruned, model=quickly)
 
     def finished(chosen: onnx.ModelProto) -> onnx.ModelProto:
-        return repaired(pruned.dense, chosen, options, batches, progress, anew=False)
+        return repaired(pruned.dense, chosen, options, batches, progress, anew=False, view=view)
 
     return replace(pruned, finished=finished)
 
@@ -56,14 +59,19 @@ def repaired(
     batches: Sequence[Inputs],
     progress: Progress | None = None,
     anew: bool = True,
+    view: FloatView | None = None,
 ) -> onnx.ModelProto:
     """Repair `masked`, a masked copy of `model`. anew: whether layers that choose for themselves by "obs" choose as
-    many channels anew, on the outputs of the pruned and repaired layers before them."""
+    many channels anew, on the outputs of the pruned and repaired layers before them. view: where `model` is the view of
+    a quantised model, that view: weights are rounded as it stores them."""
     again, threads = anew and chooses_anew(options), options.target.threads
+    if view is not None:
+        masked, again = view.read(view.written(masked)), again and view.stores_single_zeros
+    rounded = None if view is None else view.rounded
     choose = obs_choice(analyse(import_graph(model), infer_shapes(model)), model, masked) if again else None
     start = model if again else masked
     how: How = "stats" if options.prune.repair == "stats" else "lsq"
-    found = repair(model, start, batches, how, choose=choose, progress=progress, threads=threads)[0]
+    found = repair(model, start, batches, how, choose=choose, rounded=rounded, progress=progress, threads=threads)[0]
     if options.prune.repair != "joint":
         return found
     tell = None if progress is None else partial(progress, "repair jointly")

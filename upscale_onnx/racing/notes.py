@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import onnx
 
 from upscale_onnx.costs.targets import Target
+from upscale_onnx.masks.stored_weights import quantised_weights
 from upscale_onnx.model.provenance import NODES_SINCE
 from upscale_onnx.options import PruneOptions
 from upscale_onnx.results import PruningEffect, Refusal
 
+_MOST_NAMES = 3
 NONE_FASTER = (
     "no export was faster than the input, which is written as it is: --prefer size takes the smallest, "
     "--export NAME a given one"
@@ -72,10 +74,12 @@ def nothing_freed(refusals: Sequence[Refusal]) -> str:
     return f"{what}: {_left_alone(refusals)}" if refusals else f"{what}: try a larger amount, or --method constrained"
 
 
-def unrepaired(options: PruneOptions) -> tuple[str, ...]:
-    """A note if a model is pruned without repair, else nothing."""
+def unrepaired(options: PruneOptions, dense: onnx.ModelProto) -> tuple[str, ...]:
+    """A note if a model is pruned without repair, or if repair leaves weights of it alone because of their form, else
+    nothing. dense: the model that was pruned."""
     if options.repair is not None:
-        return ()
+        left = quantised_weights(dense)
+        return (f"repair leaves {_listed(left)} alone: the form of these weights is not supported",) if left else ()
     return (f"pruned without repair, which usually gives most of the lost accuracy back: add {_repair(options)}",)
 
 
@@ -97,6 +101,11 @@ def too_much_lost(found: PruningEffect, most: float, options: PruneOptions) -> s
 
 def _repair(options: PruneOptions) -> str:
     return "--repair lsq" if options.calibration is not None else "--calibration FILE --repair lsq"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _MOST_NAMES
+    return ", ".join(map(repr, names[:_MOST_NAMES])) + (f" and {more} more" if more > 0 else "")
 
 
 def _left_alone(refusals: Sequence[Refusal]) -> str:

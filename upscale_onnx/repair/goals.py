@@ -15,6 +15,7 @@ from upscale_onnx.repair.layers import LinearLayer
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _NO_BOUNDS = (-np.inf, np.inf)
+_BYTES = (np.uint8, np.int8)
 # An output that a BatchNormalization scales by less than this share of the largest scale is ignored.
 _LEAST_SCALE = 1e-6
 
@@ -23,11 +24,11 @@ _LEAST_SCALE = 1e-6
 class FitGoal:
     """The value at which the outputs of a layer are compared.
 
-    value: the output of the layer, or of a BatchNormalization, or of an Add behind it.
+    value: the output of the layer, or of a BatchNormalization, or of an Add behind it, possibly behind quantisers.
     position: the position of the node that makes `value`.
     skip: the other operand of the Add, an earlier value, or None. The layer makes up for the error of `skip`, too.
     scale, shift: (C_out,), those of the BatchNormalization; 1 and 0 without one.
-    low, high: the bounds to which the activation behind `value` clips.
+    low, high: the bounds to which the activation or the quantiser behind `value` clips.
     """
 
     value: str
@@ -72,15 +73,26 @@ class Goals:
             if all(array is not None for array in parameters):
                 scale, shift = _affine(node, parameters)
                 name = node.output[0]
-        skip = self._skip(name, layer.position)
+        read = self._behind_quantisers(name)
+        skip = self._skip(read, layer.position)
         if skip is not None:
-            name = self._readers[name][0].output[0]
+            name = self._readers[read][0].output[0]
         low, high = self._bounds(name)
         return FitGoal(name, self._made[name], skip, scale, shift, low, high)
 
     def _only_reader(self, name: str) -> NodeProto | None:
         found = self._readers.get(name, [])
         return found[0] if len(found) == 1 and name not in self._outputs else None
+
+    def _behind_quantisers(self, name: str) -> str:
+        """What a QuantizeLinear and a DequantizeLinear make of `name` if nothing else reads it, else `name`."""
+        found = name
+        for op_type in ("QuantizeLinear", "DequantizeLinear"):
+            node = self._only_reader(found)
+            if node is None or node.op_type != op_type or node.input[0] != found:
+                return name
+            found = node.output[0]
+        return found
 
     def _skip(self, name: str, position: int) -> str | None:
         """The other operand of the Add that alone reads `name`, if it is computed before the layer, else None."""
@@ -99,6 +111,8 @@ class Goals:
     def _clips(self, node: NodeProto) -> tuple[float, float]:
         if node.op_type == "Relu":
             return 0.0, np.inf
+        if node.op_type == "QuantizeLinear":
+            return self._range(node)
         if node.op_type != "Clip":
             return _NO_BOUNDS
         attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
@@ -110,6 +124,16 @@ class Goals:
             if array is not None:
                 bounds[place] = float(array.reshape(()))
         return bounds[0], bounds[1]
+
+    def _range(self, node: NodeProto) -> tuple[float, float]:
+        """The numbers between which a QuantizeLinear to integers of eight bits clips, with one constant scale."""
+        scale, point = (self._array(name) for name in [*node.input[1:], ""][:2])
+        if scale is None or point is None or {scale.size, point.size} != {1}:
+            return _NO_BOUNDS
+        if point.dtype not in _BYTES or not scale > 0:
+            return _NO_BOUNDS
+        zero, step, ends = int(point.reshape(())), float(scale.reshape(())), np.iinfo(point.dtype)
+        return (ends.min - zero) * step, (ends.max - zero) * step
 
     def _array(self, name: str) -> Array | None:
         return numpy_helper.to_array(self._tensors[name]) if name in self._tensors else None

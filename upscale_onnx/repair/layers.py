@@ -14,9 +14,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from onnx import NodeProto, helper
 
-from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
+from upscale_onnx.masks.targets import MaskTarget, constant_roots, constant_tensors, mask_targets, used_names
+from upscale_onnx.model.bodies import all_nodes
 from upscale_onnx.model.padding import SAME, same_pads
-from upscale_onnx.model.protos import inner_graphs, iter_nodes
 from upscale_onnx.types import Array
 
 
@@ -139,8 +139,8 @@ class LinearLayer:
 def linear_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
     """The layers of `model` that can be re-fitted, in node order."""
     tensors = constant_tensors(model)
-    uses = Counter(name for node in iter_nodes(model.graph) for name in node.input)
-    uses.update(value.name for graph in (model.graph, *inner_graphs(model.graph)) for value in graph.output)
+    roots = constant_roots(all_nodes(model), tensors)
+    uses = Counter(roots.get(name, name) for name in used_names(model.graph))
     readers: dict[str, list[int]] = {}
     for position, node in enumerate(model.graph.node):
         for name in node.input:
@@ -148,7 +148,7 @@ def linear_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
     targets = {target.weight: target for target in mask_targets(model)}
     found = []
     for position, node in enumerate(model.graph.node):
-        target = targets.get(node.input[1]) if len(node.input) > 1 else None
+        target = targets.get(roots.get(node.input[1], "")) if len(node.input) > 1 else None
         if target is None or uses[target.weight] != 1 or node.op_type not in _READERS:
             continue
         layer = _layer(position, node, target, tensors)
@@ -211,7 +211,7 @@ def _with_added_bias(
     uses: Mapping[str, int],
 ) -> LinearLayer:
     """`layer` with the constant vector of an Add behind its MatMul as its bias, if there is such an Add."""
-    if layer.op_type != "MatMul" or uses[layer.output] != 1 or not readers.get(layer.output):
+    if layer.op_type != "MatMul" or uses[layer.output] != 1 or len(readers.get(layer.output, [])) != 1:
         return layer
     node = model.graph.node[readers[layer.output][0]]
     if node.op_type != "Add":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count
 from typing import Literal
 
@@ -23,6 +23,8 @@ from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array, BoolArray, Progress
 
 How = Literal["stats", "lsq"]
+Rounded = Callable[[str, Array], Array]
+"""Returns the numbers that the model can hold in place of the values of the weight with this name."""
 Choose = Callable[[LinearLayer, Sample, Sample, Tail, Array], BoolArray | None]
 
 # A layer with a smaller error counts as unchanged.
@@ -50,6 +52,7 @@ def repair(
     how: How = "lsq",
     *,
     choose: Choose | None = None,
+    rounded: Rounded | None = None,
     progress: Progress | None = None,
     threads: int = 1,
 ) -> tuple[onnx.ModelProto, tuple[LayerRepair, ...]]:
@@ -63,6 +66,8 @@ def repair(
     batches: inputs by name, samples along the first axis.
     choose: may prune more channels. It is given a layer, the positions to fit on, the positions held out, the tail and
     the matrix of the layer, and returns the rows (group, K) to keep; None keeps those of `pruned`.
+    rounded: what becomes of weights where they are stored in fewer numbers. A layer that is not nearer to its goal with
+    rounded weights keeps its own.
 
     Raises:
         ArgumentError: the two models do not have the same graph, or there are fewer than 16 samples.
@@ -75,6 +80,8 @@ def repair(
     repaired = onnx.ModelProto()
     repaired.CopyFrom(pruned)
     layers = linear_layers(unpruned)
+    if rounded is not None:  # quantised layers get no bias that they have not: it would have to be stored in their form
+        layers = tuple(replace(layer, can_bias=layer.bias is not None) for layer in layers)
     finder = Goals(unpruned)
     goals = [finder.goal(layer) for layer in layers]
     before = constant_tensors(unpruned)
@@ -91,7 +98,7 @@ def repair(
             support = _support(layer, read_matrix(layer, before), read_matrix(layer, constant_tensors(repaired)))
             if support is not None:
                 fit, held = sample_layer(layer, goal, old, new, samples, seed=layer.position)
-                done.append(_repair_layer(repaired, layer, goal, support, fit, held, _FITS[how], choose))
+                done.append(_repair_layer(repaired, layer, goal, support, fit, held, _FITS[how], choose, rounded))
             old.release(goal.value)
     return repaired, tuple(done)
 
@@ -105,6 +112,7 @@ def _repair_layer(
     held: Sample,
     method: Callable[[Sample, Sample, Tail, Array, Array], Array],
     choose: Choose | None,
+    rounded: Rounded | None,
 ) -> LayerRepair:
     alive, outputs = support
     tail, carries = goal.tail(layer.group)
@@ -121,6 +129,11 @@ def _repair_layer(
         return LayerRepair(layer.weight, before, before)
     matrix = method(fit, held, tail, start, alive)
     matrix = np.where(carries & outputs[:, None, :], matrix, start)
+    if rounded is not None and (matrix != start).any():
+        weight, bias = layer.tensors(matrix)
+        matrix = layer.matrix(rounded(layer.weight, weight), bias)
+        if not _error(held, goal, tail, matrix) < before:
+            matrix = start
     if chosen is not None or (matrix != start).any():
         write_matrix(model, layer, matrix)
     return LayerRepair(layer.weight, before, _error(held, goal, tail, matrix))

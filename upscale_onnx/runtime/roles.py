@@ -18,6 +18,7 @@ from upscale_onnx.types import Dim
 _INDICES: dict[str, dict[int, int]] = {
     "Gather": {1: 0},
     "GatherElements": {1: 0},
+    "GatherND": {1: 0},
     "GatherBlockQuantized": {1: 0},
     "EmbedLayerNormalization": {0: 2, 1: 4, 8: 3},
     "RotaryEmbedding": {3: 1},
@@ -102,8 +103,14 @@ def _vocabulary(node: NodeProto, position: int, shapes: Mapping[str, Shape]) -> 
     """How many entries an index in the input at `position` may point to; None if that input holds no indices."""
     table = _of(_INDICES, node).get(position)
     shape = shapes.get(node.input[table]) if table is not None and table < len(node.input) else None
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 0)
-    if shape is None or not -shape.rank <= axis < shape.rank:
+    given = {attribute.name: attribute.i for attribute in node.attribute}
+    first, count = given.get("axis", 0), 1
+    if node.op_type == "GatherND":  # its indices name several axes
+        indices = shapes.get(node.input[position])
+        depth = indices.dims[-1] if indices is not None and indices.rank else None
+        first, count = given.get("batch_dims", 0), depth if isinstance(depth, int) else 0
+    if shape is None or not count or not -shape.rank <= first < shape.rank:
         return None
-    size = shape.dims[axis]
-    return size if isinstance(size, int) and size > 0 else None
+    first %= shape.rank
+    sizes = [size for size in shape.dims[first : first + count] if isinstance(size, int) and size > 0]
+    return min(sizes) if len(sizes) == count else None

@@ -22,6 +22,7 @@ _SPATIAL_SIZES = (
     (256, 512),
     (299, 331),
     (16, 24),
+    (8, 12),
     (4, 6),
     (1, 2),
 )
@@ -30,6 +31,8 @@ _SOUND_WORDS = ("audio", "samples", "sequence", "signal", "sound", "speech", "ti
 _INTEGERS_BELOW = (None, 256, 8)
 _SAMPLE_RATES = (16000, 8000)
 _SINGLE = 1
+# Tried last: a first axis that a graph picks entries of, such as the two ends of edges, needs more than one.
+_LARGER_BATCHES = (2, 8)
 
 
 @dataclass(frozen=True)
@@ -94,13 +97,15 @@ def candidate_sizes(
     if any(_is_sample_rate(spec) for spec in specs):
         integers = tuple(dict.fromkeys((_SAMPLE_RATES[trial % 2], *_SAMPLE_RATES, *integers)))
     states = (True, False) if any(_is_state(spec, axis) for spec, axis in axes) else (True,)
-    for pair in _pairs(axes):
+    larger = _LARGER_BATCHES if batch is None and any(axis == 0 for _, axis in axes) else ()
+    pairs = _pairs(axes)
+    for some, pair in (*((batches, pair) for pair in pairs), (larger, pairs[0])):
         for integer, state, bound, spatial, size in itertools.product(
             integers,
             states,
             _INTEGERS_BELOW if several else _INTEGERS_BELOW[-1:],
             dict.fromkeys((pair[trial % 2], pair[0])),
-            dict.fromkeys(batches),
+            dict.fromkeys(some),
         ):
             yield Sizes(size, spatial, state, integer, bound, named)
 

@@ -102,7 +102,14 @@ def _binary() -> list[Case]:
             Case(op, (_GRID, _f(3, 1, 1)), note="grid by constant heads", exact=op != "Div", whole=True),
             Case(op, (_GRID, _f(4)), note="grid by constant features", exact=op != "Div", whole=True),
             Case(op, (_GRID, _f(3, 1, 4)), note="grid by a constant", exact=op != "Div", whole=True),
-            Case(op, (Tracked((2, 3, 5, 1)), Tracked((2, 1, 5, 4), (3,))), note="outer", exact=False, refused=True),
+            Case(
+                op,
+                (Tracked((2, 3, 5, 1)), Tracked((2, 1, 5, 4), (3,))),
+                note="outer",
+                exact=False,
+                refused=op == "Div",
+                whole=True,
+            ),
         ]
     return cases
 

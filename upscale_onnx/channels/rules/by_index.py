@@ -11,6 +11,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.contents import constant_content
+from upscale_onnx.channels.rules.embedding import Embedding
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, FloatArray, IntArray
 
@@ -26,10 +27,29 @@ def _depth(op: Op) -> tuple[int, int]:
     return dims[-1], len(dims)
 
 
+class _Embedding(Embedding):
+    """Data `(…, C)`, constant, indices `(…, k)`: the last axis holds the channels."""
+
+    def result_rank(self, op: Op, table: Array) -> int:
+        depth, rank = _depth(op)
+        if depth >= table.ndim or op.attrs.get("batch_dims", 0):
+            raise Refused(Reason.UNSUPPORTED_FORM, "single elements, or rows of a batch, of a constant table")
+        return rank - 1 + table.ndim - depth
+
+    def channel_axis(self, op: Op, table: Array) -> int:
+        return table.ndim - 1
+
+
 class GatherND(Rule):
-    """Data `(…, C, …)`, indices `(…, k)`: the axes behind the k indexed ones, and behind batch axes, are carried."""
+    """Data `(…, C, …)`, indices `(…, k)`: the axes behind the k indexed ones, and behind batch axes, are carried. Of a
+    constant table, the columns are channels."""
+
+    def __init__(self) -> None:
+        self._embedding = _Embedding()
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        if op.constant(_DATA) is not None:
+            return self._embedding.flow(op, maps, fresh)
         found = known_map(maps[_DATA])
         start, rank = self._bounds(op)
         if any(axis < start for axis in found.axes):
@@ -38,6 +58,8 @@ class GatherND(Rule):
         return Flow((ChannelMap(found.labels.reshape(shape), found.state.reshape(shape)),))
 
     def resize(self, op: Op, request: Request) -> Resize:
+        if op.constant(_DATA) is not None:
+            return self._embedding.resize(op, request)
         _, emission = request.first_input()
         start, rank = self._bounds(op)
         return Resize((emission.reshape((1,) * (rank - 1) + emission.shape[start:]),))

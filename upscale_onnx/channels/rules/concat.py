@@ -3,6 +3,8 @@ axis, operands are tied channel by channel."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
@@ -28,6 +30,7 @@ class Concat(Rule):
         along = any(part is not None and part.shape[axis] > 1 for part in parts)
         if not along and all(size == 1 for size in shape) and not _small(op, axis):
             return self._untracked(parts, rank, fresh)
+        stacked = along or (_small(op, axis) and not _alike(parts))
         opened: list[ChannelMap] = []
         fixed: list[IntArray] = []
         reads: list[Read] = []
@@ -38,7 +41,7 @@ class Concat(Rule):
                 # A value without classes of its own stays whole and in order.
                 fixed.append(grown.labels)
                 reads += [Read(index, grown.labels.ravel()), Read(index, part.labels.ravel())]
-        if along or _small(op, axis):
+        if stacked:
             labels = np.concatenate([part.labels for part in opened], axis)
             state = np.concatenate([part.state for part in opened], axis)
             found = ChannelMap(labels, state)
@@ -66,7 +69,7 @@ class Concat(Rule):
         along = any(part is not None and part.shape[axis] > 1 for part in parts)
         if not along and all(size == 1 for size in result.shape):
             return Resize((full_emission(result.shape),))
-        if along or _small(op, axis):
+        if result.shape[axis] > 1 or along:
             return self._resize_along(op, request, axis)
         return self._resize_across(op, request)
 
@@ -144,6 +147,20 @@ def _parts(op: Op, maps: Maps) -> tuple[list[ChannelMap | None], int, int]:
 def _small(op: Op, axis: int) -> bool:
     """Whether every operand holds one index along the axis, so that it may become a channel axis."""
     return all(dims is not None and dims[axis] == 1 for dims in op.in_dims) and len(op.in_dims) > 1
+
+
+def _alike(parts: Sequence[ChannelMap | None]) -> bool:
+    """Whether all operands have the same classes and contents: steps of a recurrence that was written out, say. The
+    axis on which they are put together then needs no channels."""
+    first = parts[0]
+    return all(
+        part is not None
+        and first is not None
+        and part.axes != ()
+        and np.array_equal(part.labels, first.labels)
+        and np.array_equal(part.state, first.state, equal_nan=True)
+        for part in parts
+    )
 
 
 def _axis_size(op: Op, index: int, part: ChannelMap | None, axis: int) -> int:

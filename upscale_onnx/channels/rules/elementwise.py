@@ -30,6 +30,7 @@ from upscale_onnx.channels.rules.broadcast import (
 from upscale_onnx.channels.rules.contents import pointwise_content
 from upscale_onnx.channels.rules.copies import copies_of
 from upscale_onnx.channels.rules.infinities import wild_of
+from upscale_onnx.channels.rules.outer import crossing, lacks, without_channels
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
@@ -51,6 +52,9 @@ class Elementwise(Rule):
         indices = self._dynamic(op, maps)
         rank = max(operand_rank(op, index) for index in self._connected(op))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
+        # Where a zero divides, what holds some zeros may make infinities of any channel.
+        crossed = frozenset[int]() if op.op_type in FRAGILE else crossing(lifted)
+        lifted |= {index: without_channels(lifted[index]) for index in crossed}
         shape = common_shape(list(lifted.values()), rank)
         merged = common_merged(op, lifted, self._connected(op), rank)
         vector = None if any(size > 1 for size in shape) else vector_shape(op, indices, rank)
@@ -71,7 +75,9 @@ class Elementwise(Rule):
         reads += [Read(index, grown.ravel()) for index, grown in whole.items()]
         evens: list[Even] = []
         for index in indices:
-            if index not in full:
+            if index in crossed - born.keys():
+                reads.append(Read(index, known_map(maps[index]).labels.ravel(), labels.ravel()))
+            elif index not in full:
                 by_row = index in born and merged is None
                 row = row_axis(op, index, lift(given[index], rank), shape) if by_row else None
                 read, even = broadcast_operand(index, lifted[index], labels, row is not None)
@@ -83,10 +89,11 @@ class Elementwise(Rule):
             # Along a merged axis a constant has one row for all channels, so that these must keep the same entries.
             evens.append(Even((labels.reshape([size for size in shape if size > 1]),), aligned=True))
         content = self._content(op, lifted, shape)
-        copies = copies_of(op, {index: known_map(maps[index]) for index in indices}, content)
+        copies = None if crossed else copies_of(op, {index: known_map(maps[index]) for index in indices}, content)
         out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged, copies=copies)
         fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(even.parts[0] for even in evens if len(even.parts) == 1)
+        fixed += tuple(known_map(maps[index]).labels for index in crossed)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
 
     def _content(self, op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...]) -> FloatArray:
@@ -140,6 +147,10 @@ class Elementwise(Rule):
             if given is None:
                 raise Misaligned(result.labels)
             given = given.reshape((1,) * (result.rank - given.ndim) + given.shape)
+            if lacks(lifted.shape, result.shape):
+                if not is_full(given, lifted.shape):
+                    raise Misaligned(lifted.labels)
+                continue
             if lifted.shape != result.shape:
                 partial.append((given, lifted.shape))
                 continue

@@ -1,4 +1,4 @@
-"""Gather from a constant table: an embedding, whose columns are the channels of its result."""
+"""A lookup in a constant table: an embedding, whose columns are the channels of its result."""
 
 from __future__ import annotations
 
@@ -17,18 +17,16 @@ _LARGEST = 2.0**53
 
 
 class Embedding(Rule):
-    """Table `(V, …, C)`, constant, and indices of any rank. The last axis of the result has C channels. Where the last
-    axis is the one that is gathered, `(…, C, V)`, the one before it holds the channels, in the result as well."""
+    """Gather from a table `(V, …, C)`, constant, by indices of any rank. The last axis of the result has C channels.
+    Where the last axis is the one that is gathered, `(…, C, V)`, the one before it holds the channels, in the result as
+    well."""
 
     data_inputs: int | None = None
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        table, rank = _table(op), op.in_rank(_INDEX)
-        if rank is None:
-            raise Refused(Reason.UNKNOWN_SHAPE, "rank of the indices is not known")
-        axis = _channels(op, table)
+        table, axis = self._columns(op)
         labels = fresh(table.shape[axis])
-        shape = [1] * (rank + table.ndim - 1)
+        shape = [1] * self.result_rank(op, table)
         shape[axis if axis < table.ndim - 1 else -1] = labels.size
         content = column_content(np.moveaxis(table, axis, -1)).reshape(shape)
         out = ChannelMap(labels.reshape(shape), content, table=True)
@@ -40,8 +38,27 @@ class Embedding(Rule):
         emission = positions.reshape([-1 if size > 1 else 1 for size in labels.shape])
         if np.array_equal(positions, np.arange(labels.size)):
             return Resize((emission,))
-        table = _table(op)
-        return Resize((emission,), {_TABLE: table.take(positions, _channels(op, table))})
+        table, axis = self._columns(op)
+        return Resize((emission,), {_TABLE: table.take(positions, axis)})
+
+    def result_rank(self, op: Op, table: Array) -> int:
+        """The rank of the result. Raises `Refused` where it is not known."""
+        rank = op.in_rank(_INDEX)
+        if rank is None:
+            raise Refused(Reason.UNKNOWN_SHAPE, "rank of the indices is not known")
+        return rank + table.ndim - 1
+
+    def channel_axis(self, op: Op, table: Array) -> int:
+        """The axis of the table that holds channels: the last one that is not gathered."""
+        return table.ndim - (2 if op.axis("axis", 0, table.ndim) == table.ndim - 1 else 1)
+
+    def _columns(self, op: Op) -> tuple[Array, int]:
+        """The table, and which of its axes holds channels."""
+        table = op.constant(_TABLE)
+        axis = -1 if table is None or table.ndim < 2 else self.channel_axis(op, table)
+        if table is None or axis < 0 or not table.size or table.shape[axis] < 2:
+            raise Refused(Reason.UNSUPPORTED_FORM, "a table without columns")
+        return table, axis
 
 
 def looked_up(out: ChannelMap, labels: IntArray, index: ChannelMap | None) -> Flow:
@@ -51,18 +68,6 @@ def looked_up(out: ChannelMap, labels: IntArray, index: ChannelMap | None) -> Fl
         return Flow((out,), creates=True)
     places = index.labels.ravel()
     return Flow((out,), reads=(Read(_INDEX, places, labels),), fixed=(places,), creates=True)
-
-
-def _table(op: Op) -> Array:
-    table = op.constant(_TABLE)
-    if table is None or table.ndim < 2 or not table.size or table.shape[_channels(op, table)] < 2:
-        raise Refused(Reason.UNSUPPORTED_FORM, "a table without columns")
-    return table
-
-
-def _channels(op: Op, table: Array) -> int:
-    """The axis of the table that holds channels: the last one that is not gathered."""
-    return table.ndim - (2 if op.axis("axis", 0, table.ndim) == table.ndim - 1 else 1)
 
 
 def column_content(table: Array) -> FloatArray:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import VARYING, WILD, is_wild, known_map
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Role, Rule
+from upscale_onnx.channels.channel_map import ChannelMap, known_map
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.attention import Attend
 from upscale_onnx.channels.rules.batched_product import BatchedProduct
+from upscale_onnx.channels.rules.beside import (
+    carried_beside,
+    makes_neurons,
+    neurons_beside,
+    read_beside,
+    with_neurons,
+    without_neurons,
+)
 from upscale_onnx.channels.rules.contraction import Contraction
-from upscale_onnx.channels.rules.kernel import DenseKernel
+from upscale_onnx.channels.rules.kernel import DenseKernel, same_kernel
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.contractions import WeightLayout, weight_layout
 from upscale_onnx.types import Array
@@ -105,31 +114,40 @@ class MatMul(Rule):
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         side = self._side(op)
         kernel = _beside(side, op, maps)
-        return side.flow(op, maps, fresh) if kernel is None else carried_beside(kernel, maps)
+        if kernel is None:
+            return side.flow(op, maps, fresh)
+        found = known_map(maps[kernel.input])
+        if kernel.in_axis in found.axes:
+            return read_beside(kernel, maps, fresh)
+        return neurons_beside(kernel, maps, fresh) if makes_neurons(kernel, op, found) else carried_beside(kernel, maps)
 
     def resize(self, op: Op, request: Request) -> Resize:
         side = self._side(op)
         kernel = _beside(side, op, request.maps)
-        emission = None if kernel is None else request.emissions[kernel.input]
-        return side.resize(op, request) if emission is None else Resize((emission,))
+        if kernel is None or not isinstance(side, Contraction):
+            return side.resize(op, request)
+        found, emission = known_map(request.maps[kernel.input]), request.emissions[kernel.input]
+        read = kernel.in_axis in found.axes
+        if emission is not None and not read and not makes_neurons(kernel, op, found):
+            return Resize((emission,))
+        small, resized = without_neurons(kernel, request) if read else with_neurons(kernel, request)
+        return replace(resized, constants={} if same_kernel(small, kernel) else side.store(op, small, False)[0])
 
 
 def _beside(side: Rule, op: Op, maps: Maps) -> DenseKernel | None:
-    """The kernel of a product that contracts another axis than those of the channels, which stay where they are; None
-    for other products."""
+    """The kernel of a product beside whose contracted axis there are others with channels, which stay where they are;
+    None for other products."""
     kernel = side.kernel(op, maps) if isinstance(side, Contraction) else None
     if kernel is None or kernel.in_axis != kernel.out_axis:
         return None
-    axes = known_map(maps[kernel.input], "the activation").axes
-    return kernel if axes and kernel.in_axis not in axes else None
-
-
-def carried_beside(kernel: DenseKernel, maps: Maps) -> Flow:
-    """The flow of channels on other axes than the contracted one. Sums of zeros are zero."""
     found = known_map(maps[kernel.input], "the activation")
-    wild = is_wild(found.state) | (not np.isfinite(kernel.weight).all())
-    state = np.where(wild, WILD, np.where((found.state == 0) & (kernel.bias is None), 0.0, VARYING))
-    return Flow((found.with_state(state),), role=Role.CONTRACTION)
+    if all(axis == kernel.in_axis for axis in found.axes):
+        return None
+    return kernel if kernel.in_axis not in found.axes or _has_neurons(kernel, found) else None
+
+
+def _has_neurons(kernel: DenseKernel, found: ChannelMap) -> bool:
+    return found.merged is None and found.shape[kernel.in_axis] == kernel.channels_in
 
 
 register(Gemm(), "Gemm")
