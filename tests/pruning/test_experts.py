@@ -159,3 +159,9 @@ def test_repair_leaves_experts_alone_and_says_so() -> None:
     found = upscale_onnx.compile(moe(GATED), amount=0.5, calibration=data, repair="lsq", align=1, race=False)
     assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, HIDDEN)
     assert any("experts" in note for note in found.report.notes)
+
+
+@pytest.mark.parametrize("odd", [{"k": "two"}, {"k": 9}, {"swiglu_limit": 1}, {"use_sparse_mixer": 1}], ids=str)
+def test_experts_with_odd_attributes_have_no_view(odd: dict[str, Any]) -> None:
+    assert float_view(moe(GATED)) is not None
+    assert float_view(moe({**GATED, **odd})) is None

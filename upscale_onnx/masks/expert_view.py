@@ -16,11 +16,20 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.expert_weights import Weights
-from upscale_onnx.channels.rules.experts import Mixture, mixture_of
+from upscale_onnx.channels.rules.experts import ROUTERS, Mixture, mixture_of
 from upscale_onnx.masks.stored_weights import Tensors, replace_values
+from upscale_onnx.masks.targets import FLOATS
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, BoolArray, IntArray
+
+_INPUTS = max(ROUTERS) + 1
+_TYPES = FLOATS | {TensorProto.UINT8}
+# The types of attributes that are no integers.
+_KINDS = {
+    "activation_type": bytes, "quant_type": bytes, "activation_alpha": float, "activation_beta": float,
+    "swiglu_limit": float,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +78,19 @@ def experts_view(
 ) -> ExpertsView | None:
     """The view of a node; None where no rule looks through it, or where others read its weights. known: weights of an
     earlier view, if there was one: what it did not view is not viewed, and what it did is in the same order."""
-    names = [*node.input, *[""] * (15 - len(node.input))]
-    read = [names[index] for index in range(2, 15) if index != 14 and names[index]]
-    if any(uses[name] != 1 or name not in tensors for name in read):
+    names = [*node.input, *[""] * (_INPUTS - len(node.input))]
+    read = [name for index, name in enumerate(names) if index not in (0, *ROUTERS) and name]
+    if any(uses[name] != 1 or name not in tensors or tensors[name].data_type not in _TYPES for name in read):
         return None
     attrs = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if any(not isinstance(value, _KINDS.get(name, int)) for name, value in attrs.items()):
+        return None
     held = [numpy_helper.to_array(tensors[name]) if name in read else None for name in names]
-    op = Op(node.op_type, attrs=attrs, constants=held, present=tuple(map(bool, names)))
     try:
-        mixture = mixture_of(op)
+        mixture = mixture_of(Op(node.op_type, attrs=attrs, constants=held, present=tuple(map(bool, names))))
     except Refused:
         return None
-    if attrs.get("use_sparse_mixer"):
+    if attrs.get("use_sparse_mixer") or not 1 <= attrs.get("k", 1) <= mixture.shape[0]:
         return None
     before = None if known is None else known.get(names[mixture.last.at])
     if known is not None and not isinstance(before, ExpertWeight):
@@ -116,7 +126,6 @@ class _Writer:
         last = ExpertWeight(self._mixture.last, _every(experts, channels), self._order, self._node, "output")
         each = self._layer(self._activated(hidden), last, masked=True)
         weighted = self._made("Mul", each, self._routed(x))
-        # The result has the name of the node's, unless all of it has to stay.
         result = self._made("ReduceSum", weighted, self._ints(-3), keepdims=0)
         self._nodes.append(helper.make_node("Identity", [self._whole(result)], self._node.output[:1]))
         return ExpertsView(self._nodes, self._constants, self._weights)
@@ -146,9 +155,7 @@ class _Writer:
         return made if weight.bias is None else self._made("Add", made, self._constant(weight.bias))
 
     def _activated(self, hidden: Sequence[str]) -> str:
-        kind = self._attrs.get("activation_type", b"relu")
-        kind = kind.decode() if isinstance(kind, bytes) else kind
-        value = hidden[0]
+        kind, value = self._mixture.activation, hidden[0]
         if kind == "swiglu":
             return self._gated(value, hidden[1] if len(hidden) > 1 else None)
         if kind == "relu":
@@ -174,12 +181,12 @@ class _Writer:
 
     def _routed(self, x: str) -> str:
         """`(…, E, tokens, 1)`: by what the result of each expert is multiplied for each token."""
-        shares = self._made("Softmax", self._names[1], axis=-1)
+        shares = self._made("Softmax", self._names[ROUTERS[0]], axis=-1)
         best, which = f"{shares}_best", f"{shares}_which"
         count = self._ints(int(self._attrs.get("k", 1)))
         self._nodes.append(helper.make_node("TopK", [shares, count], [best, which], axis=-1))
-        if self._names[14]:
-            best = self._made("GatherElements", self._names[14], which, axis=-1)
+        if weights := self._names[ROUTERS[1]]:
+            best = self._made("GatherElements", weights, which, axis=-1)
         if self._attrs.get("normalize_routing_weights"):
             best = self._made("Div", best, self._made("ReduceSum", best, self._ints(-1), keepdims=1))
         none = self._made("Sub", shares, shares)

@@ -23,18 +23,20 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import BoolArray, IntArray
 
-_ROUTERS = (1, 14)  # what experts are chosen by, and what their results are weighted by
+ROUTERS = (1, 14)  # inputs: what experts are chosen by, and what their results are weighted by
 _ACTIVATIONS = ("relu", "gelu", "silu", "swiglu", "identity")  # all of which make zero of zero
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
     """The layers of the experts. first: those that make hidden neurons, each with the rows of its weight that a neuron
-    is made of, `(neurons, rows)`. last: the layer that reads them. whole: whether all inputs and results stay."""
+    is made of, `(neurons, rows)`. last: the layer that reads them. whole: whether all inputs and results stay.
+    activation: the name of the function between them."""
 
     first: Sequence[tuple[Weights, IntArray]]
     last: Weights
     whole: bool
+    activation: str
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -114,7 +116,7 @@ class Experts(Rule):
 
 def _routers(maps: Maps) -> dict[int, ChannelMap]:
     """What experts are chosen and weighted by, by input."""
-    return {index: found for index in _ROUTERS if index < len(maps) and (found := maps[index]) is not None}
+    return {index: found for index in ROUTERS if index < len(maps) and (found := maps[index]) is not None}
 
 
 def _reads(
@@ -154,7 +156,7 @@ def _of_one_size(kept: Sequence[IntArray], neurons: int, unit: int) -> IntArray:
 
 def mixture_of(op: Op) -> Mixture:
     """The layers of a node. Raises `Refused` where they are computed at run time or have another form."""
-    if any(op.is_dynamic(index) for index in range(2, len(op.present)) if index not in _ROUTERS):
+    if any(op.is_dynamic(index) for index in range(2, len(op.present)) if index not in ROUTERS):
         raise Refused(Reason.DYNAMIC_PARAMETER, "weights of experts are computed at run time")
     activation = op.attrs.get("activation_type", "relu")
     activation = activation.decode() if isinstance(activation, bytes) else activation
@@ -174,7 +176,7 @@ def mixture_of(op: Op) -> Mixture:
     fits = all(weights.shape == (experts, rows.size, channels) for weights, rows in first)
     if not fits or 0 in down.shape:
         raise Refused(Reason.UNSUPPORTED_FORM, f"weights of experts of shape {up.shape} and {down.shape}")
-    return Mixture(first, down, few_bits)
+    return Mixture(first, down, few_bits, activation)
 
 
 register(Experts(), "MoE", "QMoE", domain=RUNTIME_DOMAIN)
