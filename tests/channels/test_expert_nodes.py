@@ -16,11 +16,14 @@ from upscale_onnx.types import Array
 
 EXPERTS, TOKENS, FEATURES, WIDTH, HIDDEN = 3, 7, 5, 16, 32
 FORMS: list[dict[str, Any]] = [
-    {"activation_type": "relu"},
-    {"activation_type": "gelu", "k": 2},
-    {"activation_type": "silu", "k": 2, "normalize_routing_weights": 1},
-    {"activation_type": "identity"},
-    {"activation_type": "swiglu", "swiglu_fusion": 1, "k": 2},
+    {"normalize_routing_weights": 1, **form}  # without it, onnxruntime may compute zeros (1.31)
+    for form in (
+        {"activation_type": "relu"},
+        {"activation_type": "gelu", "k": 2},
+        {"activation_type": "silu", "k": 2},
+        {"activation_type": "identity"},
+        {"activation_type": "swiglu", "swiglu_fusion": 1, "k": 2},
+    )
 ]
 # Neurons of each expert that its last layer does not read.
 GONE = [(0, 1, 2, 9), (5, 6, 7, 8, 9), (2, 7, 30, 31)]

@@ -282,3 +282,14 @@ def test_layers_that_share_a_mask_lose_heads_of_their_own() -> None:
     np.testing.assert_allclose(given, expected, rtol=1e-3, atol=1e-3)
     shapes = {tensor.name.split("_")[0]: tuple(tensor.dims) for tensor in result.model.graph.initializer}
     assert (shapes["woa"], shapes["wob"]) == (((HEADS - 1) * WIDTH, MODEL), (2 * WIDTH, MODEL))
+
+
+@pytest.mark.parametrize("form", ["standard", "multi-head"])
+def test_constant_keys_are_named(form: str) -> None:
+    model = model_of(form, Weights.random(HEADS))
+    node = next(node for node in model.graph.node if "Attention" in node.op_type)
+    shape = (2, 5, INNER) if form == "multi-head" else (2, HEADS, 5, WIDTH)
+    node.input[1] = "keys"
+    model.graph.initializer.append(numpy_helper.from_array(np.ones(shape, np.float32), "keys"))
+    (refusal,) = analyse(import_graph(model), infer_shapes(model)).refusals
+    assert refusal.detail == "input 1 is a constant"

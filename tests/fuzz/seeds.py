@@ -43,10 +43,10 @@ def seeds(more: Path | None = None) -> list[bytes]:
 
 def _operators() -> Iterator[bytes]:
     for number, case in enumerate(ALL):
-        yield bytes(_between(case, number).SerializeToString())
+        yield bytes(between(case, number).SerializeToString())
 
 
-def _between(case: Case, number: int) -> onnx.ModelProto:
+def between(case: Case, number: int) -> onnx.ModelProto:
     """The operator behind producers with dead channels."""
     rng = np.random.default_rng(number)
     producers = {index: Producer.random(operand, rng, silent=0.5) for index, operand in case.tracked.items()}

@@ -157,3 +157,43 @@ def test_zero_weights_of_what_may_be_infinite_stay_where_that_shows(tmp_path: Pa
     assert report.verification is not None
     assert report.verification.equal
     assert [item.node for item in report.refusals] == ["r"]
+    assert "infinities" in report.refusals[0].detail
+
+
+def written_out_softplus(read: bool) -> onnx.ModelProto:
+    """Half of the channels between two layers are zeros that are read, or are made of all inputs and not read."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 8, opset_import: ["" : 18]> g (float[4,8] x) => (float[4,6] y) {
+            a = Gemm(x, w)  e = Exp(a)  s = Add(e, one)  b = Log(s)  y = Gemm(b, v, c)
+        }"""
+    )
+    rng = np.random.default_rng(0)
+    held = {"w": rng.normal(size=(8, 16)), "v": rng.normal(size=(16, 6)), "c": rng.normal(size=6), "one": np.ones(())}
+    if read:
+        held["w"][:, ::2] = 0
+    else:
+        held["v"][::2] = 0
+    tensors = (onnx.numpy_helper.from_array(values.astype(np.float32), name) for name, values in held.items())
+    model.graph.initializer.extend(tensors)
+    return model
+
+
+def test_constants_leave_a_written_out_softplus() -> None:
+    result = compile(written_out_softplus(True), align=1, race=False)
+    assert result.report.refusals == ()
+    assert shape_of(result.model, "a") == [8, 8]
+
+
+def test_overflows_of_a_written_out_softplus_are_told() -> None:
+    """exp overflows from 89 on: then a channel that zeros read makes NaN of all results."""
+    model = written_out_softplus(False)
+    result = compile(model, align=1, race=False)
+    assert shape_of(result.model, "a") == [8, 16]
+    assert ["infinities" in item.detail for item in result.report.refusals] == [True, True]
+    inputs = {"x": np.zeros((4, 8), np.float32)}
+    inputs["x"][0] = 1000 * np.sign(onnx.numpy_helper.to_array(model.graph.initializer[0])[:, 0])
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    assert np.isnan(session.run(None, inputs)[0][0]).all()
+    # Between numbers, half of the channels can go.
+    numbers = compile(model, align=1, race=False, proofs=("local",))
+    assert shape_of(numbers.model, "a") == [8, 8]

@@ -1,4 +1,4 @@
-"""Quantised models as models of floating-point weights, and zeros brought back from there.
+"""Quantised models, and experts within a node, as layers of floating-point weights, and zeros brought back from there.
 
 Masks are chosen on the view, where scores see dequantised weights. A zero of the view is the zero point in the model.
 """
@@ -6,20 +6,23 @@ Masks are chosen on the view, where scores see dequantised weights. A zero of th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import onnx
 from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
+from upscale_onnx.masks.expert_view import ExpertsView, ExpertWeight, experts_view
 from upscale_onnx.masks.few_bits import FewBits
 from upscale_onnx.masks.stored_weights import StoredBlocks, StoredSlices, StoredWeight
 from upscale_onnx.masks.targets import constant_tensors, mask_targets, used_names
 from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.quantiser import computed
-from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN, default_opset
+from upscale_onnx.options import Side
 from upscale_onnx.types import Array
 
 # Operators of quantised values: the floating-point operator, and which inputs are the weight, the result's scale, and
@@ -29,12 +32,13 @@ _OPERATORS = {
     ("", "QLinearMatMul"): ("MatMul", 3, 6, -1),
     (RUNTIME_DOMAIN, "QGemm"): ("Gemm", 3, 7, 6),
 }
-_QUANTISED = frozenset(
-    getattr(TensorProto, name)
-    for name in ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16", "FLOAT8E4M3FN", "FLOAT8E5M2")
-)
+EXPERTS = ("MoE", "QMoE")
+_EXPERTS_SINCE = 13  # Split, Unsqueeze and ReduceSum of their view have axes as inputs.
 # What a node makes in the view has this behind its name, until it is quantised.
 _BEHIND = "__after"
+
+
+Stored: TypeAlias = StoredWeight | ExpertWeight
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +49,7 @@ class FloatView:
 
     original: onnx.ModelProto
     model: onnx.ModelProto
-    weights: Mapping[str, StoredWeight]
+    weights: Mapping[str, Stored]
     weight_of: Mapping[str, str]
     names: Mapping[str, str]
 
@@ -54,15 +58,25 @@ class FloatView:
         """Whether any channels may be zero, not only those of whole blocks."""
         return not any(isinstance(stored, StoredBlocks) for stored in self.weights.values())
 
+    def layer(self, weight: str, product: str, side: Side) -> str:
+        """The first output of the node of the original that has the channels of `side` of a weight, by what a node of
+        the view makes with the weight; "" where these are channels within a node."""
+        stored = self.weights.get(weight)
+        if isinstance(stored, ExpertWeight):
+            return str(stored.node.output[0]) if side == stored.outer else ""
+        return self.names.get(product, product)
+
     def read(self, pruned: onnx.ModelProto) -> onnx.ModelProto:
         """The view of a pruned copy of the original."""
-        found = float_view(pruned)
+        found = float_view(pruned, self.weights)
         return self.model if found is None else found.model
 
     def rounded(self, weight: str, values: Array) -> Array:
         """The numbers that the original can hold in place of `values` of a weight of the view."""
         stored = self.weights.get(weight)
-        return values if stored is None else stored.rounded(constant_tensors(self.original), values)
+        if stored is None or isinstance(stored, ExpertWeight):
+            return values
+        return stored.rounded(constant_tensors(self.original), values)
 
     def written(self, changed: onnx.ModelProto) -> onnx.ModelProto:
         """A copy of the original with the values of `changed`, a masked or repaired copy of the view.
@@ -79,6 +93,9 @@ class FloatView:
         growth: dict[str, Array] = {}
         for name in sorted(self.weights, key=lambda each: each in self.weight_of):  # biases behind their weights
             stored, grown = self.weights[name], growth.get(self.weight_of.get(name, ""), np.ones(0))
+            if isinstance(stored, ExpertWeight):
+                stored.write_zeros(ours, numpy_helper.to_array(theirs[name]) == 0)
+                continue
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
             anew = bool(((after != before) & (after != 0) & np.isfinite(after)).any())
             if isinstance(stored, StoredSlices) and (grown != 1).any():
@@ -91,18 +108,30 @@ class FloatView:
         return result
 
 
-def float_view(model: onnx.ModelProto) -> FloatView | None:
-    """The view of `model`; None where it has no quantised weights."""
+def float_view(
+    model: onnx.ModelProto, known: Mapping[str, Stored] | None = None, experts: bool = True
+) -> FloatView | None:
+    """The view of `model`; None where nothing of it is viewed. known: the weights of the view of a model that
+    `model` is a pruned copy of. experts: whether experts within a node are viewed, as they are from opset 13."""
+    experts &= default_opset(model) >= _EXPERTS_SINCE
     uses, given = Counter(used_names(model.graph)), {value.name for value in model.graph.input}
     tensors = {t.name: t for graph in flat_graphs(model) for t in graph.initializer if t.name not in given}
     view = onnx.ModelProto()
     view.CopyFrom(model)
-    weights: dict[str, StoredWeight] = {}
+    weights: dict[str, Stored] = {}
     made: dict[str, Array] = {}
+
+    def of_experts(node: NodeProto) -> ExpertsView | None:
+        return experts_view(node, tensors, uses, known) if experts else None
+
     # What a graph holds is read by its own nodes and those of bodies in it. These come first.
     for graph in reversed(flat_graphs(view)):
         count = len(weights)
-        nodes = [new for node in graph.node for new in list(_viewed(node, tensors, uses, made, weights)) or [node]]
+        nodes = [
+            new
+            for node in graph.node
+            for new in list(_viewed(node, tensors, uses, made, weights, of_experts)) or [node]
+        ]
         kept = [tensor for tensor in graph.initializer if tensor.name not in made]
         if len(weights) > count or len(kept) < len(graph.initializer):
             viewed = GraphProto(node=_early(nodes), initializer=kept)
@@ -120,17 +149,6 @@ def float_view(model: onnx.ModelProto) -> FloatView | None:
     return FloatView(model, view, weights, weight_of, names)
 
 
-def quantised_weights(model: onnx.ModelProto) -> tuple[str, ...]:
-    """The names of matrices of quantised numbers that nodes of `model` read, other than tables of embeddings."""
-    tensors = constant_tensors(model)
-    read = [name for node in model.graph.node if not node.op_type.startswith("Gather") for name in node.input]
-    return tuple(
-        name
-        for name in dict.fromkeys(read)
-        if name in tensors and len(tensors[name].dims) > 1 and tensors[name].data_type in _QUANTISED
-    )
-
-
 def _early(nodes: list[NodeProto]) -> list[NodeProto]:
     """`nodes` with each DequantizeLinear right behind what it reads, before layers whose results are added to it."""
     made = {name: place for place, node in enumerate(nodes) for name in node.output}
@@ -143,10 +161,11 @@ def _early(nodes: list[NodeProto]) -> list[NodeProto]:
 
 def _viewed(
     node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], made: dict[str, Array],
-    weights: dict[str, StoredWeight],
+    weights: dict[str, Stored], of_experts: Callable[[NodeProto], ExpertsView | None],
 ) -> Iterator[NodeProto]:  # fmt: skip
     """Nodes of the view in place of `node`, if there are others. Weights of the view, under the names of those that
-    store them, are added to `made`. A tensor that several nodes read stays as it is."""
+    store them, are added to `made`. A tensor that several nodes read stays as it is. of_experts: what there
+    is in place of a mixture of experts."""
     inputs = [*node.input, *[""] * (9 - len(node.input))]
     attrs = {attribute.name: attribute.i for attribute in node.attribute}
     if node.op_type == "DequantizeLinear" and node.domain in (*STANDARD_DOMAINS, RUNTIME_DOMAIN):
@@ -166,6 +185,14 @@ def _viewed(
             yield helper.make_node("MatMul", inputs[:2], [product], node.name)
             yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
         return
+    if node.op_type in EXPERTS and node.domain == RUNTIME_DOMAIN:
+        experts = of_experts(node)
+        if experts is not None:
+            made.update(experts.constants)
+            made.update((name, weight.values) for name, weight in experts.weights.items())
+            weights.update(experts.weights)
+            yield from experts.nodes
+        return
     if (node.domain, node.op_type) == (RUNTIME_DOMAIN, "QLinearAdd"):
         terms = [f"{node.output[0]}__{place}" for place in ("first", "second")]
         yield helper.make_node("DequantizeLinear", inputs[:3], terms[:1])
@@ -173,10 +200,10 @@ def _viewed(
         yield helper.make_node("Add", terms, [f"{node.output[0]}{_BEHIND}"], node.name)
         yield helper.make_node("QuantizeLinear", [f"{node.output[0]}{_BEHIND}", *inputs[6:8]], node.output)
         return
-    known = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
-    if known is None:
+    operator = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
+    if operator is None:
         return
-    op_type, weight, result, bias = known
+    op_type, weight, result, bias = operator
     axis = 1 if op_type == "MatMul" or (op_type == "Gemm" and not attrs.get("transB")) else 0
     array = _dequantised(inputs[weight : weight + 3], tensors, {"axis": axis})
     read, added = [inputs[weight]], _bias(inputs, weight, bias, tensors)

@@ -8,13 +8,18 @@ from functools import reduce
 from typing import Protocol
 
 import numpy as np
-from onnx import TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from upscale_onnx.masks.few_bits import FewBits
 from upscale_onnx.masks.number_grid import NumberGrid
+from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.types import Array
 
 Tensors = Mapping[str, TensorProto]
+_QUANTISED = frozenset(
+    getattr(TensorProto, name)
+    for name in ("INT4", "UINT4", "INT8", "UINT8", "INT16", "UINT16", "FLOAT8E4M3FN", "FLOAT8E5M2")
+)
 
 
 class StoredWeight(Protocol):
@@ -121,3 +126,14 @@ def replace_values(tensor: TensorProto, values: Array) -> None:
     made = numpy_helper.from_array(np.asarray(values).reshape(tuple(tensor.dims)), tensor.name)
     made.doc_string = tensor.doc_string
     tensor.CopyFrom(made)
+
+
+def quantised_weights(model: ModelProto) -> tuple[str, ...]:
+    """The names of matrices of quantised numbers that nodes of `model` read, other than tables of embeddings."""
+    tensors = constant_tensors(model)
+    read = [name for node in model.graph.node if not node.op_type.startswith("Gather") for name in node.input]
+    return tuple(
+        name
+        for name in dict.fromkeys(read)
+        if name in tensors and len(tensors[name].dims) > 1 and tensors[name].data_type in _QUANTISED
+    )

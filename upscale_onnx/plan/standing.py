@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from upscale_onnx.channels.flow import Flow, Read
 from upscale_onnx.plan.plan import Plan
 from upscale_onnx.types import IntArray
 
@@ -30,9 +31,10 @@ def standing(plan: Plan, handed: Mapping[str, IntArray]) -> Standing:
     reads: dict[str, IntArray] = {}
     creates: dict[str, IntArray] = {}
     for step, used in zip(plan.analysis.steps, plan.emitted.needed, strict=True):
-        if not used or step.flow.dense is None:
+        read = _read(step.flow)
+        if not used or read is None:
             continue
-        name, sources, out = step.outputs[0], step.flow.dense.sources, step.flow.outputs[0]
+        name, sources, out = step.outputs[0], read.sources, step.flow.outputs[0]
         there = np.flatnonzero(kept[sources])
         positions = handed.get(name)
         if positions is None:
@@ -42,3 +44,13 @@ def standing(plan: Plan, handed: Mapping[str, IntArray]) -> Standing:
         if out is not None and len(out.axes) == 1:
             creates[name] = np.flatnonzero(kept[out.labels.ravel()])
     return Standing(reads, creates)
+
+
+def _read(flow: Flow) -> Read | None:
+    """How a layer reads its input; None where parts of its weights read other channels, as in groups. Of a node of
+    several layers, the first one counts."""
+    if not flow.creates or not flow.reads:
+        return None
+    first = flow.reads[0]
+    alike = flow.inner is not None or all(np.array_equal(read.sources, first.sources) for read in flow.reads)
+    return first if alike else None

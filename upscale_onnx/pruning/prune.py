@@ -10,7 +10,9 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.sizes import remaining, size_goal, tightened
-from upscale_onnx.masks.float_view import FloatView, float_view
+from upscale_onnx.masks.float_view import EXPERTS, FloatView, float_view
+from upscale_onnx.model.bodies import all_nodes
+from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.in_bodies import left_alone
 from upscale_onnx.pruning.judging import outputs_judge
@@ -45,7 +47,8 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
         raise ArgumentError(f"repair {asked.repair!r} needs calibration data: --calibration data.npz")
     if not asked.prunes:
         return Pruned(model, 0, model)
-    view = float_view(model)
+    # Repairs and mask files do not know the view of experts within a node, which stay as they are then.
+    view = float_view(model, experts=asked.repair is None and asked.mask is None)
     if view is not None:
         return _pruned_view(view, options, batches, progress)
     return _pruned_floats(in_basis(model, options, batches), options, batches, progress)
@@ -87,8 +90,16 @@ def _pruned(
     judge = _judge(model, options, batches, view) if strategy.is_judged and batches else None
     task = Task(model, options, partial(scores_of, options=options, batches=batches), judge)
     masked, count = strategy.mask(task)
-    found = Pruned(masked, count, model, {} if asked.is_exact or not count else task.scores, notes=left_alone(task))
+    scores = {} if asked.is_exact or not count else task.scores
+    found = Pruned(masked, count, model, scores, notes=(*left_alone(task), *_experts_left_alone(task)))
     return found if asked.repair is None else with_repair(found, options, batches, progress, view)
+
+
+def _experts_left_alone(task: Task) -> tuple[str, ...]:
+    there = any(node.op_type in EXPERTS and node.domain == RUNTIME_DOMAIN for node in all_nodes(task.model))
+    if task.options.prune.repair is None or not there:
+        return ()
+    return ("repair does not reach experts within one node (MoE, QMoE), which are not pruned: leave out --repair",)
 
 
 def _pruned_view(view: FloatView, options: Options, batches: Sequence[Inputs], progress: Progress | None) -> Pruned:

@@ -64,10 +64,12 @@ def count_pruned(kept: Masks) -> int:
 def with_standing(kept: Masks, pruned: Pruned, left: Standing, side: Side) -> Masks:
     """Add to `kept` the channels that an export of the pruned model leaves in every layer that uses the weight."""
     uses, there = weight_uses(pruned.dense), left.reads if side == "input" else left.creates
-    known = {} if pruned.view is None else pruned.view.names
+    view = pruned.view
     grown: dict[str, BoolArray] = {}
     for weight, mask in kept.items():
-        used = [_marked(mask.size, there.get(known.get(name, name))) for name in uses.get(weight, ())]
+        products = uses.get(weight, ())
+        layers = products if view is None else [view.layer(weight, product, side) for product in products]
+        used = [_marked(mask.size, there.get(name)) for name in layers]
         grown[weight] = mask | np.logical_and.reduce(used) if used else mask
     return grown
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import onnx
 
 from upscale_onnx.costs.targets import Target
-from upscale_onnx.masks.float_view import quantised_weights
+from upscale_onnx.masks.stored_weights import quantised_weights
 from upscale_onnx.model.provenance import NODES_SINCE
 from upscale_onnx.options import PruneOptions
 from upscale_onnx.results import PruningEffect, Refusal

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,15 @@ from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.operators import FRAGILE
 from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.racing.contest import Outcome
-from upscale_onnx.results import Claim, Refusal, Verification
+from upscale_onnx.results import Claim, Refusal, Unproven, Verification
 
 # After regions are left alone, their neighbours change, too, and may fail in the next round.
 _MOST_ROUNDS = 4
 # How many samples of the calibration data are compared.
 _SAMPLES = 2
+_INFINITE = (
+    "for some inputs it makes infinities, and these times zero weights are NaN: a smaller model would return numbers"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,12 +57,14 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
         return Proven(outcome.model, _verified(original, outcome.made, whole), {})
     made = outcome.made
     draft: Draft | None = None
+    infinite = False
     for _ in range(_MOST_ROUNDS):
         verification = _verified(original, made, options)
         suspects = frozenset[str]() if verification.equal else _suspects(original, verification)
         alone = draft.alone if draft is not None else frozenset()
         if suspects <= alone:
             break
+        infinite |= not _refuted(verification)
         draft = Draft(original, infer_shapes(original), alone=alone | suspects)
         made = export(outcome.making, draft)
     if not verification.equal:
@@ -67,9 +72,14 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
             f"the compiled model is not equal to its input, nothing is written: {verification.detail}"
         )
     found = draft.analysis.refusals if draft is not None else ()
-    return Proven(
-        made.model, verification, made.claims, tuple(item for item in found if item.reason is Reason.NOT_SHOWN_EQUAL)
-    )
+    left = tuple(item for item in found if item.reason is Reason.NOT_SHOWN_EQUAL)
+    if infinite:
+        left = tuple(replace(item, detail=_INFINITE) if item.op_type in FRAGILE else item for item in left)
+    return Proven(made.model, verification, made.claims, left)
+
+
+def _refuted(verification: Verification) -> Sequence[Unproven]:
+    return verification.local.refuted if verification.local is not None else ()
 
 
 def _suspects(original: onnx.ModelProto, verification: Verification) -> frozenset[str]:
@@ -78,8 +88,7 @@ def _suspects(original: onnx.ModelProto, verification: Verification) -> frozense
     If all regions are proven and the models still differ, the cause is NaN or infinity, which regions are not fed. Then
     the results of all operators that may make these from finite numbers are returned.
     """
-    refuted = verification.local.refuted if verification.local is not None else ()
-    if refuted:
+    if refuted := _refuted(verification):
         return frozenset(value for region in refuted for value in region.inside)
     return frozenset(name for node in original.graph.node if node.op_type in FRAGILE for name in node.output)
 

@@ -52,7 +52,7 @@ def _blocks() -> list[Case]:
         case((steps, scales, points), "zero points"),
         case((steps, scales, points, None, bias), "bias"),
         case((steps, scales.ravel(), points.ravel()), "flat scales"),
-        case((steps, scales, None, np.arange(48, dtype=np.int32)), "an order of inputs", refused=True),
+        case((steps, scales, None, np.arange(48, dtype=np.int32) % count), "an order of inputs", refused=True),
     ]
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +47,21 @@ class Weights(ABC):
     def cut(self, rows: IntArray, columns: IntArray) -> dict[int, Array]:
         """The constants, by index, that hold outputs `rows` `(E, …)` and inputs `columns` `(E, …)` of each expert."""
 
+    @property
+    @abstractmethod
+    def dtype(self) -> np.dtype[Any]:
+        """The type of what the node computes."""
+
+    @property
+    @abstractmethod
+    def values(self) -> Array:
+        """`(E, outputs, inputs)`: the numbers that the matrices stand for."""
+
+    @abstractmethod
+    def emptied(self, gone: BoolArray) -> dict[int, Array]:
+        """The constants, by index, with zeros where entries are `gone` `(E, outputs, inputs)`, as far as the node can
+        shrink there: in few bits, by whole units of inputs, as many as there are inputs of which all entries are."""
+
     def biased(self, expert: int) -> BoolArray:
         """`(outputs,)`: where the bias of an expert is not zero."""
         return np.zeros(self.shape[1], bool) if self.bias is None else self.bias[expert] != 0
@@ -69,6 +85,20 @@ class _Floats(Weights):
 
     def reading(self, expert: int) -> BoolArray:
         return np.asarray(self.content[expert] != 0)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.content.dtype
+
+    @property
+    def values(self) -> Array:
+        return self.content
+
+    def emptied(self, gone: BoolArray) -> dict[int, Array]:
+        constants = {self.at: np.where(gone, self.content.dtype.type(0), self.content)}
+        if self.bias is not None:
+            constants[self.bias_at] = np.where(gone.all(-1), self.bias.dtype.type(0), self.bias)
+        return constants
 
     def cut(self, rows: IntArray, columns: IntArray) -> dict[int, Array]:
         return {self.at: _picked(self.content, rows, columns), **self._cut_bias(rows)}
@@ -99,12 +129,28 @@ class _FewBits(Weights):
     def _in_blocks(self) -> bool:
         return self.kept["rank"] == 3
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.scales.dtype
+
+    @property
+    def values(self) -> Array:
+        steps = self._steps.astype(np.float32) - self._point
+        made: Array = (steps * self.scales.astype(np.float32).repeat(self.block, -1)).astype(self.dtype)
+        return made
+
     def reading(self, expert: int) -> BoolArray:
-        steps = unpacked(self.content[expert], self.bits, self.shape[2])
-        point: Array = np.asarray(1 << self.bits - 1)
-        if self.points is not None:
-            point = self.points[expert].repeat(self.block, -1)
-        return np.asarray((steps != point) & (self.scales[expert] != 0).repeat(self.block, -1))
+        one = replace(self, content=self.content[expert], points=None if self.points is None else self.points[expert])
+        return np.asarray((one._steps != one._point) & (self.scales[expert] != 0).repeat(self.block, -1))
+
+    def emptied(self, gone: BoolArray) -> dict[int, Array]:
+        lost = gone.all(1).reshape(len(gone), -1, self.unit).sum(-1)
+        norms = np.abs(self.values).sum(1, np.float64).reshape(*lost.shape, self.unit).sum(-1)
+        # Those that lose the most go, and of these the smallest.
+        ranks = np.lexsort((norms, -lost)).argsort(-1)
+        units = ranks < lost.sum(-1, keepdims=True) // self.unit
+        steps = np.where(units.repeat(self.unit, -1)[:, None], self._point, self._steps)
+        return {self.at: packed(steps.astype(np.uint8), self.bits)}
 
     def cut(self, rows: IntArray, columns: IntArray) -> dict[int, Array]:
         each = _BYTE // self.bits
@@ -116,6 +162,17 @@ class _FewBits(Weights):
             points = self._stored(_picked(self.points, rows, blocks))
             constants[self.kept["points"]] = packed(points, self.bits)
         return constants
+
+    @property
+    def _steps(self) -> Array:
+        """The integers, of which `_point` stands for 0."""
+        return unpacked(self.content, self.bits, self.content.shape[-1] * _BYTE // self.bits)
+
+    @property
+    def _point(self) -> Array:
+        if self.points is None:
+            return np.asarray(1 << self.bits - 1, np.uint8)
+        return np.asarray(self.points.repeat(self.block, -1))
 
     def _stored(self, array: Array) -> Array:
         """Scales or points with an axis of blocks, if the node has one."""

@@ -23,18 +23,20 @@ from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import BoolArray, IntArray
 
-_ROUTERS = (1, 14)  # what experts are chosen by, and what their results are weighted by
+ROUTERS = (1, 14)  # inputs: what experts are chosen by, and what their results are weighted by
 _ACTIVATIONS = ("relu", "gelu", "silu", "swiglu", "identity")  # all of which make zero of zero
 
 
 @dataclass(frozen=True, eq=False)
-class _Mixture:
+class Mixture:
     """The layers of the experts. first: those that make hidden neurons, each with the rows of its weight that a neuron
-    is made of, `(neurons, rows)`. last: the layer that reads them. whole: whether all inputs and results stay."""
+    is made of, `(neurons, rows)`. last: the layer that reads them. whole: whether all inputs and results stay.
+    activation: the name of the function between them."""
 
     first: Sequence[tuple[Weights, IntArray]]
     last: Weights
     whole: bool
+    activation: str
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -49,13 +51,13 @@ class Experts(Rule):
 
     data_inputs: int | None = None
 
-    def __init__(self, few_bits: bool) -> None:
-        self._few_bits = few_bits
-
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        mixture, found = _mixture(op, self._few_bits), known_map(maps[0])
+        mixture, found = mixture_of(op), known_map(maps[0])
         experts, neurons, channels = mixture.shape
         rank = found.rank
+        dims = op.in_dims[0] if op.in_dims else None
+        if dims is None or dims[-1] != channels:
+            raise Refused(Reason.UNSUPPORTED_FORM, f"an input of shape {dims} for experts of {channels} inputs")
         if any(axis != rank - 1 for axis in found.axes) or found.shape[-1] not in (1, channels):
             raise Refused(Reason.MIXED_LAYOUT, f"channels of shape {found.shape} for experts of {channels} inputs")
         check_pattern_room(neurons, channels)
@@ -86,7 +88,7 @@ class Experts(Rule):
         )
 
     def resize(self, op: Op, request: Request) -> Resize:
-        mixture, (found, source), choose = _mixture(op, self._few_bits), request.first_input(), request.choose
+        mixture, (found, source), choose = mixture_of(op), request.first_input(), request.choose
         _, neurons, channels = mixture.shape
         for index, router in _routers(request.maps).items():
             held = request.emissions[index]
@@ -114,11 +116,11 @@ class Experts(Rule):
 
 def _routers(maps: Maps) -> dict[int, ChannelMap]:
     """What experts are chosen and weighted by, by input."""
-    return {index: found for index in _ROUTERS if index < len(maps) and (found := maps[index]) is not None}
+    return {index: found for index in ROUTERS if index < len(maps) and (found := maps[index]) is not None}
 
 
 def _reads(
-    mixture: _Mixture, labels: IntArray, folded: BoolArray, hidden: IntArray, made: IntArray
+    mixture: Mixture, labels: IntArray, folded: BoolArray, hidden: IntArray, made: IntArray
 ) -> tuple[list[Read], BoolArray]:
     """What the classes `hidden` `(experts, neurons)` read of `labels`, of which some are `folded`, and what the classes
     `made` read of them; and which of the latter vary."""
@@ -132,7 +134,7 @@ def _reads(
     return reads, varying
 
 
-def _reading(mixture: _Mixture, expert: int) -> tuple[BoolArray, BoolArray]:
+def _reading(mixture: Mixture, expert: int) -> tuple[BoolArray, BoolArray]:
     """`(neurons, inputs)`: what each hidden neuron of an expert reads; `(neurons,)`: whether it has a bias."""
     _, neurons, channels = mixture.shape
     taken, biased = np.zeros((neurons, channels), bool), np.zeros(neurons, bool)
@@ -152,15 +154,16 @@ def _of_one_size(kept: Sequence[IntArray], neurons: int, unit: int) -> IntArray:
     return (np.stack(filled)[:, :, None] * unit + np.arange(unit)).reshape(len(kept), -1)
 
 
-def _mixture(op: Op, few_bits: bool) -> _Mixture:
+def mixture_of(op: Op) -> Mixture:
     """The layers of a node. Raises `Refused` where they are computed at run time or have another form."""
-    if any(op.is_dynamic(index) for index in range(2, len(op.present)) if index not in _ROUTERS):
+    if any(op.is_dynamic(index) for index in range(2, len(op.present)) if index not in ROUTERS):
         raise Refused(Reason.DYNAMIC_PARAMETER, "weights of experts are computed at run time")
     activation = op.attrs.get("activation_type", "relu")
     activation = activation.decode() if isinstance(activation, bytes) else activation
     fusion = int(op.attrs.get("swiglu_fusion", 0)) if activation == "swiglu" else 0
     if activation not in _ACTIVATIONS or fusion not in (0, 1, 2):
         raise Refused(Reason.UNSUPPORTED_FORM, f"activation {activation}")
+    few_bits = op.op_type == "QMoE"
     up, down, side = of_few_bits(op) if few_bits else of_floats(op)
     experts, channels, neurons = down.shape
     numbers = np.arange(neurons, dtype=np.int64)[:, None]
@@ -170,12 +173,10 @@ def _mixture(op: Op, few_bits: bool) -> _Mixture:
         2: numbers + np.arange(2) * neurons,  # all second rows behind all first ones
     }[fusion]
     first = [(up, rows), *([] if side is None else [(side, numbers)])]
-    dims = op.in_dims[0] if op.in_dims else None
     fits = all(weights.shape == (experts, rows.size, channels) for weights, rows in first)
-    if not fits or dims is None or dims[-1] != channels or 0 in down.shape:
+    if not fits or 0 in down.shape:
         raise Refused(Reason.UNSUPPORTED_FORM, f"weights of experts of shape {up.shape} and {down.shape}")
-    return _Mixture(first, down, few_bits)
+    return Mixture(first, down, few_bits, activation)
 
 
-register(Experts(False), "MoE", domain=RUNTIME_DOMAIN)
-register(Experts(True), "QMoE", domain=RUNTIME_DOMAIN)
+register(Experts(), "MoE", "QMoE", domain=RUNTIME_DOMAIN)

@@ -37,7 +37,7 @@ class FusedAttention(Rule):
         form = self._form(op)
         if any(op.used[3:]):
             raise Refused(Reason.UNSUPPORTED_FORM, "the scores are used")
-        parts = _biased(op, form, _parts(form, maps))
+        parts = _biased(op, form, _parts(op, form, maps))
         q, (k, past_k), (v, past_v) = (
             parts["q"],
             *(head_cache.appended(op, maps, index, parts[part]) for index, part in enumerate("kv", form.past)),
@@ -103,9 +103,11 @@ def scale_of(features: int) -> float:
     return float(np.float32(1) / np.sqrt(np.float32(features)))
 
 
-def _parts(form: Form, maps: Maps) -> dict[str, Grid]:
+def _parts(op: Op, form: Form, maps: Maps) -> dict[str, Grid]:
     found: dict[str, Grid] = {}
     for index, (layout, parts) in form.sources.items():
+        if op.constant(index) is not None:
+            raise Refused(Reason.UNSUPPORTED_FORM, f"input {index} is a constant")
         made = grids(known_map(maps[index], f"input {index}"), layout, form.parts(index))
         found.update(zip(parts, made, strict=True))
     return found

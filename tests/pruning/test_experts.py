@@ -1,0 +1,167 @@
+"""Amounts and criteria choose hidden neurons of experts within one node, each expert its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+import upscale_onnx
+from tests.channels.engine import Engine
+from tests.channels.test_expert_nodes import (
+    EXPERTS,
+    FEATURES,
+    FORMS,
+    HIDDEN,
+    TOKENS,
+    WIDTH,
+    mixture,
+    network,
+    quantised,
+)
+from upscale_onnx.masks.float_view import float_view
+from upscale_onnx.results import Report
+from upscale_onnx.types import Array
+
+GATED = FORMS[-1]
+BOUNDED = {**GATED, "activation_alpha": 1.702, "activation_beta": 1.0, "swiglu_limit": 1.5}
+
+
+def moe(form: dict[str, Any]) -> onnx.ModelProto:
+    """Experts whose last layers read some neurons of each expert less than others."""
+    held = mixture(form, True, [])
+    held["w2"] = strong()
+    node = helper.make_node("MoE", ["v", "r", "w1", "b1", "w2", "b2"], ["o"], domain="com.microsoft", **form)
+    return network(node, held, [], [])
+
+
+def qmoe(bits: int, block: int, points: bool) -> onnx.ModelProto:
+    held = {**mixture(GATED, True, []), "w2": strong()}
+    parts = {f"{part}{i}": array for i in "12" for part, array in quantised(held[f"w{i}"], bits, block, points).items()}
+    names = ["v", "r", "w1", "s1", "b1", "w2", "s2", "b2", *(["", "", "", "p1", "p2"] if points else [])]
+    attrs = {**GATED, "expert_weight_bits": bits, **({"block_size": block} if block else {})}
+    node = helper.make_node("QMoE", names, ["o"], domain="com.microsoft", **attrs)
+    return network(node, {**held, **parts}, [], [])
+
+
+def strong() -> Array:
+    """Weights `(E, outputs, neurons)` of a last layer, in which the neurons of `kept` are much larger than others."""
+    rng = np.random.default_rng(5)
+    last = rng.normal(size=(EXPERTS, WIDTH, HIDDEN))
+    for expert, row in enumerate(kept()):
+        last[expert] *= np.where(np.isin(np.arange(HIDDEN), row), 1, 0.3)
+    return last.astype(np.float32)
+
+
+def kept() -> list[Array]:
+    """The half of the neurons of each expert that is to stay, in pairs beside each other."""
+    rng = np.random.default_rng(6)
+    return [np.sort((rng.permutation(HIDDEN // 2)[: HIDDEN // 4, None] * 2 + [0, 1]).ravel()) for _ in range(EXPERTS)]
+
+
+def outputs(model: onnx.ModelProto) -> Array:
+    return Engine(model).run({"x": np.random.default_rng(4).normal(size=(TOKENS, FEATURES)).astype(np.float32)})[0]
+
+
+def tensors(model: onnx.ModelProto) -> dict[str, Array]:
+    return {tensor.name.split("_")[0]: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def neurons(report: Report) -> list[tuple[int, int]]:
+    return [(one.kept, one.channels) for one in report.profile if one.weight == "w2"]
+
+
+@pytest.mark.parametrize("model", [
+    *(moe(form) for form in [*FORMS, BOUNDED]), *(qmoe(4, block, True) for block in (0, 16)), qmoe(8, 0, False),
+])  # fmt: skip
+def test_the_view_computes_the_same(model: onnx.ModelProto) -> None:
+    """Criteria of activations see what the experts compute."""
+    view = float_view(model)
+    assert view is not None
+    expected = outputs(model)
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(outputs(view.model), expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("method", [None, "constrained"])
+@pytest.mark.parametrize("form", [FORMS[0], GATED], ids=["plain", "gated"])
+def test_an_amount_takes_the_least_neurons_of_each_expert(form: dict[str, Any], method: Any) -> None:
+    model = moe(form)
+    given = {} if method is None else {"method": method}
+    found = upscale_onnx.compile(model, amount=0.5, align=1, race=False, **given)
+    assert found.report.verification is not None
+    assert found.report.verification.equal
+    assert neurons(found.report) == [(HIDDEN // 2, HIDDEN)]
+    before, left = tensors(model), tensors(found.model)
+    gates = 2 if form is GATED else 1
+    assert left["w1"].shape == (EXPERTS, gates * HIDDEN // 2, WIDTH // 2)
+    assert left["w2"].shape == (EXPERTS, WIDTH // 2, HIDDEN // 2)
+    rows = [(gates * row[:, None] + np.arange(gates)).ravel() for row in kept()]
+    for expert, row in enumerate(rows):
+        np.testing.assert_array_equal(left["b1"][expert], before["b1"][expert][row])
+
+
+def test_rows_of_neurons_go_with_their_biases() -> None:
+    form = FORMS[0]
+    found = upscale_onnx.compile(moe(form), amount=0.25, side="output", align=1, race=False)
+    assert [(one.weight, one.kept, one.channels) for one in found.report.profile if one.weight == "w1"] == [
+        ("w1", 24, 32)
+    ]
+    assert tensors(found.model)["b1"].shape == (EXPERTS, 24)
+
+
+@pytest.mark.parametrize("points", [False, True])
+@pytest.mark.parametrize(("bits", "block"), [(4, 0), (8, 0), (4, 16), (8, 16)])
+def test_whole_bytes_and_blocks_of_few_bits_go(bits: int, block: int, points: bool) -> None:
+    model = qmoe(bits, block, points)
+    found = upscale_onnx.compile(model, amount=0.5, align=1, race=False)
+    assert found.report.verification is not None
+    assert found.report.verification.equal
+    assert neurons(found.report) == [(HIDDEN // 2, HIDDEN)]
+    left, before = tensors(found.model), tensors(model)
+    assert left["w1"].shape == (EXPERTS, HIDDEN, WIDTH * bits // 8)
+    assert left["w2"].shape == (EXPERTS, WIDTH, HIDDEN // 2 * bits // 8)
+    for expert, row in enumerate(kept() if not block else ()):
+        both = (2 * row[:, None] + [0, 1]).ravel()
+        np.testing.assert_array_equal(left["b1"][expert], before["b1"][expert][both])
+
+
+def test_less_than_a_block_stays() -> None:
+    found = upscale_onnx.compile(qmoe(4, 16, False), amount=0.25, align=1, race=False)
+    assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, HIDDEN // 2)
+
+
+def test_channels_that_stay_in_place_keep_their_weights() -> None:
+    """What the experts read is a result of the model, too."""
+    model = moe(FORMS[0])
+    model.graph.output.add().CopyFrom(helper.make_tensor_value_info("v", onnx.TensorProto.FLOAT, [TOKENS, WIDTH]))
+    found = upscale_onnx.compile(model, amount=0.5, align=1, race=False)
+    left = tensors(found.model)["w1"]
+    assert left.shape == (EXPERTS, HIDDEN // 2, WIDTH)
+    assert left.any((0, 1)).all()
+
+
+def test_shared_weights_stay() -> None:
+    model = moe(FORMS[0])
+    other = model.graph.node.add()
+    other.CopyFrom(model.graph.node[2])
+    other.output[0] = "second"
+    model.graph.output.add().CopyFrom(helper.make_tensor_value_info("second", onnx.TensorProto.FLOAT, [TOKENS, WIDTH]))
+    found = upscale_onnx.compile(model, amount=0.5, align=1, race=False)
+    assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, HIDDEN)
+
+
+def test_repair_leaves_experts_alone_and_says_so() -> None:
+    data = {"x": np.random.default_rng(4).normal(size=(5 * TOKENS, FEATURES)).astype(np.float32)}
+    found = upscale_onnx.compile(moe(GATED), amount=0.5, calibration=data, repair="lsq", align=1, race=False)
+    assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, HIDDEN)
+    assert any("experts" in note for note in found.report.notes)
+
+
+@pytest.mark.parametrize("odd", [{"k": "two"}, {"k": 9}, {"swiglu_limit": 1}, {"use_sparse_mixer": 1}], ids=str)
+def test_experts_with_odd_attributes_have_no_view(odd: dict[str, Any]) -> None:
+    assert float_view(moe(GATED)) is not None
+    assert float_view(moe({**GATED, **odd})) is None
