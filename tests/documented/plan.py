@@ -24,6 +24,8 @@ LEFT_OUT = {
     ".venv/bin/python -m pytest": "a part of make test",
     "python -m models.train_digits": "trains for minutes; tests/models run its parts",
     "python -m models.train_cifar": "trains for half an hour; tests/models run its parts",
+    "python -m models.train_bases": "trains for half an hour; tests/models run its parts",
+    "python -m upscale_onnx experiment figure4 --set TEST.npz BASES/cifar10_cnet-16_0.onnx": "needs networks to train",
     "python -m venv": "fetches other tools to compare with",
     "python docs/programs/latency.py --reference-python": "needs other tools to compare with",
     "python docs/programs/peers/onnxsim_prune.py": "needs another tool to compare with",
