@@ -46,3 +46,5 @@ COPIES = SELECTIONS | _named("Concat Split")
 """Operators that move elements. Runtimes copy them."""
 SIZES = _named("Shape Size")
 """Operators that read the size of a value, and none of its elements."""
+DRAWS = _named("RandomNormal RandomNormalLike RandomUniform RandomUniformLike")
+"""Operators that draw random numbers. They read at most the size of a value."""

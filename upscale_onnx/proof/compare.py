@@ -93,13 +93,20 @@ def fault_of(expected: Any, moved: Sequence[Any], actual: Any, claim: Claim | No
         claim = whole  # the model declares a wrong rank; the whole value can still be compared
     if not fits(expected.shape, claim):
         return f"a value of shape {expected.shape} has no channels {claim.sizes}"
-    if held_shape(expected.shape, claim) != actual.shape or expected.dtype != actual.dtype:
-        wanted = held_shape(expected.shape, claim)
-        return f"it is {actual.dtype} {actual.shape} instead of {expected.dtype} {wanted}"
+    wanted = held_shape(expected.shape, claim)
+    if fault := shape_fault(wanted, expected, actual):
+        return fault
     if not is_float(expected):
         return "" if np.array_equal(expected, actual) else "the results differ"
     allowed = tolerance(expected, moved, claim)
     return _held_fault(expected, actual, allowed, claim) or _constant_fault(expected, allowed, claim, replaced)
+
+
+def shape_fault(wanted: tuple[int, ...], expected: Array, actual: Array) -> str:
+    """What is wrong with the type of `actual`, or with its shape, which should be `wanted`; "" if nothing is."""
+    if actual.shape == wanted and actual.dtype == expected.dtype:
+        return ""
+    return f"it is {actual.dtype} {actual.shape} instead of {expected.dtype} {wanted}"
 
 
 def tolerance(value: Array, moved: Sequence[Array], claim: Claim) -> Array:

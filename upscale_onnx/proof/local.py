@@ -16,7 +16,8 @@ from onnx import TypeProto, helper
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model.protos import element_count, nodes_within
-from upscale_onnx.proof.compare import FEW_ENTRIES, fault_of, fits, has_few_entries, held_of, is_float
+from upscale_onnx.proof.at_random import drawn_at_random
+from upscale_onnx.proof.compare import FEW_ENTRIES, fits, has_few_entries, held_of, is_float
 from upscale_onnx.proof.corner import IMAGE_RANK, corner_of, corner_size, works_on_a_corner
 from upscale_onnx.proof.draws import Draw
 from upscale_onnx.proof.inputs import graph_input
@@ -74,6 +75,7 @@ class Proof:
         self.shapes |= {name: sizes for name in cuts if (sizes := kinds[name].sizes) is not None}
         self.corner = corner_size(self.original)
         self.replaced = replaced(self.original)
+        self.at_random = drawn_at_random(self.original, self.compiled, self.claims)
         self._ready: dict[tuple[bool, tuple[str, ...]], Regions] = {}
 
     def run(self) -> None:
@@ -236,11 +238,8 @@ class Proof:
 
     def _judge(self, outcome: RegionOutcome) -> None:
         target, expected = outcome.region.target, outcome.expected
-        if isinstance(outcome.actual, ModelError):
-            fault = f"the compiled region fails: {outcome.actual}"
-        else:
-            fault = fault_of(expected, outcome.moved, outcome.actual, self.claims.get(target), target in self.replaced)
-        if fault:
+        is_replaced, at_random = target in self.replaced, target in self.at_random
+        if fault := outcome.fault(self.claims.get(target), replaced=is_replaced, at_random=at_random):
             self.refuted.setdefault(target, Unproven(target, fault, self._inside(outcome.region)))
             if self.watch is not None:
                 self.watch(outcome)

@@ -10,6 +10,8 @@ from onnx import ModelProto
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import Shape, infer_shapes
+from upscale_onnx.model.operators import DRAWS
+from upscale_onnx.model.protos import iter_nodes
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.results import Verification
 from upscale_onnx.runtime.activity import Activity, activity
@@ -136,6 +138,8 @@ class Reference:
         detail = next((found.detail for found in (*loud, *silent)), "")
         most = max((error.tolerance for error in errors), default=largest)
         undecided = bool(silent) and not loud
+        if undecided and (drawn := _drawn(self._model)):
+            detail = f"output '{silent[0].error.output}' cannot be compared: '{drawn}' is drawn at random in each run"
         return Verification(not detail, most, errors, len(feeds), fed, self._provider, detail, undecided=undecided)
 
     def _collect(self, given: Sequence[Inputs], dims: Mapping[str, int] | None, trials: int) -> None:
@@ -174,6 +178,11 @@ class Reference:
     def _bytes(self) -> int:
         arrays = [*(a for kept in self._kept for a in kept.feed.values()), *(o for k in self._kept for o in k.outputs)]
         return sum(getattr(array, "nbytes", 0) for array in arrays)
+
+
+def _drawn(model: ModelProto) -> str | None:
+    """The first value that the model draws at random; None if it draws none."""
+    return next((node.output[0] for node in iter_nodes(model.graph) if node.op_type in DRAWS), None)
 
 
 def _effort(model: ModelProto, shapes: Mapping[str, Shape], limits: Sequence[Tolerance]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from onnx.reference import ReferenceEvaluator
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model.edit import captured_names
+from upscale_onnx.model.operators import DRAWS
 from upscale_onnx.torch_backend import elementwise, layers, moves, resize
 from upscale_onnx.torch_backend.values import NoGradientError, Operator, Rule, Value, array, from_array
 from upscale_onnx.types import Array
@@ -26,7 +27,7 @@ _FLAT = frozenset(
     {"And", "ArgMax", "ArgMin", "Cast", "Ceil", "ConstantOfShape", "Equal", "Floor", "Greater", "GreaterOrEqual",
      "IsInf", "IsNaN", "Less", "LessOrEqual", "NonZero", "Not", "Or", "Round", "Sign", "Size", "Xor"}
 )  # fmt: skip
-_DRAWN = frozenset({"Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"})
+_DRAWN = DRAWS | {"Multinomial"}
 
 # What is computed of larger arrays than this is not remembered.
 _REMEMBERED_BYTES = 1 << 10
