@@ -1,12 +1,13 @@
 """Random networks over sequences: recurrent layers, attention, normalisations, experts, weights of few bits, bodies.
 
-    python -m tests.properties.sequences 1000        # so many networks, from seed 0; prints what differs, and counts
+    python -m tests.properties.sequences --count 1000        # networks from seed 0; prints what differs, and counts
 
 A network is grown value by value; every value is `(2, 5, width)`. Weights have rows and columns of zeros.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -304,10 +305,12 @@ def judged(seed: int) -> str:
     return "smaller" if result.report.after.parameters < result.report.before.parameters else "same"
 
 
-def main(count: int) -> int:
+def main() -> int:
     """Judge networks and print; the exit code."""
+    parser = argparse.ArgumentParser(description="compile random networks over sequences, and compare")
+    parser.add_argument("--count", type=int, default=100, metavar="N", help="networks (default: 100)")
     kinds: Counter[str] = Counter()
-    for seed in range(count):
+    for seed in range(parser.parse_args().count):
         found = judged(seed)
         kind = found.partition(":")[0]
         kinds[kind] += 1
@@ -318,4 +321,4 @@ def main(count: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main())
