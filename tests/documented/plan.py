@@ -26,6 +26,7 @@ LEFT_OUT = {
     "python -m models.train_cifar": "trains for half an hour; tests/models run its parts",
     "python -m models.train_bases": "trains for half an hour; tests/models run its parts",
     "python -m upscale_onnx experiment figure4 --set TEST.npz BASES/cifar10_cnet-16_0.onnx": "needs networks to train",
+    "python -m tests.interruptions": "takes an hour; tests/interruptions try some moments",
     "python -m venv": "fetches other tools to compare with",
     "python docs/programs/latency.py --reference-python": "needs other tools to compare with",
     "python docs/programs/peers/onnxsim_prune.py": "needs another tool to compare with",
@@ -49,7 +50,6 @@ _GRID = (
 ADDED = {
     "python -m tests.fuzz": "--count 20 --folder fuzzed",
     "python -m tests.properties.sequences": "--count 8",
-    "python -m tests.interruptions": "--moments 1",
     "python -m upscale_onnx bench a.onnx b.onnx": "--budget 1",
     "python -m upscale_onnx bench in.onnx out.onnx": "--budget 1",
     "python -m upscale_onnx calibrate": "--budget 5",

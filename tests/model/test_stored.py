@@ -136,6 +136,7 @@ print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="peaks of memory are read as Linux counts them")
 def test_a_compile_holds_little_more_than_one_layer(tmp_path: Path) -> None:
     """The bound is below the bytes of the weights, in each of both processes."""
@@ -153,6 +154,7 @@ def test_a_compile_holds_little_more_than_one_layer(tmp_path: Path) -> None:
     assert peak < (libraries + 2 * 24) * 1024
 
 
+@pytest.mark.slow
 def test_work_grows_with_the_number_of_nodes_and_no_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UPSCALE_IN_PROCESS", "1")
     calls = []
