@@ -2,7 +2,7 @@
 
     python docs/programs/reinforcement.py transfer --queue A.onnx B.onnx --data VAL.npz --unseen C.onnx \\
         --unseen-data VAL2.npz --out FOLDER [--compressions 2 4 6] [--iterations 50] [--profiles 100]
-        [--reward gaussian|ashok] [--repair lsq]
+        [--reward gaussian|ashok] [--repair lsq] [--unseen-images 10000]
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
     transfer.add_argument("--profiles", type=positive, default=100, metavar="N")
+    transfer.add_argument("--unseen-images", type=positive, metavar="N", help="of the unseen data (as --images)")
     transfer.add_argument("--out", type=Path, required=True, metavar="FOLDER")
     speed = commands.add_parser("speed", help="steps and iterations per second")
     speed.add_argument("model", type=Path, metavar="FILE")
@@ -86,15 +87,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.command == "speed":
         os.environ[IN_PROCESS_VARIABLE] = "1"
-        _speed(_network(args.model, args.data, args), args.seed)
+        _speed(_network(args.model, args.data, args, args.images), args.seed)
     else:
         _transfer(args)
     return 0
 
 
-def _network(model: Path, data: Path, args: argparse.Namespace) -> Network:
+def _network(model: Path, data: Path, args: argparse.Namespace, images: int) -> Network:
     loaded = load_model(model)
-    measure = labelled(loaded, data, preprocessing_from(args), limit=args.images, seed=args.seed)
+    measure = labelled(loaded, data, preprocessing_from(args), limit=images, seed=args.seed)
     options = Options.of(method="constrained")
     if args.repair:
         (name,) = measure.batches[0][0]
@@ -105,8 +106,8 @@ def _network(model: Path, data: Path, args: argparse.Namespace) -> Network:
 
 def _transfer(args: argparse.Namespace) -> None:
     data = args.data * len(args.queue) if len(args.data) == 1 else args.data
-    queue = [_network(model, own, args) for model, own in zip(args.queue, data, strict=True)]
-    unseen = _network(args.unseen, args.unseen_data, args)
+    queue = [_network(model, own, args, args.images) for model, own in zip(args.queue, data, strict=True)]
+    unseen = _network(args.unseen, args.unseen_data, args, args.unseen_images or args.images)
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results(args.out / "results.csv", KEY, MEASURED)
     settings = Settings(args.iterations, args.episodes, args.choice, args.seed, args.learning_rate)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from upscale_onnx.model import Node
 from upscale_onnx.model.operators import ELEMENTWISE, STANDARD_DOMAINS
+from upscale_onnx.model.runtime_operators import FUSED_ELEMENTWISE
 
-_FUSED = frozenset({"BiasGelu", "FastGelu", "Gelu", "QuickGelu"})
 _MOST_NODES = 64
 
 
@@ -45,4 +45,4 @@ def _activation(node: Node, is_constant: Callable[[str], bool]) -> int | None:
 
 
 def _is_elementwise(node: Node) -> bool:
-    return node.op in (ELEMENTWISE if node.domain in STANDARD_DOMAINS else _FUSED)
+    return node.op in (ELEMENTWISE if node.domain in STANDARD_DOMAINS else FUSED_ELEMENTWISE)

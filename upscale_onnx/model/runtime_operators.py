@@ -18,10 +18,10 @@ from upscale_onnx.model.runtime_layouts import CHANNELS_LAST, channels_last, cha
 # The first version of the operator set in which onnx has the operator too, None if there is none.
 _FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
 RUNTIME_DOMAIN = "com.microsoft"
+# Fused operators that work on each element by itself; those that add a bias have one along the last axis.
+FUSED_ELEMENTWISE = frozenset(("BiasAdd", "BiasGelu", "FastGelu", "Gelu", "QuickGelu"))
 # Fused operators whose result has the shape of the first input.
-_LIKE_FIRST = frozenset(
-    ("BiasAdd", "BiasGelu", "FastGelu", "Gelu", "GroupNorm", "MoE", "QMoE", "QuickGelu", "SkipGroupNorm")
-)
+_LIKE_FIRST = FUSED_ELEMENTWISE | {"GroupNorm", "MoE", "QMoE", "SkipGroupNorm"}
 _LIKE_FIRST_AND_SUM = frozenset(("SkipLayerNormalization", "SkipSimplifiedLayerNormalization"))
 _ADDED = ("activation", "activation_params", "activation_alpha", "activation_beta", "activation_gamma")
 # Quantised operators: the operator whose result has the shape and the type of theirs, and its inputs.

@@ -33,7 +33,7 @@ from upscale_onnx.channels.rules.infinities import wild_of
 from upscale_onnx.channels.rules.outer import crossing, lacks, without_channels
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
-from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
+from upscale_onnx.model.runtime_operators import FUSED_ELEMENTWISE, RUNTIME_DOMAIN
 from upscale_onnx.types import Array, FloatArray, IntArray
 
 
@@ -217,4 +217,4 @@ def _safe_divisor(op: Op) -> bool:
 
 register(Elementwise(1), *UNARY, "Dropout")
 register(Elementwise(), *BROADCASTING)
-register(Elementwise(), "BiasAdd", "BiasGelu", "FastGelu", "Gelu", "QuickGelu", domain=RUNTIME_DOMAIN)
+register(Elementwise(), *sorted(FUSED_ELEMENTWISE), domain=RUNTIME_DOMAIN)
