@@ -13,6 +13,7 @@ from upscale_onnx.passes.merge_constants import MergeConstants
 from upscale_onnx.passes.merge_selections import MergeSelections
 from upscale_onnx.passes.narrow_producers import NarrowProducers
 from upscale_onnx.passes.open_sequences import OpenSequences
+from upscale_onnx.passes.open_stacks import OpenStacks
 from upscale_onnx.passes.pipeline import Pipeline, with_added
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.passes.remove_unread import RemoveUnread
@@ -34,7 +35,7 @@ from upscale_onnx.plan.splitting import plan_splits
 _PREPARATION = Pipeline(
     (
         OpenSequences(), AbsorbShuffles(), AbsorbPixelShuffles(), AbsorbPads(), FoldConstants(), MergeSelections(),
-        RemoveUnread(),
+        OpenStacks(), RemoveUnread(),
     ),
     repeats=True,
 )  # fmt: skip
