@@ -121,7 +121,7 @@ def _parts(
         if step.inputs.count(value.name) != 1 or step.op.axis("axis", 0, whole.rank) != axis:
             return None
         takers.append(node)
-        for index, made in _taken(step, whole.shape[axis]):
+        for index, made in _taken(step, axis, whole.shape[axis]):
             if index is None:
                 return None
             keeps, squeeze = step.op.op_type == "Split" or step.op.in_rank(1) == 1, _squeeze(made, axis, steps)
@@ -133,11 +133,14 @@ def _parts(
     return tuple(found)
 
 
-def _taken(step: Step, count: int) -> list[tuple[int | None, gs.Variable]]:
-    """Which of `count` parts each result of a Gather or Split is; None where it is anything else."""
+def _taken(step: Step, axis: int, count: int) -> list[tuple[int | None, gs.Variable]]:
+    """Which of `count` parts along an axis each result of a Gather or Split is; None where it is anything else."""
     results = step.node.outputs
     if step.op.op_type == "Split":
-        return [(index if len(results) == count else None, made) for index, made in enumerate(results)]
+        sizes = [None if dims is None else dims[axis] for dims in step.op.out_dims]
+        return [
+            (index if size == 1 else None, made) for index, (size, made) in enumerate(zip(sizes, results, strict=True))
+        ]
     index = step.op.constant(1)
     single = index is not None and index.size == 1 and index.ndim <= 1
     return [(int(index.ravel()[0]) % count if index is not None and single else None, results[0])]

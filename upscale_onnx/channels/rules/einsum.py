@@ -147,8 +147,11 @@ class Einsum(Rule):
         moved = tuple(_moved(known_map(found), *pair) for found, _, pair in given)
         emissions = tuple(_moved_emission(known_map(f), e, *pair) for f, e, pair in given if e is not None)
         result = _moved(request.result, equation.result, orders.product)
-        made = self._attend.resize(op, Request(moved, emissions, (result,), request.choose)).outputs[0]
-        return Resize((_moved_emission(result, made, orders.product, equation.result),))
+        made = self._attend.resize(op, Request(moved, emissions, (result,), request.choose))
+        if made.computed and orders.operands[0][0] != orders.operands[0][1]:
+            raise Misaligned(request.result.labels, *(found.labels for found in moved))
+        emission = _moved_emission(result, made.outputs[0], orders.product, equation.result)
+        return Resize((emission,), computed=made.computed)
 
 
 @dataclass(frozen=True)
