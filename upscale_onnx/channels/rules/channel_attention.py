@@ -13,7 +13,8 @@ from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild
 from upscale_onnx.channels.flow import Even, Flow, Maps, Misaligned, Read, Request, Resize, Role
 from upscale_onnx.channels.grid import is_full
 from upscale_onnx.channels.new_node import NewNode
-from upscale_onnx.types import IntArray
+from upscale_onnx.channels.rules.reduction import WORTH
+from upscale_onnx.types import BoolArray, IntArray
 
 
 def rows_and_others(maps: Maps) -> tuple[ChannelMap, ChannelMap] | None:
@@ -34,12 +35,21 @@ def carried_rows(left: ChannelMap, right: ChannelMap) -> Flow:
     rows, others = left.labels.reshape(heads, -1), right.labels.reshape(heads, -1)
     wild = is_wild(left.state) | is_wild(right.state).any((-2, -1), keepdims=True)
     content = np.where(wild, WILD, np.where(left.state == 0, 0.0, VARYING))
-    # The columns of the result are channels to whoever reads it, but a contracted channel of zeros adds nothing.
-    zeros = (right.state == 0).reshape(others.shape)
-    zeros &= ~is_wild(left.state).reshape(heads, -1).any(1, keepdims=True) & (right.shape[-2] > 1)
+    zeros = _left_out(left, right).reshape(others.shape)
     reads = tuple(Read(1, other, row, foldable=zero) for row, other, zero in zip(rows, others, zeros, strict=True))
     fixed = (rows, others) if heads > 1 else (others,)
     return Flow((left.with_state(content),), (), reads, (Even((rows, others)),), fixed, role=Role.CONTRACTION)
+
+
+def _left_out(left: ChannelMap, right: ChannelMap) -> BoolArray:
+    """The channels of the right operand, like its map, that the product can do without.
+
+    Where they are contracted, zeros add nothing to finite numbers. All heads lose as many. A few would save less than
+    the nodes take that choose the weights of the others.
+    """
+    zeros: BoolArray = (right.state == 0) & ~is_wild(left.state).any((-2, -1), keepdims=True)
+    worth = zeros.mean((-2, -1)).min() > WORTH and right.shape[-2] > 1
+    return zeros & worth
 
 
 def left_rows(left: ChannelMap, right: ChannelMap, request: Request) -> Resize:
