@@ -30,6 +30,7 @@ from upscale_onnx.channels.rules.broadcast import (
 from upscale_onnx.channels.rules.contents import pointwise_content
 from upscale_onnx.channels.rules.copies import copies_of
 from upscale_onnx.channels.rules.infinities import wild_of
+from upscale_onnx.channels.rules.levels import pointwise_levels, with_levels
 from upscale_onnx.channels.rules.outer import crossing, lacks, without_channels
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
@@ -91,6 +92,9 @@ class Elementwise(Rule):
         content = self._content(op, lifted, shape)
         copies = None if crossed else copies_of(op, {index: known_map(maps[index]) for index in indices}, content)
         out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged, copies=copies)
+        if not crossed and not born and merged is None:
+            given = {index: known_map(maps[index]) for index in indices}
+            out = with_levels(out, pointwise_levels(op, given, self._connected(op), rank))
         fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(even.parts[0] for even in evens if len(even.parts) == 1)
         fixed += tuple(known_map(maps[index]).labels for index in crossed)

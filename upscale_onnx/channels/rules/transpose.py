@@ -31,7 +31,9 @@ class Transpose(Rule):
             # Layers that add the same table of biases to the scores of their heads lose heads each for itself.
             raise Refused(Reason.MIXED_LAYOUT, "columns of a table become heads, which each reader selects")
         merged = None if found.merged is None else found.merged.at(perm.index(found.merged.axis))
-        return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm), merged=merged),))
+        levels = None if found.levels is None else found.levels.transpose(perm)
+        labels, state = found.labels.transpose(perm), found.state.transpose(perm)
+        return Flow((ChannelMap(labels, state, merged=merged, levels=levels),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
