@@ -11,6 +11,7 @@ from upscale_onnx.channels.flow import Even, Fresh, Read
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room, check_room
+from upscale_onnx.channels.rules.levels import with_levels
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Dims, IntArray
 
@@ -29,7 +30,9 @@ def lift(found: ChannelMap, rank: int) -> ChannelMap:
     """The map with leading axes of size 1, as broadcasting aligns it."""
     shape = (1,) * (rank - found.rank) + found.shape
     merged = None if found.merged is None else found.merged.at(found.merged.axis + rank - found.rank)
-    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape), wild=found.wild, merged=merged)
+    levels = None if found.levels is None else found.levels.reshape((1,) * (rank - found.rank) + found.levels.shape)
+    labels, state = found.labels.reshape(shape), found.state.reshape(shape)
+    return ChannelMap(labels, state, wild=found.wild, merged=merged, levels=levels)
 
 
 def operand_dims(op: Op, index: int, rank: int) -> Dims:
@@ -83,9 +86,8 @@ def open_axes(
         size = tuple(shape[axis] if axis in wide else found.shape[axis] for axis in range(rank))
         labels = fresh(int(np.prod(size))).reshape(size)
         born[index] = labels
-        opened[index] = ChannelMap(
-            labels, np.broadcast_to(found.state, size).copy(), wild=found.wild, merged=found.merged
-        )
+        grown = ChannelMap(labels, np.broadcast_to(found.state, size).copy(), wild=found.wild, merged=found.merged)
+        opened[index] = with_levels(grown, found.levels)
     return opened, born
 
 

@@ -92,9 +92,8 @@ class Elementwise(Rule):
         content = self._content(op, lifted, shape)
         copies = None if crossed else copies_of(op, {index: known_map(maps[index]) for index in indices}, content)
         out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged, copies=copies)
-        if not crossed and not born and merged is None:
-            given = {index: known_map(maps[index]) for index in indices}
-            out = with_levels(out, pointwise_levels(op, given, self._connected(op), rank))
+        if not crossed and merged is None:
+            out = with_levels(out, pointwise_levels(op, lifted, self._connected(op), rank))
         fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(even.parts[0] for even in evens if len(even.parts) == 1)
         fixed += tuple(known_map(maps[index]).labels for index in crossed)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, varying
+from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import is_full, take
 from upscale_onnx.channels.new_node import NewNode
@@ -49,6 +50,8 @@ class LayerNormalization(Rule):
         if _is_rms(op) and idle is not None:
             settled = np.where(found.state == 0, 0.0, settled)
         content = found.with_state(np.full(found.shape, WILD) if wild else settled)
+        if not wild and hit == list(found.axes) and is_constant(found.state).all():
+            content = found.with_state(_of_constants(op, found.state))
         if not hit:
             return Flow((content,), fragile=divided(op, found))
         if idle is not None:
@@ -102,6 +105,14 @@ def rescaled(
     all. cut: the vectors of the channels that are left, that at `scale` among them. epsilon: what it is by default."""
     vector = cut[scale] / np.asarray(math.sqrt(share), cut[scale].dtype)
     return {**cut, scale: vector.astype(cut[scale].dtype)}, {"epsilon": float(op.attrs.get("epsilon", epsilon)) / share}
+
+
+def _of_constants(op: Op, state: FloatArray) -> FloatArray:
+    """What the channels hold where all that is normalised is constant."""
+    inputs = [state.astype(op.dtype(0)), *(op.constant(index) for index in range(1, len(op.present)))]
+    made = evaluate(op.op_type, op.opset, op.attrs, inputs, domain=op.domain)
+    known = made is not None and made[0].shape == state.shape and np.isfinite(made[0]).all()
+    return made[0].astype(np.float64) if made is not None and known else varying(state.shape)
 
 
 def _is_rms(op: Op) -> bool:

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from upscale_onnx.channels.channel_map import ChannelMap, is_constant, is_wild
+from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild
 from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.op import Op
-from upscale_onnx.types import Array, BoolArray, FloatArray
+from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 # Values of more entries are not followed.
 _MOST_ENTRIES = 1 << 20
@@ -45,6 +45,15 @@ def common_level(found: ChannelMap) -> tuple[FloatArray, BoolArray]:
     return level, known & (levels == level).all(_places(levels, found), keepdims=True)
 
 
+def of_constant(constant: Array, label: IntArray) -> ChannelMap:
+    """The map of a value that holds a constant again and again. It has no channel axes: it is not known which of its
+    axes its readers take for that of the channels. label: its class."""
+    ones = (1,) * constant.ndim
+    finite = bool(np.isfinite(constant).all())
+    levels = constant.astype(np.float64) if finite and constant.size <= _MOST_ENTRIES else None
+    return ChannelMap(label.reshape(ones), np.full(ones, VARYING if finite else WILD), levels=levels)
+
+
 def with_levels(found: ChannelMap, levels: FloatArray | None) -> ChannelMap:
     """The map with these levels, as far as they are known at all places, and more than its contents say. Of a level
     that is the same at all places, the number is the content."""
@@ -66,7 +75,7 @@ def pointwise_levels(
     op: Op, operands: Mapping[int, ChannelMap], connected: Sequence[int], rank: int
 ) -> FloatArray | None:
     """The levels of an elementwise result of this rank; None where its contents say as much. operands: the maps of the
-    inputs computed at run time. connected: the indices of all operands."""
+    inputs computed at run time, of this rank. connected: the indices of all operands."""
     aligned: dict[int, Array] = {}
     for index in connected:
         constant = op.constant(index)
@@ -75,7 +84,7 @@ def pointwise_levels(
             return None
         aligned[index] = value.reshape((1,) * (rank - value.ndim) + value.shape)
     shape = np.broadcast_shapes(*(value.shape for value in aligned.values()))
-    wide = np.broadcast_shapes(*((1,) * (rank - found.rank) + found.shape for found in operands.values()))
+    wide = np.broadcast_shapes(*(found.shape for found in operands.values()))
     if shape == wide or math.prod(shape) > _MOST_ENTRIES:
         return None
     known = np.logical_and.reduce([np.broadcast_to(np.isfinite(value), shape) for value in aligned.values()])
