@@ -172,7 +172,7 @@ def test_a_constant_for_all_heads_keeps_the_same_features_of_each() -> None:
 
 
 def test_features_leave_beside_a_bias_of_which_nothing_is_known() -> None:
-    """A bias for each head of each element of the batch, as WavLM gates it: the heads stay, and their features leave."""
+    """A bias for each head of each element of the batch, as WavLM gates it: heads stay, and their features leave."""
     rng = np.random.default_rng(3)
     weights = random_weights(rng)
     for head in range(HEADS):

@@ -155,7 +155,8 @@ def compensated(
     """
 
     def number(value: float | FloatArray) -> Array:
-        return np.asarray(value, scale.dtype)
+        with np.errstate(over="ignore"):  # the node itself overflows there, too
+            return np.asarray(value, scale.dtype)
 
     axes = list(range(op.axis("axis", -1, rank), rank))
     mean = NewNode("Mul", (mean_over(op, operand, axes), number(share)))

@@ -104,6 +104,8 @@ def contracted(levels: FloatArray | None, weight: Array, axis: int) -> FloatArra
     """The levels of a product by `weight`, `(out, in)`, along an axis without channels."""
     if levels is None or levels.size // levels.shape[axis] * max(weight.shape) > _MOST_ENTRIES:
         return None
+    if not np.isfinite(weight).all():
+        return None
     moved = np.moveaxis(levels, axis, -1)
     moved = np.broadcast_to(moved, (*moved.shape[:-1], weight.shape[1]))
     made: FloatArray = np.moveaxis(moved @ weight.T.astype(np.float64), -1, axis)
@@ -111,7 +113,7 @@ def contracted(levels: FloatArray | None, weight: Array, axis: int) -> FloatArra
 
 
 def _at_all_places(levels: FloatArray, found: ChannelMap) -> BoolArray:
-    known: BoolArray = np.isfinite(levels).all(_places(levels, found), keepdims=True)
+    known: BoolArray = np.asarray(np.isfinite(levels).all(_places(levels, found), keepdims=True))
     return np.broadcast_to(known, found.shape)
 
 
