@@ -77,7 +77,10 @@ def _as_read(stack: Stack, taken: Part, value: gs.Variable, shape: Shape, new: N
         order = [axis - (axis > stack.axis) for axis in stack.perm if axis != stack.axis]
         value = new.add("Transpose", [value], permuted(shape, order), perm=order)
     if taken.keeps:
-        value = new.told("Unsqueeze", value, new.shapes[taken.made.name], "axes", np.asarray([place]))
+        dims = new.shapes[value.name].dims
+        value = new.told(
+            "Unsqueeze", value, Shape(shape.dtype, (*dims[:place], 1, *dims[place:])), "axes", np.asarray([place])
+        )
     return value
 
 

@@ -40,10 +40,8 @@ class PlainProducts(Pass):
         steps = [step for step in steps if step.outputs[0] not in rewrite.alone and len(step.inputs) == 2]
         if not steps:
             return Changes()
-        new, instead = (
-            NewNodes(Names(rewrite.graph), rewrite.analysis.opset, dict(rewrite.shapes)),
-            dict[int, list[gs.Node]](),
-        )
+        new = NewNodes(Names(rewrite.graph), rewrite.analysis.opset, dict(rewrite.shapes))
+        instead: dict[int, list[gs.Node]] = {}
         for step in steps:
             new.nodes = []
             value = _written(step, new)
@@ -113,7 +111,7 @@ def _operand(step: Step, index: int, letters: str) -> _Operand:
 def _written(step: Step, new: NewNodes) -> gs.Variable | None:
     """What the new nodes of a product make; None where it stays."""
     equation = plain_equation(step.op)
-    if equation is None:
+    if equation is None or step.outputs[0] not in new.shapes:
         return None
     left, right = (_operand(step, index, letters) for index, letters in enumerate(equation.operands))
     if left.array is not None:

@@ -55,6 +55,17 @@ def test_each_may_hold_its_own(target: Target) -> None:
     assert sizes(check(model, target, tolerance=ROUNDING))["s"] == (6, 7 if target.tight else 8)
 
 
+def test_a_normalization_over_tokens_and_channels(target: Target) -> None:
+    model = mixed("one layer", "LayerNormalization")
+    node = next(node for node in model.graph.node if node.op_type == "LayerNormalization")
+    node.attribute.append(onnx.helper.make_attribute("axis", 1))
+    for tensor in model.graph.initializer:
+        if tensor.name in ("scale", "shift"):
+            wide = np.tile(onnx.numpy_helper.to_array(tensor), (TOKENS, 1))
+            tensor.CopyFrom(onnx.numpy_helper.from_array(wide, tensor.name))
+    assert sizes(check(model, target, tolerance=ROUNDING))["s"] == (6, 7 if target.tight else 8)
+
+
 def test_what_a_layer_reads_of_them_stays(target: Target) -> None:
     model = mixed("one layer", "LayerNormalization")
     scale = next(tensor for tensor in model.graph.initializer if tensor.name == "scale")

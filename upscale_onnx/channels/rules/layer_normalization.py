@@ -75,7 +75,7 @@ class LayerNormalization(Rule):
             return Resize((emission,), {index: vector for index, vector in cut.items() if vector is not vectors[index]})
         if _is_rms(op):
             return Resize((emission,), *rescaled(op, cut, share))
-        others = _others(found, emission)
+        others = _others(op, found, emission)
         return Resize((emission,), replace=(compensated(op, 0, found.rank, cut[1], cut.get(2), share, others=others),))
 
 
@@ -87,15 +87,16 @@ class Others:
     variance: FloatArray
 
 
-def _others(found: ChannelMap, emission: IntArray) -> Others | None:
+def _others(op: Op, found: ChannelMap, emission: IntArray) -> Others | None:
     """What is known of the channels that `emission` lacks; None where they are zero."""
+    axes = tuple(range(op.axis("axis", -1, found.rank), found.rank))
     levels = known_levels(found)
     gone = np.ones(found.shape, bool)
     gone.flat[emission] = False
     if levels is None or (found.state[gone] == 0).all():
         return None
-    mean = levels.mean(found.axes, keepdims=True, where=gone)
-    return Others(mean, levels.var(found.axes, keepdims=True, where=gone))
+    mean = levels.mean(axes, keepdims=True, where=gone)
+    return Others(mean, levels.var(axes, keepdims=True, where=gone))
 
 
 def rescaled(
