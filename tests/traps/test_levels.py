@@ -55,6 +55,31 @@ def test_each_may_hold_its_own(target: Target) -> None:
     assert sizes(check(model, target, tolerance=ROUNDING))["s"] == (6, 7 if target.tight else 8)
 
 
+@pytest.mark.parametrize("repeat", ["p = Tile(own, k)", "p = Expand(own, k)"])
+def test_a_constant_may_be_repeated_for_each_input(repeat: str, target: Target) -> None:
+    more = f"h = Shape<start=0,end=1>(x)\nk = Concat<axis=0>(h, ones)\n{repeat}\nr = Add(s, p)"
+    own = np.random.default_rng(0).normal(size=(1, TOKENS, WIDTH)).astype(np.float32)
+    model = mixed("one layer", "LayerNormalization", more, own=own, ones=ints(1, 1))
+    assert sizes(check(model, target, tolerance=ROUNDING))["s"] == (6, 7 if target.tight else 8)
+
+
+def test_a_normalization_of_constants_is_one(target: Target) -> None:
+    """Nothing is left of the layers in front: what they make moves into the sum behind."""
+    model = net(
+        "(float[N,5,6] x) => (float[N,5,4] y)",
+        """z = MatMul(x, none)
+        c = Add(z, first)
+        n = LayerNormalization(c, scale, shift)
+        s = MatMul(x, ws)
+        r = Add(n, s)
+        y = MatMul(r, wy)""",
+        none=np.zeros((6, 8), np.float32), first=vector(8), scale=vector(8), shift=vector(8), ws=weight(6, 8),
+        wy=weight(8, 4),
+    )  # fmt: skip
+    small = check(model, target, tolerance=ROUNDING)
+    assert [node.op_type for node in small.graph.node] == ["MatMul", "Add", "MatMul"]
+
+
 def test_a_normalization_over_tokens_and_channels(target: Target) -> None:
     model = mixed("one layer", "LayerNormalization")
     node = next(node for node in model.graph.node if node.op_type == "LayerNormalization")
