@@ -15,6 +15,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.channel_map import ChannelMap, is_constant
 from upscale_onnx.channels.flow import Role
+from upscale_onnx.channels.rules.levels import known_levels
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model.constants import HeldConstant
 from upscale_onnx.model.content import is_sparse
@@ -37,7 +38,7 @@ class FoldConstants(Pass):
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph. The changes also hold the contents of channels as analysed."""
         analysis = rewrite.analysis
-        known = {name: found.state for name, found in analysis.maps.items() if is_constant(found.state).any()}
+        known = {name: levels for name, found in analysis.maps.items() if (levels := known_levels(found)) is not None}
         names: Names | None = None
         replaced: set[str] = set()
         folded = 0

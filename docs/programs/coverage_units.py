@@ -25,7 +25,7 @@ _COLUMNS = {
 }
 _LAYER = re.compile(r"^.*?\.\d+\.")
 # Layers that make the stream, beside those that return to it: patches of an image, frames of a sound, their places.
-_FIRST = re.compile(r"patch_embedding|feature_projection\.projection|encoder\.conv2|pos_conv_embed")
+_FIRST = re.compile(r"patch_embedding|input_projection|feature_projection\.projection|encoder\.conv2|pos_conv_embed")
 _NORMS = re.compile(r"norm|ln_|layer_?norm", re.IGNORECASE)
 STREAM = "stream"
 

@@ -27,7 +27,19 @@ import numpy as np
 import onnx
 import torch
 from timm.layers import GatedMlp
-from timm.models import cait, convmixer, edgenext, maxxvit, metaformer, mlp_mixer, xcit
+from timm.models import (
+    beit,
+    cait,
+    convmixer,
+    davit,
+    edgenext,
+    maxxvit,
+    metaformer,
+    mlp_mixer,
+    swin_transformer,
+    vision_transformer,
+    xcit,
+)
 from torch import nn
 
 from upscale_onnx import compile
@@ -35,6 +47,7 @@ from upscale_onnx.errors import UpscaleError
 
 _SIZE, _CLASSES = 64, {"num_classes": 10}
 _MIXER = partial(mlp_mixer.MlpMixer, img_size=_SIZE, patch_size=16, embed_dim=64, num_blocks=2, **_CLASSES)
+_STAGES = {"depths": (1, 1), "num_heads": (2, 4), **_CLASSES}
 _ATTENTION = {"img_size": _SIZE, "patch_size": 16, "embed_dim": 64, "depth": 2, "num_heads": 4, **_CLASSES}
 
 
@@ -55,6 +68,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "edgenext": partial(edgenext.EdgeNeXt, depths=(2, 2, 2, 2), **_CLASSES),
     "maxvit": partial(_maxxvit, "maxvit_pico_rw"),
     "coatnet": partial(_maxxvit, "coatnet_pico_rw"),
+    "vit": partial(vision_transformer.VisionTransformer, **_ATTENTION),
+    "beit": partial(beit.Beit, **_ATTENTION),
+    "swin": partial(swin_transformer.SwinTransformer, img_size=_SIZE, embed_dim=32, window_size=4, **_STAGES),
+    "davit": partial(davit.DaVit, embed_dims=(32, 64), **_STAGES),
 }
 
 _WIDTH = 64
@@ -92,7 +109,7 @@ def _gates(module: nn.Module, name: str, rng: np.random.Generator) -> None:
 
 
 def _heads(module: nn.Module, name: str, rng: np.random.Generator) -> None:
-    if not hasattr(module, "num_heads"):
+    if not hasattr(module, "num_heads") or not hasattr(module, "proj"):  # a block hands its heads on
         return
     heads, width = module.num_heads, module.proj.weight.shape[1]
     gone = _half(rng, heads)
@@ -105,7 +122,7 @@ def _heads(module: nn.Module, name: str, rng: np.random.Generator) -> None:
 
 
 def _value_features(module: nn.Module, name: str, rng: np.random.Generator) -> None:
-    if not hasattr(module, "num_heads"):
+    if not hasattr(module, "num_heads") or not hasattr(module, "proj"):  # a block hands its heads on
         return
     heads, width = module.num_heads, module.proj.weight.shape[1]
     features = np.arange(width).reshape(heads, -1)

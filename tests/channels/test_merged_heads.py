@@ -169,3 +169,26 @@ def test_a_constant_for_all_heads_keeps_the_same_features_of_each() -> None:
     result = compiled(model)
     assert_same(model, result.model, rng)
     assert sizes_left(result)[0] == HEADS * (WIDTH - 1) * MODEL
+
+
+def test_features_leave_beside_a_bias_of_which_nothing_is_known() -> None:
+    """A bias for each head of each element of the batch, as WavLM gates it: heads stay, and their features leave."""
+    rng = np.random.default_rng(3)
+    weights = random_weights(rng)
+    for head in range(HEADS):
+        weights["wq"][:, head * WIDTH + head] = 0
+        weights["wv"][:, head * WIDTH + 7 - head] = 0
+    weights["wo"][WIDTH : 2 * WIDTH] = 0
+    text = FORMS["all"].replace("qk = MatMul(qm, kt)", "raw = MatMul(qm, kt) qk = Add(raw, bias)")
+    model = attention("all", weights, text)
+    bias = onnx.helper.make_tensor_value_info("bias", onnx.TensorProto.FLOAT, ["bh", "t", "t"])
+    model.graph.input.append(bias)
+    result = compiled(model)
+    assert sizes_left(result) == [HEADS * (WIDTH - 1) * MODEL] * 4
+    feeds = {
+        "x": rng.normal(size=(2, 5, MODEL)).astype(np.float32),
+        "mask": np.zeros((5, 5), bool),
+        "bias": rng.normal(size=(2 * HEADS, 5, 5)).astype(np.float32),
+    }
+    expected, actual = (Engine(each).run(feeds)[0] for each in (model, result.model))
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)

@@ -43,11 +43,13 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "HoldWeights",
         "until nothing changes",
         "  OpenSequences",
+        "  PlainProducts",
         "  AbsorbShuffles",
         "  AbsorbPixelShuffles",
         "  AbsorbPads",
         "  FoldConstants",
         "  MergeSelections",
+        "  OpenStacks",
         "  RemoveUnread",
         "MergeConstants",
         "RestoreOutputs",
@@ -62,7 +64,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "RemoveUnread",
         "StoreWeights",
     ]
-    assert lines[16] == f"RemoveChannels: {RemoveChannels.purpose}"
+    assert lines[18] == f"RemoveChannels: {RemoveChannels.purpose}"
     keep = str(pipeline_of(Making(RECIPES["keep"])))
     assert "SelectChannels" not in keep
     assert "HoldWeights" not in keep

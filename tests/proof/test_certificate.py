@@ -21,6 +21,7 @@ CLAIMS = {
         np.asarray([3, -1, 0]).reshape(1, 3, 1),
         np.asarray([np.nan, 2, np.nan, 0.5]).reshape(1, 4, 1),
     ),
+    "other constants at other places": Claim((1, 2, 1), None, np.arange(6.0).reshape(1, 2, 3)),
 }
 CERTIFICATE = Certificate(CLAIMS, "a", "b")
 

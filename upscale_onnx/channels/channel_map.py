@@ -84,6 +84,8 @@ class ChannelMap:
     table: whether the channels are columns of a table, as they are looked up in it.
     merged: the axis on which channels are merged with a dynamic size. None: there is no such axis.
     copies: channels that vary, but are known to be the same. None: none are known.
+    levels: what channels hold that is the same for all inputs, to be broadcast to the value: other numbers at other
+    places, NaN for channels that vary. None: the contents say all that is known.
     places: the sizes behind the channel axis of the value in which the numbers are places, all of its axes counted
     through (the indices of a MaxPool). None: the numbers are no such places.
     """
@@ -96,6 +98,7 @@ class ChannelMap:
     merged: Merged | None = None
     table: bool = False
     copies: Copies | None = None
+    levels: FloatArray | None = None
     places: Dims | None = None
 
     @property

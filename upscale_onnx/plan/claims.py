@@ -8,6 +8,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.grid import coordinates, is_full
+from upscale_onnx.channels.rules.levels import is_level
 from upscale_onnx.plan.plan import Plan
 from upscale_onnx.results import Claim
 from upscale_onnx.types import FloatArray, IntArray
@@ -29,7 +30,7 @@ def plan_claims(
         if found.merged is not None or found.places is not None:
             continue  # claims are about axes as large as the map, and numbers that stay the same
         # Padding may hold anything, but where it is constant, readers may count on it.
-        told = plan.emitted.live[found.labels.ravel()[emission]] | is_constant(found.state.ravel()[emission])
+        told = plan.emitted.live[found.labels.ravel()[emission]] | is_level(found).ravel()[emission]
         if found.copies is not None and not np.isin(np.flatnonzero(found.copies.where), emission[told]).all():
             continue  # what channels hold that are left out follows from other values of the original
         sizes, held = _original(emission, found.shape, narrowed.get(name))
@@ -52,6 +53,8 @@ def _original(
 
 
 def _constants(state: FloatArray | None, sizes: tuple[int, ...]) -> FloatArray | None:
-    if state is None or state.shape != sizes:
+    if state is None or len(state.shape) != len(sizes):
+        return None
+    if any(entries not in (1, size) for entries, size in zip(state.shape, sizes, strict=True) if size > 1):
         return None
     return np.where(is_constant(state), state, np.nan)

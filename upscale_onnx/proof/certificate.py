@@ -72,6 +72,12 @@ def _claim(value: Mapping[str, Any], arrays: Mapping[str, Array]) -> Claim:
         raise ValueError("sizes")
     if held is not None and (held.ndim != len(sizes) or (held.size and not -1 <= held.min() <= held.max() < count)):
         raise ValueError("held")
-    if constants is not None and constants.shape != sizes:
+    if constants is not None and not _fits(constants.shape, sizes):
         raise ValueError("constants")
     return Claim(sizes, held, constants)
+
+
+def _fits(shape: tuple[int, ...], sizes: tuple[int, ...]) -> bool:
+    """Whether constants of this shape are constants of all channels, or of all channels at all places."""
+    pairs = zip(shape, sizes, strict=True) if len(shape) == len(sizes) else ((0, 2),)
+    return all(entries in (1, size) or size == 1 for entries, size in pairs)

@@ -44,8 +44,10 @@ def has_few_entries(shape: tuple[int, ...], claim: Claim | None = None) -> bool:
 
 def fits(shape: tuple[int, ...], claim: Claim) -> bool:
     """Whether the claim can be about a value of `shape`."""
-    return len(shape) == len(claim.sizes) and all(
-        size in (1, full) for full, size in zip(shape, claim.sizes, strict=True)
+    told = [claim.sizes] if claim.constants is None else [claim.sizes, claim.constants.shape]
+    return all(
+        len(sizes) == len(shape) and all(size in (1, full) for full, size in zip(shape, sizes, strict=True))
+        for sizes in told
     )
 
 

@@ -116,7 +116,8 @@ class Proof:
         names = (*region.sources, region.target)
         claims = [self.claims[name] for name in names if name in self.types]
         images = len(names) > 1 and all(len(self.shapes.get(name, ())) == IMAGE_RANK for name in names)
-        images &= all(size == 1 for claim in claims for size in claim.sizes[2:])
+        told = [claim.sizes if claim.constants is None else claim.constants.shape for claim in claims]
+        images &= all(size == 1 for sizes in told for size in sizes[2:])
         return (
             images
             and works_on_a_corner(self.original, region.original)

@@ -16,8 +16,8 @@ class Claim(EqualByValue):
     sizes: the number of channels of the original value along each axis, 1 along axes that are no channel axes.
     held: an array of the same rank. Each entry is the flat index, into `sizes`, of the original channel at this place
     of the compiled value, or -1 if nothing is claimed about the place. None: all channels, in their original order.
-    constants: an array of shape `sizes` with the constant number of each channel of the original, NaN for channels
-    that vary; None if all vary.
+    constants: what each channel of the original holds for all inputs, to be broadcast to it: an array of shape `sizes`,
+    which is longer along axes where places differ. NaN for channels that vary; None if all vary.
     """
 
     sizes: tuple[int, ...]

@@ -14,6 +14,7 @@ import numpy as np
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.demand import demanded_positions
+from upscale_onnx.channels.rules.equation import plain_equation
 from upscale_onnx.channels.step import Step
 from upscale_onnx.results import Refusal
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
@@ -24,14 +25,16 @@ def priced_refusals(analysis: Analysis) -> tuple[Refusal, ...]:
 
     A node costs the constant channels of its inputs that nothing but it demands, with the bytes of weights that make
     them; the slices of zeros in its own weights; and those of the weights that read its results. Channels that several
-    such nodes demand are no single node's cost.
+    such nodes demand are no single node's cost. Products that an export writes in another form are not left alone.
     """
-    if not analysis.refusals:
+    plain = {step.op.name for step in analysis.steps if step.barrier and plain_equation(step.op) is not None}
+    refusals = [refusal for refusal in analysis.refusals if refusal.node not in plain]
+    if not refusals:
         return ()
     barriers = {(step.op.name, step.op.op_type): index for index, step in enumerate(analysis.steps) if step.barrier}
     held, sizes, unread = _demanded_once(analysis), _bytes_by_class(analysis), _unread(analysis)
     priced = []
-    for refusal in analysis.refusals:
+    for refusal in refusals:
         index = barriers.get((refusal.node, refusal.op_type))
         if index is None:
             priced.append(refusal)

@@ -15,6 +15,7 @@ from upscale_onnx.channels.flow import Even, Flow, Fresh, Maps, Misaligned, Read
 from upscale_onnx.channels.grid import axis_positions, coordinates, full_emission
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.kernel import DenseKernel, nonzero
+from upscale_onnx.channels.rules.levels import contracted, known_levels, with_levels
 from upscale_onnx.types import Array, BoolArray, IntArray
 
 # A grid of more channels and neurons takes too much memory: the channels alone are followed then.
@@ -31,7 +32,10 @@ def carried_beside(kernel: DenseKernel, maps: Maps) -> Flow:
     found = known_map(maps[kernel.input], "the activation")
     wild = is_wild(found.state) | (not np.isfinite(kernel.weight).all())
     state = np.where(wild, WILD, np.where((found.state == 0) & (kernel.bias is None), 0.0, VARYING))
-    return Flow((found.with_state(state),), role=Role.CONTRACTION)
+    made = found.with_state(state)
+    if found.merged is None and kernel.bias is None:
+        made = with_levels(made, contracted(known_levels(found), kernel.weight, kernel.in_axis))
+    return Flow((made,), role=Role.CONTRACTION)
 
 
 def neurons_beside(kernel: DenseKernel, maps: Maps, fresh: Fresh) -> Flow:
@@ -49,6 +53,7 @@ def neurons_beside(kernel: DenseKernel, maps: Maps, fresh: Fresh) -> Flow:
         for channel, row, quiet, broken in zip(channels, grid, silent, wild.ravel(), strict=True)
     )
     out = ChannelMap(labels, np.where(wild, WILD, np.where(zero, 0.0, VARYING)))
+    out = with_levels(out, contracted(known_levels(found), kernel.weight, kernel.in_axis))
     return Flow((out,), (), reads, _even(channels, grid), (channels, grid), role=Role.CONTRACTION)
 
 
@@ -68,6 +73,7 @@ def read_beside(kernel: DenseKernel, maps: Maps, fresh: Fresh) -> Flow:
         for row, label, quiet, broken in zip(grid, labels[:, None], silent, wild, strict=True)
     )
     out = ChannelMap(labels.reshape(shape), content.reshape(shape))
+    out = with_levels(out, contracted(known_levels(found), kernel.weight, kernel.in_axis))
     channels = labels[:, None]
     return Flow((out,), (), reads, _even(channels, grid), (channels, grid), role=Role.CONTRACTION)
 

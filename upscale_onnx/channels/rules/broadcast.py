@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from upscale_onnx.channels.flow import Even, Fresh, Read
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.room import check_pattern_room, check_room
+from upscale_onnx.channels.rules.levels import with_levels
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Dims, IntArray
 
@@ -29,7 +30,9 @@ def lift(found: ChannelMap, rank: int) -> ChannelMap:
     """The map with leading axes of size 1, as broadcasting aligns it."""
     shape = (1,) * (rank - found.rank) + found.shape
     merged = None if found.merged is None else found.merged.at(found.merged.axis + rank - found.rank)
-    return ChannelMap(found.labels.reshape(shape), found.state.reshape(shape), wild=found.wild, merged=merged)
+    levels = None if found.levels is None else found.levels.reshape((1,) * (rank - found.rank) + found.levels.shape)
+    labels, state = found.labels.reshape(shape), found.state.reshape(shape)
+    return ChannelMap(labels, state, wild=found.wild, merged=merged, levels=levels)
 
 
 def operand_dims(op: Op, index: int, rank: int) -> Dims:
@@ -55,27 +58,38 @@ def common_shape(maps: Sequence[ChannelMap], rank: int, beside: int | None = Non
 def common_merged(op: Op, lifted: dict[int, ChannelMap], connected: Sequence[int], rank: int) -> Merged | None:
     """The axis of the result on which channels are merged with a dynamic size; None where there is none.
 
-    Raises: Refused where an operand has elements along that axis, but other channels.
+    Raises: Refused where an operand has other channels along that axis, or a constant has elements there.
     """
     found = {given.merged for given in lifted.values() if given.merged is not None}
     if not found:
         return None
     merged = found.pop()
-    others = [index for index in connected if index not in lifted or lifted[index].merged is None]
-    if found or any(operand_dims(op, index, rank)[merged.axis] != 1 for index in others):
+    constants = [index for index in connected if index not in lifted]
+    others = [given for given in lifted.values() if given.merged is None]
+    told_apart = any(operand_dims(op, index, rank)[merged.axis] != 1 for index in constants)
+    if found or told_apart or any(given.shape[merged.axis] > 1 for given in others):
         raise Refused(Reason.DYNAMIC_AXIS, "channels of one operand are merged with a dynamic axis")
     return merged
 
 
+def all_stay(op: Op, lifted: Mapping[int, ChannelMap], merged: Merged | None, rank: int) -> bool:
+    """Whether an operand has elements for each channel that is merged with a dynamic size, but no classes: the channels
+    stay then."""
+    plain = [index for index, given in lifted.items() if given.merged is None]
+    return merged is not None and any(operand_dims(op, index, rank)[merged.axis] != 1 for index in plain)
+
+
 def open_axes(
-    op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...], rank: int, fresh: Fresh
+    op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...], merged: Merged | None, fresh: Fresh
 ) -> tuple[dict[int, ChannelMap], dict[int, IntArray]]:
     """Give new classes to operands that are not broadcast along a channel axis and have no classes there (a
-    graph input, the result of a barrier). Returns all maps, and the new classes."""
+    graph input, the result of a barrier), except along a merged axis. Returns all maps, and the new classes."""
+    rank = len(shape)
     opened = dict(lifted)
     born: dict[int, IntArray] = {}
     for index, found in lifted.items():
         dims, wide = operand_dims(op, index, rank), _opened(op, index, found, shape)
+        wide = [axis for axis in wide if merged is None or axis != merged.axis]
         if not wide:
             continue
         if any(dims[axis] != shape[axis] for axis in wide):
@@ -83,9 +97,8 @@ def open_axes(
         size = tuple(shape[axis] if axis in wide else found.shape[axis] for axis in range(rank))
         labels = fresh(int(np.prod(size))).reshape(size)
         born[index] = labels
-        opened[index] = ChannelMap(
-            labels, np.broadcast_to(found.state, size).copy(), wild=found.wild, merged=found.merged
-        )
+        grown = ChannelMap(labels, np.broadcast_to(found.state, size).copy(), wild=found.wild, merged=found.merged)
+        opened[index] = with_levels(grown, found.levels)
     return opened, born
 
 

@@ -14,6 +14,7 @@ from upscale_onnx.channels.channel_map import ChannelMap, Copies, is_constant
 from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.rules.broadcast import operand_dims
+from upscale_onnx.channels.rules.levels import common_level
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
@@ -59,8 +60,12 @@ def _operand(
     if found.shape == shape:
         if found.copies is not None:
             return found.copies.value, found.copies.where
-        zero = np.zeros((1,) * found.rank, op.dtype(index))
-        return (zero, found.state == 0) if op.dtypes[index] and zero.dtype.kind == "f" else None
+        if not op.dtypes[index] or op.dtype(index).kind != "f":
+            return None
+        if found.levels is not None:
+            value, alike = common_level(found)
+            return value.astype(op.dtype(index)), alike
+        return np.zeros((1,) * found.rank, op.dtype(index)), found.state == 0
     single = all(size == 1 for size in found.shape) and all(
         dim == 1 for dim, size in zip(operand_dims(op, index, len(shape)), shape, strict=True) if size > 1
     )

@@ -19,36 +19,11 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.attention import Attend
-from upscale_onnx.channels.rules.broadcast import operand_rank
 from upscale_onnx.channels.rules.contraction import Contraction
+from upscale_onnx.channels.rules.equation import Equation, equation_of
 from upscale_onnx.channels.rules.kernel import DenseKernel
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
-
-
-@dataclass(frozen=True)
-class _Equation:
-    """A letter for each axis of each operand and of the result."""
-
-    operands: tuple[str, ...]
-    result: str
-
-
-def _equation(op: Op) -> _Equation:
-    """The equation in explicit form. Raises `Refused` for broadcast dots and for diagonals."""
-    text = str(op.attrs.get("equation", "")).replace(" ", "")
-    left, arrow, result = text.partition("->")
-    operands = tuple(left.split(","))
-    if "." in text:
-        raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} with dots")
-    if not arrow:
-        result = "".join(sorted(letter for letter in set(left) - {","} if left.count(letter) == 1))
-    ranks = [operand_rank(op, index) for index in range(len(op.present))]
-    if [len(letters) for letters in operands] != ranks:
-        raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} for operands of ranks {ranks}")
-    if any(len(set(letters)) != len(letters) for letters in (*operands, result)) or set(result) - set(left):
-        raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} repeats letters")
-    return _Equation(operands, result)
 
 
 class _Weighted(Contraction):
@@ -56,7 +31,7 @@ class _Weighted(Contraction):
 
     def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         weight, read, made = self._weight(op)
-        equation = _equation(op)
+        equation = equation_of(op)
         operand = 0 if op.constant(0) is not None else 1
         own = equation.operands[operand]
         matrix = weight if own == made + read else weight.T
@@ -66,12 +41,12 @@ class _Weighted(Contraction):
     def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         _, read, made = self._weight(op)
         operand = 0 if op.constant(0) is not None else 1
-        own = _equation(op).operands[operand]
+        own = equation_of(op).operands[operand]
         return {operand: kernel.weight if own == made + read else np.ascontiguousarray(kernel.weight.T)}, {}
 
     def _weight(self, op: Op) -> tuple[Array, str, str]:
         """The weight, and the letters of the axis that it reads and of the axis that it makes."""
-        equation = _equation(op)
+        equation = equation_of(op)
         operand = 0 if op.constant(0) is not None else 1
         weight, own, other = op.constant(operand), equation.operands[operand], equation.operands[1 - operand]
         read = [letter for letter in own if letter in other and letter not in equation.result]
@@ -96,7 +71,7 @@ class Einsum(Rule):
         self._weighted, self._attend = _Weighted(), Attend()
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        equation = _equation(op)
+        equation = equation_of(op)
         if len(maps) == 1:
             return _alone(equation, known_map(maps[0]), fresh)
         if len(maps) != 2:
@@ -114,7 +89,7 @@ class Einsum(Rule):
         return Flow((out,), role=Role.CONTRACTION)
 
     def resize(self, op: Op, request: Request) -> Resize:
-        equation = _equation(op)
+        equation = equation_of(op)
         if len(request.maps) == 1:
             found, emission = request.first_input()
             if any(letter not in equation.result for letter in _letters(equation.operands[0], found)):
@@ -130,7 +105,7 @@ class Einsum(Rule):
             raise Misaligned(found.labels)
         return Resize((_moved_emission(found, given, equation.operands[kernel.input], equation.result),))
 
-    def _product(self, op: Op, equation: _Equation, maps: Maps, fresh: Fresh) -> Flow:
+    def _product(self, op: Op, equation: Equation, maps: Maps, fresh: Fresh) -> Flow:
         orders = _product_orders(equation)
         moved = tuple(_moved(known_map(m), *pair) for m, pair in zip(maps, orders.operands, strict=True))
         made = self._attend.flow(op, moved, fresh)
@@ -139,7 +114,7 @@ class Einsum(Rule):
             made.fixed, role=made.role,
         )  # fmt: skip
 
-    def _resized_product(self, op: Op, equation: _Equation, request: Request) -> Resize:
+    def _resized_product(self, op: Op, equation: Equation, request: Request) -> Resize:
         orders = _product_orders(equation)
         given = list(zip(request.maps, request.emissions, orders.operands, strict=True))
         if any(emission is None for _, emission, _ in given):
@@ -147,8 +122,11 @@ class Einsum(Rule):
         moved = tuple(_moved(known_map(found), *pair) for found, _, pair in given)
         emissions = tuple(_moved_emission(known_map(f), e, *pair) for f, e, pair in given if e is not None)
         result = _moved(request.result, equation.result, orders.product)
-        made = self._attend.resize(op, Request(moved, emissions, (result,), request.choose)).outputs[0]
-        return Resize((_moved_emission(result, made, orders.product, equation.result),))
+        made = self._attend.resize(op, Request(moved, emissions, (result,), request.choose))
+        if made.computed and orders.operands[0][0] != orders.operands[0][1]:
+            raise Misaligned(request.result.labels, *(found.labels for found in moved))
+        emission = _moved_emission(result, made.outputs[0], orders.product, equation.result)
+        return Resize((emission,), computed=made.computed)
 
 
 @dataclass(frozen=True)
@@ -159,7 +137,7 @@ class _Orders:
     product: str
 
 
-def _product_orders(equation: _Equation) -> _Orders:
+def _product_orders(equation: Equation) -> _Orders:
     """How the operands are transposed. Raises `Refused` where the equation is no batch of matrix products."""
     left, right = equation.operands
     batch = "".join(letter for letter in left if letter in right and letter in equation.result)
@@ -176,7 +154,7 @@ def _letters(letters: str, found: ChannelMap) -> list[str]:
     return [letters[axis] for axis in found.axes]
 
 
-def _alone(equation: _Equation, found: ChannelMap, fresh: Fresh) -> Flow:
+def _alone(equation: Equation, found: ChannelMap, fresh: Fresh) -> Flow:
     """The flow of one operand, whose axes are permuted, or summed over."""
     letters, result = equation.operands[0], equation.result
     gone = [letter for letter in _letters(letters, found) if letter not in result]

@@ -17,6 +17,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import (
+    all_stay,
     broadcast_operand,
     common_merged,
     common_shape,
@@ -30,6 +31,7 @@ from upscale_onnx.channels.rules.broadcast import (
 from upscale_onnx.channels.rules.contents import pointwise_content
 from upscale_onnx.channels.rules.copies import copies_of
 from upscale_onnx.channels.rules.infinities import wild_of
+from upscale_onnx.channels.rules.levels import pointwise_levels, with_levels
 from upscale_onnx.channels.rules.outer import crossing, lacks, without_channels
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
@@ -63,7 +65,7 @@ class Elementwise(Rule):
             made = ChannelMap(fresh(int(np.prod(vector))).reshape(vector), content, wild=self._wild(op, lifted))
             taken = tuple(Read(index, lifted[index].labels.ravel(), made.labels.ravel()) for index in indices)
             return Flow((made,), (), taken, fragile=self._fragile(op, made.labels), role=Role.POINTWISE)
-        lifted, born = open_axes(op, lifted, shape, rank, fresh)
+        lifted, born = open_axes(op, lifted, shape, merged, fresh)
         full = [index for index in indices if lifted[index].shape == shape]
         if not full:
             raise Refused(Reason.MIXED_LAYOUT, "no operand has all channel axes of the result")
@@ -88,9 +90,13 @@ class Elementwise(Rule):
         ):
             # Along a merged axis a constant has one row for all channels, so that these must keep the same entries.
             evens.append(Even((labels.reshape([size for size in shape if size > 1]),), aligned=True))
+        if all_stay(op, lifted, merged, rank):
+            reads.append(Read(full[0], labels.ravel()))
         content = self._content(op, lifted, shape)
         copies = None if crossed else copies_of(op, {index: known_map(maps[index]) for index in indices}, content)
         out = ChannelMap(labels, content, wild=self._wild(op, lifted), merged=merged, copies=copies)
+        if not crossed and merged is None:
+            out = with_levels(out, pointwise_levels(op, lifted, self._connected(op), rank))
         fragile = self._fragile(op, labels)
         fixed = tuple(whole.values()) + tuple(even.parts[0] for even in evens if len(even.parts) == 1)
         fixed += tuple(known_map(maps[index]).labels for index in crossed)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Rule
 from upscale_onnx.channels.grid import coordinates
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -35,7 +35,10 @@ class FusedMatMul(Rule):
         given = zip(request.maps, request.emissions, _swaps(op), strict=True)
         emissions = tuple(_transposed(found, emission, swap) for found, emission, swap in given)
         standard = replace(request, maps=_transposed_maps(op, request.maps), emissions=emissions)
-        return self._product.resize(_checked(op), standard)
+        resized = self._product.resize(_checked(op), standard)
+        if resized.computed and _swaps(op)[0]:
+            raise Misaligned(*(found.labels for found in request.maps if found is not None))
+        return resized
 
 
 def _checked(op: Op) -> Op:

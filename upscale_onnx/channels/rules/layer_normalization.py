@@ -1,21 +1,22 @@
 """LayerNormalization and RMSNormalization: each channel is divided by a deviation that all of them tell.
 
-Channels that are zero everywhere may leave: what they add to the mean and to the variance is known. Of n channels, let
-m be left. Then a mean of squares over the n is m/n of that over the m, and
+Channels that are known at all places may leave: what they add to the mean and to the variance is known. Of n channels,
+let m be left, and let c and v be mean and variance of the others, which may differ from place to place. Then
 
-    mean_n = m/n · mean_m,    var_n = m/n · mean_m((x - mean_n)²) + (1 - m/n) · mean_n²
+    mean_n = m/n · mean_m + (1 - m/n) · c,    var_n = m/n · mean_m((x - mean_n)²) + (1 - m/n) · ((mean_n - c)² + v)
 
-since each channel that left lies mean_n away from the mean. Scale and epsilon of an RMSNormalization take over the
-factor.
+Of zeros, c and v are zero. Of zeros alone, scale and epsilon of an RMSNormalization take over the factor m/n.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map, varying
+from upscale_onnx.channels.evaluate import evaluate
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
 from upscale_onnx.channels.grid import is_full, take
 from upscale_onnx.channels.new_node import NewNode
@@ -23,10 +24,11 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.contents import constant_content
+from upscale_onnx.channels.rules.levels import is_level, known_levels
 from upscale_onnx.channels.rules.normalization import divided
 from upscale_onnx.channels.rules.reduction import WORTH, mean_over, row_reads
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import Array, BoolArray, FloatArray
+from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 
 class LayerNormalization(Rule):
@@ -48,6 +50,8 @@ class LayerNormalization(Rule):
         if _is_rms(op) and idle is not None:
             settled = np.where(found.state == 0, 0.0, settled)
         content = found.with_state(np.full(found.shape, WILD) if wild else settled)
+        if not wild and hit == list(found.axes) and is_constant(found.state).all():
+            content = found.with_state(_of_constants(op, found.state))
         if not hit:
             return Flow((content,), fragile=divided(op, found))
         if idle is not None:
@@ -71,7 +75,28 @@ class LayerNormalization(Rule):
             return Resize((emission,), {index: vector for index, vector in cut.items() if vector is not vectors[index]})
         if _is_rms(op):
             return Resize((emission,), *rescaled(op, cut, share))
-        return Resize((emission,), replace=(compensated(op, 0, found.rank, cut[1], cut.get(2), share),))
+        others = _others(op, found, emission)
+        return Resize((emission,), replace=(compensated(op, 0, found.rank, cut[1], cut.get(2), share, others=others),))
+
+
+@dataclass(frozen=True, eq=False)
+class Others:
+    """What is known of channels that left: their mean and variance, to be broadcast to the value."""
+
+    mean: FloatArray
+    variance: FloatArray
+
+
+def _others(op: Op, found: ChannelMap, emission: IntArray) -> Others | None:
+    """What is known of the channels that `emission` lacks; None where they are zero."""
+    axes = tuple(range(op.axis("axis", -1, found.rank), found.rank))
+    levels = known_levels(found)
+    gone = np.ones(found.shape, bool)
+    gone.flat[emission] = False
+    if levels is None or (found.state[gone] == 0).all():
+        return None
+    mean = levels.mean(axes, keepdims=True, where=gone)
+    return Others(mean, levels.var(axes, keepdims=True, where=gone))
 
 
 def rescaled(
@@ -83,13 +108,21 @@ def rescaled(
     return {**cut, scale: vector.astype(cut[scale].dtype)}, {"epsilon": float(op.attrs.get("epsilon", epsilon)) / share}
 
 
+def _of_constants(op: Op, state: FloatArray) -> FloatArray:
+    """What the channels hold where all that is normalised is constant."""
+    inputs = [state.astype(op.dtype(0)), *(op.constant(index) for index in range(1, len(op.present)))]
+    made = evaluate(op.op_type, op.opset, op.attrs, inputs, domain=op.domain)
+    known = made is not None and made[0].shape == state.shape and np.isfinite(made[0]).all()
+    return made[0].astype(np.float64) if made is not None and known else varying(state.shape)
+
+
 def _is_rms(op: Op) -> bool:
     return op.op_type != "LayerNormalization"
 
 
 def _idle(op: Op, found: ChannelMap, hit: list[int]) -> BoolArray | None:
-    """The channels, `(n,)`, that are zero and for which the node can make up; None where it cannot, or need not."""
-    zeros = (found.state == 0).ravel()
+    """The channels, `(n,)`, that are known and for which the node can make up; None where it cannot, or need not."""
+    zeros = (found.state == 0 if _is_rms(op) else is_level(found)).ravel()
     scale = op.constant(1)
     if len(hit) < len(found.axes) or scale is None:
         return None
@@ -97,7 +130,8 @@ def _idle(op: Op, found: ChannelMap, hit: list[int]) -> BoolArray | None:
 
 
 def idle(zeros: BoolArray, scale: Array, epsilon: float, rms: bool) -> BoolArray | None:
-    """The channels `zeros`, `(n,)`, if a normalisation can make up for them; None where it cannot, or need not."""
+    """The channels `zeros`, `(n,)`, which are zero or known, if a normalisation can make up for them; None where it
+    cannot, or need not."""
     if not zeros.any() or zeros.all() or not epsilon:
         return None
     # Where squares are summed up by separate nodes, half precision would overflow.
@@ -106,23 +140,36 @@ def idle(zeros: BoolArray, scale: Array, epsilon: float, rms: bool) -> BoolArray
 
 
 def compensated(
-    op: Op, operand: int | NewNode, rank: int, scale: Array, bias: Array | None, share: float, epsilon: float = 1e-5
+    op: Op,
+    operand: int | NewNode,
+    rank: int,
+    scale: Array,
+    bias: Array | None,
+    share: float,
+    epsilon: float = 1e-5,
+    others: Others | None = None,
 ) -> NewNode:
-    """The nodes in place of a LayerNormalization of `operand`, from which channels of zeros have left.
+    """The nodes in place of a LayerNormalization of `operand`, from which channels have left that are known.
 
     scale, bias: those of the channels that are left. share: of the channels, those that are left. epsilon: what it is
-    by default.
+    by default. others: what is known of the channels that left; None: they are zero.
     """
 
-    def number(value: float) -> Array:
-        return np.asarray(value, scale.dtype)
+    def number(value: float | FloatArray) -> Array:
+        with np.errstate(over="ignore"):  # the node itself overflows there, too
+            return np.asarray(value, scale.dtype)
 
     axes = list(range(op.axis("axis", -1, rank), rank))
     mean = NewNode("Mul", (mean_over(op, operand, axes), number(share)))
+    added: float | FloatArray = float(op.attrs.get("epsilon", epsilon))
+    if others is not None:
+        mean = NewNode("Add", (mean, number((1 - share) * others.mean)))
+        added = added + (1 - share) * others.variance
     apart = NewNode("Sub", (operand, mean))
     own = NewNode("Mul", (mean_over(op, NewNode("Mul", (apart, apart)), axes), number(share)))
-    others = NewNode("Mul", (NewNode("Mul", (mean, mean)), number(1 - share)))
-    variance = NewNode("Add", (NewNode("Add", (own, others)), number(float(op.attrs.get("epsilon", epsilon)))))
+    off = mean if others is None else NewNode("Sub", (mean, number(others.mean)))
+    rest = NewNode("Mul", (NewNode("Mul", (off, off)), number(1 - share)))
+    variance = NewNode("Add", (NewNode("Add", (own, rest)), number(added)))
     result = NewNode("Div", (apart, NewNode("Sqrt", (variance,))))
     result = NewNode("Mul", (result, scale))
     return result if bias is None else NewNode("Add", (result, bias))

@@ -14,6 +14,7 @@ from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.rules.levels import is_level
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import BoolArray, IntArray
 
@@ -101,6 +102,8 @@ def _left_out(op: Op, found: ChannelMap) -> BoolArray | None:
         return zeros
     if op.op_type == "ReduceMean" and found.copies is not None and found.copies.where.mean() >= WORTH:
         zeros = zeros | found.copies.where.ravel()
+    if op.op_type == "ReduceMean" and found.levels is not None and is_level(found).mean() >= WORTH:
+        zeros = zeros | is_level(found).ravel()
     exact = op.op_type == "ReduceMean" or (op.op_type in _EXTREMES and not is_wild(found.state).any())
     known = exact and _computes(op, _EXTREMES.get(op.op_type))
     return zeros if known and zeros.any() and not zeros.all() else None
@@ -118,6 +121,11 @@ def _made_up(op: Op, found: ChannelMap, emission: IntArray) -> NewNode:
     if op.op_type in _EXTREMES:
         return NewNode(_EXTREMES[op.op_type], (result, np.zeros((), dtype)))
     result = NewNode("Mul", (result, np.asarray(emission.size / found.labels.size, dtype)))
+    if found.levels is not None:
+        gone, keep = is_level(found), bool(op.attrs.get("keepdims", 1))
+        gone.flat[emission] = False
+        known = np.where(gone, found.levels, 0).mean(tuple(_axes(op, found.rank)), keepdims=keep)
+        result = NewNode("Add", (result, known.astype(dtype)))
     if found.copies is None:
         return result
     missing = found.copies.where.copy()

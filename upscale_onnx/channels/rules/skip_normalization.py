@@ -47,7 +47,7 @@ class SkipNormalization(Rule):
         rank = given[0].rank
         if given[1].rank != rank:
             raise Refused(Reason.MIXED_LAYOUT, "operands of different rank")
-        opened, born = open_axes(op, given, common_shape(list(given.values()), rank), rank, fresh)
+        opened, born = open_axes(op, given, common_shape(list(given.values()), rank), None, fresh)
         left, right = opened[0], opened[1]
         if left.shape != right.shape or any(axis != rank - 1 for axis in left.axes):
             raise Refused(Reason.MIXED_LAYOUT, f"operands with channels {left.shape} and {right.shape}")

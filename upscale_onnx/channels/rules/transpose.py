@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from upscale_onnx.channels.channel_map import WILD, ChannelMap, Wild, known_map
 from upscale_onnx.channels.flow import EmissionChooser, Flow, Fresh, Maps, Request, Resize, Rule
-from upscale_onnx.channels.grid import coordinates, is_full
+from upscale_onnx.channels.grid import coordinates, full_emission, is_full
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.infinities import wild_of_constant
+from upscale_onnx.channels.rules.levels import of_constant
 from upscale_onnx.channels.rules.run_time_sizes import known_entries, overwritten
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array
@@ -31,7 +34,9 @@ class Transpose(Rule):
             # Layers that add the same table of biases to the scores of their heads lose heads each for itself.
             raise Refused(Reason.MIXED_LAYOUT, "columns of a table become heads, which each reader selects")
         merged = None if found.merged is None else found.merged.at(perm.index(found.merged.axis))
-        return Flow((ChannelMap(found.labels.transpose(perm), found.state.transpose(perm), merged=merged),))
+        levels = None if found.levels is None else found.levels.transpose(perm)
+        labels, state = found.labels.transpose(perm), found.state.transpose(perm)
+        return Flow((ChannelMap(labels, state, merged=merged, levels=levels),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         found, emission = request.first_input()
@@ -57,7 +62,13 @@ class Expand(Rule):
         lifted = (1,) * (len(entries) - found.rank) + found.shape
         if any(size > 1 and entry not in (1, size) for size, entry in zip(lifted, entries, strict=True)):
             raise Refused(Reason.DYNAMIC_AXIS, "expands the channel axis")
-        return Flow((ChannelMap(found.labels.reshape(lifted), found.state.reshape(lifted), wild=found.wild),))
+        levels = (
+            None
+            if found.levels is None
+            else found.levels.reshape((1,) * (len(entries) - found.rank) + found.levels.shape)
+        )
+        labels, state = found.labels.reshape(lifted), found.state.reshape(lifted)
+        return Flow((ChannelMap(labels, state, wild=found.wild, levels=levels),))
 
     def resize(self, op: Op, request: Request) -> Resize:
         constant = op.constant(0)
@@ -120,8 +131,10 @@ def _expanded_map(op: Op, maps: Maps, fresh: Fresh) -> ChannelMap:
     constant = op.constant(0)
     if constant is None:
         return known_map(maps[0])
-    if constant.dtype.kind != "f" or constant.size != max(constant.shape, default=1):
-        raise Refused(Reason.UNSUPPORTED_FORM, "a constant without a channel axis")
+    if constant.dtype.kind != "f":
+        raise Refused(Reason.UNSUPPORTED_FORM, "a constant that is no floating-point number")
+    if constant.size != max(constant.shape, default=1):
+        return of_constant(constant, fresh(1))
     state = np.where(np.isfinite(constant), constant, WILD).astype(np.float64)
     wild = wild_of_constant(constant) or Wild.ANYTHING
     return ChannelMap(fresh(constant.size).reshape(constant.shape), state, wild=Wild.of_any((wild,)))
@@ -140,6 +153,9 @@ class Tile(Rule):
     """The rule of a Tile by constant repeats. Along a channel axis the classes repeat."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        constant = op.constant(0)
+        if constant is not None and constant.dtype.kind == "f":
+            return self._of_constant(op, constant, fresh)
         found, counts = known_map(maps[0]), self._counts(op, known_map(maps[0]))
         if any(counts[axis] is None for axis in found.axes):
             raise Refused(Reason.DYNAMIC_PARAMETER, "repeats of a channel axis are computed at run time")
@@ -147,7 +163,16 @@ class Tile(Rule):
         check_room(found.labels.size, *reps)
         return Flow((ChannelMap(np.tile(found.labels, reps), np.tile(found.state, reps)),))
 
+    def _of_constant(self, op: Op, constant: Array, fresh: Fresh) -> Flow:
+        made = of_constant(constant, fresh(1))
+        counts = self._counts(op, made)
+        if any(count != 1 for count, size in zip(counts, constant.shape, strict=True) if size > 1):
+            made = replace(made, levels=None)
+        return Flow((made,))
+
     def resize(self, op: Op, request: Request) -> Resize:
+        if op.constant(0) is not None:
+            return Resize((full_emission(request.result.shape),))
         (found, emission), result = request.first_input(), request.result
         reps = _repeats(found, self._counts(op, found))
         where = [np.tile(c, reps) for c in coordinates(emission, found.shape)]

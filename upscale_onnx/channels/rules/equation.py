@@ -1,0 +1,100 @@
+"""The equation of an Einsum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from string import ascii_letters
+
+from upscale_onnx.channels.op import Op
+from upscale_onnx.channels.refused import Refused
+from upscale_onnx.channels.rules.broadcast import operand_rank
+from upscale_onnx.errors import Reason
+from upscale_onnx.model.operators import STANDARD_DOMAINS
+
+_DOTS = "..."
+_OPERANDS = 2
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A letter for each axis of each operand and of the result."""
+
+    operands: tuple[str, ...]
+    result: str
+
+
+def equation_of(op: Op) -> Equation:
+    """The equation in explicit form, with letters in place of dots. Raises `Refused` for diagonals, for repeated axes,
+    and for dots that are summed over."""
+    text = str(op.attrs.get("equation", "")).replace(" ", "")
+    left, arrow, result = text.partition("->")
+    written = left.split(",")
+    ranks = [operand_rank(op, index) for index in range(len(op.present))]
+    hidden = _hidden(text, written, ranks)
+    if not arrow:
+        named = left.replace(_DOTS, "")
+        once = sorted(letter for letter in set(named) - {","} if named.count(letter) == 1)
+        result = "".join((_DOTS * (_DOTS in left), *once))
+    if hidden and _DOTS not in result:
+        raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} sums over dots")
+    operands = tuple(
+        own.replace(_DOTS, hidden[len(hidden) - (rank - len(own) + len(_DOTS)) :])
+        for own, rank in zip(written, ranks, strict=False)
+    )
+    result = result.replace(_DOTS, hidden)
+    if [len(letters) for letters in operands] != ranks or len(written) != len(ranks):
+        raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} for operands of ranks {ranks}")
+    if any(len(set(letters)) != len(letters) for letters in (*operands, result)) or set(result) - set(
+        "".join(operands)
+    ):
+        raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} repeats letters")
+    return Equation(operands, result)
+
+
+def _hidden(text: str, written: list[str], ranks: list[int]) -> str:
+    """Letters for all axes that dots stand for, the last of which each operand has."""
+    counts = [rank - len(own) + len(_DOTS) for own, rank in zip(written, ranks, strict=False) if _DOTS in own]
+    free = [letter for letter in ascii_letters if letter not in text]
+    if min(counts, default=0) < 0 or max(counts, default=0) > len(free):
+        raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} for operands of ranks {ranks}")
+    return "".join(free[: max(counts, default=0)])
+
+
+def plain_equation(op: Op) -> Equation | None:
+    """The equation of an Einsum of two operands, or of a MatMul by a vector, that can be written as a product of
+    matrices; None for other nodes. Every axis is one of the result, or is summed over in both operands; of axes that
+    have to be merged, the sizes are known."""
+    equation = _equation(op)
+    if equation is None or any(op.in_dims[index] is None for index in range(len(op.present))):
+        return None
+    left, right = equation.operands
+    if (set(left) ^ set(right)) - set(equation.result):
+        return None
+    inner = [letter for letter in left if letter not in equation.result]
+    sizes = {
+        letter
+        for letters, dims in zip(equation.operands, op.in_dims, strict=True)
+        for letter, size in zip(letters, dims or (), strict=True)
+        if isinstance(size, int)
+    }
+    # A constant is the operand whose columns are merged.
+    columns = set(left) - set(right) if op.constant(0) is not None else set(right) - set(left)
+    merged = {*(inner if len(inner) > 1 else ()), *(columns if len(columns) > 1 else ())}
+    return equation if merged <= sizes else None
+
+
+def _equation(op: Op) -> Equation | None:
+    if op.op_type == "Einsum" and len(op.present) == _OPERANDS:
+        try:
+            return equation_of(op)
+        except Refused:
+            return None
+    if op.op_type != "MatMul" or op.domain not in STANDARD_DOMAINS:
+        return None
+    left, right = (op.in_rank(index) or 0 for index in range(_OPERANDS))
+    letters = ascii_letters[: max(left, right)]
+    if right == 1 <= left:
+        return Equation((letters, letters[-1]), letters[:-1])
+    if left == 1 < right:
+        return Equation((letters[-2], letters), letters[:-2] + letters[-1])
+    return None
