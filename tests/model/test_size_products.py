@@ -16,7 +16,7 @@ def test_products(dims: tuple[Dim, ...], expected: Dim) -> None:
     assert product(dims) == expected
 
 
-@pytest.mark.parametrize("dims", [(None, 2), (0, "b"), (-1, "b")])
+@pytest.mark.parametrize("dims", [(None, 2), (0, "b"), (-1, "b"), ("4", 2)])
 def test_products_that_are_not_known(dims: tuple[Dim, ...]) -> None:
     assert product(dims) is None
 
@@ -41,5 +41,6 @@ def test_quotients(dims: tuple[Dim, ...], others: tuple[Dim, ...], expected: Dim
 
 def test_parts() -> None:
     assert parts("4·a·b") == [4, "a", "b"]
+    assert parts("4") == ["4"]
     assert parts(4) == [4]
     assert parts(None) == [None]

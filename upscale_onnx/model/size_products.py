@@ -26,7 +26,7 @@ def quotient(dims: Iterable[Dim], others: Iterable[Dim]) -> Dim:
 
 def parts(dim: Dim) -> list[Dim]:
     """The sizes of which `dim` is the product: `4·b` is 4 and `b`."""
-    if not isinstance(dim, str):
+    if not isinstance(dim, str) or _TIMES not in dim:
         return [dim]
     return [int(part) if part.isdecimal() else part for part in dim.split(_TIMES)]
 
@@ -39,6 +39,8 @@ def _factors(dims: Iterable[Dim]) -> tuple[int, Counter[str]] | None:
             return None
         if isinstance(part, int):
             number *= part
+        elif part.isdecimal():  # a name that a product could not tell from a number
+            return None
         else:
             names[part] += 1
     return number, names
