@@ -143,7 +143,7 @@ def _elements(shape: Array) -> float:
 def _padded(first: Array, pads: Array) -> float:
     """The elements of a result that is padded along any axes by the largest of the given amounts."""
     most = 2 * float(np.abs(pads.astype(np.float64)).max(initial=0))
-    return math.prod(size + most for size in first.shape)
+    return float(math.prod(size + most for size in first.shape))
 
 
 def _multiplied(attrs: Mapping[str, Any], first: Array, second: Array, known: Sequence[Array]) -> float:
