@@ -1,7 +1,7 @@
 """Replace sequences by their elements, where it is known how many there are and which one is read.
 
 Rules follow tensors. Behind this pass, what SequenceAt reads is the element itself, ConcatFromSequence is a Concat, and
-SplitToSequence a Split.
+SplitToSequence a Split. What OptionalGetElement reads of an Optional is the value in it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, constant, disconnect, replace_nodes
 from upscale_onnx.passes.rewrite import Rewrite
 
-_MAKERS = frozenset({"SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SplitToSequence"})
-_READERS = frozenset({"SequenceAt", "ConcatFromSequence"})
+_MAKERS = frozenset(
+    {"Optional", "SequenceConstruct", "SequenceEmpty", "SequenceInsert", "SequenceErase", "SplitToSequence"}
+)
+_READERS = frozenset({"SequenceAt", "ConcatFromSequence", "OptionalGetElement"})
 # The opset since which Split and Unsqueeze are told sizes and axes by an input.
 _BY_INPUTS = 13
 # A sequence of more elements is left as it is.
@@ -72,7 +74,7 @@ class _Opened:
 
     def elements_of(self, node: gs.Node) -> list[gs.Tensor] | None:
         """The elements of the sequence that `node` makes; None where they are not known."""
-        if node.op == "SequenceConstruct":
+        if node.op in ("SequenceConstruct", "Optional"):
             return list(node.inputs)
         if node.op == "SequenceEmpty":
             return []
@@ -106,11 +108,17 @@ class _Opened:
                 return False
             node.op, node.inputs = "Identity", [found[at]]
             return True
+        if node.op == "OptionalGetElement":
+            node.op, node.inputs = "Identity", found
+            return True
         axis, new = int(node.attrs["axis"]), bool(node.attrs.get("new_axis", 0))
         before: list[gs.Node] = []
         parts = [self._unsqueezed(part, axis, before) for part in found] if new else found
         self.instead[id(node)] = [*self.instead.get(id(node), ()), *before, node]
         node.op, node.attrs, node.inputs = "Concat", {"axis": axis}, list(parts)
+        shape = self._joined(parts, axis)
+        if shape is not None:
+            self.made[node.outputs[0].name] = shape
         return True
 
     def place_splits(self) -> None:
@@ -171,6 +179,14 @@ class _Opened:
         if size is None or each < 1:
             return None
         return [min(each, size - start) for start in range(0, size, each)]
+
+    def _joined(self, parts: list[gs.Tensor], axis: int) -> Shape | None:
+        """The shape of a Concat, which inference did not find for a sequence; None where a size along it is unknown."""
+        shapes = [self.made.get(part.name, self.shapes.get(part.name)) for part in parts]
+        known = [shape for shape in shapes if shape is not None]
+        sizes = [shape.dims[axis] for shape in known]
+        whole = [size for size in sizes if isinstance(size, int)]
+        return known[0].with_size(axis % known[0].rank, sum(whole)) if len(whole) == len(parts) else None
 
     def _unsqueezed(self, part: gs.Tensor, axis: int, before: list[gs.Node]) -> gs.Tensor:
         """The element with a new axis of size 1; the node that adds it is put into `before`."""

@@ -115,9 +115,9 @@ def compiled(
         subject = Subject.of(pruned.model)
     with clock.stage("contest"):
         found = settled(subject, pruned, original, wanted, partial(clock.inside, "contest"))
-        masked, outcome = found.model, found.outcome
     with clock.stage("verify"):
-        shown = proven(masked, outcome, wanted)
+        shown = proven(found.model, found.outcome, wanted)
+        masked, outcome = shown.original, found.outcome
     with clock.stage("effect"):
         effect = _effect(original, shown.model, wanted) if found.count else None
     model = _described(shown.model, found, wanted) if wanted.export.metadata else shown.model

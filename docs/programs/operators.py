@@ -27,7 +27,8 @@ _REASONS = {
     "random": "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike",
     "sequences: tensors take their place where the elements are known": "ConcatFromSequence SequenceAt "
     "SequenceConstruct SequenceEmpty SequenceErase SequenceInsert SplitToSequence",
-    "sequences and optional values": "Optional OptionalGetElement OptionalHasElement SequenceLength",
+    "the value in it takes its place": "Optional OptionalGetElement",
+    "sequences and optional values": "OptionalHasElement SequenceLength",
     "text or files": "ImageDecoder RegexFullMatch StringConcat StringNormalizer StringSplit TfIdfVectorizer",
     "reads all elements": "DFT Det NegativeLogLikelihoodLoss NonMaxSuppression NonZero STFT SoftmaxCrossEntropyLoss "
     "Unique",

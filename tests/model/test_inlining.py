@@ -47,6 +47,27 @@ def test_nested_functions_are_written_out_also_in_bodies() -> None:
         np.testing.assert_array_equal(Engine(loaded).run(feeds)[0], Engine(model).run(feeds)[0])
 
 
+def test_defaults_of_functions_reach_the_operators_in_them() -> None:
+    """The outer call gives none, the inner passes its own on, and another in a body relies on the inner one's."""
+    model = parsed("""<ir_version: 10, opset_import: ["" : 17, "local" : 1]>
+g (float[2] x, bool c) => (float[2] y) {
+  a = local.outer (x)
+  b = local.outer <k = 0.5> (a)
+  y = If (c) <
+    then_branch = p () => (float[2] r) { r = local.inner (b) },
+    else_branch = q () => (float[2] r) { r = Identity (b) }
+  >
+}
+<domain: "local", opset_import: ["" : 17]>
+inner <alpha : float = 2.0> (a) => (c) { c = LeakyRelu <alpha : float = @alpha> (a) }
+<domain: "local", opset_import: ["" : 17, "local" : 1]>
+outer <k : float = 0.25> (a) => (c) { c = local.inner <alpha : float = @k> (a) }""")
+    feeds = {"x": np.asarray([-8.0, 8.0], np.float32), "c": np.asarray(True)}
+    loaded = load_model(model)
+    assert not loaded.functions
+    np.testing.assert_array_equal(Engine(loaded).run(feeds)[0], np.asarray([-2, 8], np.float32))
+
+
 def test_a_function_that_a_runtime_has_a_kernel_for_stays() -> None:
     model = parsed(CALLS.replace('"local"', '"com.microsoft"').replace("local.", "com.microsoft."))
     assert load_model(model).functions == model.functions

@@ -22,6 +22,17 @@ CASES: dict[str, tuple[str, dict[str, Array], str, int]] = {
         y = Relu(e)""",
         18,
     ),
+    "a value that is there": (
+        """(float[1,3] x) => (float[1,3] y) {
+            o = Optional(x)
+            e = OptionalGetElement(o)
+            y = Relu(e)
+        }""",
+        {},
+        """e = Identity(x)
+        y = Relu(e)""",
+        18,
+    ),
     "all elements": (
         """(float[1,3] x, float[1,4] z) => (float[1,11] y) {
             s = SequenceConstruct(x, z)

@@ -9,8 +9,11 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import numpy_helper
 
 from tests.proof.test_by_claims import MODEL
+from tests.traps.net import net, vector, weight
+from tests.traps.targets import sizes
 from upscale_onnx import compile
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import NotEquivalentError, Reason
@@ -197,3 +200,37 @@ def test_overflows_of_a_written_out_softplus_are_told() -> None:
     # Between numbers, half of the channels can go.
     numbers = compile(model, align=1, race=False, proofs=("local",))
     assert shape_of(numbers.model, "a") == [8, 8]
+
+
+@pytest.mark.parametrize("body", ["e = Exp(a)\no = Add(e, one)\nr = Log(o)", "r = Exp(a)"], ids=["softplus", "exp"])
+def test_channels_that_overflow_leave_where_amounts_choose_them(body: str) -> None:
+    """As many as behind a Relu, which cannot overflow. What makes them is zero in the model that is equal, too."""
+    counts = []
+    for middle in ("r = Relu(a)", body):
+        model = net(
+            "(float[N,3,6,6] x) => (float y)",
+            f"a = Conv(x, w1, b1)\n{middle}\ny = Conv(r, w2)",
+            w1=100 * weight(8, 3, 3, 3), b1=vector(8), w2=weight(5, 8, 3, 3, seed=1),
+            **({"one": np.float32(1)} if "one" in middle else {}),
+        )  # fmt: skip
+        result = compile(model, amount=0.5, masks="filled", prefer="size", race=False)
+        assert result.report.verification is not None
+        assert not result.report.refusals
+        counts.append((sizes(result.model), result.report.masked_channels))
+        assert shape_of(result.model, "a")[0] == 4
+    assert counts[0] == counts[1]
+    masked = {tensor.name: numpy_helper.to_array(tensor) for tensor in result.masked.graph.initializer}
+    assert (masked["w1"].any(axis=(1, 2, 3)) == masked["w2"].any(axis=(0, 2, 3))).all()
+    assert not masked["b1"][~masked["w2"].any(axis=(0, 2, 3))].any()
+
+
+def test_a_mask_of_zeros_in_a_file_is_taken_as_it_is(tmp_path: Path) -> None:
+    """Its channels overflow, so that a smaller model would return numbers where this one returns none."""
+    model = net(
+        "(float[N,3,6,6] x) => (float y)", "a = Conv(x, w1)\nr = Exp(a)\ny = Conv(r, w2)",
+        w1=100 * weight(8, 3, 3, 3), w2=weight(5, 8, 3, 3, seed=1),
+    )  # fmt: skip
+    np.savez(tmp_path / "masks.npz", w2=np.arange(8) < 4)
+    result = compile(model, mask=str(tmp_path / "masks.npz"), export="gather", race=False)
+    assert shape_of(result.model, "a")[0] == 8
+    assert {item.reason for item in result.report.refusals} == {Reason.NOT_SHOWN_EQUAL}

@@ -160,3 +160,41 @@ def test_heads_that_keep_as_many_features_after_a_dead_one(form: str) -> None:
     assert small["y"] == (8, FEATURES)
     if form == "separate":
         assert [small[name][1] for name in ("q0", "k0", "v0")] == [8] * 3
+
+
+@pytest.mark.parametrize("dead", [[[], [0, 1, 2, 3], []], [[0], [3], [2]]], ids=["head", "features"])
+def test_heads_on_the_axis_of_a_batch_of_any_size(target: Target, dead: list[list[int]]) -> None:
+    """The number of rows is computed from the batch, and the length is left to the Reshape."""
+    one = "".join(
+        f"""{name}0 = MatMul(x, w{name})
+        {name}1 = Reshape({name}0, apart)
+        {name}2 = Transpose<perm=[0,2,1,3]>({name}1)
+        {name} = Reshape({name}2, rows)
+        """
+        for name in "qkv"
+    )
+    model = net(
+        f"(float[N,T,{FEATURES}] x) => (float[N,T,{FEATURES}] y)",
+        f"""sizes = Shape(x)
+        n = Gather(sizes, i0)
+        length = Gather(sizes, i1)
+        nh = Mul(n, heads)
+        rows = Concat<axis=0>(nh, minus, width)
+        back = Concat<axis=0>(n, heads, length, width)
+        {one}kt = Transpose<perm=[0,2,1]>(k)
+        s = MatMul(q, kt)
+        p = Softmax<axis=-1>(s)
+        a = MatMul(p, v)
+        b = Reshape(a, back)
+        t = Transpose<perm=[0,2,1,3]>(b)
+        f = Reshape(t, flat)
+        y = MatMul(f, wo)""",
+        i0=ints(0), i1=ints(1), minus=ints(-1), heads=ints(HEADS), width=ints(WIDTH), apart=ints(0, -1, HEADS, WIDTH),
+        flat=ints(0, -1, FEATURES), wq=square(), wk=square(seed=1), wv=square(seed=2), wo=square(per_head(dead)),
+    )  # fmt: skip
+    small = sizes(check(model, target, tolerance=1e-5))
+    if dead[1] == [3] and not target.tight:
+        return
+    left = FEATURES - len(per_head(dead))
+    assert small["y"][0] == small["v0"][1] == left
+    assert small["q0"][1] == small["k0"][1] == (FEATURES if dead[0] else left)

@@ -241,3 +241,17 @@ def test_a_choice_between_equal_constants_is_one(one: str, other: str, kept: int
         w2=weight(4, 8, 1, 1), b2=vector(4),
     )  # fmt: skip
     assert sizes(check(model, target, tolerance=ROUNDING))["h"][0] == (kept if target.tight else 8)
+
+
+@pytest.mark.parametrize(("operands", "value"), [("mask, h, value", 0), ("other, value, h", 0), ("mask, h, value", 2)])
+def test_channels_that_a_constant_condition_never_chooses(operands: str, value: float, target: Target) -> None:
+    """Of the channels 1, 4, 6 and 7, only the constant is left: a zero, or another that moves into the bias."""
+    mask = np.isin(np.arange(8), SILENT, invert=True).reshape(8, 1, 1)
+    model = net(
+        "(float[N,3,6,6] x) => (float y)", f"h = Conv(x, w1, b1)\nc = Where({operands})\ny = Conv(c, w2, b2)",
+        w1=weight(8, 3, 1, 1), b1=vector(8), mask=mask, other=~mask, value=np.float32(value), w2=weight(4, 8, 3, 3),
+        b2=vector(4),
+    )  # fmt: skip
+    small = sizes(check(model, target, tolerance=ROUNDING))
+    assert small["h"][0] == (4 if target.tight else 8)
+    assert small["y"][1] == (4 if target.tight else 8)

@@ -108,6 +108,20 @@ def test_an_extreme_over_channels_needs_no_channels_of_zeros(extreme: str, keepd
     assert small["h"][0] == (5 if target.tight else 8)
 
 
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [("n = LpNormalization<axis=1>(h)", 5), ("a = Abs(h)\nn = ReduceLogSum(a, one)", 5), ("n = ReduceMean(h, one)", 5)],
+    ids=["length", "logarithm of a sum", "mean"],
+)
+def test_zeros_add_nothing_to_a_sum_over_channels(body: str, kept: int, target: Target) -> None:
+    model = net(
+        "(float[N,3,6,6] x) => (float y)", f"h = Conv(x, w1)\n{body}\ny = Conv(n, w2)",
+        w1=weight(8, 3, 3, 3, silent=(1, 4, 5)), one=ints(1), w2=weight(4, 8 if "Lp" in body else 1, 3, 3),
+    )  # fmt: skip
+    small = sizes(check(model, target, tolerance=ROUNDING))
+    assert small["h"][0] == (kept if target.tight else 8)
+
+
 def test_layer_normalization_over_places_leaves_channels_alone(target: Target) -> None:
     model = net(
         "(float[N,3,6,6] x) => (float y)",

@@ -25,7 +25,8 @@ _WIDEST = 8  # bytes of an element
 _OF_FIRST = frozenset(
     "Identity Cast Transpose Reshape Squeeze Unsqueeze Flatten Slice Split ScatterND CumSum Trilu Softmax ReduceProd "  # noqa: SIM905
     "ReduceMean ReduceSum ReduceMin ReduceMax ReduceL1 ReduceL2 ReduceSumSquare CastLike Shrink Erf "
-    "LpNormalization".split()
+    "LpNormalization EyeLike Compress ScatterElements DepthToSpace SpaceToDepth LogSoftmax ReduceLogSum "
+    "ReduceLogSumExp".split()
 )
 
 
@@ -62,7 +63,7 @@ def _width(op_type: str, attrs: Mapping[str, Any], known: Sequence[Array]) -> in
     """The bytes of one element of a result."""
     if op_type == "Cast":
         return int(helper.tensor_dtype_to_np_dtype(int(attrs["to"])).itemsize)
-    return _WIDEST if op_type == "ConstantOfShape" else max(array.dtype.itemsize for array in known)
+    return _WIDEST if op_type in ("ConstantOfShape", "EyeLike") else max(array.dtype.itemsize for array in known)
 
 
 def most_elements(
@@ -112,6 +113,12 @@ def _generated(
         return 2 * first.size
     if op_type == "Einsum":
         return _indexed(str(attrs.get("equation", "")), known)
+    if op_type == "Pad":
+        return math.inf if second is None else _padded(first, second)
+    if op_type == "OneHot":
+        return math.inf if second is None else first.size * _elements(second)
+    if op_type == "GatherElements":
+        return math.inf if second is None else second.size
     if op_type == "GatherND":
         return math.inf if second is None else second.size * math.prod(first.shape[second.shape[-1] :])
     if op_type == "BatchNormalization":  # numpy would broadcast vectors of wrong lengths
@@ -131,6 +138,12 @@ def _indexed(equation: str, known: Sequence[Array]) -> float:
 
 def _elements(shape: Array) -> float:
     return float(np.prod(np.abs(shape.astype(np.float64))))
+
+
+def _padded(first: Array, pads: Array) -> float:
+    """The elements of a result that is padded along any axes by the largest of the given amounts."""
+    most = 2 * float(np.abs(pads.astype(np.float64)).max(initial=0))
+    return float(math.prod(size + most for size in first.shape))
 
 
 def _multiplied(attrs: Mapping[str, Any], first: Array, second: Array, known: Sequence[Array]) -> float:

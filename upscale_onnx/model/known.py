@@ -25,7 +25,10 @@ _FOLDED = frozenset(
     "Reciprocal Pow Range Expand Equal Where Floor Ceil Min Max ReduceProd Not And Or Tile "
     "ConstantOfShape Split ScatterND Abs Exp Greater Less Mod Sign Size GreaterOrEqual LessOrEqual Round Log Sin Cos "
     "Tanh Sigmoid Relu Clip Softmax CumSum Trilu GatherND ReduceMean ReduceSum ReduceMin ReduceMax ReduceL1 ReduceL2 "
-    "ReduceSumSquare BatchNormalization Conv MatMul Gemm Dropout CastLike Einsum Shrink Erf LpNormalization".split()
+    "ReduceSumSquare BatchNormalization Conv MatMul Gemm Dropout CastLike Einsum Shrink Erf LpNormalization "
+    "Pad EyeLike OneHot Compress GatherElements ScatterElements DepthToSpace SpaceToDepth LogSoftmax ReduceLogSum "
+    "ReduceLogSumExp Softplus Softsign Elu LeakyRelu Celu Selu HardSigmoid HardSwish PRelu Gelu Mish Sum Mean Xor "
+    "IsNaN IsInf Sinh Cosh Tan Atan".split()
 )
 KINDS = "fiub"
 _LONGEST = 64  # entries of a vector of sizes

@@ -1,6 +1,7 @@
 """Operators on shape vectors whose entries are known in part.
 
-An entry is a size, the name of a dynamic size (never negative), or None where nothing is known of it.
+An entry is a size, the name of a dynamic size or of a product of such (never negative), or None where nothing is known
+of it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from typing import Any
 import numpy as np
 import onnx
 
+from upscale_onnx.model.size_products import product, quotient
 from upscale_onnx.types import Dim, Dims
 
 _KEEPING = frozenset(("Identity", "Cast", "Unsqueeze", "Squeeze", "Reshape"))
-_NEUTRAL = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}
 # A shape vector has few entries; a vector with more is data.
 _LONGEST = 64
 
@@ -75,12 +76,13 @@ def _calculated(op_type: str, attrs: Mapping[str, Any], inputs: Sequence[Dims | 
 def _number(op_type: str, left: Dim, right: Dim) -> Dim:
     if isinstance(left, int) and isinstance(right, int):
         return _ARITHMETIC[op_type](left, right)
-    neutral = _NEUTRAL.get(op_type)
-    if neutral is None:
+    if op_type in ("Mul", "Div"):
+        return product((left, right)) if op_type == "Mul" else quotient((left,), (right,))
+    if op_type not in ("Add", "Sub"):
         return None
-    if right == neutral:
+    if right == 0:
         return left
-    return right if left == neutral and op_type in ("Add", "Mul") else None
+    return right if left == 0 and op_type == "Add" else None
 
 
 def _divided(left: int, right: int) -> Dim:

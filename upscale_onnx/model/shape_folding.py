@@ -6,8 +6,7 @@ with computed bounds, even if these depend on known sizes only.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -17,6 +16,7 @@ from upscale_onnx.model.evaluate import evaluate_node
 from upscale_onnx.model.folding_budget import FoldingBudget
 from upscale_onnx.model.known import Constants, constant_value
 from upscale_onnx.model.protos import SMALL_ELEMENTS, element_count
+from upscale_onnx.model.size_products import quotient
 from upscale_onnx.types import Array, Dim, Dims
 
 # The input by which an operator is told the shape of its result, or how often that holds its input.
@@ -156,25 +156,8 @@ def _clearer(old: Dim, new: Dim) -> Dim:
 def reshaped(dims: Dims, entries: Dims) -> Dims:
     """The dimensions of the result of a Reshape: 0 copies a size, -1 stands for the remaining elements."""
     copied = tuple(dims[i] if e == 0 and i < len(dims) else e for i, e in enumerate(entries))
-    left = _quotient(dims, [entry for entry in copied if entry != -1])
+    left = quotient(dims, [entry for entry in copied if entry != -1])
     return tuple(left if entry == -1 else entry for entry in copied)
-
-
-def _quotient(dims: Sequence[Dim], others: Sequence[Dim]) -> Dim:
-    """The product of `dims` divided by that of `others`, if what does not cancel out are numbers, or one name."""
-    left, right = list(dims), []
-    for dim in others:
-        if not isinstance(dim, int) and dim in left and dim is not None:
-            left.remove(dim)
-        else:
-            right.append(dim)
-    names = [dim for dim in left if not isinstance(dim, int)]
-    total, part = _product([dim for dim in left if isinstance(dim, int)]), _product(right)
-    if total is None or not part or len(names) > 1:
-        return None
-    if names:
-        return names[0] if total == part else None
-    return total // part
 
 
 def expanded(dims: Dims, entries: Dims) -> Dims:
@@ -190,8 +173,3 @@ def _wider(left: Dim, right: Dim) -> Dim:
     if right == 1:
         return left
     return next((side for side in (left, right) if isinstance(side, int)), None)
-
-
-def _product(dims: Sequence[Dim]) -> int | None:
-    sizes = [dim for dim in dims if isinstance(dim, int)]
-    return math.prod(sizes) if len(sizes) == len(dims) else None

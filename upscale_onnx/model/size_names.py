@@ -14,6 +14,7 @@ from onnx import GraphProto, NodeProto
 from upscale_onnx.model.known import Constants
 from upscale_onnx.model.operators import BROADCASTING, STANDARD_DOMAINS
 from upscale_onnx.model.shape_folding import expanded, known_after, reshaped
+from upscale_onnx.model.size_products import parts, product
 from upscale_onnx.types import Dim, Dims
 
 MADE_UP = "unk__"
@@ -47,7 +48,8 @@ class _Names:
         """The number, or the name of all sizes that are equal."""
         while dim in self._meaning:
             dim = self._meaning[dim]
-        return dim
+        factors = parts(dim)
+        return dim if len(factors) == 1 else product(map(self.find, factors))
 
     def resolved(self, dims: Dims | None) -> Dims | None:
         """The dimensions with each name replaced by what it stands for."""

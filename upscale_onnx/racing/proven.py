@@ -12,6 +12,7 @@ import onnx
 from upscale_onnx.errors import NotEquivalentError, Reason
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export
+from upscale_onnx.masks.silenced import silenced
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.operators import FRAGILE
 from upscale_onnx.options import Options, PruneOptions
@@ -32,12 +33,14 @@ class Proven:
     """A proven export.
 
     model: the model to write.
+    original: the model that it computes the same as.
     verification: the proof; None if none was asked for.
     claims: what the model holds of the original's values, by name.
     refusals: the nodes that were left alone because they were not shown equal.
     """
 
     model: onnx.ModelProto
+    original: onnx.ModelProto
     verification: Verification | None
     claims: Mapping[str, Claim]
     refusals: tuple[Refusal, ...] = ()
@@ -46,15 +49,17 @@ class Proven:
 def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Proven:
     """The winner of a contest, shown to compute the same as `original`.
 
+    Where channels that were chosen by scores overflow, the rows that make them become zeros in `original`, too.
+
     Raises:
         NotEquivalentError: the winner could not be shown equal.
         ModelError: `original` cannot be run.
     """
     if not options.proof.verify:
-        return Proven(outcome.model, None, {})
+        return Proven(outcome.model, original, None, {})
     if outcome.making is None:
         whole = options.replaced(proofs=("global",))
-        return Proven(outcome.model, _verified(original, outcome.made, whole), {})
+        return Proven(outcome.model, original, _verified(original, outcome.made, whole), {})
     made = outcome.made
     draft: Draft | None = None
     infinite = False
@@ -64,7 +69,11 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
         alone = draft.alone if draft is not None else frozenset()
         if suspects <= alone:
             break
-        infinite |= not _refuted(verification)
+        overflows = not _refuted(verification)
+        quiet = silenced(original) if overflows and options.prune.scores_channels else None
+        if quiet is not None:
+            original, suspects = quiet, frozenset()
+        infinite |= overflows and quiet is None
         draft = Draft(original, infer_shapes(original), alone=alone | suspects)
         made = export(outcome.making, draft)
     if not verification.equal:
@@ -75,7 +84,7 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
     left = tuple(item for item in found if item.reason is Reason.NOT_SHOWN_EQUAL)
     if infinite:
         left = tuple(replace(item, detail=_INFINITE) if item.op_type in FRAGILE else item for item in left)
-    return Proven(made.model, verification, made.claims, left)
+    return Proven(made.model, original, verification, made.claims, left)
 
 
 def _refuted(verification: Verification) -> Sequence[Unproven]:

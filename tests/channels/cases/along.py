@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 
 from tests.channels.case import Case, Plain, Tracked
 from upscale_onnx.types import Array
@@ -43,6 +44,8 @@ def _ordered() -> list[Case]:
         Case("ReverseSequence", (tokens, Plain((2,), 7)), {"batch_axis": 0, "time_axis": 1}, note="given lengths"),
         Case("ReverseSequence", (_X, _i(1, 2, 3, 4, 5, 1)), note="of channels", refused=True),
         Case("Compress", (_X, np.asarray([True, False, True])), {"axis": 2}),
+        Case("Compress", (_X, np.asarray([False, True, True, False, True])), {"axis": -3}, note="channels"),
+        Case("Compress", (_X, Plain((6,), TensorProto.BOOL)), {"axis": 1}, note="computed", refused=True),
         Case("Compress", (_X, np.asarray([True, False, True])), note="flat", refused=True),
         Case("Trilu", (_X,), {"upper": 0}),
         Case("Trilu", (tokens,), note="of channels", refused=True),

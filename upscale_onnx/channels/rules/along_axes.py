@@ -87,12 +87,6 @@ def _reversed(op: Op, rank: int) -> list[int]:
     return [_axis(op, "batch_axis", 1, rank), _axis(op, "time_axis", 0, rank)]
 
 
-def _compressed(op: Op, rank: int) -> list[int]:
-    if "axis" not in op.attrs:
-        raise Refused(Reason.UNSUPPORTED_FORM, "the input is flattened")
-    return [_axis(op, "axis", 0, rank)]
-
-
 def _normalized(op: Op, rank: int) -> list[int]:
     return _listed(op.attrs.get("axes", (0, 2, 3)), rank)
 
@@ -125,6 +119,5 @@ register(AlongAxes(_running, Kept.ZERO), "CumSum", since=11)
 register(AlongAxes(_sorted, Kept.ANY), "TopK")
 register(AlongAxes(_reversed, Kept.ANY), "ReverseSequence", since=10)
 register(AlongAxes(_normalized, Kept.NONE), "MeanVarianceNormalization", since=9)
-register(AlongAxes(_compressed, Kept.ANY), "Compress", since=9)
 register(AlongAxes(_triangle, Kept.ZERO), "Trilu", since=14)
 register(AlongAxes(_cropped, Kept.ZERO), "CenterCropPad", since=18)

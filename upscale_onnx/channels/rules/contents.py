@@ -44,10 +44,8 @@ def pointwise_content(
             [state == 0 for state in known] + [state == 0 for state in spread.values() if state is not None]
         )
         result = np.where(zero & ~wild, 0.0, result)
-    if op.op_type == "Where":  # whatever the condition is
-        yes, no = (states[index] if states[index] is not None else spread.get(index) for index in (1, 2))
-        if yes is not None and no is not None:
-            result = np.where(is_constant(yes) & (yes == no), yes, result)
+    if op.op_type == "Where":
+        result = _chosen(states, spread, result)
     if not exact or not fixed.any() or any(state is None for state in spread.values()):
         return result
     for state in spread.values():
@@ -72,6 +70,20 @@ def pointwise_content(
         computed = np.where(np.abs(computed) < _LARGEST_INTEGER, computed, VARYING)
     result = result.copy()
     result[fixed] = computed
+    return result
+
+
+def _chosen(
+    states: Sequence[FloatArray | None], spread: Mapping[int, FloatArray | None], result: FloatArray
+) -> FloatArray:
+    """The contents of a Where: of one operand where the condition is known, and where both are equal whatever it is."""
+    condition, yes, no = (states[index] if states[index] is not None else spread.get(index) for index in range(3))
+    if yes is not None and no is not None:
+        result = np.where(is_constant(yes) & (yes == no), yes, result)
+    if condition is None:
+        return result
+    for kept, operand in ((condition == 1, yes), (condition == 0, no)):
+        result = result if operand is None else np.where(kept, operand, result)
     return result
 
 

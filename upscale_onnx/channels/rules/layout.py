@@ -15,6 +15,7 @@ from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.axis_groups import AxisGroup, axis_groups
 from upscale_onnx.channels.rules.merged_axes import merging, opened, split_dims, times_axis
 from upscale_onnx.errors import Reason
+from upscale_onnx.model.size_products import quotient
 from upscale_onnx.types import Array, Dim, Dims
 
 
@@ -63,7 +64,7 @@ def layout(op: Op, given: ChannelMap) -> Layout:
         raise Refused(Reason.UNKNOWN_SHAPE, "which axes are squeezed is not known")
     found = _grouped(given, dims_in, dims_out)
     if op.op_type == "Reshape":
-        new_shape(op, found.targets(opened(given), found.after), list(dims_in), list(dims_out))
+        new_shape(op, found, opened(given), found.after)
     return found
 
 
@@ -114,36 +115,20 @@ def _stated(op: Op, dims_in: Dims, dims_out: Dims) -> Dims:
             result[axis] = entry
     rest = [axis for axis, entry in enumerate(entries[: len(result)]) if entry == -1]
     if len(rest) == 1 and not isinstance(result[rest[0]], int):
-        result[rest[0]] = _remaining(dims_in, result[: rest[0]] + result[rest[0] + 1 :], result[rest[0]])
+        others = result[: rest[0]] + result[rest[0] + 1 :]
+        result[rest[0]] = quotient(dims_in, others) or result[rest[0]]
     return tuple(result)
 
 
-def _remaining(dims_in: Dims, others: list[Dim], unknown: Dim) -> Dim:
-    """The dimension that an entry of -1 stands for, if what the `others` leave is a number or one dynamic size."""
-    left = list(dims_in)
-    for dim in others:
-        if not isinstance(dim, int):
-            if dim not in left:
-                return unknown
-            left.remove(dim)
-    names = [dim for dim in left if not isinstance(dim, int)]
-    if not names and _product(others) > 0 and _product(left) % _product(others) == 0:
-        return _product(left) // _product(others)
-    same = _product(left) == _product(others)
-    return names[0] if len(names) == 1 and same else unknown
-
-
-def _product(dims: list[Dim]) -> int:
-    return int(np.prod([dim for dim in dims if isinstance(dim, int)]))
-
-
-def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: list[Dim]) -> Array | NewNode:
-    """The shape input with `target` sizes; axes without a target keep their entry. Where entries are known at run time
-    only, a node computes it from the present one. A 0 copies a size, so it may be used without `allowzero` only.
+def new_shape(op: Op, axes: Layout, found: ChannelMap, sizes: Sequence[Dim]) -> Array | NewNode:
+    """The shape input for `sizes` of the axes `after`; axes without channels keep their entry. Where entries are known
+    at run time only, a node computes it from the present one. A 0 copies a size, so it may be used without `allowzero`
+    only. found: the map of the input, opened.
 
     Raises:
         Refused: an entry to change is not known, or a size is zero.
     """
+    target, dims_in, dims_out = axes.targets(found, sizes), axes.dims_in, axes.dims_out
     entries = op.shape_values[1] if len(op.shape_values) > 1 else None
     if entries is None or len(entries) != len(target):
         raise Refused(Reason.DYNAMIC_PARAMETER, "shape is computed at run time")
@@ -165,15 +150,33 @@ def new_shape(op: Op, target: list[int | None], dims_in: list[Dim], dims_out: li
     if shape.count(-1) <= 1:
         return np.asarray(shape, np.int64)
     change = np.asarray(list(map(_difference, target, entries, dims_out)), np.int64)
-    return NewNode("Add", (1, change)) if change.any() else NewNode("Identity", (1,))
+    given = _scaled(axes, sizes, entries)
+    if change.any():
+        return NewNode("Add", (1 if given is None else given, change))
+    return given or NewNode("Identity", (1,))
+
+
+def _scaled(axes: Layout, sizes: Sequence[Dim], entries: Dims) -> NewNode | None:
+    """The entries, of which that of a merged axis states as many channels as are left; None where it stays."""
+    merged = axes.merged
+    if merged is None or entries[merged.axis] == -1:
+        return None
+    place = merged.axis + (not merged.runs)
+    whole, left = axes.after[place], sizes[place]
+    if not isinstance(whole, int) or not isinstance(left, int) or entries[merged.axis] is None:
+        raise Refused(Reason.DYNAMIC_PARAMETER, "the size of a merged axis is computed at run time")
+    if whole == left:
+        return None
+    factors = np.ones((2, len(entries)), np.int64)
+    factors[:, merged.axis] = left, whole
+    return NewNode("Div", (NewNode("Mul", (1, factors[0])), factors[1]))
 
 
 def _difference(wanted: int | None, entry: Dim, dim: Dim) -> int:
-    """What is added to an entry of the shape so that it states the size `wanted`: 0 where it is to stay."""
-    if wanted is None or entry == -1:
+    """What is added to an entry of the shape so that it states the size `wanted`: 0 where it is to stay or, for a
+    merged axis (-1), is scaled."""
+    if wanted is None or -1 in (entry, wanted):
         return 0
-    if wanted == -1:
-        raise Refused(Reason.DYNAMIC_PARAMETER, "the size of a merged axis is computed at run time")
     stated = entry if isinstance(entry, int) and entry > 0 else dim
     if entry is None or not isinstance(stated, int) or entry == 0:
         raise Refused(Reason.DYNAMIC_PARAMETER, "an entry of the shape is computed at run time")

@@ -22,8 +22,13 @@ class LpNormalization(Rule):
             state = np.where(wild | is_constant(found.state), WILD, VARYING)
             return Flow((found.with_state(state),), fragile=(found.labels,))
         wild = np.broadcast_to(wild.any(axis, keepdims=True), found.shape)
-        reads = tuple(Read(0, row, row) for row in rows_over(found.labels, [axis]))
-        return Flow((found.with_state(np.where(wild, WILD, VARYING)),), reads=reads, fragile=(found.labels,))
+        zeros = found.state == 0
+        rows = zip(rows_over(found.labels, [axis]), rows_over(zeros, [axis]), strict=True)
+        reads = tuple(Read(0, row, row, foldable=zero) for row, zero in rows)
+        # Zeros add nothing to the length, and stay zeros unless all are.
+        kept = zeros & ~zeros.all(axis, keepdims=True)
+        state = np.where(wild, WILD, np.where(kept, 0.0, VARYING))
+        return Flow((found.with_state(state),), reads=reads, fragile=(found.labels,))
 
 
 register(LpNormalization(), "LpNormalization")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Rule
 from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -17,7 +17,8 @@ from upscale_onnx.types import Array
 
 
 class Pad(Rule):
-    """The rule of constant pads: along the channel axis they add constant channels, along other axes a border."""
+    """The rule of constant pads: along the channel axis they add constant channels or take channels away, along other
+    axes a border."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
@@ -34,16 +35,15 @@ class Pad(Rule):
             return Flow((found.with_state(state),))
         if unknown:
             raise Refused(Reason.DYNAMIC_PARAMETER, "pads channels, and other axes by amounts computed at run time")
-        if len(hit) > 1 or len(found.axes) > 1 or mode != "constant" or min(before[hit[0]], after[hit[0]]) < 0:
-            raise Refused(
-                Reason.UNSUPPORTED_FORM,
-                "pads channels by negative amounts, along several axes or in another mode than constant",
-            )
+        if len(hit) > 1 or len(found.axes) > 1 or mode != "constant":
+            raise Refused(Reason.UNSUPPORTED_FORM, "pads channels along several axes or in another mode than constant")
         axis = hit[0]
-        check_room(before[axis] + found.labels.size + after[axis])
-        first, last = fresh(before[axis]), fresh(after[axis])
-        labels = np.concatenate([first, found.labels.ravel(), last])
-        content = np.concatenate([np.full(first.size, value), state.ravel(), np.full(last.size, value)])
+        inner = _inner(before[axis], after[axis], found.labels.size)
+        added = max(before[axis], 0), max(after[axis], 0)
+        check_room(added[0] + found.labels.size + added[1])
+        first, last = fresh(added[0]), fresh(added[1])
+        labels = np.concatenate([first, found.labels.ravel()[inner], last])
+        content = np.concatenate([np.full(first.size, value), state.ravel()[inner], np.full(last.size, value)])
         shape = [labels.size if a == axis else 1 for a in range(found.rank)]
         return Flow((ChannelMap(labels.reshape(shape), content.reshape(shape)),))
 
@@ -54,13 +54,17 @@ class Pad(Rule):
         if not hit:
             return Resize((emission,))
         axis, labels = hit[0], result.labels.ravel()
-        inner = found.labels.size
-        first = np.sort(request.choose.positions(labels[: before[axis]]))
-        last = np.sort(request.choose.positions(labels[before[axis] + inner :]))
-        positions = np.concatenate([first, emission.ravel() + before[axis], last + before[axis] + inner])
+        inner, given = _inner(before[axis], after[axis], found.labels.size), emission.ravel()
+        head, tail = given < inner.start, given >= inner.stop
+        if not (np.sort(head)[::-1] == head).all() or not (np.sort(tail) == tail).all():
+            raise Misaligned(found.labels)
+        behind = max(before[axis], 0) + inner.stop - inner.start
+        first = np.sort(request.choose.positions(labels[: max(before[axis], 0)]))
+        last = np.sort(request.choose.positions(labels[behind:]))
+        positions = np.concatenate([first, given[~head & ~tail] + before[axis], last + behind])
         shape = [positions.size if a == axis else 1 for a in range(found.rank)]
         pads = [*before, *after]
-        pads[axis], pads[axis + found.rank] = first.size, last.size
+        pads[axis], pads[axis + found.rank] = first.size - int(head.sum()), last.size - int(tail.sum())
         outputs = (positions.reshape(shape),)
         if not any(pads):
             return Resize(outputs, alias=0)
@@ -73,6 +77,14 @@ class Pad(Rule):
         if op.has(2):
             inputs.append(2)
         return Resize(outputs, replace=(NewNode("Pad", tuple(inputs), 0, {"mode": "constant"}),))
+
+
+def _inner(before: int, after: int, size: int) -> slice:
+    """The channels of the input that stay. Negative amounts take some away."""
+    inner = slice(max(-before, 0), size - max(-after, 0))
+    if inner.start > inner.stop:
+        raise Refused(Reason.UNSUPPORTED_FORM, "takes away more channels than there are")
+    return inner
 
 
 def pads_of(op: Op, rank: int) -> tuple[list[int], list[int], float, str, list[int]]:

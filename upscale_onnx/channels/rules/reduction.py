@@ -20,7 +20,7 @@ from upscale_onnx.types import BoolArray, IntArray
 
 _KEEP_ANY = ("ReduceMean", "ReduceMax", "ReduceMin")
 _AXES_ARE_AN_INPUT = 18  # the first version of ReduceMean of which this is true
-_SUMS = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare")
+_SUMS = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum")
 _EXTREMES = {"ReduceMax": "Max", "ReduceMin": "Min"}
 _HALVES = 12  # the first version of Max and Min that runtimes have for half precision
 # A normalisation of separate nodes that makes up for channels takes about as long as two in one node, as which runtimes

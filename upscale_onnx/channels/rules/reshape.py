@@ -67,9 +67,9 @@ class Reshape(Rule):
         if op.op_type != "Reshape":
             return Resize((given,))
         copies = {"allowzero": 0} if op.attrs.get("allowzero", 0) else {}
-        entries = new_shape(op, axes.targets(found, shape), list(axes.dims_in), list(axes.dims_out))
+        entries = new_shape(op, axes, found, shape)
         if isinstance(entries, NewNode):
-            return Resize((given,), computed={1: entries} if entries.op_type == "Add" else {})
+            return Resize((given,), computed={} if entries.op_type == "Identity" else {1: entries})
         return Resize((given,), {1: entries}, copies)
 
 

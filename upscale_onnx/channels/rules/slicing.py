@@ -1,4 +1,4 @@
-"""Slice, Split and Gather with constant bounds and indices."""
+"""Slice, Split, Compress and Gather with constant bounds and indices."""
 
 from __future__ import annotations
 
@@ -112,6 +112,21 @@ class Split(Selection):
         return Picks(axis, tuple(np.arange(low, high) for low, high in pairwise(bounds)))
 
 
+class Compress(Selection):
+    """The rule of a Compress along an axis. Which channels it keeps is constant; it may choose among other indices at
+    run time."""
+
+    def picks(self, op: Op, found: ChannelMap) -> Picks:
+        if "axis" not in op.attrs:
+            raise Refused(Reason.UNSUPPORTED_FORM, "the input is flattened")
+        axis, kept = op.axis("axis", 0, found.rank), op.constant(1)
+        if axis not in found.axes:
+            return Picks(axis, None)
+        if kept is None:
+            raise Refused(Reason.DYNAMIC_PARAMETER, "which channels are kept is computed at run time")
+        return Picks(axis, (np.flatnonzero(kept[: found.shape[axis]]),))
+
+
 class Gather(Selection):
     """The rule of a Gather. Along the channel axis the indices are constant: a vector selects, a scalar also drops
     the axis. Along other axes the indices may be computed at run time and have any rank. Of a constant table, the
@@ -165,4 +180,5 @@ class Gather(Selection):
 
 register(Slice(), "Slice")
 register(Split(), "Split")
+register(Compress(), "Compress", since=9)
 register(Gather(), "Gather")

@@ -1,0 +1,53 @@
+"""Products of dynamic sizes, as names: `4·b` is four times the size `b`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from upscale_onnx.types import Dim
+
+_TIMES = "·"
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The product of sizes; None where one of them is not known, or no positive number."""
+    found = _factors(dims)
+    return None if found is None else _named(*found)
+
+
+def quotient(dims: Iterable[Dim], others: Iterable[Dim]) -> Dim:
+    """The product of `dims` divided by that of `others`; None where it is not known to come out even."""
+    above, below = _factors(dims), _factors(others)
+    if above is None or below is None or above[0] % below[0] or below[1] - above[1]:
+        return None
+    return _named(above[0] // below[0], above[1] - below[1])
+
+
+def parts(dim: Dim) -> list[Dim]:
+    """The sizes of which `dim` is the product: `4·b` is 4 and `b`."""
+    if not isinstance(dim, str) or _TIMES not in dim:
+        return [dim]
+    return [int(part) if part.isdecimal() else part for part in dim.split(_TIMES)]
+
+
+def _factors(dims: Iterable[Dim]) -> tuple[int, Counter[str]] | None:
+    """The number and the names in a product; None where a size is not known, or no positive number."""
+    number, names = 1, Counter[str]()
+    for part in (part for dim in dims for part in parts(dim)):
+        if part is None or (isinstance(part, int) and part < 1):
+            return None
+        if isinstance(part, int):
+            number *= part
+        elif part.isdecimal():  # a name that a product could not tell from a number
+            return None
+        else:
+            names[part] += 1
+    return number, names
+
+
+def _named(number: int, names: Counter[str]) -> Dim:
+    sorted_names = sorted(names.elements())
+    if not sorted_names:
+        return number
+    return _TIMES.join([*([] if number == 1 else [str(number)]), *sorted_names])
