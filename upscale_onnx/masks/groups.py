@@ -10,27 +10,34 @@ import onnx
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.step import Step
+from upscale_onnx.masks.grouped import GROUPS, OF_EACH_GROUP, is_grouped
+from upscale_onnx.masks.pools import Groups
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.masks.units import is_batched, neurons_of, units_of
 from upscale_onnx.model.operators import RECURRENT
-from upscale_onnx.options import Side
+from upscale_onnx.options import Method, Side
 from upscale_onnx.types import IntArray
 
 
-def mask_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[list[tuple[str, IntArray]]]:
+def mask_groups(
+    analysis: Analysis, model: onnx.ModelProto, side: Side, method: Method = "constrained"
+) -> list[list[tuple[str, IntArray]]]:
     """Groups of `(weight, unit id per channel of `side`)`; weights of one group share units.
 
-    Weights whose channels have no class of their own (they read a graph input, say) are in no group.
+    Weights whose channels have no class of their own (they read a graph input, say) are in no group. Unless `method` is
+    "constrained", only those are in one that read or create channels of grouped convolutions: none of these leaves
+    alone, and nothing selects what groups read.
     """
-    return _groups(analysis, model, side, units_of(analysis).ids)
+    found = units_of(analysis)
+    groups = _groups(analysis, model, side, found.ids)
+    tied = np.isin(found.names, (GROUPS, OF_EACH_GROUP)) | (method == "constrained")
+    return [group for group in groups if any(tied[units].any() for _, units in group)]
 
 
-def unit_names(analysis: Analysis, model: onnx.ModelProto, side: Side) -> dict[str, str]:
-    """What the units of each weight in a group are called."""
+def unit_names(analysis: Analysis, groups: Groups) -> dict[str, str]:
+    """What the units of each weight in the `mask_groups` are called."""
     names = units_of(analysis).names
-    return {
-        weight: str(names[classes[0]]) for group in class_groups(analysis, model, side) for weight, classes in group
-    }
+    return {weight: str(names[units[0]]) for group in groups for weight, units in group}
 
 
 def class_groups(analysis: Analysis, model: onnx.ModelProto, side: Side) -> list[list[tuple[str, IntArray]]]:
@@ -65,6 +72,9 @@ def _groups(
 def _labels(step: Step, side: Side) -> list[tuple[str, IntArray]]:
     """Class ids of the channels that the node reads or creates, for its only weight, which is not named. Of several
     matrices in one weight, those of the first; of neurons that are the same for all channels, those of the first."""
+    if is_grouped(step):
+        read, made = step.flow.evens[0].parts
+        return [("", (read if side == "input" else made).ravel())]
     several = is_batched(step) or neurons_of(step) is not None
     first = step.flow.reads[0] if several else step.flow.dense
     if first is None:

@@ -22,13 +22,13 @@ def kept_channels(model: onnx.ModelProto, side: Side, method: Method = "unconstr
     value other than zero. With method "constrained", layers that share channels are one decision, which keeps every
     channel, or unit of channels, that one of them uses."""
     targets = {target.weight: target for target in prunable_targets(model, side)}
-    analysis = analyse(import_graph(model), infer_shapes(model)) if method == "constrained" else None
-    groups = [] if analysis is None else mask_groups(analysis, model, side)
-    names = {} if analysis is None else unit_names(analysis, model, side)
+    analysis = analyse(import_graph(model), infer_shapes(model))
+    groups = mask_groups(analysis, model, side, method)
+    names = unit_names(analysis, groups)
     classes = {weight: ids for group in groups for weight, ids in group}
     tensors = constant_tensors(model)
     used = {
-        weight: used_channels(numpy_helper.to_array(tensors[weight]), target.axis(side))
+        weight: used_channels(target.turned(numpy_helper.to_array(tensors[weight]), side), target.axis(side))
         for weight, target in targets.items()
     }
     found = []

@@ -18,6 +18,7 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.flow import Even, Role
 from upscale_onnx.channels.step import Step
+from upscale_onnx.masks.grouped import grouped_units
 from upscale_onnx.model.operators import RECURRENT
 from upscale_onnx.types import BoolArray, IntArray
 
@@ -39,7 +40,7 @@ def units_of(analysis: Analysis) -> Units:
     evens = list(_of_heads(analysis))
     whole = _united(analysis, evens)
     several = [np.unique(whole[even.parts[0]]).size > 1 for even in evens]
-    names = np.full(analysis.live.size, CHANNELS, "<U16")
+    names = np.full(analysis.live.size, CHANNELS, "<U24")
     names[_between_matrices(analysis)] = NEURONS
     for step in analysis.steps:
         grid = neurons_of(step)
@@ -50,7 +51,16 @@ def units_of(analysis: Analysis) -> Units:
     apart = list(compress(evens, several))
     for part in (part for even in apart for part in even.parts):
         names[part] = HEADS
-    return Units(_united(analysis, apart), names)
+    ids = _united(analysis, apart)
+    joined = Classes()
+    joined.unite(joined.fresh(ids.size), ids)
+    for together in grouped_units(analysis, ids):
+        members = np.zeros(ids.size, np.bool_)
+        for each in together.sets:
+            joined.unite(each, each[:1])
+            members[each] = True
+        names[members[ids]] = together.name
+    return Units(joined.roots(), names)
 
 
 def is_batched(step: Step) -> bool:

@@ -8,6 +8,7 @@ from onnx import numpy_helper
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import bn_scale
+from upscale_onnx.masks.grouped import is_grouped
 from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.model import import_graph, infer_shapes
@@ -39,10 +40,11 @@ def bn_scores(evidence: Evidence) -> Scores:
     found = {}
     for step in analysis.steps:
         flow = step.flow
-        if step.op.name not in weights or flow.dense is None:
+        if step.op.name not in weights or (flow.dense is None and not is_grouped(step)):
             continue
         made = flow.outputs[0]
-        read = flow.dense.sources if side == "input" else None if made is None else made.labels.ravel()
+        sources = np.concatenate([read.sources for read in flow.reads])
+        read = sources if side == "input" else None if made is None else made.labels.ravel()
         if read is not None and scaled[read].all():
             found[weights[step.op.name]] = totals[read]
     if not found:

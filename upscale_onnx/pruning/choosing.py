@@ -36,12 +36,9 @@ def chosen_masks(task: Task) -> Masks:
 
 
 def _chooser(model: onnx.ModelProto, options: PruneOptions) -> Chooser:
-    constrained, isomorphic = options.method == "constrained", options.scope == "isomorphic"
-    comparable = criterion_of(options.criterion).is_comparable
-    if not constrained and not isomorphic:
-        return chooser(model, options, is_comparable=comparable)
+    isomorphic, comparable = options.scope == "isomorphic", criterion_of(options.criterion).is_comparable
     analysis = analyse(import_graph(model), infer_shapes(model))
-    groups = mask_groups(analysis, model, options.side) if constrained else ()
+    groups = mask_groups(analysis, model, options.side, options.method)
     return chooser(
         model, options, groups, structures(analysis, model, options.side) if isomorphic else None, comparable
     )

@@ -51,7 +51,7 @@ def kept_masks(pruned: Pruned, side: Side) -> Masks:
     for target in mask_targets(dense):
         if target.axis(side) is not None and target.weight in after:
             arrays = (numpy_helper.to_array(tensors[target.weight]) for tensors in (before, after))
-            was, still = (used_channels(array, target.axis(side)) for array in arrays)
+            was, still = (used_channels(target.turned(array, side), target.axis(side)) for array in arrays)
             kept[target.weight] = still | ~was
     return kept
 
