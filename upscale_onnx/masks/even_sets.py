@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
@@ -29,7 +30,7 @@ def even_sets(grids: Sequence[IntArray], order: FloatArray) -> list[IntArray]:
         counts = np.concatenate([_counts(grid, ids) for grid in some])
         cells, cell, sizes = np.unique(counts, axis=1, return_inverse=True, return_counts=True)
         steps = np.cumsum([0, *map(len, some)])
-        more = np.concatenate([cells[a + 1 : b] - cells[a] for a, b in zip(steps[:-1], steps[1:], strict=True)])
+        more = np.concatenate([cells[a + 1 : b] - cells[a] for a, b in pairwise(steps)])
         members = [ids[cell == number] for number in range(sizes.size)]
         left = [iter(one[np.argsort(order[one], kind="stable")].tolist()) for one in members]
         for taken, times in _parts(more.tobytes(), more.shape, tuple(sizes.tolist())):

@@ -12,7 +12,6 @@ import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
-from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.masks.even_sets import even_sets
 from upscale_onnx.model.operators import CONVOLUTIONS
@@ -30,17 +29,10 @@ class Together(NamedTuple):
     name: str
 
 
-def is_grouped(step: Step) -> bool:
-    """Whether the node is a contraction of several groups, each of several channels."""
-    flow = step.flow
-    creates = flow.creates and flow.role is Role.CONTRACTION and int(step.op.attrs.get("group", 1)) > 1
-    return creates and len(flow.evens) == 1 and len(flow.evens[0].parts) == 2
-
-
 def grouped_units(analysis: Analysis, ids: IntArray) -> list[Together]:
     """The sets, of ids in `ids`, which has one for each class: classes of one id go together anyway."""
     found = []
-    for some in _sharing([_parts(step, ids) for step in analysis.steps if is_grouped(step)], ids.size):
+    for some in _sharing([_parts(step, ids) for step in analysis.steps if step.is_grouped], ids.size):
         rows = [np.concatenate(parts, axis=1) for parts in some]
         if min(_independent(rows, ids.size)) >= _MANY:
             found.append(Together([row for each in rows for row in each], GROUPS))

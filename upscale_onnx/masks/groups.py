@@ -10,7 +10,7 @@ import onnx
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.step import Step
-from upscale_onnx.masks.grouped import GROUPS, OF_EACH_GROUP, is_grouped
+from upscale_onnx.masks.grouped import GROUPS, OF_EACH_GROUP
 from upscale_onnx.masks.pools import Groups
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.masks.units import is_batched, neurons_of, units_of
@@ -72,7 +72,7 @@ def _groups(
 def _labels(step: Step, side: Side) -> list[tuple[str, IntArray]]:
     """Class ids of the channels that the node reads or creates, for its only weight, which is not named. Of several
     matrices in one weight, those of the first; of neurons that are the same for all channels, those of the first."""
-    if is_grouped(step):
+    if step.is_grouped:
         read, made = step.flow.evens[0].parts
         return [("", (read if side == "input" else made).ravel())]
     several = is_batched(step) or neurons_of(step) is not None

@@ -8,7 +8,6 @@ import onnx
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.step import Step
-from upscale_onnx.masks.grouped import is_grouped
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.model import import_graph, infer_shapes
@@ -45,7 +44,7 @@ def _read(step: Step, live: BoolArray) -> BoolArray | None:
 
 def _varies(step: Step) -> BoolArray | None:
     """For each channel that the node reads, whether it varies."""
-    if step.flow.dense is None and not is_grouped(step):
+    if step.flow.dense is None and not step.is_grouped:
         return None
     found = step.maps[step.flow.reads[0].input]
     return None if found is None or len(found.axes) != 1 else ~is_constant(found.state.ravel())

@@ -27,8 +27,8 @@ class MaskTarget:
     weight: name of its initializer, or of the output of its Constant node. node: the first node that uses it,
     by its name or, where it has none, its first output. input_axis, output_axis: the axes of `shape` that run
     over the channels that the node reads and creates; None where no single axis does, as on the input side of
-    a grouped Conv, whose weight `turned` gives one. bias: the initializer with one value per output channel along its last axis that only this
-    node uses, if there is one.
+    a grouped Conv, whose weight `turned` gives one. bias: the initializer with one value per output channel along its
+    last axis that only this node uses, if there is one.
     """
 
     weight: str

@@ -8,7 +8,6 @@ from onnx import numpy_helper
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.criteria import bn_scale
-from upscale_onnx.masks.grouped import is_grouped
 from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.model import import_graph, infer_shapes
@@ -40,7 +39,7 @@ def bn_scores(evidence: Evidence) -> Scores:
     found = {}
     for step in analysis.steps:
         flow = step.flow
-        if step.op.name not in weights or (flow.dense is None and not is_grouped(step)):
+        if step.op.name not in weights or (flow.dense is None and not step.is_grouped):
             continue
         made = flow.outputs[0]
         sources = np.concatenate([read.sources for read in flow.reads])

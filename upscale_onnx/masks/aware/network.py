@@ -1,8 +1,9 @@
 """A model as the choice of masks sees it: layers that read and create atoms of channels.
 
 An *atom* is a set of channel classes that can only go together: one class, a head of attention, all that the same group
-of a grouped convolution reads and creates, or a channel of each group. An atom goes when every layer that reads it has dropped it. Atoms that
-the same layers create form a *bundle*: dropping some of a bundle narrows the same layers, whichever they are.
+of a grouped convolution reads and creates, or one channel of each group. An atom goes when every layer that reads it
+has dropped it. Atoms that the same layers create form a *bundle*: dropping some of a bundle narrows the same layers,
+whichever they are.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.masks.aware.signal import signal_shares
-from upscale_onnx.masks.grouped import is_grouped
 from upscale_onnx.masks.units import is_batched, units_of
 from upscale_onnx.types import BoolArray, Dims, FloatArray, IntArray
 
@@ -43,9 +43,8 @@ class CostedLayer:
     weight: what a mask of it is written into, None where it cannot be masked (it then needs all it reads).
     atoms: the atoms it reads, ascending. sizes: channels it reads of each. energy: share of its importance
     that lies in each, summing to 1. channel_atom, channel_energy: per channel, index into `atoms` and share of
-    importance. created: atom per channel created. dims, axis: of the value it reads; the axis is None where no selection
-    can be put in front. weighs: what its losses count
-    among those of other layers.
+    importance. created: atom per channel created. dims, axis: of the value it reads; without an axis, no selection can
+    be put in front. weighs: what its losses count among those of other layers.
     """
 
     op: Op
@@ -139,7 +138,7 @@ def _atoms(analysis: Analysis) -> IntArray:
     joined = Classes()
     joined.unite(joined.fresh(analysis.live.size), units_of(analysis).ids)
     for step in analysis.steps:
-        if len(step.flow.reads) < 2 or not step.flow.creates or is_batched(step) or is_grouped(step):
+        if len(step.flow.reads) < 2 or not step.flow.creates or is_batched(step) or step.is_grouped:
             continue
         for read in step.flow.reads:
             if read.targets is not None:
@@ -164,7 +163,7 @@ def _layer(
     dims = step.op.in_dims[reads[0].input]
     weight, score = scores.get(step.op.name, (None, None))
     if (
-        (axis is None and not is_grouped(step))
+        (axis is None and not step.is_grouped)
         or dims is None
         or score is None
         or score.size != classes.size
@@ -197,7 +196,7 @@ def _carrier(step: Step, created: IntArray) -> CostedLayer:
 
 def _lock(step: Step, layer: CostedLayer | None, atom: IntArray, locked: BoolArray) -> None:
     """What anything but a layer's own mask decides about stays as it is."""
-    if is_grouped(step) and layer is not None and layer.weight is None:
+    if step.is_grouped and layer is not None and layer.weight is None:
         for read in step.flow.reads:  # groups go with what they create, single channels stay
             locked[atom[read.sources[~np.isin(atom[read.sources], layer.created)]]] = True
     if step.flow.creates and step.flow.dense is None and not is_batched(step):
