@@ -19,6 +19,11 @@ from upscale_onnx.options import Method, Side
 from upscale_onnx.types import IntArray
 
 
+def agree(model: onnx.ModelProto, method: Method) -> bool:
+    """Whether there may be `mask_groups`."""
+    return method == "constrained" or any(target.is_grouped for target in mask_targets(model))
+
+
 def mask_groups(
     analysis: Analysis, model: onnx.ModelProto, side: Side, method: Method = "constrained"
 ) -> list[list[tuple[str, IntArray]]]:
@@ -73,8 +78,8 @@ def _labels(step: Step, side: Side) -> list[tuple[str, IntArray]]:
     """Class ids of the channels that the node reads or creates, for its only weight, which is not named. Of several
     matrices in one weight, those of the first; of neurons that are the same for all channels, those of the first."""
     if step.is_grouped:
-        read, made = step.flow.evens[0].parts
-        return [("", (read if side == "input" else made).ravel())]
+        parts = step.flow.evens[0].parts
+        return [("", parts[0 if side == "input" else 1].ravel())]
     several = is_batched(step) or neurons_of(step) is not None
     first = step.flow.reads[0] if several else step.flow.dense
     if first is None:

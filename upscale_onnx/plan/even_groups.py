@@ -57,12 +57,11 @@ class EvenGroups:
 
 def even_groups(analysis: Analysis) -> tuple[EvenGroups, ...]:
     """The grouped contractions that share channels with others."""
-    sides = [
-        (number, *pair)
-        for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True))
-        if needed and step.is_grouped
-        for pair in (step.flow.evens[0].parts, step.flow.evens[0].parts[::-1])
-    ]
+    sides: list[_Side] = []
+    for number, (step, needed) in enumerate(zip(analysis.steps, analysis.needed, strict=True)):
+        if needed and step.is_grouped:
+            read, made = step.flow.evens[0].parts
+            sides += [(number, read, made), (number, made, read)]
     joined = Classes()
     joined.fresh(analysis.live.size)
     for _, part, _ in sides:
