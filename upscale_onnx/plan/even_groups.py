@@ -70,8 +70,8 @@ def even_groups(analysis: Analysis) -> tuple[EvenGroups, ...]:
     for number, part, opposite in sides:
         found[int(joined.find(part[0, :1])[0])].append((number, part, opposite))
     several = [some for some in found.values() if len({number for number, _, _ in some}) > 1]
-    made = _created(analysis) if several else ()
-    return tuple(_even(some, made) for some in several)
+    values = _created(analysis) if several else ()
+    return tuple(_even(some, values) for some in several)
 
 
 def _even(some: Sequence[_Side], made: Sequence[IntArray]) -> EvenGroups:
