@@ -2,7 +2,7 @@
 
 A single channel of an attention head cannot leave, since all heads keep as many: its place is filled. A whole head can.
 Experts have their matrices in one weight, so that a neuron leaves all of them, and so have both directions of a
-recurrent layer.
+recurrent layer. What a channel is to one use of a weight, it is to all other uses.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.flow import Even, Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.masks.grouped import grouped_units
+from upscale_onnx.masks.shared_weights import same_channels
 from upscale_onnx.model.operators import RECURRENT
 from upscale_onnx.types import BoolArray, IntArray
 
@@ -105,6 +106,8 @@ def _united(analysis: Analysis, heads: Iterable[Even]) -> IntArray:
     for grid in map(neurons_of, analysis.steps):
         if grid is not None:
             joined.unite(grid, grid[:1])
+    for left, right in same_channels(analysis):
+        joined.unite(left, right)
     for even in heads:
         first = even.parts[0].reshape(len(even.parts[0]), -1)[:, :1]
         for part in even.parts:
