@@ -22,21 +22,31 @@ def even_sets(grids: Sequence[IntArray], order: FloatArray) -> list[IntArray]:
     """The channels of `grids` in sets, each as small as can be, of which every row of a grid holds as many as the other
     rows of that grid.
 
-    grids: `(rows, channels)` each. order: by channel id; those that come first are put together.
+    grids: `(rows, channels)` each. order: by channel id; those that come first are put together. Channels of order 0,
+    which are pruned already, are in sets of their own where they are as many of every row.
     """
-    found = []
+    found: list[IntArray] = []
     for some in _connected(grids):
         ids = np.unique(np.concatenate([grid.ravel() for grid in some]))
         counts = np.concatenate([_counts(grid, ids) for grid in some])
-        cells, cell, sizes = np.unique(counts, axis=1, return_inverse=True, return_counts=True)
+        cells, cell = np.unique(counts, axis=1, return_inverse=True)
         steps = np.cumsum([0, *map(len, some)])
         more = np.concatenate([cells[a + 1 : b] - cells[a] for a, b in pairwise(steps)])
-        members = [ids[cell == number] for number in range(sizes.size)]
-        left = [iter(one[np.argsort(order[one], kind="stable")].tolist()) for one in members]
-        for taken, times in _parts(more.tobytes(), more.shape, tuple(sizes.tolist())):
-            for _ in range(times):
-                found.append(np.asarray([next(left[n]) for n, count in enumerate(taken) for _ in range(count)]))
+        gone = order[ids] == 0
+        is_even = not (more @ np.bincount(cell[gone], minlength=cells.shape[1])).any()
+        for part in (gone, ~gone) if is_even else (np.ones_like(gone),):
+            found += _sets(ids[part], cell[part], more, order)
     return found
+
+
+def _sets(ids: IntArray, cell: IntArray, more: IntArray, order: FloatArray) -> Iterator[IntArray]:
+    """The sets of `ids`, which lie in the columns `cell` of the conditions `more`."""
+    sizes = np.bincount(cell, minlength=more.shape[1])
+    ranked = [ids[cell == number] for number in range(sizes.size)]
+    left = [iter(some[np.argsort(order[some], kind="stable")].tolist()) for some in ranked]
+    for taken, times in _parts(more.tobytes(), more.shape, tuple(sizes.tolist())):
+        for _ in range(times):
+            yield np.asarray([next(left[n]) for n, count in enumerate(taken) for _ in range(count)])
 
 
 def _connected(grids: Sequence[IntArray]) -> list[list[IntArray]]:
