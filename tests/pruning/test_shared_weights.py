@@ -29,10 +29,11 @@ def conv_lstm() -> onnx.ModelProto:
         text += (
             f"x{step} = Slice(x, from{before}, from{step}, one) e{step} = Conv<pads=[1,1,1,1]>(x{step}, encode) "
             f"r{step} = Relu(e{step}) j{step} = Concat<axis=1>(r{step}, h{before}) "
-            f"g{step} = Conv<pads=[1,1,1,1]>(j{step}, gates) i{step}, f{step}, o{step}, n{step} = Split<axis=1, num_outputs=4>(g{step}) "
-            f"si{step} = Sigmoid(i{step}) sf{step} = Sigmoid(f{step}) so{step} = Sigmoid(o{step}) tn{step} = Tanh(n{step}) "
-            f"k{step} = Mul(sf{step}, c{before}) w{step} = Mul(si{step}, tn{step}) c{step} = Add(k{step}, w{step}) "
-            f"t{step} = Tanh(c{step}) h{step} = Mul(so{step}, t{step}) "
+            f"g{step} = Conv<pads=[1,1,1,1]>(j{step}, gates) "
+            f"i{step}, f{step}, o{step}, n{step} = Split<axis=1, num_outputs=4>(g{step}) "
+            f"si{step} = Sigmoid(i{step}) sf{step} = Sigmoid(f{step}) so{step} = Sigmoid(o{step}) "
+            f"tn{step} = Tanh(n{step}) k{step} = Mul(sf{step}, c{before}) w{step} = Mul(si{step}, tn{step}) "
+            f"c{step} = Add(k{step}, w{step}) t{step} = Tanh(c{step}) h{step} = Mul(so{step}, t{step}) "
         )
     weights = random(encode=(CHANNELS, 3, 3, 3), gates=(4 * UNITS, CHANNELS + UNITS, 3, 3), out=(4, UNITS, 1, 1))
     bounds = {f"from{step}": np.asarray([3 * step], np.int64) for step in range(FRAMES + 1)}
@@ -76,8 +77,8 @@ def test_all_steps_of_a_conv_lstm_lose_the_same_units(method: Method) -> None:
 def test_a_shared_layer_and_its_readers_choose_together() -> None:
     """One layer behind two pools, as in the attention of CBAM over channels."""
     text = (
-        "a = Conv<pads=[1,1,1,1]>(x, first) p = GlobalAveragePool(a) q = GlobalMaxPool(a) d = Conv(p, down) r = Relu(d) "
-        "u = Conv(r, up) e = Conv(q, down) f = Relu(e) v = Conv(f, up) s = Add(u, v) g = Sigmoid(s) t = Mul(a, g) "
+        "a = Conv<pads=[1,1,1,1]>(x, first) p = GlobalAveragePool(a) q = GlobalMaxPool(a) d = Conv(p, down) "
+        "r = Relu(d) u = Conv(r, up) e = Conv(q, down) f = Relu(e) v = Conv(f, up) s = Add(u, v) g = Sigmoid(s) t = Mul(a, g) "
         "y = Conv(t, last)"
     )
     weights = random(first=(16, 3, 3, 3), down=(8, 16, 1, 1), up=(16, 8, 1, 1), last=(4, 16, 1, 1))
