@@ -78,8 +78,8 @@ def test_a_shared_layer_and_its_readers_choose_together() -> None:
     """One layer behind two pools, as in the attention of CBAM over channels."""
     text = (
         "a = Conv<pads=[1,1,1,1]>(x, first) p = GlobalAveragePool(a) q = GlobalMaxPool(a) d = Conv(p, down) "
-        "r = Relu(d) u = Conv(r, up) e = Conv(q, down) f = Relu(e) v = Conv(f, up) s = Add(u, v) g = Sigmoid(s) t = Mul(a, g) "
-        "y = Conv(t, last)"
+        "r = Relu(d) u = Conv(r, up) e = Conv(q, down) f = Relu(e) v = Conv(f, up) s = Add(u, v) g = Sigmoid(s) "
+        "t = Mul(a, g) y = Conv(t, last)"
     )
     weights = random(first=(16, 3, 3, 3), down=(8, 16, 1, 1), up=(16, 8, 1, 1), last=(4, 16, 1, 1))
     left = shapes(parse(f"(float[1,3,6,6] x) => (float[1,4,6,6] y) {{ {text} }}", **weights), "unconstrained")
