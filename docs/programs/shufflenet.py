@@ -1,4 +1,4 @@
-"""A ShuffleNet v1 with random weights, dense: `python docs/programs/shufflenet.py GROUPS in.onnx`."""
+"""A ShuffleNet v1 with random weights, dense: `python docs/programs/shufflenet.py GROUPS OUT.onnx`."""
 
 from __future__ import annotations
 
