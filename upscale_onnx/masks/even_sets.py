@@ -17,6 +17,9 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.types import FloatArray, IntArray
 
+# Where the search for a set would take longer, channels go together in larger sets.
+_MOST_NODES = 1000
+
 
 def even_sets(grids: Sequence[IntArray], order: FloatArray) -> list[IntArray]:
     """The channels of `grids` in sets, each as small as can be, of which every row of a grid holds as many as the other
@@ -88,7 +91,8 @@ def _least(more: IntArray, sizes: IntArray) -> IntArray:
     """The fewest channels that meet the conditions; all that are left where no fewer are found."""
     ones = np.ones(sizes.size)
     conditions = [LinearConstraint(more, 0, 0), LinearConstraint(ones[None], 1, np.inf)]
-    found = milp(ones, integrality=ones, bounds=Bounds(0, sizes), constraints=conditions)
+    limits = Bounds(0, sizes)
+    found = milp(ones, integrality=ones, bounds=limits, constraints=conditions, options={"node_limit": _MOST_NODES})
     if found.x is None:
         return sizes
     taken = np.round(found.x).astype(np.int64)

@@ -18,6 +18,8 @@ from upscale_onnx.channels.classes import Classes
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 _Side = tuple[int, IntArray, IntArray]
+# Where the search would take longer, each contraction is filled for itself.
+_SEARCH = {"node_limit": 1000}
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +130,7 @@ def _least(
     )
     cost = _padded(np.ones(kinds), 2 * values)
     constraint = [LinearConstraint(np.stack(conditions), low, high)] if conditions else []
-    found = milp(cost, integrality=np.ones(cost.size), bounds=limits, constraints=constraint)
+    found = milp(cost, integrality=np.ones(cost.size), bounds=limits, constraints=constraint, options=_SEARCH)
     return np.zeros(kinds, np.int64) if found.x is None else np.round(found.x[:kinds]).astype(np.int64) - kept
 
 
