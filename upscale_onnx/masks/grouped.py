@@ -31,17 +31,15 @@ class Together(NamedTuple):
 
 def grouped_units(analysis: Analysis, ids: IntArray) -> list[Together]:
     """The sets, of ids in `ids`, which has one for each class: classes of one id go together anyway."""
+    grids = [_parts(step, ids) for step in analysis.steps if step.is_grouped]
+    order = _importance(analysis, ids) if grids else np.zeros(0)
     found = []
-    for some in _sharing([_parts(step, ids) for step in analysis.steps if step.is_grouped], ids.size):
+    for some in _sharing(grids, ids.size):
         rows = [np.concatenate(parts, axis=1) for parts in some]
         if min(_independent(rows, ids.size)) >= _MANY:
             found.append(Together([row for each in rows for row in each], GROUPS))
         else:
-            found.append(
-                Together(
-                    even_sets([part for parts in some for part in parts], _importance(analysis, ids)), OF_EACH_GROUP
-                )
-            )
+            found.append(Together(even_sets([part for parts in some for part in parts], order), OF_EACH_GROUP))
     return found
 
 

@@ -50,8 +50,9 @@ def aware_masks(task: Task) -> Masks:
 
 
 def _tied(task: Task, analysis: Analysis, amount: float) -> Masks:
-    """Masks of recurrent layers and grouped convolutions, and of what reads their units or groups. Their times are not
-    predicted. They lose the same units, since a unit that any of them still reads could not leave."""
+    """Masks of recurrent layers, grouped convolutions and weights of several uses, with those of all layers that share
+    their channels. Their times are not predicted. They lose the same units, since a unit that any of them still reads
+    could not leave."""
     recurrent = {target.weight for target in mask_targets(task.model) if target.op_type in RECURRENT}
     groups = mask_groups(analysis, task.model, "input", "unconstrained")
     if recurrent:
