@@ -50,7 +50,7 @@ def test_axes(node: onnx.NodeProto, shape: tuple[int, ...], input_axis: int | No
     target = _only(node, {"w": shape})
     assert (target.input_axis, target.output_axis) == (input_axis, output_axis)
     assert target.shape == shape
-    assert target.channels("input") == (0 if input_axis is None else 8)
+    assert target.channels("input") == 8
     assert target.channels("output") == shape[output_axis if output_axis is not None else 0]
 
 
@@ -148,3 +148,15 @@ def test_a_bias_that_a_subgraph_captures_is_not_the_nodes_own() -> None:
         helper.make_node("If", ["x"], ["z"], then_branch=branch("t"), else_branch=branch("e")),
     ]
     assert [t.bias for t in mask_targets(_model(nodes, {"w": (8, 8, 1, 1), "b": (8,)}, ["z"]))] == [None]
+
+
+def test_a_grouped_convolution_reads_the_channels_of_all_groups() -> None:
+    target = _only(helper.make_node("Conv", ["x", "w"], ["y"], group=2), {"w": (6, 4, 3, 3)})
+    weight = np.random.default_rng(0).normal(size=(6, 4, 3, 3))
+    turned = target.turned(weight, "input")
+    assert turned.shape == (8, 3, 3, 3)
+    for channel in range(8):  # group 0 makes the first three channels of the first four, group 1 the others
+        group = channel // 4
+        np.testing.assert_array_equal(turned[channel], weight[3 * group : 3 * group + 3, channel % 4])
+    np.testing.assert_array_equal(target.turned(turned, "input"), weight)
+    assert target.turned(weight, "output") is weight

@@ -107,9 +107,8 @@ class Space:
         model = in_basis(given, options, batches)
         shapes = infer_shapes(model)
         analysis = analyse(import_graph(model), shapes)
-        constrained = asked.method == "constrained"
-        groups = mask_groups(analysis, model, asked.side) if constrained else ()
-        names = unit_names(analysis, model, asked.side) if constrained else {}
+        groups = mask_groups(analysis, model, asked.side, asked.method)
+        names = unit_names(analysis, groups)
         targets = {target.weight: target for target in prunable_targets(model, asked.side)}
         ignored = matching([t for t in mask_targets(model) if t.axis(asked.side) is not None], asked.ignore)
         pooling = Pooling(groups, ignored)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.channels.flow import Flow, Role, Rule
 from upscale_onnx.channels.op import Op
 from upscale_onnx.model import Node
+from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.types import IntArray
 
 
@@ -31,6 +34,14 @@ class Step:
     def barrier(self) -> bool:
         """Whether no rule looks through the node."""
         return self.flow.role is Role.BARRIER
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether the node is a contraction of several groups of channels, all of which are told apart."""
+        several = bool(self.flow.evens) and self.flow.creates and self.flow.role is Role.CONTRACTION
+        if not several or int(self.op.attrs.get("group", 1)) < 2 or self.op.domain not in STANDARD_DOMAINS:
+            return False
+        return all(np.unique(part).size == part.size for part in self.flow.evens[0].parts)
 
     def resolved(self, roots: IntArray) -> Step:
         """This step with each class id replaced by its root."""

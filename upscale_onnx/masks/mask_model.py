@@ -93,12 +93,15 @@ def _write(target: MaskTarget, side: Side, kept: BoolArray, tensors: Mapping[str
     axis = target.axis(side)
     if axis is None or kept.all():
         return
-    _zero(tensors[target.weight], axis, kept)
+    weight = tensors[target.weight]
+    turned = target.turned(weight_array(weight), side)
+    _store(weight, target.turned(zero_channels(turned, axis, kept), side))
     if side == "output" and target.bias is not None:
-        _zero(tensors[target.bias], -1, kept)
+        bias = tensors[target.bias]
+        _store(bias, zero_channels(weight_array(bias), -1, kept))
 
 
-def _zero(tensor: onnx.TensorProto, axis: int, kept: BoolArray) -> None:
-    zeroed = numpy_helper.from_array(zero_channels(weight_array(tensor), axis, kept), tensor.name)
-    zeroed.doc_string = tensor.doc_string
-    tensor.CopyFrom(zeroed)
+def _store(tensor: onnx.TensorProto, array: Array) -> None:
+    stored = numpy_helper.from_array(array, tensor.name)
+    stored.doc_string = tensor.doc_string
+    tensor.CopyFrom(stored)

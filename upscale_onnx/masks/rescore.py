@@ -44,7 +44,7 @@ def _read(step: Step, live: BoolArray) -> BoolArray | None:
 
 def _varies(step: Step) -> BoolArray | None:
     """For each channel that the node reads, whether it varies."""
-    if step.flow.dense is None:
+    if step.flow.dense is None and not step.is_grouped:
         return None
-    found = step.maps[step.flow.dense.input]
+    found = step.maps[step.flow.reads[0].input]
     return None if found is None or len(found.axes) != 1 else ~is_constant(found.state.ravel())

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import onnx
 
 from upscale_onnx.model.bodies import all_nodes, flat_graphs
-from upscale_onnx.model.contractions import WeightLayout, node_layout
+from upscale_onnx.model.contractions import WeightLayout, node_layout, swapped
 from upscale_onnx.model.operators import CONTRACTIONS, RECURRENT, STANDARD_DOMAINS
 from upscale_onnx.model.protos import overridable
 from upscale_onnx.options import Side
+from upscale_onnx.types import Array
 
 FLOATS = frozenset(
     {onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16}
@@ -26,8 +27,8 @@ class MaskTarget:
     weight: name of its initializer, or of the output of its Constant node. node: the first node that uses it,
     by its name or, where it has none, its first output. input_axis, output_axis: the axes of `shape` that run
     over the channels that the node reads and creates; None where no single axis does, as on the input side of
-    a grouped Conv. bias: the initializer with one value per output channel along its last axis that only this
-    node uses, if there is one.
+    a grouped Conv, whose weight `turned` gives one. bias: the initializer with one value per output channel along its
+    last axis that only this node uses, if there is one.
     """
 
     weight: str
@@ -45,6 +46,11 @@ class MaskTarget:
         return self.group > 1 and self.shape[1] == 1
 
     @property
+    def is_grouped(self) -> bool:
+        """Whether the node is a convolution of several groups, each of several channels."""
+        return self.group > 1 and not self.is_depthwise
+
+    @property
     def kind(self) -> tuple[str, tuple[int, ...], str]:
         """What the layer is whatever its width: the operator, the sizes of the weight's axes that are no channels, and
         "depthwise", "grouped" or nothing."""
@@ -54,13 +60,22 @@ class MaskTarget:
         return self.op_type, inner, "depthwise" if self.is_depthwise else "grouped" if self.group > 1 else ""
 
     def axis(self, side: Side) -> int | None:
-        """The channel axis of `side`."""
-        return self.input_axis if side == "input" else self.output_axis
+        """The axis of all channels of `side` in the weight, where this is `turned`."""
+        if side == "output":
+            return self.output_axis
+        return 0 if self.is_grouped else self.input_axis
+
+    def turned(self, weight: Array, side: Side) -> Array:
+        """The weight in the form that has one axis of the channels of `side`; from that form, the weight again. The
+        inputs of all groups follow one another along the first axis of `(C_in, C_out/group, …)`."""
+        return swapped(weight, self.group) if side == "input" and self.is_grouped else weight
 
     def channels(self, side: Side) -> int:
         """How many channels `side` has, 0 where it has no axis."""
         axis = self.axis(side)
-        return 0 if axis is None else self.shape[axis]
+        if axis is None:
+            return 0
+        return self.shape[1] * self.group if side == "input" and self.is_grouped else self.shape[axis]
 
 
 def constant_tensors(model: onnx.ModelProto) -> dict[str, onnx.TensorProto]:

@@ -2,7 +2,7 @@
 
 A single channel of an attention head cannot leave, since all heads keep as many: its place is filled. A whole head can.
 Experts have their matrices in one weight, so that a neuron leaves all of them, and so have both directions of a
-recurrent layer.
+recurrent layer. What a channel is to one use of a weight, it is to all other uses.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.flow import Even, Role
 from upscale_onnx.channels.step import Step
+from upscale_onnx.masks.grouped import grouped_units
+from upscale_onnx.masks.shared_weights import same_channels
 from upscale_onnx.model.operators import RECURRENT
 from upscale_onnx.types import BoolArray, IntArray
 
@@ -39,7 +41,7 @@ def units_of(analysis: Analysis) -> Units:
     evens = list(_of_heads(analysis))
     whole = _united(analysis, evens)
     several = [np.unique(whole[even.parts[0]]).size > 1 for even in evens]
-    names = np.full(analysis.live.size, CHANNELS, "<U16")
+    names = np.full(analysis.live.size, CHANNELS, "<U24")
     names[_between_matrices(analysis)] = NEURONS
     for step in analysis.steps:
         grid = neurons_of(step)
@@ -50,7 +52,16 @@ def units_of(analysis: Analysis) -> Units:
     apart = list(compress(evens, several))
     for part in (part for even in apart for part in even.parts):
         names[part] = HEADS
-    return Units(_united(analysis, apart), names)
+    ids = _united(analysis, apart)
+    joined = Classes()
+    joined.unite(joined.fresh(ids.size), ids)
+    for together in grouped_units(analysis, ids):
+        members = np.zeros(ids.size, np.bool_)
+        for each in together.sets:
+            joined.unite(each, each[:1])
+            members[each] = True
+        names[members[ids]] = together.name
+    return Units(joined.roots(), names)
 
 
 def is_batched(step: Step) -> bool:
@@ -95,6 +106,8 @@ def _united(analysis: Analysis, heads: Iterable[Even]) -> IntArray:
     for grid in map(neurons_of, analysis.steps):
         if grid is not None:
             joined.unite(grid, grid[:1])
+    for left, right in same_channels(analysis):
+        joined.unite(left, right)
     for even in heads:
         first = even.parts[0].reshape(len(even.parts[0]), -1)[:, :1]
         for part in even.parts:

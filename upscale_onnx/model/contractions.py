@@ -45,7 +45,7 @@ class WeightLayout:
 
     def canonical(self, weight: Array) -> Array:
         """The weight in its canonical form (C_out, C_in/group, …)."""
-        return weight if self.output_axis == 0 else _swapped(weight, self.group)
+        return weight if self.output_axis == 0 else swapped(weight, self.group)
 
     def stored(self, canonical: Array) -> Array:
         """The weight in the layout of the node, from its canonical form."""
@@ -75,7 +75,7 @@ def node_layout(node: NodeProto, rank: int, operand: int = 1) -> WeightLayout | 
     return weight_layout(node.op_type, {a.name: a.i for a in node.attribute}, rank, operand)
 
 
-def _swapped(weight: Array, group: int) -> Array:
+def swapped(weight: Array, group: int) -> Array:
     """Return an array of shape (g·a, b, …) as (g·b, a, …): axes a and b are swapped in each of the g groups."""
     if group == 1:
         return weight.swapaxes(0, 1)

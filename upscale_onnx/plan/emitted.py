@@ -13,6 +13,7 @@ from upscale_onnx.channels.flow import Even
 from upscale_onnx.channels.grid import aligned_out, even_out
 from upscale_onnx.channels.step import Step
 from upscale_onnx.errors import InternalError
+from upscale_onnx.plan.even_groups import even_groups
 from upscale_onnx.plan.grouping import Grouper, Grouping
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
@@ -48,8 +49,11 @@ def emitted_classes(
     live, kept, needed = analysis.live, analysis.kept.copy(), list(analysis.needed)
     if whole is not None and whole.any():
         live, kept, needed = demand(analysis.steps, live, kept | whole, analysis.outputs)
+    shared = even_groups(analysis) if align > 1 else ()
     for _ in range(_MOST_ROUNDS):
         before = int(kept.sum())
+        for groups in shared:
+            kept[groups.missing(kept, align, worth)] = True
         groupings = grouper.decide(kept, live, needed) if grouper is not None else {}
         for grouping in groupings.values():
             kept[grouping.inputs] = kept[grouping.outputs] = True

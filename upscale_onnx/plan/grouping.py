@@ -10,10 +10,9 @@ import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.demand import demanded_positions
-from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
-from upscale_onnx.model.operators import STANDARD_DOMAINS
+from upscale_onnx.plan.even_groups import even_groups
 from upscale_onnx.plan.group_costs import GroupCosts
 from upscale_onnx.plan.packing import Packing, packed_anew, packed_in_order
 from upscale_onnx.types import BoolArray, IntArray
@@ -55,13 +54,14 @@ class Grouper:
 
     def __post_init__(self) -> None:
         self._fixed = _fixed_by_others(self.analysis)
+        self._shared = frozenset().union(*(groups.steps for groups in even_groups(self.analysis)))
         self._prices: dict[int, GroupCosts] = {}
 
     def fixed(self, groupings: Mapping[int, Grouping]) -> BoolArray:
         """Marks the classes whose order must stay, where these groupings are made."""
         fixed = self._fixed.copy()
         for number, step in enumerate(self.analysis.steps):
-            if is_grouped(step) and not (number in groupings and groupings[number].moved):
+            if step.is_grouped and not (number in groupings and groupings[number].moved):
                 for labels in step.flow.fixed:
                     fixed[labels] = True
         return fixed
@@ -71,7 +71,7 @@ class Grouper:
         found: dict[int, Grouping] = {}
         ordered = self._fixed.copy()
         for number, (step, used) in enumerate(zip(self.analysis.steps, needed, strict=True)):
-            if not used or not is_grouped(step):
+            if not used or not step.is_grouped:
                 continue
             inputs, outputs = step.flow.evens[0].parts
             both = np.concatenate([inputs.ravel(), outputs.ravel()])
@@ -85,6 +85,8 @@ class Grouper:
         inputs, outputs = step.flow.evens[0].parts
         if self.costs is None or self.align == 1:
             return _as_they_are(inputs, outputs, kept, free)
+        if number in self._shared:
+            return _as_they_are(inputs, outputs, kept, False)
         price = self._prices.get(number)
         if price is None:
             price = self._prices[number] = GroupCosts(self.analysis, step, self.costs)
@@ -101,15 +103,6 @@ class Grouper:
         return (
             _as_they_are(inputs, outputs, kept, False) if best is None else _grouping_of(best[1], kept, inputs.shape[1])
         )
-
-
-def is_grouped(step: Step) -> bool:
-    """Whether this step is a contraction of several groups, all of whose channels are told apart."""
-    several = bool(step.flow.evens) and step.flow.creates and step.flow.role is Role.CONTRACTION
-    if not several or int(step.op.attrs.get("group", 1)) < 2:
-        return False
-    parts = step.flow.evens[0].parts
-    return step.op.domain in STANDARD_DOMAINS and all(np.unique(part).size == part.size for part in parts)
 
 
 def ordered_by(groupings: Mapping[int, Grouping], rank: IntArray) -> IntArray:
@@ -129,7 +122,7 @@ def _fixed_by_others(analysis: Analysis) -> BoolArray:
         if name in analysis.maps:
             fixed[analysis.maps[name].labels] = True
     for step in analysis.steps:
-        if not is_grouped(step):
+        if not step.is_grouped:
             for labels in step.flow.fixed:
                 fixed[labels] = True
     return fixed

@@ -77,9 +77,11 @@ def _scores(criterion: ActivationCriterion, evidence: Evidence, places: Places) 
     for weight, place in places.items():
         if place not in totals:
             continue
-        axis = evidence.targets[weight].axis(evidence.side)
+        target, side = evidence.targets[weight], evidence.side
+        axis = target.axis(side)
         assert axis is not None
-        scores[weight] = criterion.score(weight_array(tensors[weight]), axis, totals[place], samples[place])
+        turned = target.turned(weight_array(tensors[weight]), side)
+        scores[weight] = criterion.score(turned, axis, totals[place], samples[place])
     return scores
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
-from upscale_onnx.channels.analysis import Analysis, analyse
+from upscale_onnx.channels.analysis import Analysis
+from upscale_onnx.export.planned import prepared_analysis
 from upscale_onnx.masks.groups import class_groups
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks, Scores
-from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.model import infer_shapes
 from upscale_onnx.options import Side
 from upscale_onnx.plan.emitted import emitted_classes
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
@@ -27,7 +28,7 @@ def filled_masks(
     masked, pruned = write_masks(model, masks, side)
     if not pruned:
         return dict(masks)
-    analysis = analyse(import_graph(masked), infer_shapes(masked))
+    analysis = prepared_analysis(masked, infer_shapes(masked))
     members = [
         (weight, classes)
         for group in class_groups(analysis, masked, side)

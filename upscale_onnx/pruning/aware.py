@@ -36,28 +36,28 @@ def aware_masks(task: Task) -> Masks:
     if prune.latency is not None:
         return _for_latency(task, _allocator(task, analysis, {}), prune.latency).masks
     amount = prune.amount or 0.0
-    recurrent = _of_recurrent(task, analysis, amount)
-    chosen = _allocator(task, analysis, recurrent)
+    tied = _tied(task, analysis, amount)
+    chosen = _allocator(task, analysis, tied)
     if task.judge is None:
-        return {**chosen.for_amount(amount).masks, **recurrent}
-    flat = {**chosen.flat(amount), **recurrent}
+        return {**chosen.for_amount(amount).masks, **tied}
+    flat = {**chosen.flat(amount), **tied}
     bar = task.judge(task.masked(flat)[0])
     for part in _PARTS:
-        masks = {**chosen.for_amount(amount, part).masks, **recurrent}
+        masks = {**chosen.for_amount(amount, part).masks, **tied}
         if task.judge(task.masked(masks)[0]) <= bar:
             return masks
     return flat
 
 
-def _of_recurrent(task: Task, analysis: Analysis, amount: float) -> Masks:
-    """Masks of recurrent layers and of what reads their units. Their times are not predicted. They lose the same units,
-    since a unit that any of them still reads could not leave."""
+def _tied(task: Task, analysis: Analysis, amount: float) -> Masks:
+    """Masks of recurrent layers, grouped convolutions and weights of several uses, with those of all layers that share
+    their channels. Their times are not predicted. They lose the same units, since a unit that any of them still reads
+    could not leave."""
     recurrent = {target.weight for target in mask_targets(task.model) if target.op_type in RECURRENT}
-    if not recurrent:
-        return {}
-    groups = [
-        group for group in mask_groups(analysis, task.model, "input") if any(weight in recurrent for weight, _ in group)
-    ]
+    groups = mask_groups(analysis, task.model, "input", "unconstrained")
+    if recurrent:
+        every = mask_groups(analysis, task.model, "input")
+        groups += [group for group in every if any(weight in recurrent for weight, _ in group)]
     scores = {weight: task.scores[weight] for group in groups for weight, _ in group if weight in task.scores}
     return chooser(task.model, task.options.prune, groups).masks(scores, amount)
 

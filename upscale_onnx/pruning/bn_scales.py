@@ -39,10 +39,11 @@ def bn_scores(evidence: Evidence) -> Scores:
     found = {}
     for step in analysis.steps:
         flow = step.flow
-        if step.op.name not in weights or flow.dense is None:
+        if step.op.name not in weights or (flow.dense is None and not step.is_grouped):
             continue
         made = flow.outputs[0]
-        read = flow.dense.sources if side == "input" else None if made is None else made.labels.ravel()
+        sources = np.concatenate([read.sources for read in flow.reads])
+        read = sources if side == "input" else None if made is None else made.labels.ravel()
         if read is not None and scaled[read].all():
             found[weights[step.op.name]] = totals[read]
     if not found:

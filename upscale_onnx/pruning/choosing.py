@@ -8,7 +8,7 @@ import onnx
 from upscale_onnx.channels.analysis import analyse
 from upscale_onnx.export.sizes import remaining, size_goal
 from upscale_onnx.masks.choose import Chooser, chooser
-from upscale_onnx.masks.groups import mask_groups
+from upscale_onnx.masks.groups import agree, mask_groups
 from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.masks.reach import least_amount
 from upscale_onnx.masks.rescore import without_idle
@@ -36,12 +36,11 @@ def chosen_masks(task: Task) -> Masks:
 
 
 def _chooser(model: onnx.ModelProto, options: PruneOptions) -> Chooser:
-    constrained, isomorphic = options.method == "constrained", options.scope == "isomorphic"
-    comparable = criterion_of(options.criterion).is_comparable
-    if not constrained and not isomorphic:
+    isomorphic, comparable = options.scope == "isomorphic", criterion_of(options.criterion).is_comparable
+    if not isomorphic and not agree(model, options.method):
         return chooser(model, options, is_comparable=comparable)
     analysis = analyse(import_graph(model), infer_shapes(model))
-    groups = mask_groups(analysis, model, options.side) if constrained else ()
+    groups = mask_groups(analysis, model, options.side, options.method)
     return chooser(
         model, options, groups, structures(analysis, model, options.side) if isomorphic else None, comparable
     )

@@ -56,5 +56,5 @@ class Evidence:
         for weight, target in self.targets.items():
             axis = target.axis(self.side)
             assert axis is not None
-            found[weight] = function(weight_array(tensors[weight]), axis, rng)
+            found[weight] = function(target.turned(weight_array(tensors[weight]), self.side), axis, rng)
         return found

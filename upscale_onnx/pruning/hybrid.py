@@ -69,15 +69,16 @@ def candidates(task: Task) -> Candidates:
     costs = chosen_costs(chosen_target(options.target, model), options.target)
     predictor = Predictor(build_network(analysis, named), costs)
     constrained = chooser(model, replace(options.prune, method="constrained"), groups).masks(scores, amount)
-    alone = chooser(model, replace(options.prune, method="unconstrained"))
-    tied = [frozenset(weight for weight, _ in group if weight in scores) for group in groups]
+    tied = mask_groups(analysis, model, "input", "unconstrained")
+    alone = chooser(model, replace(options.prune, method="unconstrained"), tied)
+    agreeing = [frozenset(weight for weight, _ in group if weight in scores) for group in groups]
 
     @functools.cache  # groups ask for the same amounts
     def free(asked: float) -> Masks:
         return alone.masks(scores, asked)
 
     def mixed(allowed: float) -> Masks:
-        several = [group for group in tied if len(group) > 1]
+        several = [group for group in agreeing if len(group) > 1]
         return mixture(several, constrained, free, predictor, amount, allowed)
 
     def unconstrained(allowed: float) -> Masks | None:

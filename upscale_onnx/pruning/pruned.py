@@ -14,6 +14,7 @@ from upscale_onnx.masks.float_view import FloatView
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.masks.targets import constant_tensors, mask_targets, weight_uses
+from upscale_onnx.masks.unread import without_unread
 from upscale_onnx.options import Side
 from upscale_onnx.plan.standing import Standing
 from upscale_onnx.types import BoolArray, IntArray
@@ -40,6 +41,7 @@ class Pruned:
     def with_masks(self, masks: Masks, side: Side) -> onnx.ModelProto:
         """The model that only `masks` prune."""
         masked, _ = write_masks(self.dense, masks, side)
+        masked = masked if side == "output" else without_unread(masked, masks)
         return masked if self.view is None else self.view.written(masked)
 
 
@@ -51,7 +53,7 @@ def kept_masks(pruned: Pruned, side: Side) -> Masks:
     for target in mask_targets(dense):
         if target.axis(side) is not None and target.weight in after:
             arrays = (numpy_helper.to_array(tensors[target.weight]) for tensors in (before, after))
-            was, still = (used_channels(array, target.axis(side)) for array in arrays)
+            was, still = (used_channels(target.turned(array, side), target.axis(side)) for array in arrays)
             kept[target.weight] = still | ~was
     return kept
 

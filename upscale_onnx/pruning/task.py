@@ -11,6 +11,7 @@ import onnx
 
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks, Scores
+from upscale_onnx.masks.unread import without_unread
 from upscale_onnx.options import Options
 
 Judge: TypeAlias = Callable[[onnx.ModelProto], float]
@@ -37,4 +38,6 @@ class Task:
 
     def masked(self, masks: Masks) -> Masked:
         """The model with these masks, of the side that is pruned."""
-        return write_masks(self.model, masks, self.options.prune.side)
+        asked = self.options.prune
+        masked, count = write_masks(self.model, masks, asked.side)
+        return (masked if asked.is_exact or asked.side == "output" else without_unread(masked, masks)), count

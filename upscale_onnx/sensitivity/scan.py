@@ -62,7 +62,8 @@ def scan_layers(
             if progress is not None:
                 progress(target.weight, (round_ * len(targets) + number) / (len(steps) * len(targets)))
             weight = numpy_helper.to_array(constant_tensors(masked)[target.weight])
-            kept = int(used_channels(weight, target.axis(wanted.prune.side)).sum())
+            side = wanted.prune.side
+            kept = int(used_channels(target.turned(weight, side), target.axis(side)).sum())
             if found[number] and found[number][-1][0] == kept:  # no more is pruned than by the amount before
                 found[number].append(found[number][-1])
                 continue

@@ -77,22 +77,40 @@ def test_a_score_that_is_not_known_keeps_its_channel() -> None:
     assert np.isclose(np.delete(layer.channel_energy, 5).sum(), 1.0)
 
 
-def test_the_groups_of_a_grouped_convolution_go_as_a_whole() -> None:
-    model = parse(
-        """(float[1,3,8,8] x) => (float[1,4,8,8] y) {
+def grouped(groups: int) -> onnx.ModelProto:
+    return parse(
+        f"""(float[1,3,8,8] x) => (float[1,4,8,8] y) {{
             a = Conv(x, w0)
-            b = Conv<group=4>(a, w1)
+            b = Conv<group={groups}>(a, w1)
             y = Conv(b, w2)
-        }""",
-        w0=weight(16, 3, 1, 1),
-        w1=weight(32, 4, 1, 1, seed=1),
-        w2=weight(4, 32, 1, 1, seed=2),
+        }}""",
+        w0=weight(32, 3, 1, 1),
+        w1=weight(64, 32 // groups, 1, 1, seed=1),
+        w2=weight(4, 64, 1, 1, seed=2),
     )
-    network = network_of(model, y=np.ones(32))
-    assert np.unique(network.layers[2].atoms).size == 4
-    assert network.layers[2].sizes.tolist() == [8, 8, 8, 8]
-    assert network.layers[1].sizes.tolist() == [4, 4, 4, 4]
-    assert [bundle.size for bundle in network.bundles] == [4]
+
+
+def test_many_groups_of_a_grouped_convolution_go_as_a_whole() -> None:
+    network = network_of(grouped(8), b=np.ones(32), y=np.ones(64))
+    assert network.layers[1].sizes.tolist() == [4] * 8
+    assert network.layers[2].sizes.tolist() == [8] * 8
+    assert [bundle.size for bundle in network.bundles] == [8]
+
+
+def test_few_groups_of_a_grouped_convolution_lose_a_channel_each() -> None:
+    network = network_of(grouped(4), b=np.ones(32), y=np.ones(64))
+    assert network.layers[1].sizes.tolist() == [4] * 8
+    assert network.layers[2].sizes.tolist() == [4] * 16
+    assert [bundle.size for bundle in network.bundles] == [8, 16]
+    groups = np.repeat(np.arange(4), 8)
+    for atom in range(8):
+        assert sorted(groups[network.layers[1].channel_atom == atom]) == [0, 1, 2, 3]
+
+
+def test_channels_of_groups_stay_where_no_mask_drops_them() -> None:
+    network = network_of(grouped(4), y=np.ones(64))
+    assert network.locked[network.layers[1].atoms].all()
+    assert [bundle.size for bundle in network.bundles] == [16]
 
 
 def test_a_depthwise_convolution_carries() -> None:

@@ -1,8 +1,9 @@
 """A model as the choice of masks sees it: layers that read and create atoms of channels.
 
-An *atom* is a set of channel classes that can only go together: one class, a head of attention, or all that the same
-group of a grouped convolution reads and creates. An atom goes when every layer that reads it has dropped it. Atoms that
-the same layers create form a *bundle*: dropping some of a bundle narrows the same layers, whichever they are.
+An *atom* is a set of channel classes that can only go together: one class, a head of attention, all that the same group
+of a grouped convolution reads and creates, or one channel of each group. An atom goes when every layer that reads it
+has dropped it. Atoms that the same layers create form a *bundle*: dropping some of a bundle narrows the same layers,
+whichever they are.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ class CostedLayer:
     weight: what a mask of it is written into, None where it cannot be masked (it then needs all it reads).
     atoms: the atoms it reads, ascending. sizes: channels it reads of each. energy: share of its importance
     that lies in each, summing to 1. channel_atom, channel_energy: per channel, index into `atoms` and share of
-    importance. created: atom per channel created. dims, axis: of the value it reads. weighs: what its losses count
-    among those of other layers.
+    importance. created: atom per channel created. dims, axis: of the value it reads; without an axis, no selection can
+    be put in front. weighs: what its losses count among those of other layers.
     """
 
     op: Op
@@ -55,7 +56,7 @@ class CostedLayer:
     channel_energy: FloatArray
     created: IntArray
     dims: Dims
-    axis: int
+    axis: int | None
     weighs: float = 1.0
 
     def losses(self, left: FloatArray) -> FloatArray:
@@ -78,6 +79,8 @@ class CostedLayer:
 
     def selection_ms(self, costs: Costs, picked: int) -> float:
         """The time of a Gather that hands it so many channels."""
+        if self.axis is None:
+            return math.inf
         return costs.selection_ms(self.dims, self.axis, picked, False, self.op.dtype(0).itemsize)
 
     @property
@@ -133,10 +136,9 @@ def build_network(analysis: Analysis, scores: Mapping[str, tuple[str, FloatArray
 def _atoms(analysis: Analysis) -> IntArray:
     """Per class id, its atom."""
     joined = Classes()
-    ids = joined.fresh(analysis.live.size)
-    joined.unite(ids, units_of(analysis).ids)
+    joined.unite(joined.fresh(analysis.live.size), units_of(analysis).ids)
     for step in analysis.steps:
-        if len(step.flow.reads) < 2 or not step.flow.creates or is_batched(step):
+        if len(step.flow.reads) < 2 or not step.flow.creates or is_batched(step) or step.is_grouped:
             continue
         for read in step.flow.reads:
             if read.targets is not None:
@@ -160,13 +162,19 @@ def _layer(
     axis = reads[0].axis
     dims = step.op.in_dims[reads[0].input]
     weight, score = scores.get(step.op.name, (None, None))
-    if axis is None or dims is None or score is None or score.size != classes.size or atoms.size < 2:
+    if (
+        (axis is None and not step.is_grouped)
+        or dims is None
+        or score is None
+        or score.size != classes.size
+        or atoms.size < 2
+    ):
         weight, share = None, np.zeros(classes.size)
     else:
         share = _shares(score)
     energy = np.asarray(np.bincount(channel_atom, weights=share, minlength=atoms.size), np.float64)
     return CostedLayer(
-        step.op, weight, atoms, sizes, energy, channel_atom, share, created, dims or (), axis or 0, signal**_BY_SIGNAL
+        step.op, weight, atoms, sizes, energy, channel_atom, share, created, dims or (), axis, signal**_BY_SIGNAL
     )
 
 
@@ -188,8 +196,10 @@ def _carrier(step: Step, created: IntArray) -> CostedLayer:
 
 def _lock(step: Step, layer: CostedLayer | None, atom: IntArray, locked: BoolArray) -> None:
     """What anything but a layer's own mask decides about stays as it is."""
-    grouped = step.flow.creates and step.flow.dense is None and not is_batched(step)
-    if grouped:
+    if step.is_grouped and layer is not None and layer.weight is None:
+        for read in step.flow.reads:  # groups go with what they create, single channels stay
+            locked[atom[read.sources[~np.isin(atom[read.sources], layer.created)]]] = True
+    if step.flow.creates and step.flow.dense is None and not is_batched(step):
         return
     free = [_stays_even(even, atom) for even in step.flow.evens]
     for even in (even for even, is_free in zip(step.flow.evens, free, strict=True) if not is_free):
