@@ -15,6 +15,7 @@ import onnx
 import upscale_onnx
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.errors import LossError
+from upscale_onnx.masks.float_view import viewed
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.model import Model, import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
@@ -133,7 +134,7 @@ def compiled(
         seconds=clock.seconds,
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
-        profile=_profile(masked if pruned.view is None else pruned.view.read(masked), wanted.prune),
+        profile=_profile(masked, wanted.prune),
         notes=(
             *found.notes,
             *pruned.notes,
@@ -147,8 +148,8 @@ def compiled(
 
 
 def _profile(masked: onnx.ModelProto, options: PruneOptions) -> tuple[KeptChannels, ...]:
-    """What each layer keeps. A quantised model is handed over as its view."""
-    return kept_channels(masked, options.side, options.method) if options.prunes else ()
+    """What each layer keeps."""
+    return kept_channels(viewed(masked), options.side, options.method) if options.prunes else ()
 
 
 @blames_the_model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from tests.channels.test_expert_nodes import (
     network,
     quantised,
 )
+from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.float_view import float_view
 from upscale_onnx.results import Report
 from upscale_onnx.types import Array
@@ -165,3 +167,50 @@ def test_repair_leaves_experts_alone_and_says_so() -> None:
 def test_experts_with_odd_attributes_have_no_view(odd: dict[str, Any]) -> None:
     assert float_view(moe(GATED)) is not None
     assert float_view(moe({**GATED, **odd})) is None
+
+
+@pytest.mark.parametrize("form", [FORMS[0], GATED], ids=["plain", "gated"])
+def test_a_mask_file_names_neurons_of_each_expert(tmp_path: Path, form: dict[str, Any]) -> None:
+    model, masks = moe(form), np.stack([np.isin(np.arange(HIDDEN), row) for row in kept()])
+    np.savez(tmp_path / "masks.npz", w2=masks)
+    found = upscale_onnx.compile(model, mask=str(tmp_path / "masks.npz"), align=1, race=False)
+    assert found.report.masked_channels == EXPERTS * HIDDEN // 2
+    assert neurons(found.report) == [(HIDDEN // 2, HIDDEN)]
+    before, left = tensors(model), tensors(found.model)
+    for expert, row in enumerate(kept()):
+        np.testing.assert_array_equal(left["w2"][expert], before["w2"][expert][:, row])
+
+
+def test_a_mask_file_names_rows_of_gates_and_neurons_of_all_experts(tmp_path: Path) -> None:
+    """Rows 6 and 7 are the gate of neuron 3 and what it is for."""
+    path = tmp_path / "masks.json"
+    path.write_text('{"w1@output": {"pruned": [[6, 7], [0, 1], [2, 3]]}, "w2": {"pruned": [5, 8]}}')
+    model = moe(GATED)
+    found = upscale_onnx.compile(model, mask=str(path), align=1, race=False)
+    before, left = tensors(model), tensors(found.model)
+    for expert, first in enumerate((3, 0, 1)):
+        row = np.setdiff1d(np.arange(HIDDEN), [first, 5, 8])
+        np.testing.assert_array_equal(left["w2"][expert], before["w2"][expert][:, row])
+
+
+@pytest.mark.parametrize(("gone", "left"), [((4, 5, 8, 9), HIDDEN - 4), ((4, 5, 8, 10, 12), HIDDEN - 2)])
+def test_a_mask_file_takes_just_what_it_names_of_few_bits(tmp_path: Path, gone: tuple[int, ...], left: int) -> None:
+    """A byte holds two neurons: of those named alone, zeros are left."""
+    model = qmoe(4, 0, True)
+    np.savez(tmp_path / "masks.npz", w2=~np.isin(np.arange(HIDDEN), gone))
+    found = upscale_onnx.compile(model, mask=str(tmp_path / "masks.npz"), align=1, race=False)
+    assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, left // 2)
+    before, after = (float_view(each) for each in (model, found.masked))
+    assert before is not None
+    assert after is not None
+    rows = [stored.stored.values for stored in (before.weights["w2"], after.weights["w2"])]  # type: ignore[union-attr]
+    np.testing.assert_array_equal(rows[1], np.where(np.isin(np.arange(HIDDEN), gone), 0, rows[0]))
+
+
+def test_a_mask_file_with_another_count_of_experts_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "masks.npz", w2=np.ones((2, HIDDEN), np.bool_))
+    with pytest.raises(ArgumentError, match="'w2' has 2 rows, there are 3 matrices"):
+        upscale_onnx.compile(moe(GATED), mask=str(tmp_path / "masks.npz"), race=False)
+    np.savez(tmp_path / "masks.npz", wc=np.ones((2, WIDTH), np.bool_))
+    with pytest.raises(ArgumentError, match="'wc' has 2 rows, the weight is one matrix"):
+        upscale_onnx.compile(moe(GATED), mask=str(tmp_path / "masks.npz"), race=False)

@@ -56,11 +56,16 @@ class ExpertWeight:
         bias = self.stored.bias
         return None if bias is None else np.take_along_axis(bias, self.rows, 1)[:, None]
 
-    def write_zeros(self, tensors: Tensors, gone: BoolArray) -> None:
-        """Store zeros where `gone` `(E, inputs, outputs)` says so, as far as the node can shrink there."""
+    def viewed(self, kept: BoolArray, side: Side) -> BoolArray:
+        """`(E, channels)`: a mask of the view, for one of the weight as it is stored, `(channels,)` or as large."""
+        places = self.columns if side == "input" else self.rows
+        return np.take_along_axis(np.broadcast_to(kept, places.shape), places, 1)
+
+    def write_zeros(self, tensors: Tensors, gone: BoolArray, exactly: bool) -> None:
+        """Store zeros where `gone` `(E, inputs, outputs)` says so: `exactly` there, or as far as the node can shrink."""
         there = np.zeros(self.stored.shape, np.bool_)
         there[np.arange(len(gone))[:, None, None], self.rows[:, None], self.columns[:, :, None]] = gone
-        for index, array in self.stored.emptied(there).items():
+        for index, array in self.stored.emptied(there, exactly).items():
             replace_values(tensors[self.node.input[index]], array)
 
 
@@ -95,14 +100,16 @@ def experts_view(
     before = None if known is None else known.get(names[mixture.last.at])
     if known is not None and not isinstance(before, ExpertWeight):
         return None
-    order = before.columns if isinstance(before, ExpertWeight) else _order(mixture.last)
+    order = before.columns if isinstance(before, ExpertWeight) else _order(mixture)
     return _Writer(node, names, attrs, mixture, order).view()
 
 
-def _order(last: Weights) -> IntArray:
-    """`(E, neurons)`: the neurons of each expert by what the last layer reads of them, the least first. Those of one
-    unit stay beside each other."""
+def _order(mixture: Mixture) -> IntArray:
+    """`(E, neurons)`: the neurons of each expert by what the last layer reads of them, the least first: nothing of those
+    that the first layers do not make. Those of one unit stay beside each other."""
+    last = mixture.last
     norms = np.abs(last.values).sum(1, np.float64)
+    norms[~np.any([stored.values.any(2)[:, rows].any(2) for stored, rows in mixture.first], axis=0)] = 0
     units = np.argsort(norms.reshape(len(norms), -1, last.unit).sum(-1), -1, kind="stable")
     return (units[:, :, None] * last.unit + np.arange(last.unit)).reshape(len(norms), -1)
 

@@ -78,10 +78,10 @@ class FloatView:
             return values
         return stored.rounded(constant_tensors(self.original), values)
 
-    def written(self, changed: onnx.ModelProto) -> onnx.ModelProto:
+    def written(self, changed: onnx.ModelProto, exactly: bool = False) -> onnx.ModelProto:
         """A copy of the original with the values of `changed`, a masked or repaired copy of the view.
 
-        Zeros are zero points. A weight with other new values is rounded, with larger scales where it needs them; its
+        Zeros are zero points: `exactly` where they are, or as far as the weight can shrink. A weight with other new values is rounded, with larger scales where it needs them; its
         bias is stored anew, as its scale is a multiple of these.
         """
         result = onnx.ModelProto()
@@ -94,7 +94,7 @@ class FloatView:
         for name in sorted(self.weights, key=lambda each: each in self.weight_of):  # biases behind their weights
             stored, grown = self.weights[name], growth.get(self.weight_of.get(name, ""), np.ones(0))
             if isinstance(stored, ExpertWeight):
-                stored.write_zeros(ours, numpy_helper.to_array(theirs[name]) == 0)
+                stored.write_zeros(ours, numpy_helper.to_array(theirs[name]) == 0, exactly)
                 continue
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
             anew = bool(((after != before) & (after != 0) & np.isfinite(after)).any())
@@ -104,7 +104,7 @@ class FloatView:
             if anew:
                 growth[name] = stored.write(ours, after)
             elif (after != before).any():
-                stored.write_zeros(ours, after == 0)
+                stored.write_zeros(ours, after == 0, exactly)
         return result
 
 
@@ -147,6 +147,12 @@ def float_view(
         if isinstance(stored, StoredSlices) and isinstance(other, StoredSlices) and not other.follows:
             weights[weight] = replace(stored, is_free=False)
     return FloatView(model, view, weights, weight_of, names)
+
+
+def viewed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The view of `model`, or `model` itself where nothing of it is viewed."""
+    found = float_view(model)
+    return model if found is None else found.model
 
 
 def _early(nodes: list[NodeProto]) -> list[NodeProto]:

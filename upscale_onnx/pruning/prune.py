@@ -47,8 +47,8 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
         raise ArgumentError(f"repair {asked.repair!r} needs calibration data: --calibration data.npz")
     if not asked.prunes:
         return Pruned(model, 0, model)
-    # Repairs and mask files do not know the view of experts within a node, which stay as they are then.
-    view = float_view(model, experts=asked.repair is None and asked.mask is None)
+    # Repairs do not know the view of experts within a node, which stay as they are then.
+    view = float_view(model, experts=asked.repair is None)
     if view is not None:
         return _pruned_view(view, options, batches, progress)
     return _pruned_floats(in_basis(model, options, batches), options, batches, progress)
@@ -88,7 +88,7 @@ def _pruned(
     """`model` masked, and repaired if that is asked for."""
     asked, strategy = options.prune, strategy_of(options)
     judge = _judge(model, options, batches, view) if strategy.is_judged and batches else None
-    task = Task(model, options, partial(scores_of, options=options, batches=batches), judge)
+    task = Task(model, options, partial(scores_of, options=options, batches=batches), judge, view)
     masked, count = strategy.mask(task)
     scores = {} if asked.is_exact or not count else task.scores
     found = Pruned(masked, count, model, scores, notes=(*left_alone(task), *_experts_left_alone(task)))
@@ -113,7 +113,8 @@ def _pruned_view(view: FloatView, options: Options, batches: Sequence[Inputs], p
         def finished(chosen: onnx.ModelProto) -> onnx.ModelProto:
             return view.written(repair(view.read(chosen)))
 
-    return replace(found, model=view.written(found.model), finished=finished, view=view)
+    exactly = options.prune.mask is not None
+    return replace(found, model=view.written(found.model, exactly), finished=finished, view=view)
 
 
 def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs], view: FloatView | None) -> Judge:

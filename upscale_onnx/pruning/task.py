@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import onnx
 
+from upscale_onnx.masks.float_view import FloatView
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.options import Options
@@ -29,6 +30,7 @@ class Task:
     options: Options
     score: Callable[[onnx.ModelProto], Scores]
     judge: Judge | None = None
+    view: FloatView | None = None
 
     @cached_property
     def scores(self) -> Scores:

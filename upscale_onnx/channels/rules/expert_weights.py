@@ -58,9 +58,9 @@ class Weights(ABC):
         """`(E, outputs, inputs)`: the numbers that the matrices stand for."""
 
     @abstractmethod
-    def emptied(self, gone: BoolArray) -> dict[int, Array]:
-        """The constants, by index, with zeros where entries are `gone` `(E, outputs, inputs)`, as far as the node can
-        shrink there: in few bits, by whole units of inputs, as many as there are inputs of which all entries are."""
+    def emptied(self, gone: BoolArray, exactly: bool) -> dict[int, Array]:
+        """The constants, by index, with zeros where entries are `gone` `(E, outputs, inputs)`: `exactly` there, or as
+        far as the node can shrink, in few bits by as many whole units of inputs as there are inputs without entries."""
 
     def biased(self, expert: int) -> BoolArray:
         """`(outputs,)`: where the bias of an expert is not zero."""
@@ -94,7 +94,7 @@ class _Floats(Weights):
     def values(self) -> Array:
         return self.content
 
-    def emptied(self, gone: BoolArray) -> dict[int, Array]:
+    def emptied(self, gone: BoolArray, exactly: bool) -> dict[int, Array]:
         constants = {self.at: np.where(gone, self.content.dtype.type(0), self.content)}
         if self.bias is not None:
             constants[self.bias_at] = np.where(gone.all(-1), self.bias.dtype.type(0), self.bias)
@@ -143,7 +143,9 @@ class _FewBits(Weights):
         one = replace(self, content=self.content[expert], points=None if self.points is None else self.points[expert])
         return np.asarray((one._steps != one._point) & (self.scales[expert] != 0).repeat(self.block, -1))
 
-    def emptied(self, gone: BoolArray) -> dict[int, Array]:
+    def emptied(self, gone: BoolArray, exactly: bool) -> dict[int, Array]:
+        if exactly:
+            return {self.at: packed(np.where(gone, self._point, self._steps).astype(np.uint8), self.bits)}
         lost = gone.all(1).reshape(len(gone), -1, self.unit).sum(-1)
         norms = np.abs(self.values).sum(1, np.float64).reshape(*lost.shape, self.unit).sum(-1)
         # Those that lose the most go, and of these the smallest.
