@@ -22,7 +22,7 @@ from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.provenance import with_provenance
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.model.stored import WeightStore
-from upscale_onnx.options import Options, PruneOptions
+from upscale_onnx.options import Options
 from upscale_onnx.options.text import options_text
 from upscale_onnx.pruning.checks import check_masks
 from upscale_onnx.pruning.prune import prune
@@ -31,7 +31,6 @@ from upscale_onnx.racing.proven import proven
 from upscale_onnx.racing.settling import Settled, Subject, settled
 from upscale_onnx.results import (
     Inspection,
-    KeptChannels,
     PruningEffect,
     Report,
     Result,
@@ -134,7 +133,7 @@ def compiled(
         seconds=clock.seconds,
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
-        profile=_profile(masked, wanted.prune),
+        profile=kept_channels(viewed(masked), wanted.prune.side, wanted.prune.method) if wanted.prune.prunes else (),
         notes=(
             *found.notes,
             *pruned.notes,
@@ -145,11 +144,6 @@ def compiled(
     )
     clock.done()
     return Result(model, report, masked, shown.claims)
-
-
-def _profile(masked: onnx.ModelProto, options: PruneOptions) -> tuple[KeptChannels, ...]:
-    """What each layer keeps."""
-    return kept_channels(viewed(masked), options.side, options.method) if options.prunes else ()
 
 
 @blames_the_model

@@ -113,8 +113,8 @@ def test_malformed_json_is_refused_in_one_line(tmp_path: Path, content: object, 
 
 @pytest.mark.parametrize(
     "array",
-    [np.array([0.0, 1.0]), np.array([0, 2]), np.ones((2, 2), bool), np.array(True), np.array(["a"])],
-    ids=["float", "two", "matrix", "scalar", "text"],
+    [np.array([0.0, 1.0]), np.array([0, 2]), np.ones((2, 2, 2), bool), np.array(True), np.array(["a"])],
+    ids=["float", "two", "three axes", "scalar", "text"],
 )
 def test_npz_entries_that_are_no_masks_are_refused(tmp_path: Path, array: np.ndarray) -> None:
     np.savez(tmp_path / "m.npz", w=array)

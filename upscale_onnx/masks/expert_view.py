@@ -56,13 +56,23 @@ class ExpertWeight:
         bias = self.stored.bias
         return None if bias is None else np.take_along_axis(bias, self.rows, 1)[:, None]
 
+    @property
+    def tensors(self) -> tuple[str, ...]:
+        """The names of the tensors that zeros are written into, that of the weight and of its bias."""
+        names, stored = self.node.input, self.stored
+        return (names[stored.at], *(() if stored.bias is None else [names[stored.bias_at]]))
+
     def viewed(self, kept: BoolArray, side: Side) -> BoolArray:
         """`(E, channels)`: a mask of the view, for one of the weight as it is stored, `(channels,)` or as large."""
         places = self.columns if side == "input" else self.rows
         return np.take_along_axis(np.broadcast_to(kept, places.shape), places, 1)
 
+    def used(self, side: Side) -> BoolArray:
+        """`(E, channels)`: which channels of the weight as it is stored hold a value other than zero."""
+        return np.asarray(self.stored.values.any(1 if side == "input" else 2))
+
     def write_zeros(self, tensors: Tensors, gone: BoolArray, exactly: bool) -> None:
-        """Store zeros where `gone` `(E, inputs, outputs)` says so: `exactly` there, or as far as the node can shrink."""
+        """Store zeros where entries are `gone` `(E, inputs, outputs)`: `exactly`, or as far as the node can shrink."""
         there = np.zeros(self.stored.shape, np.bool_)
         there[np.arange(len(gone))[:, None, None], self.rows[:, None], self.columns[:, :, None]] = gone
         for index, array in self.stored.emptied(there, exactly).items():
@@ -105,11 +115,14 @@ def experts_view(
 
 
 def _order(mixture: Mixture) -> IntArray:
-    """`(E, neurons)`: the neurons of each expert by what the last layer reads of them, the least first: nothing of those
-    that the first layers do not make. Those of one unit stay beside each other."""
+    """`(E, neurons)`: the neurons of each expert by what the last layer reads of them, the least first: it reads
+    nothing of those that no first layer makes. Those of one unit stay beside each other."""
     last = mixture.last
     norms = np.abs(last.values).sum(1, np.float64)
-    norms[~np.any([stored.values.any(2)[:, rows].any(2) for stored, rows in mixture.first], axis=0)] = 0
+    made = np.zeros(norms.shape, np.bool_)
+    for stored, rows in mixture.first:
+        made |= np.asarray(stored.values.any(2))[:, rows].any(2)
+    norms[~made] = 0
     units = np.argsort(norms.reshape(len(norms), -1, last.unit).sum(-1), -1, kind="stable")
     return (units[:, :, None] * last.unit + np.arange(last.unit)).reshape(len(norms), -1)
 

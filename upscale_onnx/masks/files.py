@@ -27,7 +27,7 @@ _SIDES = ("input", "output")
 
 @dataclass(frozen=True)
 class ChannelMask:
-    """The entry of a mask file for one weight: `kept`, one bool per channel, or `pruned`, channel indices, or `each`, an
+    """The entry of a mask file for one weight: `kept`, one bool per channel, `pruned`, channel indices, or `each`, an
     entry for each matrix of the weight.
 
     side: which channels of the weight are meant; None leaves it to the options.

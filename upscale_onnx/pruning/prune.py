@@ -10,7 +10,8 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.sizes import remaining, size_goal, tightened
-from upscale_onnx.masks.float_view import EXPERTS, FloatView, float_view
+from upscale_onnx.masks.float_view import FloatView, float_view
+from upscale_onnx.masks.viewed_nodes import EXPERTS
 from upscale_onnx.model.bodies import all_nodes
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.options import Options
@@ -47,11 +48,23 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
         raise ArgumentError(f"repair {asked.repair!r} needs calibration data: --calibration data.npz")
     if not asked.prunes:
         return Pruned(model, 0, model)
-    # Repairs do not know the view of experts within a node, which stay as they are then.
-    view = float_view(model, experts=asked.repair is None)
+    view = viewed_for(model, options)
     if view is not None:
         return _pruned_view(view, options, batches, progress)
     return _pruned_floats(in_basis(model, options, batches), options, batches, progress)
+
+
+def viewed_for(model: onnx.ModelProto, options: Options) -> FloatView | None:
+    """The view of `model` that is pruned as `options` say in place of it; None where nothing of it is viewed.
+
+    Raises: ArgumentError where the options do not fit it.
+    """
+    repair = options.prune.repair
+    # Repairs do not know the view of experts within a node, which stay as they are then.
+    view = float_view(model, experts=repair is None)
+    if view is not None and repair == "joint":
+        raise ArgumentError("repair 'joint' takes floating-point weights, these are quantised: use repair 'lsq'")
+    return view
 
 
 def _pruned_floats(
@@ -104,8 +117,6 @@ def _experts_left_alone(task: Task) -> tuple[str, ...]:
 
 def _pruned_view(view: FloatView, options: Options, batches: Sequence[Inputs], progress: Progress | None) -> Pruned:
     """The quantised model with the zeros, and after repair the other weights, that pruning its view leads to."""
-    if options.prune.repair == "joint":
-        raise ArgumentError("repair 'joint' takes floating-point weights, these are quantised: use repair 'lsq'")
     found = _pruned_floats(view.model, options, batches, progress, view)
     repair, finished = found.finished, None
     if repair is not None:
