@@ -24,7 +24,11 @@ from tests.channels.test_expert_nodes import (
     quantised,
 )
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.float_view import float_view
+from upscale_onnx.masks.float_view import float_view, viewed
+from upscale_onnx.masks.kept import kept_channels
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.prune import prune
+from upscale_onnx.pruning.pruned import kept_masks
 from upscale_onnx.results import Report
 from upscale_onnx.types import Array
 
@@ -156,17 +160,52 @@ def test_shared_weights_stay() -> None:
     assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, HIDDEN)
 
 
-def test_repair_leaves_experts_alone_and_says_so() -> None:
-    data = {"x": np.random.default_rng(4).normal(size=(5 * TOKENS, FEATURES)).astype(np.float32)}
-    found = upscale_onnx.compile(moe(GATED), amount=0.5, calibration=data, repair="lsq", align=1, race=False)
-    assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, HIDDEN)
-    assert any("experts" in note for note in found.report.notes)
+def samples(count: int, seed: int) -> Array:
+    return np.random.default_rng(seed).normal(size=(count * TOKENS, FEATURES)).astype(np.float32)
+
+
+def distance(model: onnx.ModelProto, options: Options) -> float:
+    """How far pruning and repair move the outputs, relative to their size."""
+    pruned = prune(model, options)
+    after = pruned.model if pruned.finished is None else pruned.finished(pruned.model)
+    assert [one.kept for one in kept_channels(viewed(after), "input") if one.weight == "w2"] == [HIDDEN // 2]
+    batches = np.split(samples(20, 5), 20)
+    made, wanted = (np.stack([Engine(each).run({"x": x})[0] for x in batches]) for each in (after, model))
+    return float(np.linalg.norm(made - wanted) / np.linalg.norm(wanted))
+
+
+@pytest.mark.parametrize("model", [moe(GATED), qmoe(8, 0, True)], ids=["floats", "bytes"])
+def test_repair_fits_what_is_left_of_experts(model: onnx.ModelProto) -> None:
+    """`obs` knows which neurons can be made up for; there are fewer inputs of the layer than neurons."""
+    asked = Options.of(amounts=(("w2", 0.5),), masks="flat", calibration={"x": samples(60, 4)})
+    by_size, by_obs = distance(model, asked), distance(model, asked.replaced(criterion="obs"))
+    assert by_obs < by_size
+    assert distance(model, asked.replaced(repair="lsq")) < 0.6 * by_size
+    assert distance(model, asked.replaced(criterion="obs", repair="lsq")) < 0.6 * by_obs
+
+
+def test_layers_of_experts_are_ranked_with_others_by_obs() -> None:
+    asked = Options.of(amount=0.3, scope="global", criterion="obs", calibration={"x": samples(30, 4)})
+    kept = kept_masks(prune(moe(GATED), asked), "input")
+    assert kept.keys() == {"w1", "w2", "wc"}
+    assert 0 < kept["w2"].sum() < HIDDEN
+
+
+def test_repair_of_statistics_says_that_experts_keep_theirs() -> None:
+    found = upscale_onnx.compile(moe(GATED), amount=0.5, calibration={"x": samples(5, 4)}, repair="stats", race=False)
+    assert any("'stats' moves biases, which experts" in note for note in found.report.notes)
 
 
 @pytest.mark.parametrize("odd", [{"k": "two"}, {"k": 9}, {"swiglu_limit": 1}, {"use_sparse_mixer": 1}], ids=str)
 def test_experts_with_odd_attributes_have_no_view(odd: dict[str, Any]) -> None:
     assert float_view(moe(GATED)) is not None
     assert float_view(moe({**GATED, **odd})) is None
+
+
+def test_experts_without_a_view_are_said_to_stay() -> None:
+    model = moe({**GATED, "use_sparse_mixer": 1})
+    found = prune(model, Options.of(amount=0.5))
+    assert any("in this form are not pruned" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("form", [FORMS[0], GATED], ids=["plain", "gated"])

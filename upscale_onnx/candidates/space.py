@@ -82,7 +82,7 @@ class Space:
         batches = () if asked.calibration is None else load_calibration(asked.calibration, model)
         if asked.repair is not None and not batches:
             raise ArgumentError(f"repair {asked.repair!r} needs calibration data")
-        view = viewed_for(given, options)
+        view = viewed_for(given, options, batches)
         model = in_basis(given, options, batches) if view is None else given
         dense = model if view is None else view.model
         analysis = analyse(import_graph(dense), infer_shapes(dense))

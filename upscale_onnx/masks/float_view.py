@@ -14,7 +14,8 @@ import onnx
 from onnx import GraphProto, NodeProto, numpy_helper
 
 from upscale_onnx.masks.apply import used_channels
-from upscale_onnx.masks.expert_view import ExpertsView, ExpertWeight, experts_view
+from upscale_onnx.masks.expert_view import ExpertsView, experts_view
+from upscale_onnx.masks.expert_weight import ExpertWeight
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.masks.stored_weights import StoredBlocks, StoredSlices
 from upscale_onnx.masks.targets import constant_tensors, mask_targets, used_names
@@ -57,6 +58,19 @@ class FloatView:
         found = float_view(pruned, self.weights)
         return self.model if found is None else found.model
 
+    @property
+    def experts(self) -> dict[str, ExpertWeight]:
+        """The weights that read neurons of experts, by name."""
+        found = {name: stored for name, stored in self.weights.items() if isinstance(stored, ExpertWeight)}
+        return {name: stored for name, stored in found.items() if stored.outer == "output"}
+
+    def ordered(self, costs: Mapping[str, Array]) -> FloatView:
+        """The view with the neurons of experts by `costs` `(E, neurons)` of weights that read them, the least first."""
+        known = {name: self.experts[name].ordered(each) for name, each in costs.items()}
+        found = float_view(self.original, {**self.weights, **known})
+        assert found is not None
+        return found
+
     def named(self, pruned: onnx.ModelProto, masks: Masks, side: Side) -> dict[str, BoolArray]:
         """By weight of `masks`, what a mask file calls kept (True) so that it makes the pruned copy of the original."""
         found = float_view(pruned, self.weights)
@@ -74,8 +88,10 @@ class FloatView:
     def rounded(self, weight: str, values: Array) -> Array:
         """The numbers that the original can hold in place of `values` of a weight of the view."""
         stored = self.weights.get(weight)
-        if stored is None or isinstance(stored, ExpertWeight):
+        if stored is None:
             return values
+        if isinstance(stored, ExpertWeight):
+            return stored.holding(values).values
         return stored.rounded(constant_tensors(self.original), values)
 
     def written(self, changed: onnx.ModelProto, exactly: bool = False) -> onnx.ModelProto:
@@ -94,27 +110,26 @@ class FloatView:
         growth: dict[str, Array] = {}
         for name in sorted(self.weights, key=lambda each: each in self.weight_of):  # biases behind their weights
             stored, grown = self.weights[name], growth.get(self.weight_of.get(name, ""), np.ones(0))
-            if isinstance(stored, ExpertWeight):
-                stored.write_zeros(ours, numpy_helper.to_array(theirs[name]) == 0, exactly)
-                continue
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
             anew = bool(((after != before) & (after != 0) & np.isfinite(after)).any())
             if isinstance(stored, StoredSlices) and (grown != 1).any():
                 stored.enlarge(ours, grown)
                 anew = True
-            if anew:
+            if isinstance(stored, ExpertWeight):
+                stored.write_zeros(ours, after == 0, exactly)
+                if anew:
+                    stored.write(ours, after)
+            elif anew:
                 growth[name] = stored.write(ours, after)
             elif (after != before).any():
                 stored.write_zeros(ours, after == 0, exactly)
         return result
 
 
-def float_view(
-    model: onnx.ModelProto, known: Mapping[str, Stored] | None = None, experts: bool = True
-) -> FloatView | None:
+def float_view(model: onnx.ModelProto, known: Mapping[str, Stored] | None = None) -> FloatView | None:
     """The view of `model`; None where nothing of it is viewed. known: the weights of the view of a model that
-    `model` is a pruned copy of. experts: whether experts within a node are viewed, as they are from opset 13."""
-    experts &= default_opset(model) >= _EXPERTS_SINCE
+    `model` is a pruned copy of. Experts within a node are viewed from opset 13."""
+    experts = default_opset(model) >= _EXPERTS_SINCE
     uses, given = Counter(used_names(model.graph)), {value.name for value in model.graph.input}
     tensors = {t.name: t for graph in flat_graphs(model) for t in graph.initializer if t.name not in given}
     view = onnx.ModelProto()

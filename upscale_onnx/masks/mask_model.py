@@ -11,7 +11,7 @@ from onnx import external_data_helper, numpy_helper
 
 from upscale_onnx.errors import ArgumentError, ModelError, did_you_mean
 from upscale_onnx.masks.apply import zero_channels
-from upscale_onnx.masks.expert_view import ExpertWeight
+from upscale_onnx.masks.expert_weight import ExpertWeight
 from upscale_onnx.masks.files import ChannelMask, read_masks
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets

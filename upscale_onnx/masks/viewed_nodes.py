@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from upscale_onnx.masks.expert_view import ExpertsView, ExpertWeight
+from upscale_onnx.masks.expert_view import ExpertsView
+from upscale_onnx.masks.expert_weight import ExpertWeight
 from upscale_onnx.masks.few_bits import FewBits
 from upscale_onnx.masks.stored_weights import StoredBlocks, StoredSlices, StoredWeight
 from upscale_onnx.model.operators import STANDARD_DOMAINS

@@ -13,7 +13,8 @@ from upscale_onnx.masks.criteria import obs
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.goals import Goals
-from upscale_onnx.repair.layers import LinearLayer, linear_layers
+from upscale_onnx.repair.layers import linear_layers
+from upscale_onnx.repair.linear import LinearLayer
 from upscale_onnx.repair.repair import read_matrix, write_matrix
 from upscale_onnx.repair.sampling import sample_layer
 from upscale_onnx.runtime.activations import batches_of, has_fixed_batch, sample_count
@@ -52,7 +53,7 @@ def obs_costs(
     fit_on, judged_on = _divided(model, batches)
     harm = harm_on(judged_on)
     samples = sample_count(fit_on)
-    layers = [layer for layer in linear_layers(model) if layer.group == 1]
+    layers = [layer for layer in linear_layers(model) if layer.group == 1 or layer.is_batched]
     finder = Goals(model)
     goals = [finder.goal(layer) for layer in layers]
     tensors = constant_tensors(model)
@@ -93,9 +94,11 @@ def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequenc
 
 def _order(layer: LinearLayer, fit: Sample, tail: Tail, start: Array) -> NDArray[np.intp]:
     """The layer's channels in the order in which they are pruned."""
-    damping = _DAMPING * np.trace(fit.moments[0]) / start.shape[1] * np.eye(start.shape[1])
-    weighed = start[0] * np.abs(tail.scale[0])
-    return np.argsort(obs.score(fit.moments[0] + damping, weighed, layer.channels, layer.block))
+    costs = np.zeros(layer.channels)
+    for moments, matrix, scale in zip(fit.moments, start, tail.scale, strict=True):
+        damping = _DAMPING * np.trace(moments) / len(moments) * np.eye(len(moments))
+        costs += np.square(obs.score(moments + damping, matrix * np.abs(scale), layer.channels, layer.block))
+    return np.argsort(costs)
 
 
 def _without(
@@ -103,7 +106,7 @@ def _without(
 ) -> Array:
     """The re-fitted matrix without the channels in `gone`."""
     alive = np.asarray(start.any(axis=2))
-    alive[0, :-1] &= np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
+    alive[:, :-1] &= np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
     alive[:, -1] = layer.can_bias
     solver, kept = Solver(fit.moments, alive), start * alive[..., None]
     found = [solver.solve(cross, kept, ridge) for ridge in _RIDGES]

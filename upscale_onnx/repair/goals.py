@@ -11,7 +11,7 @@ from onnx import NodeProto, helper, numpy_helper
 
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Tail
-from upscale_onnx.repair.layers import LinearLayer
+from upscale_onnx.repair.linear import LinearLayer
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _NO_BOUNDS = (-np.inf, np.inf)
@@ -27,7 +27,7 @@ class FitGoal:
     value: the output of the layer, or of a BatchNormalization, or of an Add behind it, possibly behind quantisers.
     position: the position of the node that makes `value`.
     skip: the other operand of the Add, an earlier value, or None. The layer makes up for the error of `skip`, too.
-    scale, shift: (C_out,), those of the BatchNormalization; 1 and 0 without one.
+    scale, shift: (outputs,), those of the BatchNormalization; 1 and 0 without one.
     low, high: the bounds to which the activation or the quantiser behind `value` clips.
     """
 
@@ -65,9 +65,8 @@ class Goals:
     def goal(self, layer: LinearLayer) -> FitGoal:
         """The goal of `layer`."""
         name = layer.output
-        channels = layer.shape[layer.output_axis]
-        scale, shift = np.ones(channels), np.zeros(channels)
-        node = self._only_reader(name)
+        scale, shift = np.ones(layer.outputs), np.zeros(layer.outputs)
+        node = None if layer.is_batched else self._only_reader(name)
         if node is not None and node.op_type == "BatchNormalization" and node.input[0] == name:
             parameters = [self._array(value) for value in node.input[1:5]]
             if all(array is not None for array in parameters):

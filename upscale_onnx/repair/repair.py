@@ -15,7 +15,8 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Sample, Tail, refit
 from upscale_onnx.repair.goals import FitGoal, Goals
-from upscale_onnx.repair.layers import LinearLayer, linear_layers
+from upscale_onnx.repair.layers import linear_layers
+from upscale_onnx.repair.linear import LinearLayer
 from upscale_onnx.repair.moments import rescale
 from upscale_onnx.repair.sampling import sample_layer
 from upscale_onnx.runtime.activations import sample_count

@@ -10,7 +10,7 @@ import numpy as np
 
 from upscale_onnx.repair.fit import Sample
 from upscale_onnx.repair.goals import FitGoal
-from upscale_onnx.repair.layers import LinearLayer
+from upscale_onnx.repair.linear import LinearLayer
 from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array
 
@@ -27,7 +27,7 @@ def sample_layer(
     """The positions to fit on, and those of every eighth input, which are held out; in float32.
 
     The walks must hold the needed values: `unpruned` the goal's value, `pruned` the layer's source and the goal's skip.
-    Inputs are told apart by their index along the first axis of the source.
+    Inputs are told apart by their index along the first axis of the source that is not one of matrices.
     """
     rng = np.random.default_rng(seed)
     each = _positions_each(layer, samples)
@@ -36,12 +36,12 @@ def sample_layer(
     shift = goal.shift.reshape(layer.group, 1, -1).astype(np.float32)
     count = 0
     for read, made, skip in zip(pruned.values(layer.source), unpruned.values(goal.value), skips, strict=False):
-        chosen, owners = _draw(rng, read.shape[0], int(np.prod(layer.positions(read.shape))), each)
+        chosen, owners = _draw(rng, *layer.positions(read.shape), each)
         x.append(layer.patches(_single(read), chosen))
         wanted.append(layer.rows(_single(made), chosen))
         offset.append(_offset(layer, made, skip, chosen) + shift)
         owner.append(owners + count)
-        count += read.shape[0]
+        count += layer.positions(read.shape)[0]
     held = np.concatenate(owner) % _HELD_EVERY == _HELD_EVERY - 1
     if not held.any():
         held[-1:] = True
@@ -56,7 +56,7 @@ def sample_moments(layer: LinearLayer, walk: Walk, samples: int, seed: int) -> A
     each = _positions_each(layer, samples)
     total: Array = np.zeros(())
     for read in walk.values(layer.source):
-        chosen, _ = _draw(rng, read.shape[0], int(np.prod(layer.positions(read.shape))), each)
+        chosen, _ = _draw(rng, *layer.positions(read.shape), each)
         x = layer.patches(_single(read), chosen)
         total = total + Sample(x, x[..., :0], x[..., :0]).moments
     return total
@@ -64,7 +64,7 @@ def sample_moments(layer: LinearLayer, walk: Walk, samples: int, seed: int) -> A
 
 def _positions_each(layer: LinearLayer, samples: int) -> int:
     """How many positions of each sample to draw."""
-    rows = int(np.prod(layer.shape)) // layer.shape[layer.output_axis] + 1
+    rows = layer.channels * layer.block + 1
     most = _MOST_BYTES // (4 * layer.group * rows)
     return -(-min(max(_PER_UNKNOWN * rows, _LEAST), most) // samples)
 

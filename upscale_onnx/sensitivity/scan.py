@@ -13,7 +13,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.apply import used_channels
-from upscale_onnx.masks.expert_view import ExpertWeight
+from upscale_onnx.masks.expert_weight import ExpertWeight
 from upscale_onnx.masks.float_view import FloatView, float_view
 from upscale_onnx.masks.patterns import matches
 from upscale_onnx.masks.prunable import prunable_targets
