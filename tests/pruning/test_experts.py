@@ -186,9 +186,9 @@ def test_repair_fits_what_is_left_of_experts(model: onnx.ModelProto) -> None:
 
 def test_layers_of_experts_are_ranked_with_others_by_obs() -> None:
     asked = Options.of(amount=0.3, scope="global", criterion="obs", calibration={"x": samples(30, 4)})
-    kept = kept_masks(prune(moe(GATED), asked), "input")
-    assert kept.keys() == {"w1", "w2", "wc"}
-    assert 0 < kept["w2"].sum() < HIDDEN
+    found = prune(moe(GATED), asked)
+    assert found.scores.keys() == {"w1", "w2", "wc"}
+    assert 0 < kept_masks(found, "input")["w2"].sum() < HIDDEN
 
 
 def test_repair_of_statistics_says_that_experts_keep_theirs() -> None:
