@@ -107,7 +107,7 @@ def _pruned(
     task = Task(model, options, partial(scores_of, options=options, batches=batches), judge, view)
     masked, count = strategy.mask(task)
     scores = {} if asked.is_exact or not count else task.scores
-    found = Pruned(masked, count, model, scores, notes=(*left_alone(task), *_of_experts(task)))
+    found = Pruned(masked, count, model, scores, notes=(*left_alone(task, batches), *_of_experts(task)))
     return found if asked.repair is None else with_repair(found, options, batches, progress, view)
 
 

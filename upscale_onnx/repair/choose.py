@@ -10,6 +10,7 @@ import onnx
 from onnx import numpy_helper
 
 from upscale_onnx.channels.analysis import Analysis
+from upscale_onnx.errors import ModelError
 from upscale_onnx.masks.criteria import obs
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.repair.fit import Sample, Solver, Tail
@@ -52,10 +53,22 @@ def matrix_scores(
                 continue
             walk.advance(layer.position)
             matrix = layer.matrix(numpy_helper.to_array(tensors[layer.weight]), None)
-            moments = sample_moments(layer, walk, samples, seed=layer.position)
+            moments = _moments(layer, walk, samples)
+            if moments is None:
+                continue
             pairs = zip(moments, matrix, strict=True)
             scores[layer.weight] = np.stack([obs.score(own, rows, layer.channels, layer.block) for own, rows in pairs])
     return scores
+
+
+def _moments(layer: LinearLayer, walk: Walk, samples: int) -> Array | None:
+    """Those of what the layer reads; None where a body is not run, or onnxruntime cannot return what it makes."""
+    try:
+        return sample_moments(layer, walk, samples, seed=layer.position)
+    except ModelError:
+        if not layer.is_inner:
+            raise
+        return None
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,34 +5,53 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnx
 from onnx import NodeProto, helper
 
 from upscale_onnx.masks.targets import MaskTarget, constant_roots, constant_tensors, mask_targets, used_names
-from upscale_onnx.model.bodies import all_nodes
+from upscale_onnx.model.bodies import flat_nodes, opened_nodes
 from upscale_onnx.repair.linear import BatchedLayer, LinearLayer, Window
 
 
+class Placed(NamedTuple):
+    """A node of the flat graph. position, is_inner: as those of a `LinearLayer`."""
+
+    position: int
+    is_inner: bool
+    node: NodeProto
+
+
+def placed_nodes(model: onnx.ModelProto) -> list[Placed]:
+    """All nodes of the flat graph of `model`, in order."""
+    opened = opened_nodes(model)
+    return [
+        Placed(position, node is not outer, node)
+        for position, outer in enumerate(model.graph.node)
+        for node in flat_nodes([outer], opened)
+    ]
+
+
 def linear_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
-    """The layers of `model` that can be re-fitted, in node order."""
-    tensors = constant_tensors(model)
-    roots = constant_roots(all_nodes(model), tensors)
+    """The layers of `model` that can be re-fitted, in node order, those in bodies too."""
+    tensors, nodes = constant_tensors(model), placed_nodes(model)
+    roots = constant_roots((each.node for each in nodes), tensors)
     uses = Counter(roots.get(name, name) for name in used_names(model.graph))
-    readers: dict[str, list[int]] = {}
-    for position, node in enumerate(model.graph.node):
-        for name in node.input:
-            readers.setdefault(name, []).append(position)
+    readers: dict[str, list[NodeProto]] = {}
+    for each in nodes:
+        for name in each.node.input:
+            readers.setdefault(name, []).append(each.node)
     targets = {target.weight: target for target in mask_targets(model)}
     found = []
-    for position, node in enumerate(model.graph.node):
+    for place, each in enumerate(nodes):
+        node = each.node
         target = targets.get(roots.get(node.input[1], "")) if len(node.input) > 1 else None
         if target is None or uses[target.weight] != 1 or node.op_type not in _READERS:
             continue
-        layer = _layer(position, node, target, tensors)
+        layer = _layer(each, place, target, tensors)
         if layer is not None:
-            found.append(layer if layer.is_batched else _with_added_bias(layer, model, readers, tensors, uses))
+            found.append(layer if layer.is_batched else _with_added_bias(layer, readers, tensors, uses))
     return tuple(found)
 
 
@@ -40,8 +59,9 @@ _READERS = ("Conv", "Gemm", "MatMul")
 
 
 def _layer(
-    position: int, node: NodeProto, target: MaskTarget, tensors: Mapping[str, onnx.TensorProto]
+    placed: Placed, place: int, target: MaskTarget, tensors: Mapping[str, onnx.TensorProto]
 ) -> LinearLayer | None:
+    node = placed.node
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     has_bias = len(node.input) > 2 and bool(node.input[2])
     if target.output_axis is None or node.input[0] in tensors or (has_bias and target.bias is None):
@@ -51,12 +71,14 @@ def _layer(
     ):
         return None
     if node.op_type == "MatMul" and len(target.shape) != 2:
-        return _batched(position, node, target)
+        return _batched(placed, place, target)
     channels = target.shape[target.output_axis]
     if has_bias and target.bias is not None and math.prod(tensors[target.bias].dims) != channels:
         return None
     return LinearLayer(
-        position=position,
+        position=placed.position,
+        place=place,
+        is_inner=placed.is_inner,
         op_type=node.op_type,
         weight=target.weight,
         shape=target.shape,
@@ -70,12 +92,16 @@ def _layer(
     )
 
 
-def _batched(position: int, node: NodeProto, target: MaskTarget) -> LinearLayer | None:
-    """The layer of a MatMul by several matrices; None where these have several axes of their own."""
-    if target.matrices == 1:
+def _batched(placed: Placed, place: int, target: MaskTarget) -> LinearLayer | None:
+    """The layer of a MatMul by several matrices; None where these have several axes of their own, or in a body, whose
+    rounds would be another axis."""
+    node = placed.node
+    if target.matrices == 1 or placed.is_inner:
         return None
     return BatchedLayer(
-        position=position,
+        position=placed.position,
+        place=place,
+        is_inner=placed.is_inner,
         op_type=node.op_type,
         weight=target.weight,
         shape=target.shape,
@@ -103,8 +129,7 @@ def _window(target: MaskTarget, attributes: Mapping[str, Any]) -> Window:
 
 def _with_added_bias(
     layer: LinearLayer,
-    model: onnx.ModelProto,
-    readers: Mapping[str, list[int]],
+    readers: Mapping[str, list[NodeProto]],
     tensors: Mapping[str, onnx.TensorProto],
     uses: Mapping[str, int],
 ) -> LinearLayer:
@@ -116,7 +141,7 @@ def _with_added_bias(
         or len(readers.get(layer.output, [])) != 1
     ):
         return layer
-    node = model.graph.node[readers[layer.output][0]]
+    node = readers[layer.output][0]
     if node.op_type != "Add":
         return layer
     other = node.input[1] if node.input[0] == layer.output else node.input[0]

@@ -60,7 +60,8 @@ class Window:
 class LinearLayer:
     """A Conv, Gemm or MatMul whose weight is a constant that nothing else uses.
 
-    position: the position of its node in the graph.
+    position: the position of its node in the main graph, or of the node in whose bodies it is.
+    place: the place of its node among all nodes of the flat graph. is_inner: whether it is in a body.
     weight: the name of its weight; shape: the weight's shape; output_axis: the weight's axis of output channels.
     group: the number of groups of a Conv, else 1.
     bias: the name of its bias; None if it has none or shares it.
@@ -71,6 +72,8 @@ class LinearLayer:
     """
 
     position: int
+    place: int
+    is_inner: bool
     op_type: str
     weight: str
     shape: tuple[int, ...]
