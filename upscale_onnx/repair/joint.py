@@ -10,6 +10,7 @@ from onnx import numpy_helper
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.model.bodies import all_nodes, opened_nodes
 from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import linear_layers
 from upscale_onnx.repair.repair import store
@@ -79,9 +80,14 @@ def _changed_values(unpruned: onnx.ModelProto, pruned: onnx.ModelProto) -> set[s
     """
     before, after = constant_tensors(unpruned), constant_tensors(pruned)
     changed = {name for name, tensor in after.items() if name not in before or tensor != before[name]}
-    for node in pruned.graph.node:
-        if not changed.isdisjoint(node.input):
-            changed.update(node.output)
+    opened, nodes = opened_nodes(pruned), all_nodes(pruned)
+    for _ in ("the first round of each body", "the next ones"):
+        for node in nodes:
+            if not changed.isdisjoint(node.input):
+                changed.update(node.output)
+        for _, body in (each for known in opened.values() for each in known.bodies):
+            if not changed.isdisjoint(value.name for value in body.output):
+                changed.update(value.name for value in body.input)
     return changed
 
 

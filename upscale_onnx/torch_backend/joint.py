@@ -96,20 +96,23 @@ class JointFit:
         made = self._values(self._new, inputs, weights)
         errors = []
         for name, each in self._compared.items():
-            goal = wanted[name].clamp(each.low, each.high)
-            variation = (goal - goal.mean()).square().sum()
-            difference = made[name].clamp(each.low, each.high) - goal
-            errors.append(difference.square().sum() / (variation + _LEAST))
-        return torch.stack(errors).mean()
+            for before, after in zip(wanted.get(name, []), made.get(name, []), strict=False):
+                goal = before.clamp(each.low, each.high)
+                variation = (goal - goal.mean()).square().sum()
+                difference = after.clamp(each.low, each.high) - goal
+                errors.append(difference.square().sum() / (variation + _LEAST))
+        # Without errors, no body is run in which values are compared.
+        return torch.stack(errors).mean() if errors else torch.zeros((), requires_grad=True)
 
     def _values(
         self, network: TorchNetwork, inputs: Mapping[str, Array], weights: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+    ) -> dict[str, list[Tensor]]:
+        """What each value holds; in a body, what it holds in each round, and nothing where the body is not run."""
+        found: dict[str, list[Tensor]] = {}
 
         def see(name: str, value: Value, position: int) -> Value:
             if position < 0 and name in self._compared and isinstance(value, torch.Tensor):
-                found[name] = value
+                found.setdefault(name, []).append(value)
             return value
 
         network.run(inputs, see, weights)
