@@ -12,9 +12,10 @@ from onnxruntime.quantization import QuantFormat
 
 import upscale_onnx
 from tests.pruning.test_quantised import few_bits, quantised, weights
-from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.float_view import float_view
 from upscale_onnx.masks.number_grid import NumberGrid
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.results import Result
 from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.types import Array
@@ -127,11 +128,21 @@ def test_weights_that_repair_leaves_alone_are_named(tmp_path: Path) -> None:
     assert any((tensors(found.masked)[name] != array).any() for name, array in tensors(model).items() if "b1" in name)
 
 
-def test_joint_repair_is_refused(tmp_path: Path) -> None:
-    model = quantised(tmp_path, QuantFormat.QDQ, False)
-    np.savez(tmp_path / "data.npz", x=images(1, 32))
-    with pytest.raises(ArgumentError, match="use repair 'lsq'"):
-        upscale_onnx.compile(model, amount=0.4, calibration=tmp_path / "data.npz", repair="joint", race=False)
+@pytest.mark.parametrize("form", list(QuantFormat), ids=str)
+def test_layers_are_fitted_together_in_the_numbers_of_the_model(tmp_path: Path, form: QuantFormat) -> None:
+    pytest.importorskip("torch")
+    model = quantised(tmp_path, form, True)
+    asked = Options.of(amount=0.4, masks="flat", calibration={"x": images(1, 64)})
+    plain, each, found = (prune(model, asked.replaced(repair=repair)).model for repair in (None, "lsq", "joint"))
+    judged = images(2, 64)
+    nearer = distance(found, model, judged)
+    assert nearer < 0.5 * distance(plain, model, judged)
+    assert nearer < 1.1 * distance(each, model, judged)
+    assert any((tensors(found)[name] != array).any() for name, array in tensors(each).items() if array.dtype == np.int8)
+    for name, array in tensors(plain).items():
+        assert tensors(found)[name].dtype == array.dtype
+        if array.dtype == np.int8:
+            np.testing.assert_array_equal(tensors(found)[name][array == 0], 0)  # what is pruned stays pruned
 
 
 def test_numbers_of_a_grid() -> None:

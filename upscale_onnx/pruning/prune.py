@@ -56,15 +56,10 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
 
 
 def viewed_for(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> FloatView | None:
-    """The view of `model` that is pruned as `options` say in place of it; None where nothing of it is viewed.
-
-    Raises: ArgumentError where the options do not fit it.
-    """
+    """The view of `model` that is pruned as `options` say in place of it; None where nothing of it is viewed."""
     asked, view = options.prune, float_view(model)
     if view is None:
         return None
-    if asked.repair == "joint":
-        raise ArgumentError("repair 'joint' takes floating-point weights, these are quantised: use repair 'lsq'")
     if asked.criterion != "obs" or asked.mask is not None or not batches or not view.experts:
         return view
     return view.ordered(matrix_scores(view.model, batches, options.target.threads, view.experts))

@@ -75,7 +75,7 @@ def repaired(
     if options.prune.repair != "joint":
         return found
     tell = None if progress is None else partial(progress, "repair jointly")
-    return fitted_jointly(model, found, batches, progress=tell, threads=threads)
+    return fitted_jointly(model, found, batches, rounded=rounded, progress=tell, threads=threads)
 
 
 def quick(options: Options) -> Options:

@@ -16,12 +16,14 @@ from onnx.reference import ReferenceEvaluator
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.operators import DRAWS
-from upscale_onnx.torch_backend import elementwise, layers, moves, resize
+from upscale_onnx.torch_backend import elementwise, layers, moves, quantisers, resize
 from upscale_onnx.torch_backend.control_flow import FLOWS, Flow
 from upscale_onnx.torch_backend.values import NoGradientError, Operator, Rule, Value, array, from_array
 from upscale_onnx.types import Array
 
-RULES: Mapping[str, Rule] = {**elementwise.RULES, **layers.RULES, **moves.RULES, **resize.RULES}
+RULES: Mapping[str, Rule] = {
+    **elementwise.RULES, **layers.RULES, **moves.RULES, **quantisers.RULES, **resize.RULES
+}  # fmt: skip
 """Operators with gradients, by name."""
 
 # The results of these operators are piecewise constant, or no floating-point numbers: they have no gradient.
