@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from tests.graphs import run
+from tests.graphs import parse, run
 from tests.pruning.test_bodies import IF, LOOP, NESTED, OF_IF, OF_LOOP, OF_SCAN, SCAN, made
-from tests.repair.test_bodies import distance, normal
+from tests.repair.test_bodies import FLAT, distance, normal, weights
 from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.class_scores import taylor_scores
+from upscale_onnx.pruning.evidence import Evidence
 from upscale_onnx.repair.joint import fitted_jointly
 
 torch = pytest.importorskip("torch")
@@ -69,3 +72,32 @@ def test_weights_of_bodies_are_fitted_together_with_others(name: str, weight: st
     assert distance(model, found, inputs) < 0.8 * distance(model, changed, inputs)
     if name == "then":
         assert constant_tensors(found)["in_no_down"] == constant_tensors(model)["in_no_down"]
+
+
+@pytest.mark.parametrize("side", ["input", "output"])
+def test_taylor_scores_layers_of_a_branch_as_those_of_the_main_graph(side: Any) -> None:
+    branched = made(IF, OF_IF)
+    held = {name: array for name, array in weights(branched).items() if "_no_" not in name}
+    flat = parse(FLAT, **held)
+    asked = Options.of(criterion="taylor", side=side)
+    expected = taylor_scores(Evidence(flat, asked, [{"x": X}]))
+    found = taylor_scores(Evidence(branched, asked, [{"x": X, "c": np.asarray(True)}]))
+    assert found.keys() == expected.keys()
+    assert {"in_yes_down", "in_yes_up"} <= found.keys()
+    for name, scores in expected.items():
+        np.testing.assert_allclose(found[name], scores, rtol=1e-4, atol=1e-6)
+
+
+def test_taylor_adds_up_what_rounds_change() -> None:
+    """Two rounds by hand, with weights that are used twice, against a Loop; it has a Constant in front."""
+    body = "b{0} = MatMul({1}, in_round_up) d{0} = Relu(b{0}) e{0} = MatMul(d{0}, in_round_down) h{0} = Tanh(e{0})"
+    looped = made(LOOP, OF_LOOP)
+    rounds = f"h = MatMul(x, w) {body.format(1, 'h')} {body.format(2, 'h1')} y = MatMul(h2, v)"
+    text = f"(float[n,8] x) => (float[n,10] y) {{ {rounds} }}"
+    flat = parse(text, **{name: array for name, array in weights(looped).items() if name in OF_LOOP})
+    asked = Options.of(criterion="taylor")
+    expected = taylor_scores(Evidence(flat, asked, [{"x": X}]))
+    found = taylor_scores(Evidence(looped, asked, [{"x": X, "rounds": np.asarray(2)}]))
+    assert found.keys() == expected.keys() == OF_LOOP.keys()
+    for name, scores in expected.items():
+        np.testing.assert_allclose(found[name], scores, rtol=1e-4, atol=1e-6)

@@ -57,7 +57,7 @@ def test_rounding_has_the_gradient_of_the_identity_and_clipping_has_none() -> No
     model = network(np.asarray(0.01, np.float32), np.asarray(0, np.int8))
     x = torch.from_numpy(X).requires_grad_()
 
-    def given(name: str, value: Any, position: int) -> Any:
+    def given(name: str, value: Any, reader: str) -> Any:
         return x if name == "x" else value
 
     TorchNetwork(model).run({"x": X}, given)["y"].sum().backward()

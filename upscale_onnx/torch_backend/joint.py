@@ -126,8 +126,8 @@ class JointFit:
         """What each value holds; in a body, what it holds in each round, and nothing where the body is not run."""
         found: dict[str, list[Tensor]] = {}
 
-        def see(name: str, value: Value, position: int) -> Value:
-            if position < 0 and name in self._compared and isinstance(value, torch.Tensor):
+        def see(name: str, value: Value, reader: str) -> Value:
+            if not reader and name in self._compared and isinstance(value, torch.Tensor):
                 found.setdefault(name, []).append(value)
             return value
 

@@ -14,6 +14,7 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.model.bodies import first_of
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.operators import DRAWS
 from upscale_onnx.torch_backend import elementwise, layers, moves, quantisers, resize
@@ -36,9 +37,9 @@ _DRAWN = DRAWS | {"Multinomial"}
 # What is computed of larger arrays than this is not remembered.
 _REMEMBERED_BYTES = 1 << 10
 
-Change = Callable[[str, Value, int], Value]
-"""A function of the name of a value, the value, and the position of the node that is about to read the value, or -1 if
-it has just been computed. It returns the value to use in its place."""
+Change = Callable[[str, Value, str], Value]
+"""A function of the name of a value, the value, and the first output of the node that is about to read the value, or ""
+if it has just been computed. It returns the value to use in its place."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class TorchNetwork:
 
     def _body(self, part: Part, outer: Mapping[str, Value], *given: Value) -> list[Value]:
         """What a body returns for what it is handed, and values of other graphs."""
-        handed = {name: _changed(self._change, name, value, -1) for name, value in zip(part.inputs, given, strict=True)}
+        handed = {name: _changed(self._change, name, value) for name, value in zip(part.inputs, given, strict=True)}
         return self._walked(part, {**outer, **handed})
 
     def run(
@@ -154,7 +155,7 @@ class TorchNetwork:
         found: dict[str, Value] = {**self._constants, **(weights or {})}
         for name in self.inputs:
             if name in inputs:
-                found[name] = _changed(change, name, _value(inputs[name]), -1)
+                found[name] = _changed(change, name, _value(inputs[name]))
         self._change = change
         return dict(zip(self.outputs, self._walked(self._main, found), strict=True))
 
@@ -162,10 +163,11 @@ class TorchNetwork:
         """The outputs of a part, from the values that it is given in `found`, which are dropped when they were read."""
         change = self._change
         for position, step in enumerate(part.steps, part.first):
-            read = [None if not name else _changed(change, name, found[name], position) for name in step.node.input]
+            reader = first_of(step.node.output)
+            read = [None if not name else _changed(change, name, found[name], reader) for name in step.node.input]
             for name, made in zip(step.node.output, self._made(step, position, read), strict=False):
                 if name:
-                    found[name] = _changed(change, name, made, -1)
+                    found[name] = _changed(change, name, made)
             for name in set(step.node.input):
                 if part.last[name] == position and name not in part.outputs:
                     found.pop(name, None)
@@ -223,8 +225,8 @@ def _value(value: Array) -> Value:
     return value
 
 
-def _changed(change: Change | None, name: str, value: Value, position: int) -> Value:
-    return value if change is None else change(name, value, position)
+def _changed(change: Change | None, name: str, value: Value, reader: str = "") -> Value:
+    return value if change is None else change(name, value, reader)
 
 
 def _where(node: onnx.NodeProto) -> str:
