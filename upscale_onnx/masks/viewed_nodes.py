@@ -24,6 +24,14 @@ _OPERATORS = {
     ("", "QLinearMatMul"): ("MatMul", 3, 6, -1),
     (RUNTIME_DOMAIN, "QGemm"): ("Gemm", 3, 7, 6),
 }
+# Operators of quantised values without weights: the floating-point operator, and how many values it reads.
+_WEIGHTLESS = {
+    "QLinearAdd": ("Add", 2),
+    "QLinearMul": ("Mul", 2),
+    "QLinearSigmoid": ("Sigmoid", 1),
+    "QLinearLeakyRelu": ("LeakyRelu", 1),
+    "QLinearGlobalAveragePool": ("GlobalAveragePool", 1),
+}
 EXPERTS = ("MoE", "QMoE")
 # What a node makes in the view has this behind its name, until it is quantised.
 BEHIND = "__after"
@@ -65,12 +73,16 @@ def viewed_nodes(
             weights.update(experts.weights)
             yield from experts.nodes
         return
-    if (node.domain, node.op_type) == (RUNTIME_DOMAIN, "QLinearAdd"):
-        terms = [f"{node.output[0]}__{place}" for place in ("first", "second")]
-        yield helper.make_node("DequantizeLinear", inputs[:3], terms[:1])
-        yield helper.make_node("DequantizeLinear", inputs[3:6], terms[1:])
-        yield helper.make_node("Add", terms, [f"{node.output[0]}{BEHIND}"], node.name)
-        yield helper.make_node("QuantizeLinear", [f"{node.output[0]}{BEHIND}", *inputs[6:8]], node.output)
+    plain = _WEIGHTLESS.get(node.op_type) if node.domain == RUNTIME_DOMAIN else None
+    if plain is not None and not attrs.get("channels_last"):
+        op_type, count = plain
+        terms = [f"{node.output[0]}__term{place}" for place in range(count)]
+        for place, term in enumerate(terms):
+            yield helper.make_node("DequantizeLinear", inputs[3 * place : 3 * place + 3], [term])
+        inner = helper.make_node(op_type, terms, [f"{node.output[0]}{BEHIND}"], node.name)
+        inner.attribute.extend(a for a in node.attribute if a.name != "channels_last")
+        yield inner
+        yield helper.make_node("QuantizeLinear", [*inner.output, *inputs[3 * count : 3 * count + 2]], node.output)
         return
     operator = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
     if operator is None:

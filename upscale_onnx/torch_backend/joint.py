@@ -117,7 +117,7 @@ class JointFit:
         """`values` rounded as they are stored, with the gradient of the identity."""
         if self._rounded is None:
             return values
-        nearest = from_array(self._rounded(name, values.detach().numpy()))
+        nearest = from_array(self._rounded(name, values.detach().numpy())).to(values.dtype)
         return values + (nearest - values).detach()
 
     def _values(
