@@ -246,6 +246,16 @@ def test_a_mask_file_takes_just_what_it_names_of_few_bits(tmp_path: Path, gone: 
     np.testing.assert_array_equal(rows[1], np.where(np.isin(np.arange(HIDDEN), gone), 0, rows[0]))
 
 
+def test_repair_takes_just_the_neurons_that_a_mask_file_names(tmp_path: Path) -> None:
+    gone = np.isin(np.arange(HIDDEN), (4, 6, 8, 10))
+    np.savez(tmp_path / "masks.npz", w2=~gone)
+    asked = Options.of(mask=str(tmp_path / "masks.npz"), repair="lsq", calibration={"x": samples(20, 4)})
+    after = float_view(prune(qmoe(4, 0, True), asked).model)
+    assert after is not None
+    for used in after.experts["w2"].used("input"):
+        np.testing.assert_array_equal(used, ~gone)
+
+
 def test_a_mask_file_with_another_count_of_experts_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "masks.npz", w2=np.ones((2, HIDDEN), np.bool_))
     with pytest.raises(ArgumentError, match="'w2' has 2 rows, there are 3 matrices"):
