@@ -162,5 +162,5 @@ def test_a_row_for_each_matrix(tmp_path: Path) -> None:
     assert pruned.side == "output"
     np.testing.assert_array_equal(pruned.resolve(2, 2), [[True, False], [True, True]])
     for mask, channels, matrices in ((stored, 3, 3), (stored, 3, 1), (stored, 4, 2), (pruned, 1, 2)):
-        with pytest.raises(ArgumentError, match="rows|entries|prunes channel"):
+        with pytest.raises(ArgumentError, match=r"rows|entries|prunes channel"):
             mask.resolve(channels, matrices)
