@@ -15,13 +15,14 @@ import onnx
 import upscale_onnx
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.errors import LossError
+from upscale_onnx.masks.float_view import viewed
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.model import Model, import_graph, infer_shapes, load_model
 from upscale_onnx.model.batch import check_batch
 from upscale_onnx.model.provenance import with_provenance
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.model.stored import WeightStore
-from upscale_onnx.options import Options, PruneOptions
+from upscale_onnx.options import Options
 from upscale_onnx.options.text import options_text
 from upscale_onnx.pruning.checks import check_masks
 from upscale_onnx.pruning.prune import prune
@@ -30,7 +31,6 @@ from upscale_onnx.racing.proven import proven
 from upscale_onnx.racing.settling import Settled, Subject, settled
 from upscale_onnx.results import (
     Inspection,
-    KeptChannels,
     PruningEffect,
     Report,
     Result,
@@ -133,7 +133,7 @@ def compiled(
         seconds=clock.seconds,
         decisions=outcome.decisions,
         bound_ratio=outcome.bound_ratio,
-        profile=_profile(masked if pruned.view is None else pruned.view.read(masked), wanted.prune),
+        profile=kept_channels(viewed(masked), wanted.prune.side, wanted.prune.method) if wanted.prune.prunes else (),
         notes=(
             *found.notes,
             *pruned.notes,
@@ -144,11 +144,6 @@ def compiled(
     )
     clock.done()
     return Result(model, report, masked, shown.claims)
-
-
-def _profile(masked: onnx.ModelProto, options: PruneOptions) -> tuple[KeptChannels, ...]:
-    """What each layer keeps. A quantised model is handed over as its view."""
-    return kept_channels(masked, options.side, options.method) if options.prunes else ()
 
 
 @blames_the_model

@@ -11,8 +11,9 @@ import pytest
 
 from tests.graphs import check, parse, weight
 from upscale_onnx import compile
+from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.candidates.families import at_compression, random_shares
-from upscale_onnx.candidates.space import Candidate, Space
+from upscale_onnx.candidates.space import Space
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.arrays import archive_bytes
 from upscale_onnx.masks.profile_files import profile_text

@@ -113,8 +113,8 @@ def test_malformed_json_is_refused_in_one_line(tmp_path: Path, content: object, 
 
 @pytest.mark.parametrize(
     "array",
-    [np.array([0.0, 1.0]), np.array([0, 2]), np.ones((2, 2), bool), np.array(True), np.array(["a"])],
-    ids=["float", "two", "matrix", "scalar", "text"],
+    [np.array([0.0, 1.0]), np.array([0, 2]), np.ones((2, 2, 2), bool), np.array(True), np.array(["a"])],
+    ids=["float", "two", "three axes", "scalar", "text"],
 )
 def test_npz_entries_that_are_no_masks_are_refused(tmp_path: Path, array: np.ndarray) -> None:
     np.savez(tmp_path / "m.npz", w=array)
@@ -150,3 +150,17 @@ def test_missing_folder_and_suffix(tmp_path: Path) -> None:
     (tmp_path / "folder.json").mkdir()
     with pytest.raises(ArgumentError, match="cannot read"):
         read_masks(tmp_path / "folder.json")
+
+
+def test_a_row_for_each_matrix(tmp_path: Path) -> None:
+    rows = np.array([[True, False, True], [False, True, True]])
+    np.savez(tmp_path / "m.npz", w=rows)
+    (tmp_path / "m.json").write_text('{"w": [[1, 0, 1], [0, 1, 1]], "v@output": {"pruned": [[1], []]}}')
+    (stored,), (written, pruned) = read_masks(tmp_path / "m.npz"), read_masks(tmp_path / "m.json")
+    assert stored == written
+    np.testing.assert_array_equal(stored.resolve(3, 2), rows)
+    assert pruned.side == "output"
+    np.testing.assert_array_equal(pruned.resolve(2, 2), [[True, False], [True, True]])
+    for mask, channels, matrices in ((stored, 3, 3), (stored, 3, 1), (stored, 4, 2), (pruned, 1, 2)):
+        with pytest.raises(ArgumentError, match=r"rows|entries|prunes channel"):
+            mask.resolve(channels, matrices)

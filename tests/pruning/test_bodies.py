@@ -220,19 +220,6 @@ def test_what_grows_from_round_to_round_is_not_watched() -> None:
     assert scores(model, "mean-activation", x=x, rounds=np.asarray(3)).keys() == {"w", "v"}
 
 
-def test_the_report_says_what_is_left_alone(tmp_path: Path) -> None:
-    rng = np.random.default_rng(1)
-    data = tmp_path / "data.npz"
-    np.savez(data, x=rng.standard_normal((32, 8)).astype(np.float32), rounds=np.asarray(2))
-    model = made(LOOP, OF_LOOP)
-    said = pruned(model, criterion="obs", calibration=str(data)).report.notes
-    assert any("criterion 'obs' has no scores for 2 of the 2 weights in bodies" in note for note in said)
-    result = pruned(model, repair="lsq", calibration=str(data))
-    assert any("repair does not reach bodies" in note for note in result.report.notes)
-    assert np.prod(shapes(result.model)["in_round_up"]) < 8 * 16
-    assert not any("bodies" in note for note in pruned(model).report.notes)
-
-
 def test_mask_files_and_profiles_name_weights_in_bodies(tmp_path: Path) -> None:
     model = made(IF, OF_IF)
     file = tmp_path / "masks.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,12 @@ from tests.channels.test_expert_nodes import (
     network,
     quantised,
 )
-from upscale_onnx.masks.float_view import float_view
+from upscale_onnx.errors import ArgumentError
+from upscale_onnx.masks.float_view import float_view, viewed
+from upscale_onnx.masks.kept import kept_channels
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.prune import prune
+from upscale_onnx.pruning.pruned import kept_masks
 from upscale_onnx.results import Report
 from upscale_onnx.types import Array
 
@@ -154,14 +160,106 @@ def test_shared_weights_stay() -> None:
     assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, HIDDEN)
 
 
-def test_repair_leaves_experts_alone_and_says_so() -> None:
-    data = {"x": np.random.default_rng(4).normal(size=(5 * TOKENS, FEATURES)).astype(np.float32)}
-    found = upscale_onnx.compile(moe(GATED), amount=0.5, calibration=data, repair="lsq", align=1, race=False)
-    assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, HIDDEN)
-    assert any("experts" in note for note in found.report.notes)
+def samples(count: int, seed: int) -> Array:
+    return np.random.default_rng(seed).normal(size=(count * TOKENS, FEATURES)).astype(np.float32)
+
+
+def distance(model: onnx.ModelProto, options: Options) -> float:
+    """How far pruning and repair move the outputs, relative to their size."""
+    pruned = prune(model, options)
+    after = pruned.model if pruned.finished is None else pruned.finished(pruned.model)
+    assert [one.kept for one in kept_channels(viewed(after), "input") if one.weight == "w2"] == [HIDDEN // 2]
+    batches = np.split(samples(20, 5), 20)
+    made, wanted = (np.stack([Engine(each).run({"x": x})[0] for x in batches]) for each in (after, model))
+    return float(np.linalg.norm(made - wanted) / np.linalg.norm(wanted))
+
+
+@pytest.mark.parametrize("model", [moe(GATED), qmoe(8, 0, True)], ids=["floats", "bytes"])
+def test_repair_fits_what_is_left_of_experts(model: onnx.ModelProto) -> None:
+    """`obs` knows which neurons can be made up for; there are fewer inputs of the layer than neurons."""
+    asked = Options.of(amounts=(("w2", 0.5),), masks="flat", calibration={"x": samples(60, 4)})
+    by_size, by_obs = distance(model, asked), distance(model, asked.replaced(criterion="obs"))
+    assert by_obs < by_size
+    assert distance(model, asked.replaced(repair="lsq")) < 0.6 * by_size
+    assert distance(model, asked.replaced(criterion="obs", repair="lsq")) < 0.6 * by_obs
+
+
+def test_layers_of_experts_are_ranked_with_others_by_obs() -> None:
+    asked = Options.of(amount=0.3, scope="global", criterion="obs", calibration={"x": samples(30, 4)})
+    found = prune(moe(GATED), asked)
+    assert found.scores.keys() == {"w1", "w2", "wc"}
+    assert 0 < kept_masks(found, "input")["w2"].sum() < HIDDEN
+
+
+def test_repair_of_statistics_says_that_experts_keep_theirs() -> None:
+    found = upscale_onnx.compile(moe(GATED), amount=0.5, calibration={"x": samples(5, 4)}, repair="stats", race=False)
+    assert any("'stats' moves biases, which experts" in note for note in found.report.notes)
 
 
 @pytest.mark.parametrize("odd", [{"k": "two"}, {"k": 9}, {"swiglu_limit": 1}, {"use_sparse_mixer": 1}], ids=str)
 def test_experts_with_odd_attributes_have_no_view(odd: dict[str, Any]) -> None:
     assert float_view(moe(GATED)) is not None
     assert float_view(moe({**GATED, **odd})) is None
+
+
+def test_experts_without_a_view_are_said_to_stay() -> None:
+    model = moe({**GATED, "use_sparse_mixer": 1})
+    found = prune(model, Options.of(amount=0.5))
+    assert any("in this form are not pruned" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("form", [FORMS[0], GATED], ids=["plain", "gated"])
+def test_a_mask_file_names_neurons_of_each_expert(tmp_path: Path, form: dict[str, Any]) -> None:
+    model, masks = moe(form), np.stack([np.isin(np.arange(HIDDEN), row) for row in kept()])
+    np.savez(tmp_path / "masks.npz", w2=masks)
+    found = upscale_onnx.compile(model, mask=str(tmp_path / "masks.npz"), align=1, race=False)
+    assert found.report.masked_channels == EXPERTS * HIDDEN // 2
+    assert neurons(found.report) == [(HIDDEN // 2, HIDDEN)]
+    before, left = tensors(model), tensors(found.model)
+    for expert, row in enumerate(kept()):
+        np.testing.assert_array_equal(left["w2"][expert], before["w2"][expert][:, row])
+
+
+def test_a_mask_file_names_rows_of_gates_and_neurons_of_all_experts(tmp_path: Path) -> None:
+    """Rows 6 and 7 are the gate of neuron 3 and what it is for."""
+    path = tmp_path / "masks.json"
+    path.write_text('{"w1@output": {"pruned": [[6, 7], [0, 1], [2, 3]]}, "w2": {"pruned": [5, 8]}}')
+    model = moe(GATED)
+    found = upscale_onnx.compile(model, mask=str(path), align=1, race=False)
+    before, left = tensors(model), tensors(found.model)
+    for expert, first in enumerate((3, 0, 1)):
+        row = np.setdiff1d(np.arange(HIDDEN), [first, 5, 8])
+        np.testing.assert_array_equal(left["w2"][expert], before["w2"][expert][:, row])
+
+
+@pytest.mark.parametrize(("gone", "left"), [((4, 5, 8, 9), HIDDEN - 4), ((4, 5, 8, 10, 12), HIDDEN - 2)])
+def test_a_mask_file_takes_just_what_it_names_of_few_bits(tmp_path: Path, gone: tuple[int, ...], left: int) -> None:
+    """A byte holds two neurons: of those named alone, zeros are left."""
+    model = qmoe(4, 0, True)
+    np.savez(tmp_path / "masks.npz", w2=~np.isin(np.arange(HIDDEN), gone))
+    found = upscale_onnx.compile(model, mask=str(tmp_path / "masks.npz"), align=1, race=False)
+    assert tensors(found.model)["w2"].shape == (EXPERTS, WIDTH, left // 2)
+    before, after = (float_view(each) for each in (model, found.masked))
+    assert before is not None
+    assert after is not None
+    rows = [stored.stored.values for stored in (before.weights["w2"], after.weights["w2"])]  # type: ignore[union-attr]
+    np.testing.assert_array_equal(rows[1], np.where(np.isin(np.arange(HIDDEN), gone), 0, rows[0]))
+
+
+def test_repair_takes_just_the_neurons_that_a_mask_file_names(tmp_path: Path) -> None:
+    gone = np.isin(np.arange(HIDDEN), (4, 6, 8, 10))
+    np.savez(tmp_path / "masks.npz", w2=~gone)
+    asked = Options.of(mask=str(tmp_path / "masks.npz"), repair="lsq", calibration={"x": samples(20, 4)})
+    after = float_view(prune(qmoe(4, 0, True), asked).model)
+    assert after is not None
+    for used in after.experts["w2"].used("input"):
+        np.testing.assert_array_equal(used, ~gone)
+
+
+def test_a_mask_file_with_another_count_of_experts_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "masks.npz", w2=np.ones((2, HIDDEN), np.bool_))
+    with pytest.raises(ArgumentError, match="'w2' has 2 rows, there are 3 matrices"):
+        upscale_onnx.compile(moe(GATED), mask=str(tmp_path / "masks.npz"), race=False)
+    np.savez(tmp_path / "masks.npz", wc=np.ones((2, WIDTH), np.bool_))
+    with pytest.raises(ArgumentError, match="'wc' has 2 rows, the weight is one matrix"):
+        upscale_onnx.compile(moe(GATED), mask=str(tmp_path / "masks.npz"), race=False)

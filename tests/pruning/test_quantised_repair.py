@@ -12,9 +12,12 @@ from onnxruntime.quantization import QuantFormat
 
 import upscale_onnx
 from tests.pruning.test_quantised import few_bits, quantised, weights
-from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.float_view import float_view
 from upscale_onnx.masks.number_grid import NumberGrid
+from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.options import Options
+from upscale_onnx.pruning.prune import prune
+from upscale_onnx.repair.joint import fitted_jointly
 from upscale_onnx.results import Result
 from upscale_onnx.runtime.sessions import make_session, run
 from upscale_onnx.types import Array
@@ -127,11 +130,35 @@ def test_weights_that_repair_leaves_alone_are_named(tmp_path: Path) -> None:
     assert any((tensors(found.masked)[name] != array).any() for name, array in tensors(model).items() if "b1" in name)
 
 
-def test_joint_repair_is_refused(tmp_path: Path) -> None:
-    model = quantised(tmp_path, QuantFormat.QDQ, False)
-    np.savez(tmp_path / "data.npz", x=images(1, 32))
-    with pytest.raises(ArgumentError, match="use repair 'lsq'"):
-        upscale_onnx.compile(model, amount=0.4, calibration=tmp_path / "data.npz", repair="joint", race=False)
+@pytest.mark.parametrize("form", list(QuantFormat), ids=str)
+def test_layers_are_fitted_together_in_the_numbers_of_the_model(tmp_path: Path, form: QuantFormat) -> None:
+    """Weights that were made smaller grow again, some are zero and stay so."""
+    pytest.importorskip("torch")
+    model = quantised(tmp_path, form, True)
+    view = float_view(model)
+    assert view is not None
+    changed = onnx.ModelProto.FromString(view.model.SerializeToString())
+    name = next(name for name in view.weights if name.startswith("w1"))
+    values = tensors(view.model)[name] * np.float32(0.7)
+    values[:, :4] = 0
+    constant_tensors(changed)[name].CopyFrom(numpy_helper.from_array(values, name))
+    fitted = fitted_jointly(view.model, changed, [{"x": images(1, 64)}], rounded=view.rounded, passes=3)
+    before, after = (view.written(each) for each in (changed, fitted))
+    judged = images(2, 64)
+    assert distance(after, model, judged) < 0.8 * distance(before, model, judged)
+    assert not tensors(after)[name][:, :4].any()
+    assert {key: array.dtype for key, array in tensors(after).items()} == {
+        key: array.dtype for key, array in tensors(model).items()
+    }
+
+
+def test_joint_repair_of_a_quantised_model_ends_in_numbers_that_it_holds(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    model = quantised(tmp_path, QuantFormat.QDQ, True)
+    asked = Options.of(amount=0.4, masks="flat", calibration={"x": images(1, 16)})
+    plain, found = (prune(model, asked.replaced(repair=repair)).model for repair in (None, "joint"))
+    judged = images(2, 32)
+    assert distance(found, model, judged) < 0.6 * distance(plain, model, judged)
 
 
 def test_numbers_of_a_grid() -> None:

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("gymnasium")
 pytest.importorskip("torch")
 
-from upscale_onnx.candidates.space import Candidate
+from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.reinforce.environment import PruningEnv

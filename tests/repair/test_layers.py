@@ -48,6 +48,9 @@ CASES: dict[str, tuple[str, tuple[int, ...], tuple[int, ...], bool, dict[str, An
     "gemm transposed": ("Gemm", (5, 4), (3, 4), True, {"transB": 1}),
     "matmul": ("MatMul", (2, 5, 4), (4, 3), False, {}),
     "matmul and add": ("MatMul", (2, 5, 4), (4, 3), True, {}),
+    "several matrices": ("MatMul", (2, 3, 5, 4), (3, 4, 6), False, {}),
+    "several of the same": ("MatMul", (2, 1, 5, 4), (3, 4, 6), False, {}),
+    "several of one sample": ("MatMul", (5, 4), (3, 4, 6), False, {}),
 }
 
 
@@ -59,9 +62,10 @@ def test_patches_times_the_matrix_are_the_outputs(name: str) -> None:
     (y,) = run(make_session(model), {"x": x})
     tensors = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
     matrix = layer.matrix(tensors["w"], tensors.get("b"))
-    positions = layer.positions(x.shape)
-    assert positions == (y.shape[2:] if layer.op_type == "Conv" else y.shape[1:-1])
-    count = x.shape[0] * int(np.prod(positions))
+    samples, positions = layer.positions(x.shape)
+    count = samples * positions
+    assert count * layer.outputs == y.size
+    assert samples == (x.shape[0] if x.ndim > 2 else 5)
     chosen = np.random.default_rng(2).permutation(count)[: max(count // 2, 1)]
     np.testing.assert_allclose(layer.patches(x, chosen) @ matrix, layer.rows(y, chosen), rtol=1e-4, atol=1e-5)
     weight, bias = layer.tensors(matrix)

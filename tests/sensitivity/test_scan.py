@@ -13,13 +13,18 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from onnxruntime.quantization import QuantFormat
 
+import upscale_onnx
 from tests.graphs import parse, run
+from tests.pruning.test_experts import GATED, moe
+from tests.pruning.test_quantised import network, quantised
 from upscale_onnx import Options
 from upscale_onnx.cli.main import main
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.measures.accuracy import evaluate
 from upscale_onnx.measures.data import labelled, unlabelled
+from upscale_onnx.pruning.prune import prune
 from upscale_onnx.results import Sensitivity
 from upscale_onnx.sensitivity.scan import scan_layers, tolerated_steps
 
@@ -263,3 +268,17 @@ def test_arguments_that_cannot_be_used(
     error = capsys.readouterr().err
     assert complaint in error
     assert error.count("\n") == 1
+
+
+def test_layers_of_quantised_models_and_of_experts_are_scanned(tmp_path: Path) -> None:
+    model = quantised(tmp_path, QuantFormat.QDQ, True)
+    found = scan_layers(model, unlabelled(model, limit=8), (0.25, 0.5), tolerated=0.2)
+    plain = scan_layers(network(), unlabelled(network(), limit=8), (0.25, 0.5), tolerated=0.2)
+    for one, other in zip(plain.layers, found.layers, strict=True):
+        assert other.kept == one.kept
+        assert other.losses[0] == pytest.approx(one.losses[0], rel=0.1)
+    experts = moe(GATED)
+    scanned = upscale_onnx.scan(experts, amounts=(0.25, 0.5), layers=("w2",), limit=2)
+    assert scanned.layers[0].kept == (24, 16)
+    masked = prune(experts, Options.of(amounts=(("w2", 0.5),), masks="flat")).model
+    assert scanned.layers[0].losses[1] == unlabelled(experts, limit=2).value(masked) > 0.1

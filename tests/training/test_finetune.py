@@ -51,6 +51,30 @@ def test_accuracy_rises_and_is_that_of_onnxruntime(tmp_path: Path) -> None:
     assert last.course.before == evaluate(residual(), val, look, limit=20).top1
 
 
+def test_weights_in_bodies_are_trained() -> None:
+    """The branch is chosen by the image; both have the layers of one network."""
+    one, other = (
+        f"{name} () => (float[n, 4, 1, 1] {name}_r) {{ {name}_e = Conv<pads = [1, 1, 1, 1]>(c, {weight})"
+        f" {name}_f = Relu({name}_e) {name}_r = GlobalAveragePool({name}_f) }}"
+        for name, weight in (("yes", "w2"), ("no", "w3"))
+    )
+    model = network(
+        f"""{HEADER} (float[n, 3, 8, 8] x) => (float[n, 4] y) {{
+            zero = Constant<value = float {{0.0}}>()
+            a = Conv<pads = [1, 1, 1, 1]>(x, w1) c = Relu(a) m = ReduceMean<keepdims = 0>(x) o = Greater(m, zero)
+            r = If (o) <then_branch = {one}, else_branch = {other}> y = Flatten(r) }}""",
+        {"w1": (8, 3, 3, 3), "w2": (4, 8, 3, 3), "w3": (4, 8, 3, 3)},
+    )
+    rng = np.random.default_rng(0)
+    data = {"x": rng.integers(0, 200, (64, 8, 8, 3)).astype(np.uint8), "y": np.arange(64) % 4}
+    found = finetune(model, data, data, replace(QUICK, epochs=1, augment="none"))
+    before, after = arrays(model), arrays(found.model)
+    assert set(found.course.trained) == {"w1", "w2", "w3"}
+    assert (after["w1"] != before["w1"]).any()
+    assert (after["w2"] != before["w2"]).any()  # images are brighter than zero
+    np.testing.assert_array_equal(after["w3"], before["w3"])
+
+
 def test_arrays_are_what_they_are_in_a_file(tmp_path: Path) -> None:
     paths = samples(tmp_path / "x.npz", 64), samples(tmp_path / "v.npz", 20, seed=1)
     held = []

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from upscale_onnx.candidates.space import Candidate, Space
+from upscale_onnx.candidates.candidate import Candidate
+from upscale_onnx.candidates.space import Space
 from upscale_onnx.masks.decisions import Decision
 
 # The bounds of random shares, as in the source.

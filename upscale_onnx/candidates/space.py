@@ -1,7 +1,6 @@
 """The space of profiles of a model: one share for each of its decisions. A point in it is a candidate, a smaller model.
 
-The model is analysed and its channels are scored once, for all candidates. A candidate is compiled, not only masked:
-its size is then exact, and what it saves in the first hundreds of images is more than its compile takes.
+The model is analysed and its channels are scored once, for all candidates.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ import numpy as np
 import onnx
 
 from upscale_onnx.candidates.branches import branches
+from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.candidates.keeping import Choice, kept_of, whole_units
 from upscale_onnx.candidates.pooling import Pooling
 from upscale_onnx.channels.analysis import analyse
@@ -23,6 +23,7 @@ from upscale_onnx.export.contenders import contenders, tightest
 from upscale_onnx.export.export import make
 from upscale_onnx.export.recipes import Recipe
 from upscale_onnx.masks.decisions import Decision, decisions, structure_of
+from upscale_onnx.masks.float_view import FloatView
 from upscale_onnx.masks.groups import mask_groups, unit_names
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.patterns import matching
@@ -34,6 +35,7 @@ from upscale_onnx.model import Shape, import_graph, infer_shapes
 from upscale_onnx.model.stats import model_stats
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.criteria import criterion_of
+from upscale_onnx.pruning.prune import viewed_for
 from upscale_onnx.pruning.repairing import in_basis, repaired
 from upscale_onnx.results import KeptChannels, ModelStats
 from upscale_onnx.runtime.inputs import Inputs
@@ -43,36 +45,11 @@ from upscale_onnx.types import BoolArray, FloatArray, Progress
 
 
 @dataclass(frozen=True, eq=False)
-class Candidate:
-    """A model under one profile.
-
-    shares: what each decision really keeps, 0 to 1. masks: those that were asked for. masked: the model with channels
-    zeroed (and repaired, where options ask for it). model: the smaller one, which computes the same. stats: its size.
-    params, macs: its share (0 to 1) of the unpruned model's parameters and multiply-accumulates.
-    """
-
-    shares: tuple[float, ...]
-    masks: Masks
-    masked: onnx.ModelProto
-    model: onnx.ModelProto
-    stats: ModelStats
-    params: float
-    macs: float
-
-    @property
-    def compression(self) -> float:
-        """Parameters of the unpruned model over those that are left, "CF" in the source.
-
-        Source: Venkatesan et al., "Out-of-the-box Channel Pruned Networks", 2020, section 2.
-        """
-        return 1.0 / self.params
-
-
-@dataclass(frozen=True, eq=False)
 class Space:
     """All profiles of a model, pruned as `options` say. decisions: in graph order; profiles have one share for each.
 
     model: it, in the basis in which it is pruned. is_turned: whether that is another one than it was given in.
+    view: the view of it with floating-point weights, which are scored and masked; None where all weights are such.
     unit: channels are kept in so many at a time. What a share leaves of a unit is kept: kernels that work on blocks of
     channels take no longer for it. drops: whether a share of 0 takes out what is only computed for the decision, where
     there is a way around it; else one channel is kept.
@@ -90,6 +67,7 @@ class Space:
     unit: int = 1
     drops: bool = False
     is_turned: bool = False
+    view: FloatView | None = None
 
     @classmethod
     def of(cls, model: onnx.ModelProto, options: Options, unit: int = 1, drops: bool = False) -> Space:
@@ -104,28 +82,38 @@ class Space:
         batches = () if asked.calibration is None else load_calibration(asked.calibration, model)
         if asked.repair is not None and not batches:
             raise ArgumentError(f"repair {asked.repair!r} needs calibration data")
-        model = in_basis(given, options, batches)
-        shapes = infer_shapes(model)
-        analysis = analyse(import_graph(model), shapes)
-        groups = mask_groups(analysis, model, asked.side, asked.method)
+        view = viewed_for(given, options, batches)
+        model = in_basis(given, options, batches) if view is None else given
+        dense = model if view is None else view.model
+        analysis = analyse(import_graph(dense), infer_shapes(dense))
+        groups = mask_groups(analysis, dense, asked.side, asked.method)
         names = unit_names(analysis, groups)
-        targets = {target.weight: target for target in prunable_targets(model, asked.side)}
-        ignored = matching([t for t in mask_targets(model) if t.axis(asked.side) is not None], asked.ignore)
+        targets = {target.weight: target for target in prunable_targets(dense, asked.side)}
+        ignored = matching([t for t in mask_targets(dense) if t.axis(asked.side) is not None], asked.ignore)
         pooling = Pooling(groups, ignored)
-        found = pooling.pools_of(model, options, batches)
+        found = pooling.pools_of(dense, options, batches)
         made = decisions(tuple(targets.values()), asked.side, groups, names)
         kept = [one for one in made if frozenset(one.weights) in found]
         if not kept:
             raise ArgumentError("the model has no layer whose channels can be pruned: there is nothing to decide")
         own = tuple(found[frozenset(one.weights)] for one in kept)
-        recipe = tightest(contenders(options, chosen_target(options.target, model)))
-        is_turned = model is not given
-        return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, recipe, unit, drops, is_turned)
+        recipe, shapes = tightest(contenders(options, chosen_target(options.target, model))), infer_shapes(model)
+        how = (recipe, unit, drops, model is not given, view)
+        return cls(model, options, tuple(kept), batches, own, pooling, targets, shapes, *how)
 
     @cached_property
     def unrepaired(self) -> Space:
         """The same profiles with the same masks, whose candidates are not repaired."""
         return replace(self, options=self.options.replaced(repair=None))
+
+    @property
+    def dense(self) -> onnx.ModelProto:
+        """The model as its channels are scored and masked."""
+        return self.model if self.view is None else self.view.model
+
+    def masked(self, masks: Masks) -> onnx.ModelProto:
+        """A copy of `dense` with `masks`."""
+        return write_masks(self.dense, masks, self.options.prune.side)[0]
 
     @cached_property
     def stats(self) -> ModelStats:
@@ -166,9 +154,9 @@ class Space:
                 for pool in self._pools
                 for weight, ids in pool.members.items()
             }
-            return write_masks(self.model, masks, self.options.prune.side)[0]
+            return self.masked(masks)
 
-        return branches(self.decisions, self._shapes, without) if self.drops else {}
+        return branches(self.decisions, infer_shapes(self.dense), without) if self.drops else {}
 
     def chooses_anew(self, masks: Masks, choice: Choice) -> bool:
         """Whether repair may choose other channels: where scores choose, and every layer keeps some."""
@@ -186,15 +174,21 @@ class Space:
     def candidate_of(self, masks: Masks, choice: Choice = "scores", progress: Progress | None = None) -> Candidate:
         """The candidate with these masks, which `masks` has made by `choice`. Where scores choose, the repair may
         choose as many other channels, as it does in a compile."""
-        masked = write_masks(self.model, masks, self.options.prune.side)[0]
+        masked = self.masked(masks)
         if self.options.prune.repair is not None:
             anew = self.chooses_anew(masks, choice)
-            masked = repaired(self.model, masked, self.options, self.batches, progress, anew=anew)
+            masked = repaired(self.dense, masked, self.options, self.batches, progress, anew=anew, view=self.view)
+        masked = masked if self.view is None else self.view.written(masked)
         made = make(self._recipe, masked, self._shapes)
         after = model_stats(made)
         params, macs = after.parameters / max(self.stats.parameters, 1), after.macs / max(self.stats.macs, 1)
         kept = tuple(one.keep_ratio for one in self.kept(masks))
         return Candidate(kept, masks, masked, made, after, params, macs)
+
+    def named(self, candidate: Candidate) -> Masks:
+        """The masks with which a mask file makes a candidate."""
+        asked = candidate.masks
+        return asked if self.view is None else self.view.named(candidate.masked, asked, self.options.prune.side)
 
     def kept(self, masks: Masks) -> tuple[KeptChannels, ...]:
         """What each decision keeps under `masks`, as reports and profile files have it."""
@@ -228,7 +222,7 @@ class Space:
     @cached_property
     def _ranked(self) -> tuple[Pool, ...]:
         """The pools with scores that can be compared between layers."""
-        found = self._pooling.pools_of(self.model, self.options.replaced(scope="global"), self.batches)
+        found = self._pooling.pools_of(self.dense, self.options.replaced(scope="global"), self.batches)
         return tuple(found[frozenset(one.weights)] for one in self.decisions)
 
     def by_channel(self, index: int, values: Scores) -> FloatArray:

@@ -8,8 +8,9 @@ from functools import partial
 
 import onnx
 
+from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.candidates.families import at_compression
-from upscale_onnx.candidates.space import Candidate, Space
+from upscale_onnx.candidates.space import Space
 from upscale_onnx.experiments.points import Outcome, Point
 from upscale_onnx.measures.measure import Top1
 from upscale_onnx.options import Options

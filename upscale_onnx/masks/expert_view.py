@@ -15,13 +15,11 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
-from upscale_onnx.channels.rules.expert_weights import Weights
 from upscale_onnx.channels.rules.experts import ROUTERS, Mixture, mixture_of
-from upscale_onnx.masks.stored_weights import Tensors, replace_values
+from upscale_onnx.masks.expert_weight import ExpertWeight
 from upscale_onnx.masks.targets import FLOATS
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
-from upscale_onnx.options import Side
-from upscale_onnx.types import Array, BoolArray, IntArray
+from upscale_onnx.types import Array, IntArray
 
 _INPUTS = max(ROUTERS) + 1
 _TYPES = FLOATS | {TensorProto.UINT8}
@@ -30,38 +28,6 @@ _KINDS = {
     "activation_type": bytes, "quant_type": bytes, "activation_alpha": float, "activation_beta": float,
     "swiglu_limit": float,
 }  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class ExpertWeight:
-    """A weight `(E, inputs, outputs)` of the view. stored: how the node holds it. rows, columns: `(E, outputs)` and
-    `(E, inputs)`, where the view's outputs and inputs stand there. node: the node of the model. outer: the side whose
-    channels are those of the node's input or result, and not hidden neurons."""
-
-    stored: Weights
-    rows: IntArray
-    columns: IntArray
-    node: NodeProto
-    outer: Side
-
-    @property
-    def values(self) -> Array:
-        """The weight of the view."""
-        values = np.take_along_axis(self.stored.values, self.rows[:, :, None], 1)
-        return np.ascontiguousarray(np.take_along_axis(values, self.columns[:, None], 2).swapaxes(1, 2))
-
-    @property
-    def bias(self) -> Array | None:
-        """`(E, 1, outputs)`."""
-        bias = self.stored.bias
-        return None if bias is None else np.take_along_axis(bias, self.rows, 1)[:, None]
-
-    def write_zeros(self, tensors: Tensors, gone: BoolArray) -> None:
-        """Store zeros where `gone` `(E, inputs, outputs)` says so, as far as the node can shrink there."""
-        there = np.zeros(self.stored.shape, np.bool_)
-        there[np.arange(len(gone))[:, None, None], self.rows[:, None], self.columns[:, :, None]] = gone
-        for index, array in self.stored.emptied(there).items():
-            replace_values(tensors[self.node.input[index]], array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +61,19 @@ def experts_view(
     before = None if known is None else known.get(names[mixture.last.at])
     if known is not None and not isinstance(before, ExpertWeight):
         return None
-    order = before.columns if isinstance(before, ExpertWeight) else _order(mixture.last)
+    order = before.columns if isinstance(before, ExpertWeight) else _order(mixture)
     return _Writer(node, names, attrs, mixture, order).view()
 
 
-def _order(last: Weights) -> IntArray:
-    """`(E, neurons)`: the neurons of each expert by what the last layer reads of them, the least first. Those of one
-    unit stay beside each other."""
+def _order(mixture: Mixture) -> IntArray:
+    """`(E, neurons)`: the neurons of each expert by what the last layer reads of them, the least first: it reads
+    nothing of those that no first layer makes. Those of one unit stay beside each other."""
+    last = mixture.last
     norms = np.abs(last.values).sum(1, np.float64)
+    made = np.zeros(norms.shape, np.bool_)
+    for stored, rows in mixture.first:
+        made |= np.asarray(stored.values.any(2))[:, rows].any(2)
+    norms[~made] = 0
     units = np.argsort(norms.reshape(len(norms), -1, last.unit).sum(-1), -1, kind="stable")
     return (units[:, :, None] * last.unit + np.arange(last.unit)).reshape(len(norms), -1)
 
@@ -124,9 +95,10 @@ class _Writer:
         tokens = self._made("Unsqueeze", x, self._ints(-3))
         hidden = list(self._hidden(tokens))
         last = ExpertWeight(self._mixture.last, _every(experts, channels), self._order, self._node, "output")
-        each = self._layer(self._activated(hidden), last, masked=True)
-        weighted = self._made("Mul", each, self._routed(x))
-        result = self._made("ReduceSum", weighted, self._ints(-3), keepdims=0)
+        shares = self._routed(x)
+        # Weighted before the last layer, which then reads nothing of tokens that go to other experts.
+        weighted = self._made("Mul", self._activated(hidden), shares)
+        result = self._made("ReduceSum", self._layer(weighted, last, True, shares), self._ints(-3), keepdims=0)
         self._nodes.append(helper.make_node("Identity", [self._whole(result)], self._node.output[:1]))
         return ExpertsView(self._nodes, self._constants, self._weights)
 
@@ -144,15 +116,19 @@ class _Writer:
             self._nodes.append(helper.make_node("Split", [made, self._ints(neurons, neurons)], parts, axis=-1))
             yield from parts
 
-    def _layer(self, value: str, weight: ExpertWeight, masked: bool) -> str:
-        """Products with a weight, which can be masked or is none that masks know, and its bias."""
+    def _layer(self, value: str, weight: ExpertWeight, masked: bool, shares: str = "") -> str:
+        """Products with a weight, which can be masked or is none that masks know, and its bias, times `shares` where
+        the products are."""
         name = self._names[weight.stored.at]
         if masked:
             self._weights[name] = weight
         else:
             name = self._made("Neg", self._constant(-weight.values))
         made = self._made("MatMul", value, name)
-        return made if weight.bias is None else self._made("Add", made, self._constant(weight.bias))
+        if weight.bias is None:
+            return made
+        bias = self._constant(weight.bias)
+        return self._made("Add", made, self._made("Mul", shares, bias) if shares else bias)
 
     def _activated(self, hidden: Sequence[str]) -> str:
         kind, value = self._mixture.activation, hidden[0]

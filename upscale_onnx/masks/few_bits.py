@@ -73,6 +73,12 @@ class FewBits:
         grid = grid.widened(blocks) if widen else grid
         return replace(self, steps=grid.stored(blocks), scale=grid.scale[..., 0])
 
+    def emptied(self, gone: BoolArray) -> FewBits:
+        """The weight with zeros in the entries `gone` `(K, N)`."""
+        missing = self.steps.shape[1] * self.size - self.inputs
+        entries = np.pad(gone.T, [(0, 0), (0, missing)]).reshape(self.steps.shape)
+        return replace(self, steps=np.where(entries, self.zero[..., None], self.steps))
+
     def without(self, gone: BoolArray) -> FewBits:
         """The weight without the entries `gone` `(K, N)`: without outputs of which all are, and without as many whole
         blocks as there are inputs of which all are. Those that lose the most, and then the smallest, go."""

@@ -2,7 +2,8 @@
 
 A key is the name of a weight, with `@input` or `@output` behind it where it says which channels it means;
 without one, `--side` decides. The value is one entry per channel (true or 1 = kept); JSON also takes an
-object `{"pruned": [indices]}` or `{"kept": [entries]}` with an optional `"side"`.
+object `{"pruned": [indices]}` or `{"kept": [entries]}` with an optional `"side"`. For a weight of several matrices, as
+those of experts, it may be a row of these for each matrix.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import TypeGuard, cast
 
 import numpy as np
 
@@ -26,7 +27,8 @@ _SIDES = ("input", "output")
 
 @dataclass(frozen=True)
 class ChannelMask:
-    """The entry of a mask file for one weight: either `kept`, one bool per channel, or `pruned`, channel indices.
+    """The entry of a mask file for one weight: `kept`, one bool per channel, `pruned`, channel indices, or `each`, an
+    entry for each matrix of the weight.
 
     side: which channels of the weight are meant; None leaves it to the options.
     """
@@ -35,12 +37,19 @@ class ChannelMask:
     kept: tuple[bool, ...] | None = None
     pruned: tuple[int, ...] | None = None
     side: Side | None = None
+    each: tuple[ChannelMask, ...] = ()
 
-    def resolve(self, channels: int) -> BoolArray:
-        """Mask (True = kept) over `channels` channels.
+    def resolve(self, channels: int, matrices: int = 1) -> BoolArray:
+        """Mask (True = kept) over `channels` channels, `(channels,)`, or `(matrices, channels)` where there is an entry
+        for each matrix.
 
         Raises: ArgumentError where the number of entries differs or an index is out of range.
         """
+        if self.each:
+            if len(self.each) != matrices:
+                there = "the weight is one matrix" if matrices == 1 else f"there are {matrices} matrices"
+                raise ArgumentError(f"the mask of {self.weight!r} has {len(self.each)} rows, {there}")
+            return np.stack([one.resolve(channels) for one in self.each])
         if self.kept is not None:
             if len(self.kept) != channels:
                 raise ArgumentError(f"the mask of {self.weight!r} has {len(self.kept)} entries for {channels} channels")
@@ -76,9 +85,9 @@ def _read_npz(file: Path) -> Iterator[ChannelMask]:
 
 def _from_array(key: str, array: Array) -> ChannelMask:
     weight, side = _split_key(key)
-    if array.ndim != 1 or array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
+    if array.ndim not in (1, 2) or array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
         raise ArgumentError(f"{key!r} is not one bool per channel but {array.dtype} of shape {array.shape}")
-    return ChannelMask(weight, kept=tuple(array.astype(bool).tolist()), side=side)
+    return _of_entries(weight, key, array.astype(bool).tolist(), side)
 
 
 def _read_json(file: Path) -> Iterator[ChannelMask]:
@@ -91,7 +100,7 @@ def _read_json(file: Path) -> Iterator[ChannelMask]:
 def _from_json(key: str, value: object) -> ChannelMask:
     weight, side = _split_key(key)
     if isinstance(value, list):
-        return ChannelMask(weight, kept=_entries(key, value), side=side)
+        return _of_entries(weight, key, value, side)
     if not isinstance(value, dict) or not value.keys() <= {"kept", "pruned", "side"}:
         raise ArgumentError(f"{key!r} is neither a list of 0 and 1 nor an object with 'kept' or 'pruned', and 'side'")
     if ("kept" in value) == ("pruned" in value):
@@ -101,8 +110,23 @@ def _from_json(key: str, value: object) -> ChannelMask:
         raise ArgumentError(f"{key!r} has side {shortened(stated)}: use 'input' or 'output', once")
     side = cast("Side | None", stated)
     if "kept" in value:
-        return ChannelMask(weight, kept=_entries(key, value["kept"]), side=side)
+        return _of_entries(weight, key, value["kept"], side)
+    if _is_of_rows(value["pruned"]):
+        rows = tuple(ChannelMask(weight, pruned=_indices(key, row)) for row in value["pruned"])
+        return ChannelMask(weight, side=side, each=rows)
     return ChannelMask(weight, pruned=_indices(key, value["pruned"]), side=side)
+
+
+def _of_entries(weight: str, key: str, value: object, side: Side | None) -> ChannelMask:
+    if _is_of_rows(value):
+        rows = tuple(ChannelMask(weight, kept=_entries(key, row)) for row in value)
+        return ChannelMask(weight, side=side, each=rows)
+    return ChannelMask(weight, kept=_entries(key, value), side=side)
+
+
+def _is_of_rows(value: object) -> TypeGuard[list[list[object]]]:
+    """Whether there is a row for each matrix of the weight."""
+    return isinstance(value, list) and bool(value) and all(isinstance(row, list) for row in value)
 
 
 def _entries(key: str, value: object) -> tuple[bool, ...]:

@@ -6,39 +6,26 @@ Masks are chosen on the view, where scores see dequantised weights. A zero of th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import onnx
-from onnx import GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import GraphProto, NodeProto, numpy_helper
 
-from upscale_onnx.masks.expert_view import ExpertsView, ExpertWeight, experts_view
-from upscale_onnx.masks.few_bits import FewBits
-from upscale_onnx.masks.stored_weights import StoredBlocks, StoredSlices, StoredWeight
+from upscale_onnx.masks.apply import used_channels
+from upscale_onnx.masks.expert_view import ExpertsView, experts_view
+from upscale_onnx.masks.expert_weight import ExpertWeight
+from upscale_onnx.masks.pools import Masks
+from upscale_onnx.masks.stored_weights import StoredBlocks, StoredSlices
 from upscale_onnx.masks.targets import constant_tensors, mask_targets, used_names
+from upscale_onnx.masks.viewed_nodes import BEHIND, Stored, viewed_nodes
 from upscale_onnx.model.bodies import all_nodes, flat_graphs
-from upscale_onnx.model.operators import STANDARD_DOMAINS
-from upscale_onnx.model.quantiser import computed
-from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN, default_opset
+from upscale_onnx.model.runtime_operators import default_opset
 from upscale_onnx.options import Side
-from upscale_onnx.types import Array
+from upscale_onnx.types import Array, BoolArray
 
-# Operators of quantised values: the floating-point operator, and which inputs are the weight, the result's scale, and
-# the bias. Two inputs behind a value are its scale and zero point. The activation is input 0.
-_OPERATORS = {
-    ("", "QLinearConv"): ("Conv", 3, 6, 8),
-    ("", "QLinearMatMul"): ("MatMul", 3, 6, -1),
-    (RUNTIME_DOMAIN, "QGemm"): ("Gemm", 3, 7, 6),
-}
-EXPERTS = ("MoE", "QMoE")
 _EXPERTS_SINCE = 13  # Split, Unsqueeze and ReduceSum of their view have axes as inputs.
-# What a node makes in the view has this behind its name, until it is quantised.
-_BEHIND = "__after"
-
-
-Stored: TypeAlias = StoredWeight | ExpertWeight
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,18 +58,49 @@ class FloatView:
         found = float_view(pruned, self.weights)
         return self.model if found is None else found.model
 
+    @property
+    def experts(self) -> dict[str, ExpertWeight]:
+        """The weights that read neurons of experts, by name."""
+        found = {name: stored for name, stored in self.weights.items() if isinstance(stored, ExpertWeight)}
+        return {name: stored for name, stored in found.items() if stored.outer == "output"}
+
+    def ordered(self, costs: Mapping[str, Array]) -> FloatView:
+        """The view with the neurons of experts by `costs` `(E, neurons)` of weights that read them, the least first."""
+        known = {name: self.experts[name].ordered(each) for name, each in costs.items()}
+        found = float_view(self.original, {**self.weights, **known})
+        assert found is not None
+        return found
+
+    def named(self, pruned: onnx.ModelProto, masks: Masks, side: Side) -> dict[str, BoolArray]:
+        """By weight of `masks`, what a mask file calls kept (True) so that it makes the pruned copy of the original."""
+        found = float_view(pruned, self.weights)
+        assert found is not None
+        tensors, targets = constant_tensors(found.model), {one.weight: one for one in mask_targets(found.model)}
+        kept = {}
+        for weight in masks:
+            stored, target = found.weights.get(weight), targets[weight]
+            if isinstance(stored, ExpertWeight):
+                kept[weight] = stored.used(side)
+            else:
+                turned = target.turned(numpy_helper.to_array(tensors[weight]), side)
+                kept[weight] = used_channels(turned, target.axis(side))
+        return kept
+
     def rounded(self, weight: str, values: Array) -> Array:
         """The numbers that the original can hold in place of `values` of a weight of the view."""
         stored = self.weights.get(weight)
-        if stored is None or isinstance(stored, ExpertWeight):
+        if stored is None:
             return values
+        if isinstance(stored, ExpertWeight):
+            return stored.holding(values).values
         return stored.rounded(constant_tensors(self.original), values)
 
-    def written(self, changed: onnx.ModelProto) -> onnx.ModelProto:
+    def written(self, changed: onnx.ModelProto, exactly: bool = False) -> onnx.ModelProto:
         """A copy of the original with the values of `changed`, a masked or repaired copy of the view.
 
-        Zeros are zero points. A weight with other new values is rounded, with larger scales where it needs them; its
-        bias is stored anew, as its scale is a multiple of these.
+        Zeros are zero points: `exactly` where they are, or as far as the weight can shrink. A weight with other new
+        values is rounded, with larger scales where it needs them; its bias is stored anew, as its scale is a multiple
+        of these.
         """
         result = onnx.ModelProto()
         result.CopyFrom(self.original)
@@ -93,27 +111,26 @@ class FloatView:
         growth: dict[str, Array] = {}
         for name in sorted(self.weights, key=lambda each: each in self.weight_of):  # biases behind their weights
             stored, grown = self.weights[name], growth.get(self.weight_of.get(name, ""), np.ones(0))
-            if isinstance(stored, ExpertWeight):
-                stored.write_zeros(ours, numpy_helper.to_array(theirs[name]) == 0)
-                continue
             before, after = numpy_helper.to_array(dense[name]), numpy_helper.to_array(theirs[name])
             anew = bool(((after != before) & (after != 0) & np.isfinite(after)).any())
             if isinstance(stored, StoredSlices) and (grown != 1).any():
                 stored.enlarge(ours, grown)
                 anew = True
-            if anew:
+            if isinstance(stored, ExpertWeight):
+                stored.write_zeros(ours, after == 0, exactly)
+                if anew:
+                    stored.write(ours, after)
+            elif anew:
                 growth[name] = stored.write(ours, after)
             elif (after != before).any():
-                stored.write_zeros(ours, after == 0)
+                stored.write_zeros(ours, after == 0, exactly)
         return result
 
 
-def float_view(
-    model: onnx.ModelProto, known: Mapping[str, Stored] | None = None, experts: bool = True
-) -> FloatView | None:
+def float_view(model: onnx.ModelProto, known: Mapping[str, Stored] | None = None) -> FloatView | None:
     """The view of `model`; None where nothing of it is viewed. known: the weights of the view of a model that
-    `model` is a pruned copy of. experts: whether experts within a node are viewed, as they are from opset 13."""
-    experts &= default_opset(model) >= _EXPERTS_SINCE
+    `model` is a pruned copy of. Experts within a node are viewed from opset 13."""
+    experts = default_opset(model) >= _EXPERTS_SINCE
     uses, given = Counter(used_names(model.graph)), {value.name for value in model.graph.input}
     tensors = {t.name: t for graph in flat_graphs(model) for t in graph.initializer if t.name not in given}
     view = onnx.ModelProto()
@@ -130,7 +147,7 @@ def float_view(
         nodes = [
             new
             for node in graph.node
-            for new in list(_viewed(node, tensors, uses, made, weights, of_experts)) or [node]
+            for new in list(viewed_nodes(node, tensors, uses, made, weights, of_experts)) or [node]
         ]
         kept = [tensor for tensor in graph.initializer if tensor.name not in made]
         if len(weights) > count or len(kept) < len(graph.initializer):
@@ -140,13 +157,19 @@ def float_view(
     if not weights:
         return None
     view.graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in made.items())
-    names = {f"{node.output[0]}{_BEHIND}": node.output[0] for node in all_nodes(model) if node.output}
+    names = {f"{node.output[0]}{BEHIND}": node.output[0] for node in all_nodes(model) if node.output}
     weight_of = {target.bias: target.weight for target in mask_targets(view) if target.bias is not None}
     for bias, weight in weight_of.items():
         stored, other = weights.get(weight), weights.get(bias)
         if isinstance(stored, StoredSlices) and isinstance(other, StoredSlices) and not other.follows:
             weights[weight] = replace(stored, is_free=False)
     return FloatView(model, view, weights, weight_of, names)
+
+
+def viewed(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The view of `model`, or `model` itself where nothing of it is viewed."""
+    found = float_view(model)
+    return model if found is None else found.model
 
 
 def _early(nodes: list[NodeProto]) -> list[NodeProto]:
@@ -157,85 +180,3 @@ def _early(nodes: list[NodeProto]) -> list[NodeProto]:
         for place, node in enumerate(nodes)
     ]
     return [nodes[place] for place in sorted(range(len(nodes)), key=lambda place: (places[place], place))]
-
-
-def _viewed(
-    node: NodeProto, tensors: Mapping[str, TensorProto], uses: Mapping[str, int], made: dict[str, Array],
-    weights: dict[str, Stored], of_experts: Callable[[NodeProto], ExpertsView | None],
-) -> Iterator[NodeProto]:  # fmt: skip
-    """Nodes of the view in place of `node`, if there are others. Weights of the view, under the names of those that
-    store them, are added to `made`. A tensor that several nodes read stays as it is. of_experts: what there
-    is in place of a mixture of experts."""
-    inputs = [*node.input, *[""] * (9 - len(node.input))]
-    attrs = {attribute.name: attribute.i for attribute in node.attribute}
-    if node.op_type == "DequantizeLinear" and node.domain in (*STANDARD_DOMAINS, RUNTIME_DOMAIN):
-        array = None if attrs.get("block_size") else _dequantised(inputs[:3], tensors, attrs)
-        if array is not None and array.ndim and uses[inputs[0]] == 1:
-            axis, is_free = attrs.get("axis", 1), uses[inputs[1]] == 1
-            made[inputs[0]] = array
-            weights[inputs[0]] = StoredSlices(inputs[0], (inputs[1],), inputs[2], axis, is_free)
-            yield helper.make_node("Identity", inputs[:1], node.output)
-        return
-    if node.op_type == "MatMulNBits" and node.domain == RUNTIME_DOMAIN:
-        few = None if len(node.input) < 3 or uses[inputs[1]] > 1 or inputs[4] else FewBits.of(node, tensors)
-        if few is not None:
-            made[inputs[1]] = few.values.astype(few.scale.dtype)
-            weights[inputs[1]] = StoredBlocks(inputs[1], inputs[2], few, uses[inputs[2]] == 1)
-            product = f"{node.output[0]}{_BEHIND}" if inputs[5] else node.output[0]
-            yield helper.make_node("MatMul", inputs[:2], [product], node.name)
-            yield from [helper.make_node("Add", [product, inputs[5]], node.output)] if inputs[5] else []
-        return
-    if node.op_type in EXPERTS and node.domain == RUNTIME_DOMAIN:
-        experts = of_experts(node)
-        if experts is not None:
-            made.update(experts.constants)
-            made.update((name, weight.values) for name, weight in experts.weights.items())
-            weights.update(experts.weights)
-            yield from experts.nodes
-        return
-    if (node.domain, node.op_type) == (RUNTIME_DOMAIN, "QLinearAdd"):
-        terms = [f"{node.output[0]}__{place}" for place in ("first", "second")]
-        yield helper.make_node("DequantizeLinear", inputs[:3], terms[:1])
-        yield helper.make_node("DequantizeLinear", inputs[3:6], terms[1:])
-        yield helper.make_node("Add", terms, [f"{node.output[0]}{_BEHIND}"], node.name)
-        yield helper.make_node("QuantizeLinear", [f"{node.output[0]}{_BEHIND}", *inputs[6:8]], node.output)
-        return
-    operator = _OPERATORS.get(("" if node.domain in STANDARD_DOMAINS else node.domain, node.op_type))
-    if operator is None:
-        return
-    op_type, weight, result, bias = operator
-    axis = 1 if op_type == "MatMul" or (op_type == "Gemm" and not attrs.get("transB")) else 0
-    array = _dequantised(inputs[weight : weight + 3], tensors, {"axis": axis})
-    read, added = [inputs[weight]], _bias(inputs, weight, bias, tensors)
-    if bias >= 0 and inputs[bias]:
-        read.append(inputs[bias])
-    if array is None or (len(read) > 1 and added is None) or not inputs[result] or any(uses[name] > 1 for name in read):
-        return
-    scale, point = inputs[weight + 1 : weight + 3]
-    made[read[0]], weights[read[0]] = array, StoredSlices(read[0], (scale,), point, axis, uses[scale] == 1)
-    if added is not None:
-        made[read[1]], weights[read[1]] = added, StoredSlices(read[1], (inputs[1], scale), "", 0, False)
-    before, after = f"{node.output[0]}__before", f"{node.output[0]}{_BEHIND}"
-    yield helper.make_node("DequantizeLinear", inputs[:3], [before])
-    inner = helper.make_node(op_type, [before, *read], [after], node.name)
-    inner.attribute.extend(node.attribute)
-    yield inner
-    yield helper.make_node("QuantizeLinear", [after, *inputs[result : result + 2]], node.output)
-
-
-def _dequantised(names: list[str], tensors: Mapping[str, TensorProto], attrs: dict[str, int]) -> Array | None:
-    """The floating-point numbers of a tensor with a scale and a zero point; None where one is not constant."""
-    if any(name and name not in tensors for name in names) or not names[0] or not names[1]:
-        return None
-    arrays = [numpy_helper.to_array(tensors[name]) if name else None for name in names]
-    return computed("DequantizeLinear", attrs, arrays)
-
-
-def _bias(inputs: list[str], weight: int, bias: int, tensors: Mapping[str, TensorProto]) -> Array | None:
-    """The floating-point numbers of a bias, whose scale is that of the products."""
-    names = [inputs[bias] if bias >= 0 else "", inputs[1], inputs[weight + 1]]
-    if any(name not in tensors for name in names):
-        return None
-    integers, left, right = (numpy_helper.to_array(tensors[name]) for name in names)
-    made: Array = (integers * left.ravel() * right.ravel()).astype(np.float32)
-    return made if made.shape == integers.shape else None

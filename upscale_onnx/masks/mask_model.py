@@ -11,13 +11,15 @@ from onnx import external_data_helper, numpy_helper
 
 from upscale_onnx.errors import ArgumentError, ModelError, did_you_mean
 from upscale_onnx.masks.apply import zero_channels
+from upscale_onnx.masks.expert_weight import ExpertWeight
 from upscale_onnx.masks.files import ChannelMask, read_masks
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors, mask_targets
 from upscale_onnx.options import Side
 from upscale_onnx.types import Array, BoolArray
 
-# Zeros to write into a target, along its axis of the side, where the mask is False.
+# Zeros to write into a target, along its axis of the side, where the mask is False: one for all of its matrices, or one
+# for each.
 _Edit: TypeAlias = tuple[MaskTarget, Side, BoolArray]
 
 
@@ -33,13 +35,16 @@ def write_masks(model: onnx.ModelProto, masks: Masks, side: Side = "input") -> t
     return _written(model, [(t, side, masks[t.weight]) for t in mask_targets(model) if t.weight in masks])
 
 
-def masked_by_file(model: onnx.ModelProto, path: str, side: Side) -> tuple[onnx.ModelProto, int]:
+def masked_by_file(
+    model: onnx.ModelProto, path: str, side: Side, stored: Mapping[str, object] | None = None
+) -> tuple[onnx.ModelProto, int]:
     """Return what `write_masks` does, for the masks in the file at `path`. `side` holds for masks that state no side.
+    stored: how the weights of `model` are stored, if it is the view of another, whose channels the masks are about.
 
     Raises: ArgumentError where the file cannot be used. ModelError: as `write_masks`.
     """
     targets = {target.weight: target for target in mask_targets(model)}
-    return _written(model, list(_edits_of_file(path, targets, side)))
+    return _written(model, list(_edits_of_file(path, targets, side, stored or {})))
 
 
 def weight_array(tensor: onnx.TensorProto) -> Array:
@@ -53,7 +58,9 @@ def weight_array(tensor: onnx.TensorProto) -> Array:
     return numpy_helper.to_array(tensor)
 
 
-def _edits_of_file(path: str, targets: Mapping[str, MaskTarget], side: Side) -> Iterator[_Edit]:
+def _edits_of_file(
+    path: str, targets: Mapping[str, MaskTarget], side: Side, stored: Mapping[str, object]
+) -> Iterator[_Edit]:
     seen: set[tuple[str, Side]] = set()
     for mask in read_masks(path):
         target = targets.get(mask.weight)
@@ -65,19 +72,20 @@ def _edits_of_file(path: str, targets: Mapping[str, MaskTarget], side: Side) -> 
         if (mask.weight, chosen) in seen:
             raise ArgumentError(f"{path}: the {chosen} channels of {mask.weight!r} are masked twice")
         seen.add((mask.weight, chosen))
-        yield target, chosen, _resolved(path, mask, target, chosen)
+        kept, held = _resolved(path, mask, target, chosen), stored.get(mask.weight)
+        yield target, chosen, held.viewed(kept, chosen) if isinstance(held, ExpertWeight) else kept
 
 
 def _resolved(path: str, mask: ChannelMask, target: MaskTarget, side: Side) -> BoolArray:
     try:
-        return mask.resolve(target.channels(side))
+        return mask.resolve(target.channels(side), target.matrices)
     except ArgumentError as error:
         raise ArgumentError(f"{path}: {error} on the {side} side of {target.op_type} {target.node!r}") from error
 
 
 def _unknown(weight: str, targets: Iterable[str]) -> str:
     hint = did_you_mean(weight, targets)
-    return f"no Conv, ConvTranspose, Gemm or MatMul has a constant floating-point weight {weight!r}{hint}"
+    return f"no Conv, ConvTranspose, Gemm, MatMul or MoE has a constant weight {weight!r}{hint}"
 
 
 def _written(model: onnx.ModelProto, edits: Sequence[_Edit]) -> tuple[onnx.ModelProto, int]:
@@ -95,10 +103,16 @@ def _write(target: MaskTarget, side: Side, kept: BoolArray, tensors: Mapping[str
         return
     weight = tensors[target.weight]
     turned = target.turned(weight_array(weight), side)
-    _store(weight, target.turned(zero_channels(turned, axis, kept), side))
+    _store(weight, target.turned(_zeroed(turned, axis, kept), side))
     if side == "output" and target.bias is not None:
         bias = tensors[target.bias]
-        _store(bias, zero_channels(weight_array(bias), -1, kept))
+        _store(bias, _zeroed(weight_array(bias), -1, kept))
+
+
+def _zeroed(weight: Array, axis: int, kept: BoolArray) -> Array:
+    if kept.ndim == 1:
+        return zero_channels(weight, axis, kept)
+    return np.stack([zero_channels(own, axis - 1, row) for own, row in zip(weight, kept, strict=True)])
 
 
 def _store(tensor: onnx.TensorProto, array: Array) -> None:

@@ -34,8 +34,8 @@ class StoredWeight(Protocol):
         Returns the factor by which each scale has grown, (scales,).
         """
 
-    def write_zeros(self, tensors: Tensors, gone: Array) -> None:
-        """Store zeros where `gone` says so, as far as the form of the weight allows."""
+    def write_zeros(self, tensors: Tensors, gone: Array, exactly: bool) -> None:
+        """Store zeros where `gone` says so: `exactly` there, or as far as the form of the weight can shrink."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class StoredSlices:
             replace_values(tensors[self.scales[0]], grid.scale)
         return grid.growth(before)
 
-    def write_zeros(self, tensors: Tensors, gone: Array) -> None:
-        """As in `StoredWeight`."""
+    def write_zeros(self, tensors: Tensors, gone: Array, exactly: bool) -> None:
+        """As in `StoredWeight`. All can shrink."""
         stored = np.array(numpy_helper.to_array(tensors[self.name]))
         stored[gone] = self._grid(tensors).stored(np.zeros(stored.shape))[gone]
         replace_values(tensors[self.name], stored)
@@ -116,9 +116,10 @@ class StoredBlocks:
         replace_values(tensors[self.scale], found.scale)
         return np.ones(0)
 
-    def write_zeros(self, tensors: Tensors, gone: Array) -> None:
-        """As in `StoredWeight`: outputs go, and whole blocks of inputs."""
-        replace_values(tensors[self.name], self.few.without(gone).content)
+    def write_zeros(self, tensors: Tensors, gone: Array, exactly: bool) -> None:
+        """As in `StoredWeight`: outputs shrink, and whole blocks of inputs."""
+        found = self.few.emptied(gone) if exactly else self.few.without(gone)
+        replace_values(tensors[self.name], found.content)
 
 
 def replace_values(tensor: TensorProto, values: Array) -> None:

@@ -59,6 +59,11 @@ class MaskTarget:
         inner = tuple(size for axis, size in enumerate(self.shape) if axis not in channels)
         return self.op_type, inner, "depthwise" if self.is_depthwise else "grouped" if self.group > 1 else ""
 
+    @property
+    def matrices(self) -> int:
+        """How many matrices the weight is: one for each index of axis 0 where that is no axis of channels, else 1."""
+        return self.shape[0] if self.op_type == "MatMul" and len(self.shape) == 3 else 1
+
     def axis(self, side: Side) -> int | None:
         """The axis of all channels of `side` in the weight, where this is `turned`."""
         if side == "output":

@@ -15,6 +15,7 @@ from upscale_onnx.masks.criteria import taylor, tvs
 from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.targets import MaskTarget
 from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.bodies import all_nodes
 from upscale_onnx.model.stats import node_macs
 from upscale_onnx.options import Side
 from upscale_onnx.pruning.activations import Observed, Places, observed, over_observed
@@ -119,17 +120,17 @@ def predicted_labels(model: onnx.ModelProto, batches: Batches, threads: int = 1)
     return np.concatenate(found).astype(np.int64)
 
 
-def _places(evidence: Evidence) -> Iterator[tuple[str, Observed, int]]:
-    """Each use of a weight: its name, the value that holds the channels, and the node that reads it; -1 where what is
-    made counts, for all who read it."""
+def _places(evidence: Evidence) -> Iterator[tuple[str, Observed, str]]:
+    """Each use of a weight: its name, the value that holds the channels, and the first output of the node that reads
+    it; "" where what is made counts, for all who read it."""
     first = observed(evidence)
     if evidence.side == "output":
-        yield from ((weight, place, -1) for weight, place in first.items())
+        yield from ((weight, place, "") for weight, place in first.items())
         return
-    for position, node in enumerate(evidence.model.graph.node):
+    for node in all_nodes(evidence.model):
         weight = node.input[1] if len(node.input) > 1 else ""
         if weight in first:
-            yield weight, replace(first[weight], value=node.input[0]), position
+            yield weight, replace(first[weight], value=node.input[0]), node.output[0]
 
 
 def _pieces(
@@ -157,7 +158,7 @@ def _megaflops(model: onnx.ModelProto, side: Side, targets: Mapping[str, MaskTar
     batch = first.dims[0] if first is not None and first.dims else 1
     samples = batch if isinstance(batch, int) and batch > 0 else 1
     found = dict.fromkeys(targets, 0.0)
-    for node in model.graph.node:
+    for node in all_nodes(model):
         for name in set(node.input[:2]) & targets.keys():
             found[name] += 2e-6 * node_macs(node, shapes) / samples / targets[name].channels(side)
     return found

@@ -10,7 +10,8 @@ import onnx
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.sizes import remaining, size_goal, tightened
-from upscale_onnx.masks.float_view import EXPERTS, FloatView, float_view
+from upscale_onnx.masks.float_view import FloatView, float_view
+from upscale_onnx.masks.viewed_nodes import EXPERTS
 from upscale_onnx.model.bodies import all_nodes
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.options import Options
@@ -21,6 +22,7 @@ from upscale_onnx.pruning.repairing import chooses_anew, in_basis, quick, repair
 from upscale_onnx.pruning.scoring import scores_of
 from upscale_onnx.pruning.strategies import strategy_of
 from upscale_onnx.pruning.task import Judge, Task
+from upscale_onnx.repair.choose import matrix_scores
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.samples import load_calibration
 from upscale_onnx.types import Progress
@@ -47,11 +49,20 @@ def prune(model: onnx.ModelProto, options: Options, progress: Progress | None = 
         raise ArgumentError(f"repair {asked.repair!r} needs calibration data: --calibration data.npz")
     if not asked.prunes:
         return Pruned(model, 0, model)
-    # Repairs and mask files do not know the view of experts within a node, which stay as they are then.
-    view = float_view(model, experts=asked.repair is None and asked.mask is None)
+    view = viewed_for(model, options, batches)
     if view is not None:
         return _pruned_view(view, options, batches, progress)
     return _pruned_floats(in_basis(model, options, batches), options, batches, progress)
+
+
+def viewed_for(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs]) -> FloatView | None:
+    """The view of `model` that is pruned as `options` say in place of it; None where nothing of it is viewed."""
+    asked, view = options.prune, float_view(model)
+    if view is None:
+        return None
+    if asked.criterion != "obs" or asked.mask is not None or not batches or not view.experts:
+        return view
+    return view.ordered(matrix_scores(view.model, batches, options.target.threads, view.experts))
 
 
 def _pruned_floats(
@@ -88,24 +99,25 @@ def _pruned(
     """`model` masked, and repaired if that is asked for."""
     asked, strategy = options.prune, strategy_of(options)
     judge = _judge(model, options, batches, view) if strategy.is_judged and batches else None
-    task = Task(model, options, partial(scores_of, options=options, batches=batches), judge)
+    task = Task(model, options, partial(scores_of, options=options, batches=batches), judge, view)
     masked, count = strategy.mask(task)
     scores = {} if asked.is_exact or not count else task.scores
-    found = Pruned(masked, count, model, scores, notes=(*left_alone(task), *_experts_left_alone(task)))
+    found = Pruned(masked, count, model, scores, notes=(*left_alone(task, batches), *_of_experts(task)))
     return found if asked.repair is None else with_repair(found, options, batches, progress, view)
 
 
-def _experts_left_alone(task: Task) -> tuple[str, ...]:
-    there = any(node.op_type in EXPERTS and node.domain == RUNTIME_DOMAIN for node in all_nodes(task.model))
-    if task.options.prune.repair is None or not there:
-        return ()
-    return ("repair does not reach experts within one node (MoE, QMoE), which are not pruned: leave out --repair",)
+def _of_experts(task: Task) -> tuple[str, ...]:
+    """A line where pruning or repair leaves experts within a node alone."""
+    asked = task.options.prune
+    if any(node.op_type in EXPERTS and node.domain == RUNTIME_DOMAIN for node in all_nodes(task.model)):
+        return ("experts within one node (MoE, QMoE) in this form are not pruned: see docs/coverage.md",)
+    if asked.repair == "stats" and task.view is not None and task.view.experts:
+        return ("repair 'stats' moves biases, which experts within one node (MoE, QMoE) keep: repair 'lsq' fits them",)
+    return ()
 
 
 def _pruned_view(view: FloatView, options: Options, batches: Sequence[Inputs], progress: Progress | None) -> Pruned:
     """The quantised model with the zeros, and after repair the other weights, that pruning its view leads to."""
-    if options.prune.repair == "joint":
-        raise ArgumentError("repair 'joint' takes floating-point weights, these are quantised: use repair 'lsq'")
     found = _pruned_floats(view.model, options, batches, progress, view)
     repair, finished = found.finished, None
     if repair is not None:
@@ -113,7 +125,8 @@ def _pruned_view(view: FloatView, options: Options, batches: Sequence[Inputs], p
         def finished(chosen: onnx.ModelProto) -> onnx.ModelProto:
             return view.written(repair(view.read(chosen)))
 
-    return replace(found, model=view.written(found.model), finished=finished, view=view)
+    exactly = options.prune.mask is not None
+    return replace(found, model=view.written(found.model, exactly), finished=finished, view=view)
 
 
 def _judge(model: onnx.ModelProto, options: Options, batches: Sequence[Inputs], view: FloatView | None) -> Judge:

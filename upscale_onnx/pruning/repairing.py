@@ -66,7 +66,8 @@ def repaired(
     a quantised model, that view: weights are rounded as it stores them."""
     again, threads = anew and chooses_anew(options), options.target.threads
     if view is not None:
-        masked, again = view.read(view.written(masked)), again and view.stores_single_zeros
+        exactly = options.prune.mask is not None
+        masked, again = view.read(view.written(masked, exactly)), again and view.stores_single_zeros
     rounded = None if view is None else view.rounded
     choose = obs_choice(analyse(import_graph(model), infer_shapes(model)), model, masked) if again else None
     start = model if again else masked
@@ -75,7 +76,7 @@ def repaired(
     if options.prune.repair != "joint":
         return found
     tell = None if progress is None else partial(progress, "repair jointly")
-    return fitted_jointly(model, found, batches, progress=tell, threads=threads)
+    return fitted_jointly(model, found, batches, rounded=rounded, progress=tell, threads=threads)
 
 
 def quick(options: Options) -> Options:

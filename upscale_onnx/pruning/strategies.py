@@ -52,7 +52,8 @@ def shared_out_by(options: PruneOptions) -> str | None:
 
 def _of_file(task: Task) -> Masked:
     assert task.options.prune.mask is not None
-    return masked_by_file(task.model, task.options.prune.mask, task.options.prune.side)
+    stored = None if task.view is None else task.view.weights
+    return masked_by_file(task.model, task.options.prune.mask, task.options.prune.side, stored)
 
 
 def _by(masks: Callable[[Task], Masks]) -> Callable[[Task], Masked]:

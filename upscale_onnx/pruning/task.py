@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import onnx
 
+from upscale_onnx.masks.float_view import FloatView
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.masks.unread import without_unread
@@ -30,6 +31,7 @@ class Task:
     options: Options
     score: Callable[[onnx.ModelProto], Scores]
     judge: Judge | None = None
+    view: FloatView | None = None
 
     @cached_property
     def scores(self) -> Scores:

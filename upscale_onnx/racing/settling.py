@@ -11,6 +11,7 @@ from upscale_onnx.errors import ArgumentError, UnchangedError
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export, standing_channels
 from upscale_onnx.export.recipes import Making
+from upscale_onnx.masks.float_view import viewed
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.model import Shape, infer_shapes
@@ -96,7 +97,7 @@ def _settled(
 def _nothing_chosen(subject: Subject, original: onnx.ModelProto, options: PruneOptions) -> tuple[str, ...]:
     if not options.prunes:
         return ()
-    return (notes.nothing_chosen(len(kept_channels(original, options.side)), subject.refusals),)
+    return (notes.nothing_chosen(len(kept_channels(viewed(original), options.side)), subject.refusals),)
 
 
 def _contest(subject: Subject, original: onnx.ModelProto, options: Options, told: Told | None) -> Outcome:

@@ -12,11 +12,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.candidates.keeping import Choice
-from upscale_onnx.candidates.space import Candidate
 from upscale_onnx.candidates.structures import check_structure
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import (
@@ -140,7 +139,7 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def _measured(self, masks: Masks) -> FloatArray:
         network = self._queue[self._place]
         if self._finetune is None or self._done == 0:  # nothing is pruned yet
-            model = write_masks(network.space.model, masks, network.space.options.prune.side)[0]
+            model = network.space.masked(masks)
         else:
             model = self._finetune(network.space.candidate_of(masks, self._choice))
         return taylor_features(network, model, self._done)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from upscale_onnx.candidates.space import Candidate, Space
+from upscale_onnx.candidates.candidate import Candidate
+from upscale_onnx.candidates.space import Space
 from upscale_onnx.measures.measure import Top1
 from upscale_onnx.reinforce.rewards import Outcome
 from upscale_onnx.runtime.activations import has_fixed_batch

@@ -47,9 +47,9 @@ class Descriptions:
     def of(cls, space: Space) -> Descriptions:
         """The descriptions of the decisions of `space`. A decision of several layers is described by its first one; its
         multiply-accumulates and weights are those of all."""
-        shapes = infer_shapes(space.model)
-        targets = {target.weight: target for target in mask_targets(space.model)}
-        nodes = {name: node for node in reversed(all_nodes(space.model)) for name in node.input}
+        shapes = infer_shapes(space.dense)
+        targets = {target.weight: target for target in mask_targets(space.dense)}
+        nodes = {name: node for node in reversed(all_nodes(space.dense)) for name in node.input}
         rows, macs, params = [], [], []
         for index, decision in enumerate(space.decisions):
             first = decision.weights[0]

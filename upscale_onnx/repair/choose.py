@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +10,12 @@ import onnx
 from onnx import numpy_helper
 
 from upscale_onnx.channels.analysis import Analysis
+from upscale_onnx.errors import ModelError
 from upscale_onnx.masks.criteria import obs
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.repair.fit import Sample, Solver, Tail
-from upscale_onnx.repair.layers import LinearLayer, linear_layers
+from upscale_onnx.repair.layers import linear_layers
+from upscale_onnx.repair.linear import LinearLayer
 from upscale_onnx.repair.sampling import sample_moments
 from upscale_onnx.runtime.activations import sample_count
 from upscale_onnx.runtime.walk import Walk
@@ -27,20 +29,46 @@ def obs_scores(
 ) -> dict[str, FloatArray]:
     """By weight, the score of each input channel, (C_in,), by optimal brain surgeon on what the layer reads in `model`.
 
-    Grouped convolutions, layers other than Conv, Gemm and MatMul, and shared weights are left out.
+    Where there are several matrices, it is that of what goes from all. Grouped convolutions, layers other than Conv,
+    Gemm and MatMul, and shared weights are left out.
     """
+    found = matrix_scores(model, batches, threads)
+    return {weight: np.sqrt(np.square(each).sum(0)) for weight, each in found.items()}
+
+
+def matrix_scores(
+    model: onnx.ModelProto,
+    batches: Sequence[Mapping[str, Array]],
+    threads: int = 1,
+    only: Collection[str] | None = None,
+) -> dict[str, FloatArray]:
+    """By weight, what `obs_scores` is made of, a row of scores for each matrix. only: the weights to score; None scores
+    all."""
     samples = sample_count(batches)
     tensors = constant_tensors(model)
     scores = {}
     with Walk(model, batches, threads=threads) as walk:
         for layer in linear_layers(model):
-            if layer.group > 1:
+            if (layer.group > 1 and not layer.is_batched) or not (only is None or layer.weight in only):
                 continue
             walk.advance(layer.position)
             matrix = layer.matrix(numpy_helper.to_array(tensors[layer.weight]), None)
-            moments = sample_moments(layer, walk, samples, seed=layer.position)
-            scores[layer.weight] = obs.score(moments[0], matrix[0], layer.channels, layer.block)
+            moments = _moments(layer, walk, samples)
+            if moments is None:
+                continue
+            pairs = zip(moments, matrix, strict=True)
+            scores[layer.weight] = np.stack([obs.score(own, rows, layer.channels, layer.block) for own, rows in pairs])
     return scores
+
+
+def _moments(layer: LinearLayer, walk: Walk, samples: int) -> Array | None:
+    """Those of what the layer reads; None where a body is not run, or onnxruntime cannot return what it makes."""
+    try:
+        return sample_moments(layer, walk, samples, seed=layer.position)
+    except ModelError:
+        if not layer.is_inner:
+            raise
+        return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +77,12 @@ class ObsChoice:
 
     counts: by weight, how many channels to prune.
     importance: by weight, how much each output matters, (M,).
+    settled: by weight of several matrices, the channels to keep of each, (group, channels).
     """
 
     counts: Mapping[str, int]
     importance: Mapping[str, FloatArray]
+    settled: Mapping[str, BoolArray]
 
     def __call__(self, layer: LinearLayer, fit: Sample, held: Sample, tail: Tail, start: Array) -> BoolArray | None:
         """The rows of the layer's matrix to keep, (group, K); None if the layer loses none.
@@ -61,6 +91,8 @@ class ObsChoice:
         are re-fitted is returned.
         """
         count = self.counts.get(layer.weight, 0)
+        if layer.weight in self.settled:
+            return np.pad(self.settled[layer.weight], [(0, 0), (0, 1)], constant_values=layer.can_bias)
         if layer.group > 1 or not count:
             return None
         importance = self.importance.get(layer.weight, np.ones(1))
@@ -112,7 +144,10 @@ def obs_choice(analysis: Analysis, model: onnx.ModelProto, masked: onnx.ModelPro
     for weight, labels in made.items():
         if known[labels].all() and importance[labels].any():
             found[weight] = importance[labels] / importance[labels].max()
-    return ObsChoice(counts, found)
+    zeroed = constant_tensors(masked)
+    several = [target.weight for target in mask_targets(model) if target.matrices > 1]
+    settled = {weight: np.asarray(numpy_helper.to_array(zeroed[weight]).any(axis=2)) for weight in several}
+    return ObsChoice(counts, found, settled)
 
 
 def pruned_counts(model: onnx.ModelProto, masked: onnx.ModelProto) -> dict[str, int]:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from upscale_onnx.masks.criteria import obs
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.fit import Sample, Solver, Tail
-from upscale_onnx.repair.goals import Goals
-from upscale_onnx.repair.layers import LinearLayer, linear_layers
-from upscale_onnx.repair.repair import read_matrix, write_matrix
-from upscale_onnx.repair.sampling import sample_layer
+from upscale_onnx.repair.goals import FitGoal, Goals
+from upscale_onnx.repair.layers import linear_layers
+from upscale_onnx.repair.linear import LinearLayer
+from upscale_onnx.repair.repair import needs, read_matrix, sampled, write_matrix
 from upscale_onnx.runtime.activations import batches_of, has_fixed_batch, sample_count
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.walk import Walk
@@ -52,32 +52,41 @@ def obs_costs(
     fit_on, judged_on = _divided(model, batches)
     harm = harm_on(judged_on)
     samples = sample_count(fit_on)
-    layers = [layer for layer in linear_layers(model) if layer.group == 1]
+    layers = [layer for layer in linear_layers(model) if layer.group == 1 or layer.is_batched]
     finder = Goals(model)
     goals = [finder.goal(layer) for layer in layers]
-    tensors = constant_tensors(model)
-    needed = [{layer.source, goal.value, goal.skip or goal.value} for layer, goal in zip(layers, goals, strict=True)]
+    needed = [
+        needs(model, layer, goal) | {layer.source, goal.skip or goal.value}
+        for layer, goal in zip(layers, goals, strict=True)
+    ]
     scores = {}
     with Walk(model, fit_on, keep=set().union(*needed), threads=threads) as walk:
         for number, (layer, goal) in enumerate(zip(layers, goals, strict=True)):
-            walk.advance(max(layer.position, goal.position) + 1)
-            fit, held = sample_layer(layer, goal, walk, walk, samples, seed=layer.position)
-            start = read_matrix(layer, tensors)
-            tail, carries = goal.tail(layer.group)
-            order = _order(layer, fit, tail, start * carries)
-            counts = np.unique(np.ceil(np.array(_SHARES) * layer.channels).astype(int))
-            cross = fit.cross(fit.wanted(tail))
-            harms = []
-            for count in counts:
-                matrix = _without(order[:count], layer, fit, cross, held, tail, start)
-                trial = onnx.ModelProto()
-                trial.CopyFrom(model)
-                write_matrix(trial, layer, np.where(carries, matrix, start))
-                harms.append(min(harm(trial), _MOST_HARM))
-            scores[layer.weight] = _spread(order, counts, harms)
+            walk.advance(max(layer.position, goal.position) + (not layer.is_inner))
+            drawn = sampled(layer, goal, walk, walk, samples)
+            if drawn is not None:
+                scores[layer.weight] = _scores(model, layer, goal, drawn, harm)
             for name in needed[number].difference(*needed[number + 1 :]):
                 walk.release(name)
     return scores
+
+
+def _scores(
+    model: onnx.ModelProto, layer: LinearLayer, goal: FitGoal, drawn: tuple[Sample, Sample], harm: Harm
+) -> FloatArray:
+    (fit, held), start = drawn, read_matrix(layer, constant_tensors(model))
+    tail, carries = goal.tail(layer.group)
+    order = _order(layer, fit, tail, start * carries)
+    counts = np.unique(np.ceil(np.array(_SHARES) * layer.channels).astype(int))
+    cross = fit.cross(fit.wanted(tail))
+    harms = []
+    for count in counts:
+        matrix = _without(order[:count], layer, fit, cross, held, tail, start)
+        trial = onnx.ModelProto()
+        trial.CopyFrom(model)
+        write_matrix(trial, layer, np.where(carries, matrix, start))
+        harms.append(min(harm(trial), _MOST_HARM))
+    return _spread(order, counts, harms)
 
 
 def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequence[Inputs], Sequence[Inputs]]:
@@ -93,9 +102,11 @@ def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequenc
 
 def _order(layer: LinearLayer, fit: Sample, tail: Tail, start: Array) -> NDArray[np.intp]:
     """The layer's channels in the order in which they are pruned."""
-    damping = _DAMPING * np.trace(fit.moments[0]) / start.shape[1] * np.eye(start.shape[1])
-    weighed = start[0] * np.abs(tail.scale[0])
-    return np.argsort(obs.score(fit.moments[0] + damping, weighed, layer.channels, layer.block))
+    costs = np.zeros(layer.channels)
+    for moments, matrix, scale in zip(fit.moments, start, tail.scale, strict=True):
+        damping = _DAMPING * np.trace(moments) / len(moments) * np.eye(len(moments))
+        costs += np.square(obs.score(moments + damping, matrix * np.abs(scale), layer.channels, layer.block))
+    return np.argsort(costs)
 
 
 def _without(
@@ -103,7 +114,7 @@ def _without(
 ) -> Array:
     """The re-fitted matrix without the channels in `gone`."""
     alive = np.asarray(start.any(axis=2))
-    alive[0, :-1] &= np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
+    alive[:, :-1] &= np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
     alive[:, -1] = layer.can_bias
     solver, kept = Solver(fit.moments, alive), start * alive[..., None]
     found = [solver.solve(cross, kept, ridge) for ridge in _RIDGES]

@@ -10,8 +10,11 @@ import onnx
 from onnx import NodeProto, helper, numpy_helper
 
 from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.model.bodies import flat_graphs
 from upscale_onnx.repair.fit import Tail
-from upscale_onnx.repair.layers import LinearLayer
+from upscale_onnx.repair.layers import placed_nodes
+from upscale_onnx.repair.linear import LinearLayer
+from upscale_onnx.runtime.activations import reads
 from upscale_onnx.types import Array, BoolArray, FloatArray
 
 _NO_BOUNDS = (-np.inf, np.inf)
@@ -25,9 +28,9 @@ class FitGoal:
     """The value at which the outputs of a layer are compared.
 
     value: the output of the layer, or of a BatchNormalization, or of an Add behind it, possibly behind quantisers.
-    position: the position of the node that makes `value`.
+    position: the position of the node that makes `value`, as that of a `LinearLayer`.
     skip: the other operand of the Add, an earlier value, or None. The layer makes up for the error of `skip`, too.
-    scale, shift: (C_out,), those of the BatchNormalization; 1 and 0 without one.
+    scale, shift: (outputs,), those of the BatchNormalization; 1 and 0 without one.
     low, high: the bounds to which the activation or the quantiser behind `value` clips.
     """
 
@@ -53,32 +56,33 @@ class Goals:
     """Finds the goals of layers of one model."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._nodes = model.graph.node
         self._tensors = constant_tensors(model)
-        self._outputs = {value.name for value in model.graph.output}
-        self._made = {name: position for position, node in enumerate(self._nodes) for name in node.output}
+        self._outputs = {value.name for graph in flat_graphs(model) for value in graph.output}
+        self._made = {
+            name: (place, each.position) for place, each in enumerate(placed_nodes(model)) for name in each.node.output
+        }
         self._readers: dict[str, list[NodeProto]] = {}
-        for node in self._nodes:
-            for name in node.input:
-                self._readers.setdefault(name, []).append(node)
+        for graph in flat_graphs(model):
+            for node in graph.node:
+                for name in reads(node):
+                    self._readers.setdefault(name, []).append(node)
 
     def goal(self, layer: LinearLayer) -> FitGoal:
         """The goal of `layer`."""
         name = layer.output
-        channels = layer.shape[layer.output_axis]
-        scale, shift = np.ones(channels), np.zeros(channels)
-        node = self._only_reader(name)
+        scale, shift = np.ones(layer.outputs), np.zeros(layer.outputs)
+        node = None if layer.is_batched else self._only_reader(name)
         if node is not None and node.op_type == "BatchNormalization" and node.input[0] == name:
             parameters = [self._array(value) for value in node.input[1:5]]
             if all(array is not None for array in parameters):
                 scale, shift = _affine(node, parameters)
                 name = node.output[0]
         read = self._behind_quantisers(name)
-        skip = self._skip(read, layer.position)
+        skip = self._skip(read, layer.place)
         if skip is not None:
             name = self._readers[read][0].output[0]
         low, high = self._bounds(name)
-        return FitGoal(name, self._made[name], skip, scale, shift, low, high)
+        return FitGoal(name, self._made[name][1], skip, scale, shift, low, high)
 
     def _only_reader(self, name: str) -> NodeProto | None:
         found = self._readers.get(name, [])
@@ -94,7 +98,7 @@ class Goals:
             found = node.output[0]
         return found
 
-    def _skip(self, name: str, position: int) -> str | None:
+    def _skip(self, name: str, place: int) -> str | None:
         """The other operand of the Add that alone reads `name`, if it is computed before the layer, else None."""
         node = self._only_reader(name)
         if node is None or node.op_type != "Add":
@@ -102,7 +106,7 @@ class Goals:
         others = [value for value in node.input if value != name]
         if len(others) != 1 or others[0] in self._tensors:
             return None
-        return others[0] if self._made.get(others[0], -1) < position else None
+        return others[0] if self._made.get(others[0], (-1, -1))[0] < place else None
 
     def _bounds(self, name: str) -> tuple[float, float]:
         found = {self._clips(node) for node in self._readers.get(name, [])}

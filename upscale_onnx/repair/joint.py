@@ -10,9 +10,11 @@ from onnx import numpy_helper
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.model.bodies import all_nodes, opened_nodes
 from upscale_onnx.repair.goals import Goals
 from upscale_onnx.repair.layers import linear_layers
-from upscale_onnx.repair.repair import store
+from upscale_onnx.repair.linear import LinearLayer
+from upscale_onnx.repair.repair import Rounded, store
 from upscale_onnx.runtime.activations import batches_of, elements_of_all, has_fixed_batch, sample_count
 from upscale_onnx.types import Array
 
@@ -32,6 +34,7 @@ def fitted_jointly(
     pruned: onnx.ModelProto,
     batches: Sequence[Inputs],
     *,
+    rounded: Rounded | None = None,
     progress: Callable[[float], None] | None = None,
     threads: int = 1,
     passes: int = _PASSES,
@@ -41,6 +44,7 @@ def fitted_jointly(
     If it is not nearer on inputs held out, `pruned` itself is returned. Zeros stay.
 
     batches: inputs by name, samples along the first axis.
+    rounded: what becomes of weights where they are stored in fewer numbers. Values are computed with rounded weights.
     progress: is called with the share, 0 to 1, of the fit that is done.
 
     Raises: ArgumentError if PyTorch is missing or cannot run the model.
@@ -56,7 +60,8 @@ def fitted_jointly(
     layers = [layer for layer in linear_layers(pruned) if layer.output in changed]
     if not goals or not layers:
         return pruned
-    joint = JointFit(unpruned, pruned, [Compared(goal.value, goal.low, goal.high) for goal in goals.values()])
+    compared = [Compared(goal.value, goal.low, goal.high) for goal in goals.values()]
+    joint = JointFit(unpruned, pruned, compared, _of_weights(rounded, layers))
     tensors = constant_tensors(pruned)
     names = [name for layer in layers for name in (layer.weight, layer.bias) if name is not None]
     start = {name: numpy_helper.to_array(tensors[name]) for name in names}
@@ -72,6 +77,12 @@ def fitted_jointly(
     return repaired
 
 
+def _of_weights(rounded: Rounded | None, layers: Sequence[LinearLayer]) -> Rounded | None:
+    """`rounded`, of the weights of layers alone: biases are stored in finer steps."""
+    weights = {layer.weight for layer in layers}
+    return None if rounded is None else lambda name, array: rounded(name, array) if name in weights else array
+
+
 def _changed_values(unpruned: onnx.ModelProto, pruned: onnx.ModelProto) -> set[str]:
     """The constants of `pruned` that differ from those of `unpruned`, and all values that depend on them.
 
@@ -79,9 +90,14 @@ def _changed_values(unpruned: onnx.ModelProto, pruned: onnx.ModelProto) -> set[s
     """
     before, after = constant_tensors(unpruned), constant_tensors(pruned)
     changed = {name for name, tensor in after.items() if name not in before or tensor != before[name]}
-    for node in pruned.graph.node:
-        if not changed.isdisjoint(node.input):
-            changed.update(node.output)
+    opened, nodes = opened_nodes(pruned), all_nodes(pruned)
+    for _ in ("the first round of each body", "the next ones"):
+        for node in nodes:
+            if not changed.isdisjoint(node.input):
+                changed.update(node.output)
+        for _, body in (each for known in opened.values() for each in known.bodies):
+            if not changed.isdisjoint(value.name for value in body.output):
+                changed.update(value.name for value in body.input)
     return changed
 
 

@@ -11,14 +11,16 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from upscale_onnx.errors import ArgumentError
+from upscale_onnx.errors import ArgumentError, ModelError
 from upscale_onnx.masks.targets import constant_tensors
+from upscale_onnx.model.bodies import all_nodes, flat_graphs
 from upscale_onnx.repair.fit import Sample, Tail, refit
 from upscale_onnx.repair.goals import FitGoal, Goals
-from upscale_onnx.repair.layers import LinearLayer, linear_layers
+from upscale_onnx.repair.layers import linear_layers, placed_nodes
+from upscale_onnx.repair.linear import LinearLayer
 from upscale_onnx.repair.moments import rescale
 from upscale_onnx.repair.sampling import sample_layer
-from upscale_onnx.runtime.activations import sample_count
+from upscale_onnx.runtime.activations import reads, sample_count
 from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array, BoolArray, Progress
 
@@ -85,22 +87,41 @@ def repair(
     finder = Goals(unpruned)
     goals = [finder.goal(layer) for layer in layers]
     before = constant_tensors(unpruned)
+    needed = [needs(unpruned, layer, goal) for layer, goal in zip(layers, goals, strict=True)]
     done = []
     with (
-        Walk(unpruned, batches, keep=[goal.value for goal in goals], threads=threads) as old,
+        Walk(unpruned, batches, keep=set().union(*needed), threads=threads) as old,
         Walk(repaired, batches, threads=threads) as new,
     ):
         for number, (layer, goal) in enumerate(zip(layers, goals, strict=True)):
             if progress is not None:
                 progress("repair", number / len(layers))
-            old.advance(max(layer.position, goal.position) + 1)
+            old.advance(max(layer.position, goal.position) + (not layer.is_inner))
             new.advance(layer.position)
             support = _support(layer, read_matrix(layer, before), read_matrix(layer, constant_tensors(repaired)))
-            if support is not None:
-                fit, held = sample_layer(layer, goal, old, new, samples, seed=layer.position)
-                done.append(_repair_layer(repaired, layer, goal, support, fit, held, _FITS[how], choose, rounded))
-            old.release(goal.value)
+            drawn = None if support is None else sampled(layer, goal, old, new, samples)
+            if support is not None and drawn is not None:
+                done.append(_repair_layer(repaired, layer, goal, support, *drawn, _FITS[how], choose, rounded))
+            for name in needed[number].difference(*needed[number + 1 :]):
+                old.release(name)
     return repaired, tuple(done)
+
+
+def needs(model: onnx.ModelProto, layer: LinearLayer, goal: FitGoal) -> set[str]:
+    """The values that a walk over `model` must hold for `values` of what the layer makes: the goal, or for a layer in a
+    body all that the node reads in whose bodies it is."""
+    return reads(model.graph.node[layer.position]) if layer.is_inner else {goal.value}
+
+
+def sampled(layer: LinearLayer, goal: FitGoal, old: Walk, new: Walk, samples: int) -> tuple[Sample, Sample] | None:
+    """The positions to fit on and to judge by; None where there are none, or onnxruntime cannot return what a body
+    makes: rounds of a Loop may make values of several sizes."""
+    try:
+        return sample_layer(layer, goal, old, new, samples, seed=layer.position)
+    except ModelError:
+        if not layer.is_inner:
+            raise
+        return None
 
 
 def _repair_layer(
@@ -184,7 +205,7 @@ def store(tensor: onnx.TensorProto, values: Array) -> None:
 
 
 def _add_bias(model: onnx.ModelProto, layer: LinearLayer, bias: Array) -> None:
-    node = model.graph.node[layer.position]
+    node = placed_nodes(model)[layer.place].node
     stem, taken = f"{layer.weight}_bias", _taken(model)
     name = next(name for name in chain([stem], (f"{stem}_{number}" for number in count(1))) if name not in taken)
     model.graph.initializer.append(numpy_helper.from_array(bias, name))
@@ -193,6 +214,6 @@ def _add_bias(model: onnx.ModelProto, layer: LinearLayer, bias: Array) -> None:
 
 
 def _taken(model: onnx.ModelProto) -> set[str]:
-    graph = model.graph
-    names = {name for node in graph.node for name in (*node.input, *node.output)}
-    return names | {value.name for value in (*graph.input, *graph.output, *graph.initializer)}
+    graphs, nodes = flat_graphs(model), all_nodes(model)
+    names = {name for node in nodes for name in (*node.input, *node.output)}
+    return names | {value.name for graph in graphs for value in (*graph.input, *graph.output, *graph.initializer)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from upscale_onnx.repair.fit import Sample
 from upscale_onnx.repair.goals import FitGoal
-from upscale_onnx.repair.layers import LinearLayer
+from upscale_onnx.repair.linear import LinearLayer
 from upscale_onnx.runtime.walk import Walk
 from upscale_onnx.types import Array
 
@@ -23,11 +24,12 @@ _HELD_EVERY = 8
 
 def sample_layer(
     layer: LinearLayer, goal: FitGoal, unpruned: Walk, pruned: Walk, samples: int, seed: int
-) -> tuple[Sample, Sample]:
-    """The positions to fit on, and those of every eighth input, which are held out; in float32.
+) -> tuple[Sample, Sample] | None:
+    """The positions to fit on, and those of every eighth input, which are held out; in float32. None where there are no
+    positions: the layer is in a body that is not run, or not in as many rounds of both networks.
 
     The walks must hold the needed values: `unpruned` the goal's value, `pruned` the layer's source and the goal's skip.
-    Inputs are told apart by their index along the first axis of the source.
+    Inputs are told apart by their index along the first axis of the source that is not one of matrices.
     """
     rng = np.random.default_rng(seed)
     each = _positions_each(layer, samples)
@@ -36,12 +38,22 @@ def sample_layer(
     shift = goal.shift.reshape(layer.group, 1, -1).astype(np.float32)
     count = 0
     for read, made, skip in zip(pruned.values(layer.source), unpruned.values(goal.value), skips, strict=False):
-        chosen, owners = _draw(rng, read.shape[0], int(np.prod(layer.positions(read.shape))), each)
+        if layer.is_inner:
+            times = _rounds(layer, read, made)
+            if not times:
+                continue
+            # Values of the main graph are read in every round.
+            read = np.repeat(read, times, axis=0)
+            if skip is not None and len(skip) * times == len(made):
+                skip = np.repeat(skip, times, axis=0)
+        chosen, owners = _draw(rng, *layer.positions(read.shape), each)
         x.append(layer.patches(_single(read), chosen))
         wanted.append(layer.rows(_single(made), chosen))
         offset.append(_offset(layer, made, skip, chosen) + shift)
         owner.append(owners + count)
-        count += read.shape[0]
+        count += layer.positions(read.shape)[0]
+    if not owner:
+        return None
     held = np.concatenate(owner) % _HELD_EVERY == _HELD_EVERY - 1
     if not held.any():
         held[-1:] = True
@@ -50,21 +62,31 @@ def sample_layer(
     return fit, judge
 
 
-def sample_moments(layer: LinearLayer, walk: Walk, samples: int, seed: int) -> Array:
-    """The sum of x x^T over drawn positions, (group, K, K); x is what a position reads in the network of `walk`."""
+def sample_moments(layer: LinearLayer, walk: Walk, samples: int, seed: int) -> Array | None:
+    """The sum of x x^T over drawn positions, (group, K, K); x is what a position reads in the network of `walk`. None
+    where the layer is in a body that is not run."""
     rng = np.random.default_rng(seed)
     each = _positions_each(layer, samples)
-    total: Array = np.zeros(())
+    total: Array | None = None
     for read in walk.values(layer.source):
-        chosen, _ = _draw(rng, read.shape[0], int(np.prod(layer.positions(read.shape))), each)
+        if not read.size:
+            continue
+        chosen, _ = _draw(rng, *layer.positions(read.shape), each)
         x = layer.patches(_single(read), chosen)
-        total = total + Sample(x, x[..., :0], x[..., :0]).moments
+        moments = Sample(x, x[..., :0], x[..., :0]).moments
+        total = moments if total is None else total + moments
     return total
+
+
+def _rounds(layer: LinearLayer, read: Array, made: Array) -> int:
+    """How often the layer makes what it makes of a value, by the size of `made`; 0 where that is no whole number."""
+    size = math.prod(layer.positions(read.shape)) * layer.outputs
+    return 0 if not size or made.size % size else made.size // size
 
 
 def _positions_each(layer: LinearLayer, samples: int) -> int:
     """How many positions of each sample to draw."""
-    rows = int(np.prod(layer.shape)) // layer.shape[layer.output_axis] + 1
+    rows = layer.channels * layer.block + 1
     most = _MOST_BYTES // (4 * layer.group * rows)
     return -(-min(max(_PER_UNKNOWN * rows, _LEAST), most) // samples)
 

@@ -9,7 +9,8 @@ import onnx
 from onnx import NodeProto
 
 from upscale_onnx.masks.targets import constant_tensors
-from upscale_onnx.repair.layers import LinearLayer, linear_layers
+from upscale_onnx.repair.layers import linear_layers
+from upscale_onnx.repair.linear import LinearLayer
 from upscale_onnx.runtime.activations import reads
 
 
@@ -29,7 +30,7 @@ class Stream:
 def linear_streams(model: onnx.ModelProto) -> tuple[Stream, ...]:
     """The streams of `model`, in the order of their first readers."""
     nodes = model.graph.node
-    layers = linear_layers(model)
+    layers = [layer for layer in linear_layers(model) if not (layer.is_batched or layer.is_inner)]
     constants = constant_tensors(model)
     made_by = {layer.output: layer for layer in layers if _owns_bias(layer, nodes[layer.position])}
     sums = {n.output[0]: n for n in nodes if n.op_type == "Add" and not any(name in constants for name in n.input)}

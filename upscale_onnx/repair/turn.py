@@ -10,7 +10,7 @@ from onnx import numpy_helper
 
 from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.repair.axes import cheap_axes
-from upscale_onnx.repair.layers import LinearLayer
+from upscale_onnx.repair.linear import LinearLayer
 from upscale_onnx.repair.repair import store
 from upscale_onnx.repair.streams import Stream, linear_streams
 from upscale_onnx.runtime.activations import value_batches

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 from onnx import ModelProto, NodeProto, TypeProto
 
-from upscale_onnx.model import infer_shapes
+from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.protos import skeleton
 from upscale_onnx.model.sizes import elements_of
@@ -122,10 +122,11 @@ def constant_nodes(model: ModelProto) -> frozenset[int]:
     return frozenset(found)
 
 
-def value_types(model: ModelProto) -> dict[str, TypeProto]:
-    """The types of all values without their shapes: a declared batch size would not hold for every batch."""
+def value_types(model: ModelProto, shapes: Mapping[str, Shape] | None = None) -> dict[str, TypeProto]:
+    """The types of all values without their shapes: a declared batch size would not hold for every batch. shapes: those
+    of the model's values, where they are known."""
     types = {}
-    for name, shape in infer_shapes(model).items():
+    for name, shape in (infer_shapes(model) if shapes is None else shapes).items():
         if shape.dtype:
             types[name] = TypeProto(tensor_type=TypeProto.Tensor(elem_type=shape.dtype))
     types.update((value.name, _open(value.type)) for value in model.graph.input)

@@ -35,11 +35,15 @@ class InnerValue:
         return np.moveaxis(array.reshape(-1, *rest), 0, 1).reshape(-1, *rest[1:])
 
 
-def with_inner_values(model: ModelProto, names: Collection[str]) -> tuple[ModelProto, dict[str, InnerValue]]:
+def with_inner_values(
+    model: ModelProto, names: Collection[str], shapes: Mapping[str, Shape] | None = None
+) -> tuple[ModelProto, dict[str, InnerValue]]:
     """`model` whose main graph makes what those of the values `names` hold that are in bodies, and by their names the
-    values that it makes. It is `model` itself where there are none. Values of unknown rank are left out."""
+    values that it makes. It is `model` itself where there are none. Values of unknown rank are left out. shapes: those
+    of the values, where they are known."""
     made = {name for graph in flat_graphs(model)[1:] for name in _made(graph)}
-    shapes = infer_shapes(model) if made else {}
+    if shapes is None:
+        shapes = infer_shapes(model) if made else {}
     wanted = [name for name in dict.fromkeys(names) if name in made and name in shapes and shapes[name].dtype]
     if not wanted:
         return model, {}
@@ -48,6 +52,18 @@ def with_inner_values(model: ModelProto, names: Collection[str]) -> tuple[ModelP
     opened = opened_nodes(result)
     found = {name: _brought_out(result.graph, opened, name, shapes[name]) for name in wanted}
     return result, {name: value for name, value in found.items() if value is not None}
+
+
+def inner_positions(model: ModelProto) -> dict[str, int]:
+    """By the name of each value in a body, the position of the node of the main graph in whose bodies it is."""
+    opened, found = opened_nodes(model), dict[str, int]()
+    for position, node in enumerate(model.graph.node):
+        pending = [node]
+        while pending:
+            bodies = [body for name in pending.pop().output[:] if name in opened for _, body in opened[name].bodies]
+            found.update((name, position) for body in bodies for name in _made(body))
+            pending += [inner for body in bodies for inner in body.node]
+    return found
 
 
 def _brought_out(graph: GraphProto, opened: Mapping[str, Opened], name: str, shape: Shape) -> InnerValue | None:

@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 from onnx import ModelProto
 
+from upscale_onnx.errors import ModelError
+from upscale_onnx.model import infer_shapes
 from upscale_onnx.runtime.activations import constant_nodes, part_of, reads, value_batches, value_types
+from upscale_onnx.runtime.inner_values import inner_positions, with_inner_values
 from upscale_onnx.runtime.sessions import input_names, make_session, run
 from upscale_onnx.types import Array
 
@@ -22,7 +25,8 @@ class Walk:
     """Runs a model over all batches, a few nodes at a time, so that weights of later nodes may change meanwhile.
 
     Values that later nodes read are held: up to `spill_bytes` in memory, the others in temporary files. The values
-    called `keep` are held until they are released, even if no node reads them any more.
+    called `keep` are held until they are released, even if no node reads them any more. Values in bodies are made anew
+    whenever they are asked for, from what their node reads, which must be held.
     """
 
     def __init__(
@@ -36,7 +40,9 @@ class Walk:
     ) -> None:
         self._model = model
         self._threads = threads
-        self._types = value_types(model)
+        self._shapes = infer_shapes(model)
+        self._types = value_types(model, self._shapes)
+        self._inner = inner_positions(model)
         self._constants = constant_nodes(model)
         self._constant_values = {tensor.name for tensor in model.graph.initializer}
         self._constant_values.update(name for i in self._constants for name in model.graph.node[i].output)
@@ -83,11 +89,33 @@ class Walk:
         self._keep.discard(name)
 
     def values(self, name: str) -> Iterator[Array]:
-        """The value `name`, batch by batch. It must be held or be independent of the inputs."""
+        """The value `name`, batch by batch. It must be held or be independent of the inputs. For a value in a body,
+        what all rounds made is in one array, along its first axis; it is empty where the body was not run.
+
+        Raises: ModelError for a value in a body that onnxruntime cannot return.
+        """
+        if name in self._inner:
+            return self._inner_values(name)
         if name not in self._constant_values:
             return (held[name] for held in self._held)
         constant = next(value_batches(self._model, [name], [{}], self._threads))[name]
         return repeat(constant, len(self._held))
+
+    def _inner_values(self, name: str) -> Iterator[Array]:
+        everything = self._model.graph.node
+        nodes = [everything[i] for i in sorted({*self._constants, self._inner[name]})]
+        wanted = list(filter(None, everything[self._inner[name]].output))
+        piece = part_of(self._model, nodes, self._held[0].keys(), wanted, self._types)
+        piece, inner = with_inner_values(piece, [name], self._shapes)
+        if name not in inner:
+            raise ModelError(f"the rank of {name!r} in a body is not known")
+        del piece.graph.output[:]
+        piece.graph.output.add(name=inner[name].name)
+        session = make_session(piece, threads=self._threads)
+        taken = input_names(session)
+        for held in self._held:
+            (found,) = run(session, {each: held[each] for each in taken}, [inner[name].name])
+            yield inner[name].samples(found)
 
     def _forget(self, held: dict[str, Array], position: int) -> None:
         """Drop the values that no node from `position` on reads."""

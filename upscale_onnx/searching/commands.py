@@ -47,7 +47,7 @@ def write_profiles(ending: Ending, front: Sequence[Finalist], models: Sequence[s
             masks, source = None, model
             if not spaces[0].chooses_anew(candidate.masks, search.problem.choice):
                 masks = folder / f"{stem}.npz"
-                files.write(masks, [archive_bytes(dict(candidate.masks))])
+                files.write(masks, [archive_bytes(dict(spaces[number - 1].named(candidate)))])
                 written.add(masks.name)
                 if spaces[number - 1].is_turned:
                     source = str(folder / ("basis.onnx" if len(models) == 1 else f"basis-{number}.onnx"))

@@ -9,8 +9,8 @@ from typing import Any
 
 import onnx
 
+from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.candidates.keeping import Choice
-from upscale_onnx.candidates.space import Candidate
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.searching.cache import Cache, key_of
 from upscale_onnx.searching.measured import Measured

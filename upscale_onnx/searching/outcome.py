@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from upscale_onnx.candidates.space import Candidate
+from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.measures.measure import Measure
 from upscale_onnx.runtime.bench import race
 from upscale_onnx.searching.engine import Search

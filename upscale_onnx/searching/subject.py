@@ -12,7 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 
-from upscale_onnx.candidates.space import Candidate, Space
+from upscale_onnx.candidates.candidate import Candidate
+from upscale_onnx.candidates.space import Space
 from upscale_onnx.costs.predict import predict
 from upscale_onnx.costs.tables import Tables
 from upscale_onnx.measures.measure import Distance, Top1

@@ -13,6 +13,8 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.apply import used_channels
+from upscale_onnx.masks.expert_weight import ExpertWeight
+from upscale_onnx.masks.float_view import FloatView, float_view
 from upscale_onnx.masks.patterns import matches
 from upscale_onnx.masks.prunable import prunable_targets
 from upscale_onnx.masks.targets import MaskTarget, constant_tensors
@@ -52,22 +54,23 @@ def scan_layers(
         raise ArgumentError("amounts are fractions above 0 and below 1: give at least one")
     if not 0 <= tolerated < math.inf:
         raise ArgumentError(f"the tolerated loss is {tolerated}: it is a number of at least 0")
-    targets = _chosen(model, wanted.prune, layers)
+    view = float_view(model)
+    targets = _chosen(model if view is None else view.model, wanted.prune, layers)
     found: list[list[tuple[int, float]]] = [[] for _ in targets]
     variant = ModelProto()
     variant.CopyFrom(model)
     for round_, amount in enumerate(steps):
         masked = prune(model, wanted.replaced(amount=amount, masks="flat")).model
+        dense = constant_tensors(masked if view is None else view.read(masked))
         for number, target in enumerate(targets):
             if progress is not None:
                 progress(target.weight, (round_ * len(targets) + number) / (len(steps) * len(targets)))
-            weight = numpy_helper.to_array(constant_tensors(masked)[target.weight])
-            side = wanted.prune.side
+            weight, side = numpy_helper.to_array(dense[target.weight]), wanted.prune.side
             kept = int(used_channels(target.turned(weight, side), target.axis(side)).sum())
             if found[number] and found[number][-1][0] == kept:  # no more is pruned than by the amount before
                 found[number].append(found[number][-1])
                 continue
-            with _exchanged(variant, masked, target) as changed:
+            with _exchanged(variant, masked, _stored(target, view)) as changed:
                 found[number].append((kept, measure.value(variant) if changed else measure.baseline))
     return Sensitivity(
         measure=measure.name,
@@ -112,6 +115,13 @@ def _layer(
     )
 
 
+def _stored(target: MaskTarget, view: FloatView | None) -> tuple[str, ...]:
+    """The names of the tensors that hold the target's weight and bias."""
+    held = None if view is None else view.weights.get(target.weight)
+    own = (target.weight, target.bias or "")
+    return tuple(filter(None, held.tensors if isinstance(held, ExpertWeight) else own))
+
+
 def _chosen(model: ModelProto, options: PruneOptions, layers: Sequence[str]) -> tuple[MaskTarget, ...]:
     targets = prunable_targets(model, options.side)
     for pattern in layers:
@@ -124,11 +134,10 @@ def _chosen(model: ModelProto, options: PruneOptions, layers: Sequence[str]) -> 
 
 
 @contextmanager
-def _exchanged(variant: ModelProto, masked: ModelProto, target: MaskTarget) -> Iterator[bool]:
-    """A context in which `variant` has the target's weight and bias from `masked`. It yields whether they differ."""
+def _exchanged(variant: ModelProto, masked: ModelProto, tensors: Sequence[str]) -> Iterator[bool]:
+    """A context in which `variant` has these tensors from `masked`. It yields whether they differ."""
     own, other = constant_tensors(variant), constant_tensors(masked)
-    names = [name for name in (target.weight, target.bias) if name is not None]
-    names = [name for name in names if own[name] != other[name]]
+    names = [name for name in tensors if own[name] != other[name]]
     originals = {name: TensorProto.FromString(own[name].SerializeToString()) for name in names}
     for name in names:
         own[name].CopyFrom(other[name])

@@ -10,6 +10,7 @@ import glob
 
 from onnx import ModelProto
 
+from upscale_onnx.masks.float_view import viewed
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.measures.measure import Measure
 from upscale_onnx.options import Options
@@ -42,7 +43,7 @@ def pruned_together(
     def pruned(factor: float) -> tuple[tuple[KeptChannels, ...], float]:
         amounts = tuple((glob.escape(layer.weight), factor * layer.largest_amount) for layer in found.layers)
         masked = prune(model, wanted.replaced(amount=None, amounts=amounts, masks="flat")).model
-        profile = tuple(kept for kept in kept_channels(masked, wanted.prune.side) if kept.weight in scanned)
+        profile = tuple(kept for kept in kept_channels(viewed(masked), wanted.prune.side) if kept.weight in scanned)
         counts = tuple(kept.kept for kept in profile)
         if counts not in known:
             known[counts] = measure.loss(measure.value(masked))

@@ -20,12 +20,12 @@ from upscale_onnx.types import Array
 class Gate:
     """Factors of 1 for the channels of a value along its `axis`.
 
-    reader: the position of the only node that reads the value through the gate; -1 if all nodes do.
+    reader: the first output of the only node that reads the value through the gate; "" if all nodes do.
     """
 
     value: str
     axis: int
-    reader: int = -1
+    reader: str = ""
 
 
 class Gates:
@@ -34,7 +34,7 @@ class Gates:
     def __init__(self, model: onnx.ModelProto, gates: Sequence[Gate]) -> None:
         self._network = TorchNetwork(model)
         self._last = {name: node.op_type for node in model.graph.node for name in node.output}
-        self._places: dict[tuple[str, int], list[Gate]] = {}
+        self._places: dict[tuple[str, str], list[Gate]] = {}
         for gate in gates:
             self._places.setdefault((gate.value, gate.reader), []).append(gate)
 
@@ -51,8 +51,8 @@ class Gates:
         """
         found: dict[Gate, Tensor] = {}
 
-        def change(name: str, value: Value, position: int) -> Value:
-            for gate in self._places.get((name, position), ()):
+        def change(name: str, value: Value, reader: str) -> Value:
+            for gate in self._places.get((name, reader), ()):
                 if isinstance(value, torch.Tensor):
                     value = _gated(value, gate, found)
             return value
@@ -77,7 +77,8 @@ def _gated(value: Tensor, gate: Gate, found: dict[Gate, Tensor]) -> Tensor:
     def tell(gradient: Tensor) -> None:
         others = [i for i in range(1, value.ndim) if i != axis]
         change = (gradient * value.detach()).sum(dim=others) if others else gradient * value.detach()
-        found[gate] = change if axis else change.reshape(value.shape[0], -1).sum(dim=1)[None]
+        rows = change if axis else change.reshape(value.shape[0], -1).sum(dim=1)[None]
+        found[gate] = found[gate] + rows if gate in found else rows  # of all rounds of a body
 
     own.register_hook(tell)
     return tensor(own)

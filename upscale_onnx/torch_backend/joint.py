@@ -35,11 +35,20 @@ class JointFit:
 
     The distance is the mean over the values in `compared` of the squared error behind the activation, relative to the
     variation of the unpruned value.
+
+    rounded: the numbers that weights are stored as, by name and values; None where they are stored as they are.
     """
 
-    def __init__(self, unpruned: onnx.ModelProto, pruned: onnx.ModelProto, compared: Sequence[Compared]) -> None:
+    def __init__(
+        self,
+        unpruned: onnx.ModelProto,
+        pruned: onnx.ModelProto,
+        compared: Sequence[Compared],
+        rounded: Callable[[str, Array], Array] | None = None,
+    ) -> None:
         self._old, self._new = TorchNetwork(unpruned), TorchNetwork(pruned)
         self._compared = {each.value: each for each in compared}
+        self._rounded = rounded
 
     def distance(self, pieces: Sequence[Mapping[str, Array]], weights: Mapping[str, Array]) -> float:
         """The mean distance over `pieces` (inputs by name), with `weights`, by name, in place of those of `pruned`."""
@@ -93,23 +102,33 @@ class JointFit:
     def _error(self, inputs: Mapping[str, Array], weights: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
             wanted = self._values(self._old, inputs, {})
-        made = self._values(self._new, inputs, weights)
+        made = self._values(self._new, inputs, {name: self._stored(name, values) for name, values in weights.items()})
         errors = []
         for name, each in self._compared.items():
-            goal = wanted[name].clamp(each.low, each.high)
-            variation = (goal - goal.mean()).square().sum()
-            difference = made[name].clamp(each.low, each.high) - goal
-            errors.append(difference.square().sum() / (variation + _LEAST))
-        return torch.stack(errors).mean()
+            for before, after in zip(wanted.get(name, []), made.get(name, []), strict=False):
+                goal = before.clamp(each.low, each.high)
+                variation = (goal - goal.mean()).square().sum()
+                difference = after.clamp(each.low, each.high) - goal
+                errors.append(difference.square().sum() / (variation + _LEAST))
+        # Without errors, no body is run in which values are compared.
+        return torch.stack(errors).mean() if errors else torch.zeros((), requires_grad=True)
+
+    def _stored(self, name: str, values: Tensor) -> Tensor:
+        """`values` rounded as they are stored, with the gradient of the identity."""
+        if self._rounded is None:
+            return values
+        nearest = from_array(self._rounded(name, values.detach().numpy())).to(values.dtype)
+        return values + (nearest - values).detach()
 
     def _values(
         self, network: TorchNetwork, inputs: Mapping[str, Array], weights: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+    ) -> dict[str, list[Tensor]]:
+        """What each value holds; in a body, what it holds in each round, and nothing where the body is not run."""
+        found: dict[str, list[Tensor]] = {}
 
-        def see(name: str, value: Value, position: int) -> Value:
-            if position < 0 and name in self._compared and isinstance(value, torch.Tensor):
-                found[name] = value
+        def see(name: str, value: Value, reader: str) -> Value:
+            if not reader and name in self._compared and isinstance(value, torch.Tensor):
+                found.setdefault(name, []).append(value)
             return value
 
         network.run(inputs, see, weights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,17 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.model.bodies import first_of
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.operators import DRAWS
-from upscale_onnx.torch_backend import elementwise, layers, moves, resize
+from upscale_onnx.torch_backend import elementwise, layers, moves, quantisers, resize
+from upscale_onnx.torch_backend.control_flow import FLOWS, Flow
 from upscale_onnx.torch_backend.values import NoGradientError, Operator, Rule, Value, array, from_array
 from upscale_onnx.types import Array
 
-RULES: Mapping[str, Rule] = {**elementwise.RULES, **layers.RULES, **moves.RULES, **resize.RULES}
+RULES: Mapping[str, Rule] = {
+    **elementwise.RULES, **layers.RULES, **moves.RULES, **quantisers.RULES, **resize.RULES
+}  # fmt: skip
 """Operators with gradients, by name."""
 
 # The results of these operators are piecewise constant, or no floating-point numbers: they have no gradient.
@@ -32,40 +37,106 @@ _DRAWN = DRAWS | {"Multinomial"}
 # What is computed of larger arrays than this is not remembered.
 _REMEMBERED_BYTES = 1 << 10
 
-Change = Callable[[str, Value, int], Value]
-"""A function of the name of a value, the value, and the position of the node that is about to read the value, or -1 if
-it has just been computed. It returns the value to use in its place."""
+Change = Callable[[str, Value, str], Value]
+"""A function of the name of a value, the value, and the first output of the node that is about to read the value, or ""
+if it has just been computed. It returns the value to use in its place."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One node, and the rule that computes it; None if ONNX's reference evaluator does."""
+    """One node, and the rule that computes it; None if ONNX's reference evaluator does. The inputs of a node with
+    bodies are followed by what these read of other graphs."""
 
     node: onnx.NodeProto
     operator: Operator
     rule: Rule | None
+    has_bodies: bool = False
+
+
+@dataclass(frozen=True)
+class Part:
+    """The main graph, or a body. first: the position of the first of `steps`; those of bodies follow all of them.
+    last: by value, the position of the last step that reads it."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    steps: tuple[Step, ...]
+    first: int
+    last: Mapping[str, int]
+
+    @property
+    def captured(self) -> list[str]:
+        """The values of other graphs that the part reads."""
+        read = {name for step in self.steps for name in step.node.input if name} | {*self.outputs}
+        return sorted(read - {name for step in self.steps for name in step.node.output} - {*self.inputs})
 
 
 class TorchNetwork:
-    """`model` in PyTorch. Floating-point values are tensors of the same precision; half precision becomes single."""
+    """`model` in PyTorch. Floating-point values are tensors of the same precision; half precision becomes single.
+
+    Names in bodies must be unique, as those of loaded models are.
+    """
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
-        self.inputs = tuple(value.name for value in model.graph.input)
-        self.outputs = tuple(value.name for value in model.graph.output)
-        self._opset = opset
-        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        self._steps = []
-        for node in model.graph.node:
+        self._opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
+        self._constants: dict[str, Value] = {}
+        self._references: dict[Hashable, Sequence[Array]] = {}
+        self._change: Change | None = None
+        self._count = 0
+        self._main = self._part(model.graph)
+        self.inputs, self.outputs, self._steps = self._main.inputs, self._main.outputs, self._main.steps
+
+    def _part(self, graph: onnx.GraphProto) -> Part:
+        tensors = {tensor.name: tensor for tensor in graph.initializer}
+        nodes = []
+        for node in graph.node:
             if node.op_type == "Constant" and node.attribute[0].name == "value":
                 tensors[node.output[0]] = node.attribute[0].t
             else:
-                self._steps.append(_step(node, opset))
-            if captured_names([node]):
-                raise ArgumentError(f"{_where(self._steps[-1])} cannot be run in PyTorch: its bodies read outer values")
-        self._constants = {name: _value(numpy_helper.to_array(tensor)) for name, tensor in tensors.items()}
-        self._references: dict[Hashable, Sequence[Array]] = {}
-        self._last = {name: i for i, step in enumerate(self._steps) for name in step.node.input}
+                nodes.append(node)
+        self._constants.update((name, _value(numpy_helper.to_array(tensor))) for name, tensor in tensors.items())
+        first, self._count = self._count, self._count + len(nodes)
+        steps = tuple(self._step(node) for node in nodes)
+        last = {name: first + i for i, step in enumerate(steps) for name in step.node.input}
+        ends = ([value.name for value in values] for values in (graph.input, graph.output))
+        inputs, outputs = map(tuple, ends)
+        return Part(inputs, outputs, steps, first, last)
+
+    def _step(self, node: onnx.NodeProto) -> Step:
+        graphs = {attribute.name: attribute.g for attribute in node.attribute if attribute.HasField("g")}
+        attributes = {a.name: _attribute(a) for a in node.attribute if a.name not in graphs}
+        operator = Operator(node.op_type, attributes, self._opset, len([name for name in node.output if name]))
+        flow = FLOWS.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if flow is not None:
+            return self._with_bodies(node, operator, flow, graphs)
+        if captured_names([node]):
+            raise ArgumentError(f"{_where(node)} cannot be run in PyTorch: its bodies read outer values")
+        rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
+        if node.op_type == "Cast" and operator.get("to") not in (1, 10, 11, 16):  # only floats have gradients
+            rule = None
+        return Step(node, operator, rule)
+
+    def _with_bodies(
+        self, node: onnx.NodeProto, operator: Operator, flow: Flow, graphs: Mapping[str, onnx.GraphProto]
+    ) -> Step:
+        parts = {name: self._part(graph) for name, graph in graphs.items()}
+        captured = sorted({name for part in parts.values() for name in part.captured})
+        own = len(node.input)
+        whole = onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=node.name)
+        whole.input.extend([*node.input, *captured])
+        whole.output.extend(node.output)
+
+        def rule(operator: Operator, *given: Value | None) -> list[Value]:
+            outer = {name: value for name, value in zip(captured, given[own:], strict=True) if value is not None}
+            bodies = {name: partial(self._body, part, outer) for name, part in parts.items()}
+            return flow(operator, given[:own], bodies)
+
+        return Step(whole, operator, rule, has_bodies=True)
+
+    def _body(self, part: Part, outer: Mapping[str, Value], *given: Value) -> list[Value]:
+        """What a body returns for what it is handed, and values of other graphs."""
+        handed = {name: _changed(self._change, name, value) for name, value in zip(part.inputs, given, strict=True)}
+        return self._walked(part, {**outer, **handed})
 
     def run(
         self,
@@ -84,30 +155,37 @@ class TorchNetwork:
         found: dict[str, Value] = {**self._constants, **(weights or {})}
         for name in self.inputs:
             if name in inputs:
-                found[name] = _changed(change, name, _value(inputs[name]), -1)
-        for position, step in enumerate(self._steps):
-            read = [None if not name else _changed(change, name, found[name], position) for name in step.node.input]
+                found[name] = _changed(change, name, _value(inputs[name]))
+        self._change = change
+        return dict(zip(self.outputs, self._walked(self._main, found), strict=True))
+
+    def _walked(self, part: Part, found: dict[str, Value]) -> list[Value]:
+        """The outputs of a part, from the values that it is given in `found`, which are dropped when they were read."""
+        change = self._change
+        for position, step in enumerate(part.steps, part.first):
+            reader = first_of(step.node.output)
+            read = [None if not name else _changed(change, name, found[name], reader) for name in step.node.input]
             for name, made in zip(step.node.output, self._made(step, position, read), strict=False):
                 if name:
-                    found[name] = _changed(change, name, made, -1)
+                    found[name] = _changed(change, name, made)
             for name in set(step.node.input):
-                if self._last[name] == position and name not in self.outputs:
+                if part.last[name] == position and name not in part.outputs:
                     found.pop(name, None)
-        return {name: found[name] for name in self.outputs}
+        return [found[name] for name in part.outputs]
 
     def _made(self, step: Step, position: int, given: Sequence[Value | None]) -> Iterator[Value]:
         tensors = [value for value in given if isinstance(value, torch.Tensor)]
-        if step.rule is not None and tensors:
-            while given and given[-1] is None:
+        if step.rule is not None and (tensors or step.has_bodies):
+            while given and given[-1] is None and not step.has_bodies:
                 given = given[:-1]
             try:
                 made = step.rule(step.operator, *given)
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
-                raise ArgumentError(f"{_where(step)} cannot be run in PyTorch: {_line(error)}") from error
+                raise ArgumentError(f"{_where(step.node)} cannot be run in PyTorch: {_line(error)}") from error
             yield from made if isinstance(made, tuple | list) else (made,)
             return
         if step.node.op_type not in _FLAT and any(value.requires_grad for value in tensors):
-            raise NoGradientError(f"{_where(step)} has no gradient here")
+            raise NoGradientError(f"{_where(step.node)} has no gradient here")
         sizes = sum(value.nbytes for value in given if isinstance(value, np.ndarray))
         if tensors or sizes > _REMEMBERED_BYTES or step.node.op_type in _DRAWN:
             yield from map(_value, self._reference(step, given))
@@ -130,17 +208,8 @@ class TorchNetwork:
         try:
             made = ReferenceEvaluator(part, opsets=opsets).run(None, feeds)
         except Exception as error:  # any exception of the evaluator's operators
-            raise ArgumentError(f"{_where(step)} cannot be run: {_line(error)}") from error
+            raise ArgumentError(f"{_where(step.node)} cannot be run: {_line(error)}") from error
         return [np.asarray(value) for value in made]
-
-
-def _step(node: onnx.NodeProto, opset: int) -> Step:
-    attributes = {a.name: _attribute(a) for a in node.attribute}
-    operator = Operator(node.op_type, attributes, opset, len([name for name in node.output if name]))
-    rule = RULES.get(node.op_type) if node.domain in ("", "ai.onnx") else None
-    if node.op_type == "Cast" and operator.get("to") not in (1, 10, 11, 16):  # only floats have gradients
-        rule = None
-    return Step(node, operator, rule)
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:
@@ -156,13 +225,13 @@ def _value(value: Array) -> Value:
     return value
 
 
-def _changed(change: Change | None, name: str, value: Value, position: int) -> Value:
-    return value if change is None else change(name, value, position)
+def _changed(change: Change | None, name: str, value: Value, reader: str = "") -> Value:
+    return value if change is None else change(name, value, reader)
 
 
-def _where(step: Step) -> str:
-    domain = f"{step.node.domain}." if step.node.domain else ""
-    return f"{domain}{step.node.op_type} {step.node.name or step.node.output[0]!r}"
+def _where(node: onnx.NodeProto) -> str:
+    domain = f"{node.domain}." if node.domain else ""
+    return f"{domain}{node.op_type} {node.name or node.output[0]!r}"
 
 
 def _line(error: Exception) -> str:

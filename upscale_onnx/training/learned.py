@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,6 +14,7 @@ from upscale_onnx.channels.channel_map import ChannelMap
 from upscale_onnx.masks.mask_model import weight_array
 from upscale_onnx.masks.targets import FLOATS, constant_tensors
 from upscale_onnx.model import import_graph, infer_shapes
+from upscale_onnx.model.bodies import all_nodes
 from upscale_onnx.model.contractions import WeightLayout, node_layout
 from upscale_onnx.model.operators import CONTRACTIONS, STANDARD_DOMAINS
 from upscale_onnx.types import Array, BoolArray, FloatArray
@@ -62,12 +63,13 @@ def learned_constants(
     before: entries that only make such channels do not change.
     """
     tensors = {name: t for name, t in constant_tensors(model).items() if t.data_type in FLOATS and _count(t) > 0}
-    roots = _roots(model.graph, tensors)
+    nodes = all_nodes(model)
+    roots = _roots(nodes, tensors)
     maps = _maps(model)
     found: dict[str, Learned] = {}
     held: dict[str, BoolArray] = {}
     levels: dict[str, Array] = {}
-    for node, name, direct, kind, layout in _uses(model.graph, roots, tensors, norms):
+    for node, name, direct, kind, layout in _uses(nodes, roots, tensors, norms):
         array = weight_array(tensors[name])
         found.setdefault(name, Learned(name, kind, _fan_in(array, node, layout) if kind == "weight" else 0))
         if direct:
@@ -92,12 +94,15 @@ _Use = tuple[onnx.NodeProto, str, bool, Kind, WeightLayout | None]
 
 
 def _uses(
-    graph: onnx.GraphProto, roots: Mapping[str, str], tensors: Mapping[str, onnx.TensorProto], norms: bool
+    nodes: Sequence[onnx.NodeProto],
+    roots: Mapping[str, str],
+    tensors: Mapping[str, onnx.TensorProto],
+    norms: bool,
 ) -> Iterator[_Use]:
     """Each use of a learned constant: the node, the constant, whether the node itself reads it, and what it is there.
     Values behind the first layer are those that a weight has reached."""
     behind: set[str] = set()
-    for node in graph.node:
+    for node in nodes:
         if node.domain not in STANDARD_DOMAINS:
             behind.update(node.output)
             continue
@@ -205,9 +210,9 @@ def _maps(model: onnx.ModelProto) -> Mapping[str, ChannelMap]:
     }
 
 
-def _roots(graph: onnx.GraphProto, tensors: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
+def _roots(nodes: Sequence[onnx.NodeProto], tensors: Mapping[str, onnx.TensorProto]) -> dict[str, str]:
     roots = {name: name for name in tensors}
-    for node in graph.node:
+    for node in nodes:
         if node.op_type in _MOVES and node.domain in STANDARD_DOMAINS and node.input and node.input[0] in roots:
             roots[node.output[0]] = roots[node.input[0]]
     return roots

@@ -9,25 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from upscale_onnx.channels.op import Op
-from upscale_onnx.channels.refused import Refused
-from upscale_onnx.errors import Reason
 from upscale_onnx.model.packing import packed, unpacked
 from upscale_onnx.types import Array, BoolArray, IntArray
 
-_BYTE = 8
-Three = tuple["Weights", "Weights", "Weights | None"]
-"""The layer that makes hidden neurons, the one that reads them, and a second one that makes them, if there is one."""
+BYTE = 8
 
 
 @dataclass(frozen=True, eq=False)
 class Weights(ABC):
     """A matrix and a bias for each expert. at: the index of the weight among the inputs, `bias_at`: that of the bias.
-    bias: `(E, outputs)`, None where there is none."""
+    bias: `(E, outputs)`, None where there is none. content: the matrices as the node holds them."""
 
     at: int
     bias_at: int
     bias: Array | None
+    content: Array
 
     @property
     @abstractmethod
@@ -58,9 +54,13 @@ class Weights(ABC):
         """`(E, outputs, inputs)`: the numbers that the matrices stand for."""
 
     @abstractmethod
-    def emptied(self, gone: BoolArray) -> dict[int, Array]:
-        """The constants, by index, with zeros where entries are `gone` `(E, outputs, inputs)`, as far as the node can
-        shrink there: in few bits, by whole units of inputs, as many as there are inputs of which all entries are."""
+    def holding(self, values: Array) -> Weights:
+        """With the nearest numbers to `values` `(E, outputs, inputs)` that the node can hold."""
+
+    @abstractmethod
+    def emptied(self, gone: BoolArray, exactly: bool) -> dict[int, Array]:
+        """The constants, by index, with zeros where entries are `gone` `(E, outputs, inputs)`: `exactly` there, or as
+        far as the node can shrink, in few bits by as many whole units of inputs as there are inputs without entries."""
 
     def biased(self, expert: int) -> BoolArray:
         """`(outputs,)`: where the bias of an expert is not zero."""
@@ -71,9 +71,7 @@ class Weights(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class _Floats(Weights):
-    content: Array
-
+class Floats(Weights):
     @property
     def shape(self) -> tuple[int, int, int]:
         experts, outputs, inputs = self.content.shape
@@ -94,7 +92,10 @@ class _Floats(Weights):
     def values(self) -> Array:
         return self.content
 
-    def emptied(self, gone: BoolArray) -> dict[int, Array]:
+    def holding(self, values: Array) -> Weights:
+        return replace(self, content=values.astype(self.content.dtype))
+
+    def emptied(self, gone: BoolArray, exactly: bool) -> dict[int, Array]:
         constants = {self.at: np.where(gone, self.content.dtype.type(0), self.content)}
         if self.bias is not None:
             constants[self.bias_at] = np.where(gone.all(-1), self.bias.dtype.type(0), self.bias)
@@ -105,11 +106,10 @@ class _Floats(Weights):
 
 
 @dataclass(frozen=True, eq=False)
-class _FewBits(Weights):
+class FewBits(Weights):
     """content: `(E, outputs, bytes)`. scales, points: `(E, outputs, blocks)`, for each block of `block` inputs; points
     are None where they are left out. kept: the indices of scales and points among the inputs, and their ranks."""
 
-    content: Array
     bits: int
     block: int
     scales: Array
@@ -119,11 +119,11 @@ class _FewBits(Weights):
     @property
     def shape(self) -> tuple[int, int, int]:
         experts, outputs, size = self.content.shape
-        return experts, outputs, size * _BYTE // self.bits
+        return experts, outputs, size * BYTE // self.bits
 
     @property
     def unit(self) -> int:
-        return self.block if self._in_blocks else _BYTE // self.bits
+        return self.block if self._in_blocks else BYTE // self.bits
 
     @property
     def _in_blocks(self) -> bool:
@@ -143,17 +143,24 @@ class _FewBits(Weights):
         one = replace(self, content=self.content[expert], points=None if self.points is None else self.points[expert])
         return np.asarray((one._steps != one._point) & (self.scales[expert] != 0).repeat(self.block, -1))
 
-    def emptied(self, gone: BoolArray) -> dict[int, Array]:
+    def holding(self, values: Array) -> Weights:
+        scales = self.scales.astype(np.float64).repeat(self.block, -1)
+        steps = values / np.where(scales == 0, 1.0, scales) + self._point
+        return replace(self, content=self._packed(np.clip(np.rint(steps), 0, (1 << self.bits) - 1)))
+
+    def emptied(self, gone: BoolArray, exactly: bool) -> dict[int, Array]:
+        if exactly:
+            return {self.at: self._packed(np.where(gone, self._point, self._steps))}
         lost = gone.all(1).reshape(len(gone), -1, self.unit).sum(-1)
         norms = np.abs(self.values).sum(1, np.float64).reshape(*lost.shape, self.unit).sum(-1)
         # Those that lose the most go, and of these the smallest.
         ranks = np.lexsort((norms, -lost)).argsort(-1)
         units = ranks < lost.sum(-1, keepdims=True) // self.unit
         steps = np.where(units.repeat(self.unit, -1)[:, None], self._point, self._steps)
-        return {self.at: packed(steps.astype(np.uint8), self.bits)}
+        return {self.at: self._packed(steps)}
 
     def cut(self, rows: IntArray, columns: IntArray) -> dict[int, Array]:
-        each = _BYTE // self.bits
+        each = BYTE // self.bits
         bytes_left = columns[:, ::each] // each
         blocks = columns[:, :: self.block] // self.block if self._in_blocks else columns[:, :1] * 0
         constants = {self.at: _picked(self.content, rows, bytes_left), **self._cut_bias(rows)}
@@ -166,13 +173,16 @@ class _FewBits(Weights):
     @property
     def _steps(self) -> Array:
         """The integers, of which `_point` stands for 0."""
-        return unpacked(self.content, self.bits, self.content.shape[-1] * _BYTE // self.bits)
+        return unpacked(self.content, self.bits, self.content.shape[-1] * BYTE // self.bits)
 
     @property
     def _point(self) -> Array:
         if self.points is None:
             return np.asarray(1 << self.bits - 1, np.uint8)
         return np.asarray(self.points.repeat(self.block, -1))
+
+    def _packed(self, steps: Array) -> Array:
+        return packed(steps.astype(np.uint8), self.bits)
 
     def _stored(self, array: Array) -> Array:
         """Scales or points with an axis of blocks, if the node has one."""
@@ -181,60 +191,3 @@ class _FewBits(Weights):
 
 def _picked(array: Array, rows: IntArray, columns: IntArray) -> Array:
     return np.stack([own[np.ix_(row, column)] for own, row, column in zip(array, rows, columns, strict=True)])
-
-
-def of_floats(op: Op) -> Three:
-    """The weights of a MoE. Raises `Refused`."""
-    up, down = (_floats(op, at) for at in (2, 4))
-    return up, down, _floats(op, 6) if op.has(6) else None
-
-
-def _floats(op: Op, at: int) -> Weights:
-    content, bias = op.constant(at), op.constant(at + 1)
-    if content is None or content.ndim != 3:
-        raise Refused(Reason.UNSUPPORTED_FORM, "weights of experts without three axes")
-    if not np.isfinite(content).all() or (bias is not None and not np.isfinite(bias).all()):
-        raise Refused(Reason.UNSUPPORTED_FORM, "a weight is no finite number")
-    return _Floats(at, at + 1, _checked(bias, content.shape[:2]), content)
-
-
-def of_few_bits(op: Op) -> Three:
-    """The weights of a QMoE of integers. Raises `Refused`."""
-    kind = op.attrs.get("quant_type", "int")
-    if kind not in ("int", b"int") or int(op.attrs.get("weights_prepacked", -1)) == 1:
-        raise Refused(Reason.UNSUPPORTED_FORM, f"weights of type {kind}, or in an order of their own")
-    up, down = _few_bits(op, 2, 11, "fc1"), _few_bits(op, 5, 12, "fc2")
-    return up, down, _few_bits(op, 8, 13, "fc3") if op.has(8) else None
-
-
-def _few_bits(op: Op, at: int, points_at: int, name: str) -> Weights:
-    bits = int(op.attrs.get(f"{name}_expert_weight_bits", 0)) or int(op.attrs.get("expert_weight_bits", 4))
-    content, scales, bias, points = (op.constant(index) for index in (at, at + 1, at + 2, points_at))
-    if content is None or scales is None or content.ndim != 3 or content.dtype != np.uint8 or bits not in (2, 4, 8):
-        raise Refused(Reason.UNSUPPORTED_FORM, f"weights of experts of {bits} bits in another form")
-    experts, outputs, size = content.shape
-    inputs, block = size * _BYTE // bits, int(op.attrs.get("block_size", 0))
-    blocks = inputs // block if block > 0 else 1
-    wanted = (experts, outputs, blocks) if block > 0 else (experts, outputs)
-    if scales.shape != wanted or (block > 0 and inputs % block) or not np.isfinite(scales).all():
-        raise Refused(Reason.UNSUPPORTED_FORM, f"scales of shape {scales.shape} for weights {content.shape}")
-    if points is not None:
-        points = _checked(points, (*wanted[:-1], -(-wanted[-1] * bits // _BYTE)))
-        points = None if points is None else unpacked(points, bits, wanted[-1]).reshape(experts, outputs, blocks)
-    return _FewBits(
-        at,
-        at + 2,
-        _checked(bias, (experts, outputs)),
-        content,
-        bits,
-        block if block > 0 else inputs,
-        scales.reshape(experts, outputs, blocks),
-        points,
-        {"scales": at + 1, "points": points_at, "rank": len(wanted)},
-    )
-
-
-def _checked(array: Array | None, shape: tuple[int, ...]) -> Array | None:
-    if array is not None and array.shape != shape:
-        raise Refused(Reason.UNSUPPORTED_FORM, f"an array of shape {array.shape} in place of {shape}")
-    return array

@@ -18,7 +18,8 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.room import check_pattern_room
-from upscale_onnx.channels.rules.expert_weights import Weights, of_few_bits, of_floats
+from upscale_onnx.channels.rules.expert_forms import of_few_bits, of_floats
+from upscale_onnx.channels.rules.expert_weights import Weights
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.types import BoolArray, IntArray
