@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+
 import numpy as np
 
 from upscale_onnx.types import IntArray
@@ -51,3 +54,18 @@ class Classes:
     def roots(self) -> IntArray:
         """The root of every class id, `(classes,)`."""
         return self.find(np.arange(self._size, dtype=np.int64))
+
+
+def connected(items: Sequence[Sequence[IntArray]]) -> list[list[int]]:
+    """The indices of `items`, which are arrays of ids, in lists: items of different lists have no ids in common."""
+    if not items:
+        return []
+    joined = Classes()
+    joined.fresh(1 + max(int(array.max()) for arrays in items for array in arrays))
+    for arrays in items:
+        for array in arrays:
+            joined.unite(array, arrays[0].ravel()[:1])
+    found: dict[int, list[int]] = defaultdict(list)
+    for index, arrays in enumerate(items):
+        found[int(joined.find(arrays[0].ravel()[:1])[0])].append(index)
+    return list(found.values())

@@ -6,7 +6,6 @@ grids: behind a shuffle, the groups of the next convolution take their channels 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
@@ -14,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from upscale_onnx.channels.classes import Classes
+from upscale_onnx.channels.classes import connected
 from upscale_onnx.types import FloatArray, IntArray
 
 # Where the search for a set would take longer, channels go together in larger sets.
@@ -29,7 +28,8 @@ def even_sets(grids: Sequence[IntArray], order: FloatArray) -> list[IntArray]:
     which are pruned already, are in sets of their own where they are as many of every row.
     """
     found: list[IntArray] = []
-    for some in _connected(grids):
+    for shared in connected([(grid,) for grid in grids]):
+        some = [grids[index] for index in shared]
         ids = np.unique(np.concatenate([grid.ravel() for grid in some]))
         counts = np.concatenate([_counts(grid, ids) for grid in some])
         cells, cell = np.unique(counts, axis=1, return_inverse=True)
@@ -50,18 +50,6 @@ def _sets(ids: IntArray, cell: IntArray, more: IntArray, order: FloatArray) -> I
     for taken, times in _parts(more.tobytes(), more.shape, tuple(sizes.tolist())):
         for _ in range(times):
             yield np.asarray([next(left[n]) for n, count in enumerate(taken) for _ in range(count)])
-
-
-def _connected(grids: Sequence[IntArray]) -> list[list[IntArray]]:
-    """The grids in lists: those of different lists have no channels in common."""
-    joined = Classes()
-    joined.fresh(1 + max(int(grid.max()) for grid in grids))
-    for grid in grids:
-        joined.unite(grid, grid[:1, :1])
-    lists: dict[int, list[IntArray]] = defaultdict(list)
-    for grid in grids:
-        lists[int(joined.find(grid[0, :1])[0])].append(grid)
-    return list(lists.values())
 
 
 def _counts(grid: IntArray, ids: IntArray) -> IntArray:

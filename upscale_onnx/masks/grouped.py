@@ -4,14 +4,13 @@ which every group loses as many."""
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.classes import Classes
+from upscale_onnx.channels.classes import Classes, connected
 from upscale_onnx.channels.step import Step
 from upscale_onnx.masks.even_sets import even_sets
 from upscale_onnx.model.operators import CONVOLUTIONS
@@ -34,7 +33,8 @@ def grouped_units(analysis: Analysis, ids: IntArray) -> list[Together]:
     grids = [_parts(step, ids) for step in analysis.steps if step.is_grouped]
     order = _importance(analysis, ids) if grids else np.zeros(0)
     found = []
-    for some in _sharing(grids, ids.size):
+    for shared in connected(grids):
+        some = [grids[index] for index in shared]
         rows = [np.concatenate(parts, axis=1) for parts in some]
         if min(_independent(rows, ids.size)) >= _MANY:
             found.append(Together([row for each in rows for row in each], GROUPS))
@@ -47,19 +47,6 @@ def _parts(step: Step, ids: IntArray) -> tuple[IntArray, IntArray]:
     """`(groups, channels)` each: what the groups of a node read, and what they create."""
     read, made = step.flow.evens[0].parts
     return ids[read], ids[made]
-
-
-def _sharing(found: Sequence[tuple[IntArray, IntArray]], count: int) -> list[list[tuple[IntArray, IntArray]]]:
-    """The nodes in lists: those of different lists have no channels in common."""
-    joined = Classes()
-    joined.fresh(count)
-    for parts in found:
-        for part in parts:
-            joined.unite(part, parts[0][:1, :1])
-    lists: dict[int, list[tuple[IntArray, IntArray]]] = defaultdict(list)
-    for parts in found:
-        lists[int(joined.find(parts[0][0, :1])[0])].append(parts)
-    return list(lists.values())
 
 
 def _independent(rows: Sequence[IntArray], count: int) -> list[int]:

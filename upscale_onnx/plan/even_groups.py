@@ -5,7 +5,6 @@ Filled one by one, the groups of one contraction would lose their size to those 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,7 +13,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.classes import Classes
+from upscale_onnx.channels.classes import connected
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 _Side = tuple[int, IntArray, IntArray]
@@ -64,14 +63,8 @@ def even_groups(analysis: Analysis) -> tuple[EvenGroups, ...]:
         if needed and step.is_grouped:
             read, made = step.flow.evens[0].parts
             sides += [(number, read, made), (number, made, read)]
-    joined = Classes()
-    joined.fresh(analysis.live.size)
-    for _, part, _ in sides:
-        joined.unite(part, part[:1, :1])
-    found: dict[int, list[_Side]] = defaultdict(list)
-    for number, part, opposite in sides:
-        found[int(joined.find(part[0, :1])[0])].append((number, part, opposite))
-    several = [some for some in found.values() if len({number for number, _, _ in some}) > 1]
+    found = [[sides[index] for index in shared] for shared in connected([(part,) for _, part, _ in sides])]
+    several = [some for some in found if len({number for number, _, _ in some}) > 1]
     values = _created(analysis) if several else ()
     return tuple(_even(some, values) for some in several)
 

@@ -14,6 +14,8 @@ from upscale_onnx.masks.targets import MaskTarget, constant_roots, constant_tens
 from upscale_onnx.model.bodies import flat_nodes, opened_nodes
 from upscale_onnx.repair.linear import BatchedLayer, LinearLayer, Window
 
+_READERS = ("Conv", "Gemm", "MatMul")
+
 
 class Placed(NamedTuple):
     """A node of the flat graph. position, is_inner: as those of a `LinearLayer`."""
@@ -53,9 +55,6 @@ def linear_layers(model: onnx.ModelProto) -> tuple[LinearLayer, ...]:
         if layer is not None:
             found.append(layer if layer.is_batched else _with_added_bias(layer, readers, tensors, uses))
     return tuple(found)
-
-
-_READERS = ("Conv", "Gemm", "MatMul")
 
 
 def _layer(
