@@ -84,7 +84,7 @@ lower-bounds: $(VENV)/.installed
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
 		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
 	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
-		tests/model tests/passes tests/runtime tests/cli/test_main.py tests/cli/test_command_line.py
+		tests/model tests/passes tests/runtime tests/cli/test_main.py
 
 # Times in the archives are that of the last commit, if nothing else is said. Modes of files are those of this umask.
 DIST := from setuptools import build_meta as build; build.build_sdist("dist"); build.build_wheel("dist")

@@ -40,6 +40,7 @@ LEFT_OUT = {
     "python docs/programs/coverage_optimised.py --units stream": "needs transformers",
     "from olive.workflows import": "needs Olive; tests/integrations run it where that is installed",
     "pip install 'upscale-onnx[olive]'": "no release is fetched",
+    "python docs/programs/operator_tests.py": "tests/channels run its networks",
     "python docs/programs/compile_time.py": "fetches large networks of torchvision",
 }
 _GRID = (
@@ -66,7 +67,6 @@ ADDED = {
     "python docs/programs/accuracy.py latency": f"{_GRID} --budget 0.2 --rounds 2 --out race.csv",
     "python docs/programs/aware_masks.py accuracy": "--amounts 0.3",
     "python docs/programs/mutation_score.py": "--mutants 2",
-    "python docs/programs/operator_tests.py": "softmax_axis_1",
     "python docs/programs/quantise.py": "--images 16",
     "python docs/programs/quantised_speed.py": "--turns 2",
     "python docs/programs/scale.py --nodes 100000": "--nodes 140",

@@ -60,6 +60,7 @@ def test_an_input_that_does_not_fit_in_memory_is_refused() -> None:
         verify(model, model)
 
 
+@pytest.mark.slow
 def test_open_dimensions_of_many_axes_are_made_small_enough() -> None:
     model = parse("g (float[a, b, c, d, e, f] x) => (float[a, b, c, d, e, f] y) { y = Relu (x) }")
     found = verify(model, model)
