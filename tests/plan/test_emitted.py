@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from tests.graphs import parse, weight
 from upscale_onnx.channels.analysis import Analysis, analyse
+from upscale_onnx.channels.flow import Even
 from upscale_onnx.model import import_graph, infer_shapes
-from upscale_onnx.plan.emitted import Emitted, emitted_classes
+from upscale_onnx.plan.emitted import Emitted, emitted_classes, make_even
 
 
 def analysed(model: onnx.ModelProto) -> Analysis:
@@ -112,3 +113,10 @@ def test_a_contraction_of_nothing_keeps_one_channel() -> None:
     emitted = emitted_classes(analysis)
     assert len(held(analysis, emitted, "a")) == 1
     assert not emitted.live[analysis.maps["a"].labels].any()
+
+
+def test_rows_that_share_pairs_are_filled_once() -> None:
+    """Two rows hold the same pairs, so that what fills the first one fills the second."""
+    kept = np.array([True, False, True, True])
+    make_even(Even((np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 3, 3]]),)), kept)
+    assert kept.all()

@@ -61,7 +61,7 @@ def emitted_classes(
             if used and number not in groupings:
                 _fill_blocks(step, kept, align, worth)
                 for even in step.flow.evens:
-                    _make_even(even, kept)
+                    make_even(even, kept)
         if int(kept.sum()) == before:
             return Emitted(kept, live, tuple(needed), groupings)
         live, kept, needed = demand(analysis.steps, live, kept, analysis.outputs)
@@ -85,7 +85,8 @@ def _fill_blocks(step: Step, kept: BoolArray, align: int, worth: FloatArray | No
         kept[dead[:missing]] = True
 
 
-def _make_even(even: Even, kept: BoolArray) -> None:
+def make_even(even: Even, kept: BoolArray) -> None:
+    """Mark in `kept` the fewest classes beside those in it that make the grids rectangular."""
     used: BoolArray | None = None
     if len(even.parts) > 1:
         used = np.logical_or.reduce([kept[part].any(1) for part in even.parts])
@@ -104,10 +105,11 @@ def _fill_rows(part: IntArray, kept: BoolArray) -> None:
     """Fill rows that hold less than others by whole classes, where some have several entries in a row: pairs of
     features that are rotated together. Filled entry by entry, a row would hold more than the others then."""
     counts = kept[part].sum(1)
-    for row in np.flatnonzero((counts > 0) & (counts < counts.max())):
-        spare, sizes = np.unique(part[row][~kept[part[row]]], return_counts=True)
-        if sizes.max() > 1:
-            kept[spare[sizes.cumsum() <= counts.max() - counts[row]]] = True
+    for row in part[(counts > 0) & (counts < counts.max())]:
+        held = kept[row]  # rows before may have filled classes of this one
+        spare, sizes = np.unique(row[~held], return_counts=True)
+        if (sizes > 1).any():
+            kept[spare[sizes.cumsum() <= counts.max() - held.sum()]] = True
 
 
 def _revive(part: IntArray, used: BoolArray, kept: BoolArray) -> None:
