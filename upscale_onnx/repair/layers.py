@@ -69,12 +69,15 @@ def _layer(
         attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0
     ):
         return None
-    if node.op_type == "MatMul" and len(target.shape) != 2:
-        return _batched(placed, place, target)
+    # Of a MatMul by several matrices in a body, rounds would be another axis.
+    is_batched = node.op_type == "MatMul" and len(target.shape) != 2
+    if is_batched and (target.matrices == 1 or placed.is_inner):
+        return None
     channels = target.shape[target.output_axis]
     if has_bias and target.bias is not None and math.prod(tensors[target.bias].dims) != channels:
         return None
-    return LinearLayer(
+    kind = BatchedLayer if is_batched else LinearLayer
+    return kind(
         position=placed.position,
         place=place,
         is_inner=placed.is_inner,
@@ -82,35 +85,12 @@ def _layer(
         weight=target.weight,
         shape=target.shape,
         output_axis=target.output_axis,
-        group=target.group,
+        group=target.matrices if is_batched else target.group,
         bias=target.bias,
         can_bias=node.op_type != "MatMul",
         source=node.input[0],
         output=node.output[0],
         window=_window(target, attributes) if node.op_type == "Conv" else None,
-    )
-
-
-def _batched(placed: Placed, place: int, target: MaskTarget) -> LinearLayer | None:
-    """The layer of a MatMul by several matrices; None where these have several axes of their own, or in a body, whose
-    rounds would be another axis."""
-    node = placed.node
-    if target.matrices == 1 or placed.is_inner:
-        return None
-    return BatchedLayer(
-        position=placed.position,
-        place=place,
-        is_inner=placed.is_inner,
-        op_type=node.op_type,
-        weight=target.weight,
-        shape=target.shape,
-        output_axis=2,
-        group=target.matrices,
-        bias=None,
-        can_bias=False,
-        source=node.input[0],
-        output=node.output[0],
-        window=None,
     )
 
 
