@@ -82,7 +82,7 @@ lower-bounds: $(VENV)/.installed
 	$(PYTHON) -m venv $(LOWEST)
 	$(BIN)/python -m tests.lower_bounds > $(LOWEST)/requirements.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
-		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-xdist
+		-r $(LOWEST)/requirements.txt hypothesis pillow pytest pytest-timeout pytest-xdist
 	$(ONE_CORE) $(LOWEST)/bin/python $(PYTEST) -q -m "not slow" \
 		tests/model tests/passes tests/runtime tests/cli/test_main.py
 

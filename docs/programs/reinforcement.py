@@ -2,14 +2,15 @@
 
     python docs/programs/reinforcement.py transfer --queue A.onnx B.onnx --data VAL.npz --unseen C.onnx \\
         --unseen-data VAL2.npz --out FOLDER [--compressions 2 4 6] [--iterations 50] [--profiles 100]
-        [--reward gaussian|ashok] [--repair lsq] [--unseen-images 10000]
+        [--reward gaussian|ashok] [--repair lsq] [--unseen-images 10000] [--draws 64]
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
-of the unseen network in one episode. Random profiles, U(0.3, 0.9) for each decision, are scaled to the compression that
-this profile has, and so is the equal one. FOLDER/results.csv has a row for every profile and its accuracy; printed is
-the share of random profiles that are worse. Channels are chosen in one way for all (--choice), so that only profiles
-differ. Nothing is fine-tuned. The same command goes on where it was stopped.
+of the unseen network in one episode, or it draws several on the queue, and that which is best there is taken (--draws).
+Random profiles, U(0.3, 0.9) for each decision, are scaled to the compression that this profile has, and so is the equal
+one. FOLDER/results.csv has a row for every profile and its accuracy; printed is the share of random profiles that are
+worse. Channels are chosen in one way for all (--choice), so that only profiles differ. Nothing is fine-tuned. The same
+command goes on where it was stopped.
 
 speed: steps of the environment and iterations of PPO per second, and what the time goes into.
 """
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from accuracy_data import Results
+from accuracy_data import Results, Row
 
 from upscale_onnx.candidates.families import at_compression, random_shares
 from upscale_onnx.candidates.keeping import Choice
@@ -42,6 +43,7 @@ from upscale_onnx.options.groups import Repair
 from upscale_onnx.reinforce.environment import PruningEnv
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import taylor_features
+from upscale_onnx.reinforce.policies import Policy
 from upscale_onnx.reinforce.ppo import train
 from upscale_onnx.reinforce.rewards import SEVERITY, Ashok, Gaussian, Reward
 from upscale_onnx.reinforce.runs import MEASURES, Settings
@@ -73,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--reward", choices=("gaussian", "ashok"), default="gaussian")
     transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
+    draws = "profiles that the policy draws on the queue, to take the best; 1: it decides on the unseen network"
+    transfer.add_argument("--draws", type=positive, default=1, metavar="N", help=draws)
     transfer.add_argument("--profiles", type=positive, default=100, metavar="N")
     transfer.add_argument("--unseen-images", type=positive, metavar="N", help="of the unseen data (as --images)")
     transfer.add_argument("--out", type=Path, required=True, metavar="FOLDER")
@@ -115,14 +119,32 @@ def _transfer(args: argparse.Namespace) -> None:
         reward, folder = _reward(args, target), args.out / f"compression-{target:g}"
         policy = train(queue, reward, folder, settings, progress=_tell)
         _draw(folder, target)
-        found = policy.apply(unseen, reward, args.choice, args.seed)
-        row = _row(target, "policy", 0, found.compression, found.accuracy, unseen, found.profile)
-        if not results.has(row):
-            results.add(row)
-        _scaled(results, unseen, target, ("equal", 0), found.compression, args.choice)
+        if not _rows_of(results, target, "policy"):
+            results.add(_decided(policy, queue, unseen, target, reward, args))
+        compression = float(_rows_of(results, target, "policy")[0]["compression"])
+        _scaled(results, unseen, target, ("equal", 0), compression, args.choice)
         for number in range(args.profiles):
-            _scaled(results, unseen, target, ("random", number), found.compression, args.choice)
+            _scaled(results, unseen, target, ("random", number), compression, args.choice)
         _judge(results, target, folder)
+
+
+def _rows_of(results: Results, target: float, profile: str) -> list[Row]:
+    """The rows of profiles of that kind which have an accuracy."""
+    rows = (row for row in results.rows if float(row["target"]) == target and row["profile"] == profile)
+    return [row for row in rows if row["accuracy"]]
+
+
+def _decided(
+    policy: Policy, queue: Sequence[Network], unseen: Network, target: float, reward: Reward, args: argparse.Namespace
+) -> dict[str, object]:
+    """The row of the policy's profile, decided on the unseen network, or the best of several drawn on the queue."""
+    if args.draws == 1:
+        profile = policy.apply(unseen, reward, args.choice, args.seed).profile
+    else:
+        profile = policy.best_of(args.draws, queue, reward, args.choice, args.seed)
+    candidate = unseen.space.candidate(profile, args.choice, args.seed)
+    outcome = unseen.outcome(candidate)
+    return _row(target, "policy", 0, outcome.compression, outcome.accuracy, unseen, profile)
 
 
 def _reward(args: argparse.Namespace, target: float) -> Reward:
@@ -167,13 +189,12 @@ def _row(
 
 
 def _judge(results: Results, target: float, folder: Path) -> None:
-    rows = [row for row in results.rows if float(row["target"]) == target and row["accuracy"]]
-    (policy,) = (row for row in rows if row["profile"] == "policy")
-    drawn = np.array([float(row["accuracy"]) for row in rows if row["profile"] == "random"])
+    (policy,) = _rows_of(results, target, "policy")
+    drawn = np.array([float(row["accuracy"]) for row in _rows_of(results, target, "random")])
     own = float(policy["accuracy"])
     percentile = 100 * float(np.mean(drawn < own) + np.mean(drawn == own) / 2)
     reached, unpruned = float(policy["compression"]), float(policy["unpruned"])
-    equal = "".join(f" equal profile {float(row['accuracy']):.1%};" for row in rows if row["profile"] == "equal")
+    equal = "".join(f" equal profile {float(row['accuracy']):.1%};" for row in _rows_of(results, target, "equal"))
     ended = np.genfromtxt(folder / "curve.csv", delimiter=",", names=True, ndmin=1)["compression_mean"][-_LAST:]
     print(
         f"CF {target:g}: policy {own:.1%} at {reached:.2f}x, unpruned {unpruned:.1%};"

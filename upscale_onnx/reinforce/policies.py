@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,11 +48,12 @@ class Scale:
 class Policy:
     """A trained policy.
 
-    decisions: in words, of the networks that it was trained on. act: the share that it would keep, without chance.
+    decisions: in words, of the networks that it was trained on. act: the share that it would keep, without chance,
+    and the standard deviation of those that it draws.
     """
 
     decisions: tuple[str, ...]
-    act: Callable[[Observation], float]
+    act: Callable[[Observation], tuple[float, float]]
 
     def apply(
         self,
@@ -61,10 +62,12 @@ class Policy:
         choice: Choice = "bernoulli",
         seed: int = 0,
         finetune: Finetune | None = None,
+        chance: np.random.Generator | None = None,
     ) -> Episode:
         """The episode in which this policy prunes `network`, which it need not have seen.
 
-        finetune: trains the network after every decision, as it did when the policy was trained.
+        finetune: trains the network after every decision, as it did when the policy was trained. chance: shares are
+        drawn by it, as they were then.
 
         Raises: ArgumentError where the network has another structure.
         """
@@ -75,5 +78,34 @@ class Policy:
         observation, info = env.reset(seed=seed)
         ended = False
         while not ended:
-            observation, _, ended, _, info = env.step(self.act(observation))
+            share, deviation = self.act(observation)
+            drawn = share if chance is None else chance.normal(share, deviation)
+            observation, _, ended, _, info = env.step(drawn)
         return Episode(**{name: info[name] for name in Episode.__dataclass_fields__})
+
+    def best_of(
+        self, draws: int, queue: Sequence[Network], reward: Reward, choice: Choice = "bernoulli", seed: int = 0
+    ) -> tuple[float, ...]:
+        """The profile with the highest mean reward on the networks of `queue`, of as many as `draws`.
+
+        The first is drawn without chance; the others differ from it as those that the policy learned on. Each is made
+        on the next network of the queue, and judged on all of them.
+
+        Raises: ArgumentError where a network has another structure.
+        """
+        profiles = [
+            self.apply(queue[number % len(queue)], reward, choice, seed, chance=_chance(seed, number)).profile
+            for number in range(draws)
+        ]
+        return max(profiles, key=lambda profile: _mean_reward(profile, queue, reward, choice, seed))
+
+
+def _chance(seed: int, number: int) -> np.random.Generator | None:
+    return np.random.default_rng([seed, number]) if number else None
+
+
+def _mean_reward(
+    profile: Sequence[float], queue: Sequence[Network], reward: Reward, choice: Choice, seed: int
+) -> float:
+    outcomes = (one.outcome(one.space.candidate(profile, choice=choice, seed=seed)) for one in queue)
+    return float(np.mean([reward(outcome) for outcome in outcomes]))

@@ -162,8 +162,8 @@ def _load(model: Any, path: Path) -> int:
 
 
 def _acting(model: Any, scale: Scale) -> Any:
-    def act(observation: Observation) -> float:
+    def act(observation: Observation) -> tuple[float, float]:
         action, _ = model.predict(observation, deterministic=True)
-        return scale.share(float(action[0]))
+        return scale.share(float(action[0])), scale.unit * math.exp(model.policy.log_std.item())
 
     return act

@@ -7,6 +7,7 @@ Source: Liang et al., "RLlib: Abstractions for Distributed Reinforcement Learnin
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import socket
@@ -153,10 +154,11 @@ def _episodes(result: Mapping[str, Any]) -> list[dict[str, float]]:
 
 
 def _acting(module: Any, scale: Scale) -> Any:
-    def act(observation: Observation) -> float:
+    def act(observation: Observation) -> tuple[float, float]:
         with torch.no_grad():
             made = module.forward_inference({"obs": torch.from_numpy(observation[None])})
-        return scale.share(float(made["action_dist_inputs"][0, 0]))
+        mean, log_deviation = made["action_dist_inputs"][0].tolist()
+        return scale.share(mean), scale.unit * math.exp(log_deviation)
 
     return act
 
