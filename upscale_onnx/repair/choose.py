@@ -12,6 +12,7 @@ from onnx import numpy_helper
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.errors import ModelError
 from upscale_onnx.masks.criteria import obs
+from upscale_onnx.masks.groups import mask_groups
 from upscale_onnx.masks.targets import constant_tensors, mask_targets
 from upscale_onnx.repair.fit import Sample, Solver, Tail
 from upscale_onnx.repair.layers import linear_layers
@@ -29,11 +30,15 @@ def obs_scores(
 ) -> dict[str, FloatArray]:
     """By weight, the score of each input channel, (C_in,), by optimal brain surgeon on what the layer reads in `model`.
 
-    Where there are several matrices, it is that of what goes from all. Grouped convolutions, layers other than Conv,
-    Gemm and MatMul, and shared weights are left out.
+    Where there are several matrices, it is that of what goes from all. Channels of a grouped convolution follow one
+    another group by group. Depthwise convolutions, layers other than Conv, Gemm and MatMul, and shared weights are left
+    out.
     """
+    several = {target.weight for target in mask_targets(model) if target.matrices > 1}
     found = matrix_scores(model, batches, threads)
-    return {weight: np.sqrt(np.square(each).sum(0)) for weight, each in found.items()}
+    return {
+        weight: np.sqrt(np.square(each).sum(0)) if weight in several else each.ravel() for weight, each in found.items()
+    }
 
 
 def matrix_scores(
@@ -42,14 +47,14 @@ def matrix_scores(
     threads: int = 1,
     only: Collection[str] | None = None,
 ) -> dict[str, FloatArray]:
-    """By weight, what `obs_scores` is made of, a row of scores for each matrix. only: the weights to score; None scores
-    all."""
+    """By weight, what `obs_scores` is made of, a row of scores for each matrix or group. only: the weights to score;
+    None scores all."""
     samples = sample_count(batches)
     tensors = constant_tensors(model)
     scores = {}
     with Walk(model, batches, threads=threads) as walk:
         for layer in linear_layers(model):
-            if (layer.group > 1 and not layer.is_batched) or not (only is None or layer.weight in only):
+            if layer.is_depthwise or not (only is None or layer.weight in only):
                 continue
             walk.advance(layer.position)
             matrix = layer.matrix(numpy_helper.to_array(tensors[layer.weight]), None)
@@ -77,12 +82,13 @@ class ObsChoice:
 
     counts: by weight, how many channels to prune.
     importance: by weight, how much each output matters, (M,).
-    settled: by weight of several matrices, the channels to keep of each, (group, channels).
+    settled: by weight that does not choose for itself, as those that share channels with a grouped convolution, what is
+    left of it.
     """
 
     counts: Mapping[str, int]
     importance: Mapping[str, FloatArray]
-    settled: Mapping[str, BoolArray]
+    settled: Mapping[str, Array]
 
     def __call__(self, layer: LinearLayer, fit: Sample, held: Sample, tail: Tail, start: Array) -> BoolArray | None:
         """The rows of the layer's matrix to keep, (group, K); None if the layer loses none.
@@ -92,7 +98,9 @@ class ObsChoice:
         """
         count = self.counts.get(layer.weight, 0)
         if layer.weight in self.settled:
-            return np.pad(self.settled[layer.weight], [(0, 0), (0, 1)], constant_values=layer.can_bias)
+            rows = np.asarray(layer.matrix(self.settled[layer.weight], None).any(axis=2))
+            rows[:, -1] = layer.can_bias
+            return rows
         if layer.group > 1 or not count:
             return None
         importance = self.importance.get(layer.weight, np.ones(1))
@@ -145,8 +153,9 @@ def obs_choice(analysis: Analysis, model: onnx.ModelProto, masked: onnx.ModelPro
         if known[labels].all() and importance[labels].any():
             found[weight] = importance[labels] / importance[labels].max()
     zeroed = constant_tensors(masked)
-    several = [target.weight for target in mask_targets(model) if target.matrices > 1]
-    settled = {weight: np.asarray(numpy_helper.to_array(zeroed[weight]).any(axis=2)) for weight in several}
+    several = {target.weight for target in mask_targets(model) if target.matrices > 1}
+    tied = {weight for group in mask_groups(analysis, model, "input", "unconstrained") for weight, _ in group}
+    settled = {weight: numpy_helper.to_array(zeroed[weight]) for weight in several | tied}
     return ObsChoice(counts, found, settled)
 
 

@@ -52,7 +52,7 @@ def obs_costs(
     fit_on, judged_on = _divided(model, batches)
     harm = harm_on(judged_on)
     samples = sample_count(fit_on)
-    layers = [layer for layer in linear_layers(model) if layer.group == 1 or layer.is_batched]
+    layers = [layer for layer in linear_layers(model) if not layer.is_depthwise]
     finder = Goals(model)
     goals = [finder.goal(layer) for layer in layers]
     needed = [
@@ -77,7 +77,7 @@ def _scores(
     (fit, held), start = drawn, read_matrix(layer, constant_tensors(model))
     tail, carries = goal.tail(layer.group)
     order = _order(layer, fit, tail, start * carries)
-    counts = np.unique(np.ceil(np.array(_SHARES) * layer.channels).astype(int))
+    counts = np.unique(np.ceil(np.array(_SHARES) * layer.inputs).astype(int))
     cross = fit.cross(fit.wanted(tail))
     harms = []
     for count in counts:
@@ -102,11 +102,11 @@ def _divided(model: onnx.ModelProto, batches: Sequence[Inputs]) -> tuple[Sequenc
 
 def _order(layer: LinearLayer, fit: Sample, tail: Tail, start: Array) -> NDArray[np.intp]:
     """The layer's channels in the order in which they are pruned."""
-    costs = np.zeros(layer.channels)
+    costs = []
     for moments, matrix, scale in zip(fit.moments, start, tail.scale, strict=True):
         damping = _DAMPING * np.trace(moments) / len(moments) * np.eye(len(moments))
-        costs += np.square(obs.score(moments + damping, matrix * np.abs(scale), layer.channels, layer.block))
-    return np.argsort(costs)
+        costs.append(np.square(obs.score(moments + damping, matrix * np.abs(scale), layer.channels, layer.block)))
+    return np.argsort(np.reshape(costs, (-1, layer.inputs)).sum(0))
 
 
 def _without(
@@ -114,10 +114,11 @@ def _without(
 ) -> Array:
     """The re-fitted matrix without the channels in `gone`."""
     alive = np.asarray(start.any(axis=2))
-    alive[:, :-1] &= np.repeat(~np.isin(np.arange(layer.channels), gone), layer.block)
+    kept = ~np.isin(np.arange(layer.inputs), gone)
+    alive[:, :-1] &= np.repeat(kept.reshape(-1, layer.channels), layer.block, axis=1)
     alive[:, -1] = layer.can_bias
-    solver, kept = Solver(fit.moments, alive), start * alive[..., None]
-    found = [solver.solve(cross, kept, ridge) for ridge in _RIDGES]
+    solver, left = Solver(fit.moments, alive), start * alive[..., None]
+    found = [solver.solve(cross, left, ridge) for ridge in _RIDGES]
     return min(found, key=lambda matrix: float(held.error(matrix, tail).sum()))
 
 

@@ -129,6 +129,16 @@ class LinearLayer:
         return int(np.prod(self.shape)) // self.shape[self.output_axis] // self.block
 
     @property
+    def is_depthwise(self) -> bool:
+        """Whether each group reads a single channel."""
+        return self.group > 1 and self.channels == 1 and not self.is_batched
+
+    @property
+    def inputs(self) -> int:
+        """The number of input channels: those of all groups of a Conv, and of several matrices those of one."""
+        return self.channels if self.is_batched else self.group * self.channels
+
+    @property
     def outputs(self) -> int:
         """The number of output channels of all groups."""
         return self.shape[self.output_axis]
