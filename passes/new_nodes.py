@@ -27,9 +27,9 @@ class NewNodes:
     nodes: list[gs.Node] = field(default_factory=list)
     made: MutableMapping[str, Shape | None] = field(default_factory=dict)
 
-    def add(self, op: str, inputs: list[gs.Tensor], shape: Shape, **attrs: Any) -> gs.Variable:
-        """What a node makes of `inputs`: a new value of `shape`."""
-        made = self.variable(f"{inputs[0].name}_{op.lower()}", shape, inputs[0].dtype)
+    def add(self, op: str, inputs: list[gs.Tensor], shape: Shape, base: str | None = None, **attrs: Any) -> gs.Variable:
+        """What a node makes of `inputs`: a new value of `shape`. base: what its name begins with."""
+        made = self.variable(base or f"{inputs[0].name}_{op.lower()}", shape, inputs[0].dtype)
         self.nodes.append(gs.Node(op, made.name, attrs, inputs, [made]))
         return made
 

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from upscale_onnx.channels.rules.equation import plain_equation
+from upscale_onnx.channels.rules.equation import PRODUCT, plain_equation
 from upscale_onnx.channels.step import Step
 from upscale_onnx.model import Shape
 from upscale_onnx.passes.changes import Changes
@@ -120,11 +120,11 @@ def _written(step: Step, new: NewNodes) -> gs.Variable | None:
     if not inner:
         parts = [part.in_order(_from_first(equation.result, part.letters), new) for part in (left, right)]
         return new.add("Mul", [part.tensor(new) for part in parts], new.shapes[step.outputs[0]])
-    return _multiplied(left, right, inner, equation.result, new)
+    return _multiplied(left, right, inner, equation.result, f"{step.outputs[0]}{PRODUCT}", new)
 
 
-def _multiplied(left: _Operand, right: _Operand, inner: str, result: str, new: NewNodes) -> gs.Variable:
-    """The product that is summed over the axes `inner`."""
+def _multiplied(left: _Operand, right: _Operand, inner: str, result: str, name: str, new: NewNodes) -> gs.Variable:
+    """The product that is summed over the axes `inner`. name: that of what the MatMul makes."""
     batch, rows = (
         "".join(letter for letter in left.letters if letter in result and (letter in right.letters) is both)
         for both in (True, False)
@@ -144,7 +144,7 @@ def _multiplied(left: _Operand, right: _Operand, inner: str, result: str, new: N
         for one, other in zip_longest(a.shape.dims[-3::-1], b.shape.dims[-3::-1], fillvalue=1)
     )[::-1]
     shape = Shape(left.shape.dtype, (*dims, a.shape.dims[-2], b.shape.dims[-1]))
-    value = new.add("MatMul", [a.tensor(new), b.tensor(new)], shape)
+    value = new.add("MatMul", [a.tensor(new), b.tensor(new)], shape, name)
     made += columns or _COLUMN
     if len(columns) > 1:
         kept = [0] * (len(made) - len(columns))

@@ -70,21 +70,21 @@ VECTORS: dict[str, tuple[str, int, dict[str, Array], str]] = {
         "(float[N,3,4] x) => (float[N,3] y) { y = MatMul(x, w) }",
         18,
         {"w": weight(4)},
-        "x_matmul = MatMul(x, w_1{4x1})\ny = Squeeze(x_matmul, [2])",
+        "y_product = MatMul(x, w_1{4x1})\ny = Squeeze(y_product, [2])",
     ),
     "a constant on the left, in an old form": (
         "(float[N,4,3] x) => (float[N,3] y) { y = MatMul(w, x) }",
         12,
         {"w": weight(4)},
-        "x_transpose = Transpose<perm=[0,2,1]>(x)\nx_transpose_matmul = MatMul(x_transpose, w_1{4x1})\n"
-        "y = Squeeze<axes=[2]>(x_transpose_matmul)",
+        "x_transpose = Transpose<perm=[0,2,1]>(x)\ny_product = MatMul(x_transpose, w_1{4x1})\n"
+        "y = Squeeze<axes=[2]>(y_product)",
     ),
     "a vector by a matrix": (
         "(float[4] x) => (float[3] y) { y = MatMul(x, w) }",
         18,
         {"w": weight(4, 3)},
-        "x_unsqueeze = Unsqueeze(x, [0])\nx_unsqueeze_matmul = MatMul(x_unsqueeze, w_1{4x3})\n"
-        "y = Squeeze(x_unsqueeze_matmul, [0])",
+        "x_unsqueeze = Unsqueeze(x, [0])\ny_product = MatMul(x_unsqueeze, w_1{4x3})\n"
+        "y = Squeeze(y_product, [0])",
     ),
 }
 

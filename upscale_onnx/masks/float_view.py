@@ -1,4 +1,4 @@
-"""Quantised models, and experts within a node, as layers of floating-point weights, and zeros brought back from there.
+"""Quantised models, experts within a node, and equations as layers of plain weights, and zeros brought back from there.
 
 Masks are chosen on the view, where scores see dequantised weights. A zero of the view is the zero point in the model.
 """

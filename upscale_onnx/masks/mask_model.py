@@ -85,7 +85,7 @@ def _resolved(path: str, mask: ChannelMask, target: MaskTarget, side: Side) -> B
 
 def _unknown(weight: str, targets: Iterable[str]) -> str:
     hint = did_you_mean(weight, targets)
-    return f"no Conv, ConvTranspose, Gemm, MatMul or MoE has a constant weight {weight!r}{hint}"
+    return f"no Conv, ConvTranspose, Gemm, MatMul, Einsum or MoE has a constant weight {weight!r}{hint}"
 
 
 def _written(model: onnx.ModelProto, edits: Sequence[_Edit]) -> tuple[onnx.ModelProto, int]:

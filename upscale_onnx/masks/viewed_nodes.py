@@ -1,4 +1,4 @@
-"""Nodes of floating-point weights in place of one node of quantised weights, or of experts."""
+"""Nodes of weights that masks know in place of one node of quantised weights, of experts, or of an equation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
+from upscale_onnx.masks.equation_view import equation_view
 from upscale_onnx.masks.expert_view import ExpertsView
 from upscale_onnx.masks.expert_weight import ExpertWeight
 from upscale_onnx.masks.few_bits import FewBits
@@ -72,6 +73,12 @@ def viewed_nodes(
             made.update((name, weight.values) for name, weight in experts.weights.items())
             weights.update(experts.weights)
             yield from experts.nodes
+        return
+    equation = equation_view(node, tensors, uses)
+    if equation is not None:
+        made.update({**equation.constants, equation.stored.name: equation.weight})
+        weights[equation.stored.name] = equation.stored
+        yield from equation.nodes
         return
     plain = _WEIGHTLESS.get(node.op_type) if node.domain == RUNTIME_DOMAIN else None
     if plain is not None and not attrs.get("channels_last"):

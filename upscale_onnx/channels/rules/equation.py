@@ -11,6 +11,8 @@ from upscale_onnx.channels.rules.broadcast import operand_rank
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 
+PRODUCT = "_product"
+"""Stands behind the name of an equation's result in that of the product of matrices that the result is made of."""
 _DOTS = "..."
 _OPERANDS = 2
 
