@@ -83,8 +83,7 @@ VECTORS: dict[str, tuple[str, int, dict[str, Array], str]] = {
         "(float[4] x) => (float[3] y) { y = MatMul(x, w) }",
         18,
         {"w": weight(4, 3)},
-        "x_unsqueeze = Unsqueeze(x, [0])\ny_product = MatMul(x_unsqueeze, w_1{4x3})\n"
-        "y = Squeeze(y_product, [0])",
+        "x_unsqueeze = Unsqueeze(x, [0])\ny_product = MatMul(x_unsqueeze, w_1{4x3})\ny = Squeeze(y_product, [0])",
     ),
 }
 
