@@ -43,6 +43,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "HoldWeights",
         "until nothing changes",
         "  OpenSequences",
+        "  PlainEquations",
         "  PlainProducts",
         "  AbsorbShuffles",
         "  AbsorbPixelShuffles",
@@ -64,7 +65,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "RemoveUnread",
         "StoreWeights",
     ]
-    assert lines[18] == f"RemoveChannels: {RemoveChannels.purpose}"
+    assert lines[19] == f"RemoveChannels: {RemoveChannels.purpose}"
     keep = str(pipeline_of(Making(RECIPES["keep"])))
     assert "SelectChannels" not in keep
     assert "HoldWeights" not in keep

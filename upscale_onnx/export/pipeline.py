@@ -15,6 +15,7 @@ from upscale_onnx.passes.narrow_producers import NarrowProducers
 from upscale_onnx.passes.open_sequences import OpenSequences
 from upscale_onnx.passes.open_stacks import OpenStacks
 from upscale_onnx.passes.pipeline import Pipeline, with_added
+from upscale_onnx.passes.plain_equations import PlainEquations
 from upscale_onnx.passes.plain_products import PlainProducts
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.passes.remove_unread import RemoveUnread
@@ -35,8 +36,8 @@ from upscale_onnx.plan.splitting import plan_splits
 # Edits after which rules look through more nodes. Each may make another one possible, so they repeat.
 _PREPARATION = Pipeline(
     (
-        OpenSequences(), PlainProducts(), AbsorbShuffles(), AbsorbPixelShuffles(), AbsorbPads(), FoldConstants(),
-        MergeSelections(), OpenStacks(), RemoveUnread(),
+        OpenSequences(), PlainEquations(), PlainProducts(), AbsorbShuffles(), AbsorbPixelShuffles(), AbsorbPads(),
+        FoldConstants(), MergeSelections(), OpenStacks(), RemoveUnread(),
     ),
     repeats=True,
 )  # fmt: skip

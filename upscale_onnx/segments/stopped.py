@@ -14,7 +14,7 @@ import numpy as np
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.demand import demanded_positions
-from upscale_onnx.channels.rules.equation import plain_equation
+from upscale_onnx.channels.rules.equation import has_steps, plain_equation
 from upscale_onnx.channels.step import Step
 from upscale_onnx.results import Refusal
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
@@ -27,7 +27,8 @@ def priced_refusals(analysis: Analysis) -> tuple[Refusal, ...]:
     them; the slices of zeros in its own weights; and those of the weights that read its results. Channels that several
     such nodes demand are no single node's cost. Products that an export writes in another form are not left alone.
     """
-    plain = {step.op.name for step in analysis.steps if step.barrier and plain_equation(step.op) is not None}
+    stopped = [step.op for step in analysis.steps if step.barrier]
+    plain = {op.name for op in stopped if has_steps(op) or plain_equation(op) is not None}
     refusals = [refusal for refusal in analysis.refusals if refusal.node not in plain]
     if not refusals:
         return ()

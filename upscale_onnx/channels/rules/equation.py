@@ -28,6 +28,14 @@ class Equation:
 def equation_of(op: Op) -> Equation:
     """The equation in explicit form, with letters in place of dots. Raises `Refused` for diagonals, for repeated axes,
     and for dots that are summed over."""
+    found = read_equation(op)
+    if any(len(set(letters)) != len(letters) for letters in found.operands):
+        raise Refused(Reason.UNSUPPORTED_FORM, f"equation {op.attrs.get('equation')} repeats letters")
+    return found
+
+
+def read_equation(op: Op) -> Equation:
+    """As `equation_of`, where an operand may repeat letters: for a diagonal."""
     text = str(op.attrs.get("equation", "")).replace(" ", "")
     left, arrow, result = text.partition("->")
     written = left.split(",")
@@ -46,9 +54,7 @@ def equation_of(op: Op) -> Equation:
     result = result.replace(_DOTS, hidden)
     if [len(letters) for letters in operands] != ranks or len(written) != len(ranks):
         raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} for operands of ranks {ranks}")
-    if any(len(set(letters)) != len(letters) for letters in (*operands, result)) or set(result) - set(
-        "".join(operands)
-    ):
+    if len(set(result)) != len(result) or set(result) - set("".join(operands)):
         raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} repeats letters")
     return Equation(operands, result)
 
@@ -60,6 +66,27 @@ def _hidden(text: str, written: list[str], ranks: list[int]) -> str:
     if min(counts, default=0) < 0 or max(counts, default=0) > len(free):
         raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} for operands of ranks {ranks}")
     return "".join(free[: max(counts, default=0)])
+
+
+def has_steps(op: Op) -> bool:
+    """Whether an Einsum can be written as several simpler ones: it has more than two operands, an axis that one of two
+    operands sums over by itself, or a diagonal of known size."""
+    if op.op_type != "Einsum" or op.domain not in STANDARD_DOMAINS:
+        return False
+    try:
+        equation = read_equation(op)
+    except Refused:
+        return False
+    sizes: dict[str, object] = {}
+    for letters, dims in zip(equation.operands, op.in_dims, strict=True):
+        sizes.update(zip(letters, dims or (), strict=False))
+    twice = [letter for own in equation.operands for letter in set(own) if own.count(letter) > 1]
+    if twice:
+        return all(isinstance(sizes.get(letter), int) for letter in twice)
+    return len(equation.operands) > _OPERANDS or (
+        len(equation.operands) == _OPERANDS
+        and bool((set(equation.operands[0]) ^ set(equation.operands[1])) - set(equation.result))
+    )
 
 
 def plain_equation(op: Op) -> Equation | None:
