@@ -141,4 +141,21 @@ def _batches() -> list[Case]:
     ]
 
 
-CASES = (*_convolutions(), *_gemms(), *_products(), *_beside(), *_batches(), *_deformable())
+def _over_channels() -> list[Case]:
+    """Convolutions that slide over channels."""
+    band = Tracked((2, 1, 8), (2,))
+
+    def taps(results: int, *values: int) -> npt.NDArray[np.float32]:
+        return np.tile(np.array(values, np.float32), (results, 1, 1))
+
+    return [
+        Case("Conv", (band, taps(1, 2, 1, -1)), {"pads": [1, 1]}, note="over channels"),
+        Case("Conv", (band, taps(1, 2, 0, 1, 3, 0), weight(1)), {"pads": [1, 3]}, note="over channels, uneven"),
+        Case("Conv", (band, taps(1, 3)), note="over channels, one each"),
+        Case("Conv", (band, taps(1, 2, 1, 1)), {"pads": [1, 1], "strides": [2]}, note="over some channels", whole=True),
+        Case("Conv", (band, taps(1, 2, 1, 1)), note="over channels, not padded", whole=True),
+        Case("Conv", (band, taps(2, 2, 1, 1)), {"pads": [1, 1]}, note="over channels, two results", whole=True),
+    ]
+
+
+CASES = (*_convolutions(), *_gemms(), *_products(), *_beside(), *_batches(), *_deformable(), *_over_channels())

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from upscale_onnx.channels.flow import Maps
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.rules.band import band_flow, band_resize, slides_over
 from upscale_onnx.channels.rules.contraction import Contraction
 from upscale_onnx.channels.rules.kernel import DenseKernel
 from upscale_onnx.errors import Reason
@@ -19,6 +20,18 @@ from upscale_onnx.types import Array
 
 class Conv(Contraction):
     """The rule where the weight is constant. The bias, if there is one, is a constant of shape `(C_out,)`."""
+
+    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        found = maps[0]
+        if found is not None and slides_over(op, found):
+            return band_flow(op, found, fresh)
+        return super().flow(op, maps, fresh)
+
+    def resize(self, op: Op, request: Request) -> Resize:
+        found = request.maps[0]
+        if found is not None and slides_over(op, found):
+            return band_resize(op, request)
+        return super().resize(op, request)
 
     def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         weight, bias = op.constant(1), op.constant(2)
