@@ -30,7 +30,7 @@ LAYERS = {
     "worker": {"errors"},
     "model": {"errors", "files", "results", "worker"},
     "channels": {"errors", "model", "results"},
-    "segments": {"channels", "results"},
+    "segments": {"channels", "errors", "results"},
     "costs": {"channels", "errors", "files", "model", "results"},
     "options": {"errors"},
     "masks": {"channels", "costs", "errors", "files", "model", "options", "results", "segments"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import pytest
 from onnx import TensorProto, helper
 
 from tests.graphs import parse, weight
@@ -73,3 +74,20 @@ def test_slices_of_zeros_are_counted_along_all_axes() -> None:
     array[1], array[:, :2] = 0, 0
     assert idle_slices(array) == (3, 4 * (4 * 5 - 3 * 3))
     assert idle_slices(np.zeros(7, np.float32)) == (0, 0)
+
+
+@pytest.mark.parametrize("operator", ["Softmax<axis=1>", "LogSoftmax<axis=1>", "Hardmax<axis=1>"])
+def test_a_softmax_over_channels_counts_zeros(operator: str) -> None:
+    """Channels 1 and 3 of `a` are zero: two rows of w1, 2 * 3 floats, stay since each is counted, though nothing reads their shares."""
+    text = f"(float[1,3,4,4] x) => (float[1,2,4,4] y) {{ a = Conv(x, w1)  p = {operator}(a)  y = Conv(p, w2) }}"
+    weights = {"w1": weight(4, 3, 1, 1, rows=[1, 3]), "w2": weight(2, 4, 1, 1, columns=[1, 3])}
+    assert costs(parse(text, **weights)) == [("p", 2, 2 * 3 * 4)]
+    assert costs(parse(text, **weights | {"w1": weight(4, 3, 1, 1)})) == []
+    assert costs(parse(text.replace("axis=1", "axis=2"), **weights)) == []
+
+
+@pytest.mark.parametrize("node", ["i = ArgMax<axis=1>(a)", "v, i = TopK<axis=1>(a, two)"])
+def test_what_returns_places_of_channels_is_left_alone(node: str) -> None:
+    text = f"(float[1,3,4,4] x) => (int64[1,N,4,4] i) {{ a = Conv(x, w1)  {node} }}"
+    model = parse(text, w1=weight(4, 3, 1, 1, rows=[1, 3]), two=np.array([2]))
+    assert [cost[1:] for cost in costs(model)] == [(2, 2 * 3 * 4)]

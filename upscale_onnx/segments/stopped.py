@@ -16,8 +16,13 @@ from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.demand import demanded_positions
 from upscale_onnx.channels.rules.equation import has_steps, plain_equation
 from upscale_onnx.channels.step import Step
+from upscale_onnx.errors import Reason
 from upscale_onnx.results import Refusal
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
+
+# Operators of which each result depends on all channels, those that are constant too.
+_COUNTING = frozenset({"Softmax", "LogSoftmax", "Hardmax"})
+_COUNTED = "a channel that is constant counts like any other"
 
 
 def priced_refusals(analysis: Analysis) -> tuple[Refusal, ...]:
@@ -26,11 +31,14 @@ def priced_refusals(analysis: Analysis) -> tuple[Refusal, ...]:
     A node costs the constant channels of its inputs that nothing but it demands, with the bytes of weights that make
     them; the slices of zeros in its own weights; and those of the weights that read its results. Channels that several
     such nodes demand are no single node's cost. Products that an export writes in another form are not left alone.
+    A Softmax over channels is no barrier, but it counts channels of constants like all others: if it holds any, it is
+    listed, too.
     """
     stopped = [step.op for step in analysis.steps if step.barrier]
     plain = {op.name for op in stopped if has_steps(op) or plain_equation(op) is not None}
     refusals = [refusal for refusal in analysis.refusals if refusal.node not in plain]
-    if not refusals:
+    counting = [step for step in analysis.steps if step.op.op_type in _COUNTING and step.flow.reads]
+    if not refusals and not counting:
         return ()
     barriers = {(step.op.name, step.op.op_type): index for index, step in enumerate(analysis.steps) if step.barrier}
     held, sizes, unread = _demanded_once(analysis), _bytes_by_class(analysis), _unread(analysis)
@@ -47,6 +55,13 @@ def priced_refusals(analysis: Analysis) -> tuple[Refusal, ...]:
         channels = freed.size + sum(count for count, _ in idle)
         size = round(sizes[freed].sum()) + sum(size for _, size in idle)
         priced.append(replace(refusal, channels=channels, bytes=size))
+    for step in counting:
+        freed = _constants(step)
+        freed = freed[held[freed]]
+        if freed.size:
+            size = round(sizes[freed].sum())
+            op = step.op
+            priced.append(Refusal(op.name, op.op_type, Reason.WHOLE_AXIS, _COUNTED, freed.size, size))
     return tuple(sorted(priced, key=lambda item: (-item.bytes, -item.channels)))
 
 
