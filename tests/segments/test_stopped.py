@@ -78,7 +78,7 @@ def test_slices_of_zeros_are_counted_along_all_axes() -> None:
 
 @pytest.mark.parametrize("operator", ["Softmax<axis=1>", "LogSoftmax<axis=1>", "Hardmax<axis=1>"])
 def test_a_softmax_over_channels_counts_zeros(operator: str) -> None:
-    """Channels 1 and 3 of `a` are zero: two rows of w1, 2 * 3 floats, stay since each is counted, though nothing reads their shares."""
+    """Channels 1 and 3 of `a` are zero, and nothing reads their shares: two rows of w1, 2 * 3 floats."""
     text = f"(float[1,3,4,4] x) => (float[1,2,4,4] y) {{ a = Conv(x, w1)  p = {operator}(a)  y = Conv(p, w2) }}"
     weights = {"w1": weight(4, 3, 1, 1, rows=[1, 3]), "w2": weight(2, 4, 1, 1, columns=[1, 3])}
     assert costs(parse(text, **weights)) == [("p", 2, 2 * 3 * 4)]
