@@ -18,6 +18,7 @@ from upscale_onnx.model.inlining import inlined
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 from upscale_onnx.model.protos import one_line, skeleton
 from upscale_onnx.model.runtime_operators import set_apart, with_import
+from upscale_onnx.model.sparse import with_dense_weights
 from upscale_onnx.model.stored import WeightStore, is_stored
 from upscale_onnx.model.tensors import field_length, model_tensors, raw_length, tensor_problem
 from upscale_onnx.model.unique_names import with_unique_names
@@ -37,7 +38,7 @@ def load_model(path_or_proto: Model, store: WeightStore | None = None) -> ModelP
 
     Functions of the model are written out. If a node stands in front of a node whose output it reads, or a name stands
     for several values, the result is a sorted and renamed copy. If onnxruntime's own operators are not imported, it is
-    a copy that imports them.
+    a copy that imports them. Sparse weights that are no smaller than dense ones are dense, in a copy.
 
     store: takes the large weights of a large model with external data; None keeps all in memory.
 
@@ -52,7 +53,7 @@ def load_model(path_or_proto: Model, store: WeightStore | None = None) -> ModelP
     check_wellformed(model, where)
     model = with_import(sorted_model(model))
     check_model(model, where)
-    return with_unique_names(sorted_model(inlined(model)))
+    return with_unique_names(sorted_model(inlined(with_dense_weights(model))))
 
 
 def read_model(path: str | os.PathLike[str], store: WeightStore | None = None) -> ModelProto:
