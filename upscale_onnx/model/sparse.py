@@ -38,7 +38,7 @@ def _is_larger(tensor: SparseTensorProto) -> bool:
         or tensor.values.data_type == TensorProto.STRING
     ):
         return False
-    size = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.values.data_type)).itemsize
+    size: int = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.values.data_type)).itemsize
     held = math.prod(tensor.values.dims) * size + math.prod(tensor.indices.dims) * np.dtype(np.int64).itemsize
     return math.prod(tensor.dims) * size <= held
 
