@@ -40,7 +40,7 @@ def _is_larger(tensor: SparseTensorProto) -> bool:
         return False
     size: int = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.values.data_type)).itemsize
     held = math.prod(tensor.values.dims) * size + math.prod(tensor.indices.dims) * np.dtype(np.int64).itemsize
-    return math.prod(tensor.dims) * size <= held
+    return bool(math.prod(tensor.dims) * size <= held)
 
 
 def _values(tensor: SparseTensorProto) -> Array:
