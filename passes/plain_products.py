@@ -22,6 +22,7 @@ from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, disconnect, remade, replace_nodes
 from upscale_onnx.passes.new_nodes import NewNodes, permuted
+from upscale_onnx.passes.opening import Opening
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.types import Array, Dim
 
@@ -41,18 +42,18 @@ class PlainProducts(Pass):
         if not steps:
             return Changes()
         new = NewNodes(Names(rewrite.graph), rewrite.analysis.opset, dict(rewrite.shapes))
-        instead: dict[int, list[gs.Node]] = {}
+        openings: list[Opening] = []
         for step in steps:
             new.nodes = []
             value = _written(step, new)
             if value is None:
                 continue
-            target = step.node.outputs[0]
+            inputs, (target,) = list(step.node.inputs), step.node.outputs
             disconnect(step.node)
             new.end_in(target, value)
-            instead[id(step.node)] = new.nodes
-        replace_nodes(rewrite.graph, instead)
-        return Changes(len(instead), new.made)
+            openings.append(Opening.of(step.node, inputs, new.nodes))
+        replace_nodes(rewrite.graph, {id(opening.node): opening.nodes for opening in openings})
+        return Changes(len(openings), new.made, opened=tuple(openings))
 
 
 @dataclass(frozen=True, eq=False)
