@@ -54,7 +54,7 @@ class PlainProducts(Pass):
             new.end_in(target, value)
             instead[id(step.node)] = new.nodes
             if step.op.op_type == "MatMul" and step.op.in_rank(0) == 1:
-                # A vector by matrices takes longer so, 1.1 to 1.7 times: the matrices are transposed, or the vector gets axes.
+                # It takes longer so, 1.1 to 1.6 times: the matrices are transposed, or the vector gets axes.
                 openings.append(Opening.of(step.node, inputs, new.nodes))
         replace_nodes(rewrite.graph, instead)
         return Changes(len(instead), new.made, opened=tuple(openings))

@@ -1,7 +1,8 @@
 """Bayesian optimisation with a Gaussian process.
 
-A fit takes as long whatever the number of finished trials, but a search of many trials is not to spend its time on fits.
-So the more trials there are, the more profiles one fit proposes: the best, and some around it.
+A fit takes as long with many finished trials as with few, since it looks at a window of them. But a search of many
+trials is not to spend its time on fits. So the more trials there are, the more profiles come of one: the best, and some
+around it.
 
 Source: Jones et al., "Efficient Global Optimization of Expensive Black-Box Functions", 1998; it needs PyTorch.
 """
