@@ -28,7 +28,7 @@ _WINDOW = 30
 # and 10 take twice as long, and find no better profiles.
 _POINTS, _CLIMBS = 256, 4
 # A fit proposes one more profile for each so many finished trials, up to the most.
-_TRIALS, _MOST = 300, 16
+_TRIALS, _MOST = 300, 10
 # The deviations of normal steps from the best profile, as powers of ten: from 0.01 to 0.3.
 _STEPS = (-2.0, -0.5)
 
