@@ -18,8 +18,8 @@ _OF_OPERATORS = re.compile("is not a registered function/op|Could not find an im
 
 
 def check_loads(model: ModelProto, provider: Device = "cpu") -> None:
-    """Check that onnxruntime can load `model`. It is loaded without its weights, which takes little time and memory; with
-    them only where it may have failed for want of them.
+    """Check that onnxruntime can load `model`. It is loaded without its weights, which takes little time and memory, or
+    with them where it may have failed for want of them.
 
     Raises:
         ModelError: onnxruntime cannot load it.
