@@ -167,7 +167,9 @@ class TorchNetwork:
                     found.pop(name, None)
         return [found[name] for name in part.outputs]
 
-    def _made(self, step: Step, position: int, given: Sequence[Value | None], change: Change | None) -> Iterator[Value]:
+    def _made(
+        self, step: Step, position: int, given: Sequence[Value | None], change: Change | None = None
+    ) -> Iterator[Value]:
         tensors = [value for value in given if isinstance(value, torch.Tensor)]
         rule = step.rule if tensors else None
         if step.bodies is not None:
@@ -203,9 +205,8 @@ class TorchNetwork:
             handed = {name: _changed(change, name, value) for name, value in zip(part.inputs, values, strict=True)}
             return self._walked(part, {**outer, **handed}, change)
 
-        return bodies.flow(
-            operator, given[:own], {name: partial(returned, part) for name, part in bodies.parts.items()}
-        )
+        runs = {name: partial(returned, part) for name, part in bodies.parts.items()}
+        return bodies.flow(operator, given[:own], runs)
 
     def _reference(self, step: Step, given: Sequence[Value | None]) -> Sequence[Array]:
         """The outputs of a node without gradients, such as one of shapes, computed by ONNX's reference evaluator."""
