@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from upscale_onnx.model import Shape
+from upscale_onnx.passes.opening import Opening
 from upscale_onnx.plan.growth import StoredWeight
 from upscale_onnx.plan.plan import Plan
 from upscale_onnx.types import FloatArray, IntArray
@@ -21,7 +22,7 @@ class Changes:
     the same in another order. narrowed: per value that was cut, the axis, the size before, and the positions that it
     still holds. constants: the contents of channels, by value, before any selection.
     handed: by the first output of a layer, the indices that are selected for it. plan: the plan by which channels were
-    removed. stored: the size of each weight before and after.
+    removed. stored: the size of each weight before and after. opened: nodes whose place others took for a while.
     """
 
     edits: int = 0
@@ -33,6 +34,7 @@ class Changes:
     handed: Mapping[str, IntArray] = field(default_factory=dict)
     plan: Plan | None = None
     stored: tuple[StoredWeight, ...] = ()
+    opened: tuple[Opening, ...] = ()
 
     def then(self, later: Changes) -> Changes:
         """The record of these changes followed by `later`."""
@@ -46,4 +48,5 @@ class Changes:
             {**self.handed, **later.handed},
             later.plan or self.plan,
             self.stored + later.stored,
+            self.opened + later.opened,
         )

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from upscale_onnx.channels.classes import Classes
+from upscale_onnx.channels.classes import Classes, occurrences
 
 _PAIRS = st.lists(st.tuples(st.integers(0, 29), st.integers(0, 29)), max_size=40)
 
@@ -47,3 +47,9 @@ def test_shapes_broadcast() -> None:
     grid, column = classes.fresh(6).reshape(2, 3), classes.fresh(2).reshape(2, 1)
     classes.unite(grid, column)
     assert classes.find(grid).tolist() == [[0, 0, 0], [3, 3, 3]]
+
+
+@given(st.lists(st.lists(st.integers(0, 9), min_size=4, max_size=4), max_size=5), st.sets(st.integers(0, 9)))
+def test_occurrences_are_counted_row_by_row(rows: list[list[int]], ids: set[int]) -> None:
+    grid, wanted = np.array(rows, np.int64).reshape(len(rows), 2, 2), np.array(sorted(ids), np.int64)
+    assert occurrences(grid, wanted).tolist() == [[row.count(one) for one in sorted(ids)] for row in rows]

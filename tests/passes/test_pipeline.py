@@ -60,6 +60,7 @@ def test_a_pipeline_prints_a_line_for_each_pass() -> None:
         "SelectChannels",
         "RemoveUnread",
         "RemoveChannels",
+        "CloseOpenings",
         "MergeSelections",
         "ScalarInputs",
         "RemoveUnread",

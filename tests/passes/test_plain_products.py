@@ -121,3 +121,27 @@ def test_channels_of_an_attention_of_equations_leave() -> None:
     assert result.report.verification.equal
     shapes = {tensor.name: tuple(tensor.dims) for tensor in result.model.graph.initializer if len(tensor.dims) > 1}
     assert sorted(int(np.prod(shape)) for shape in shapes.values()) == [24, 24, 36, 36]
+
+
+@pytest.mark.parametrize("dead", [(), (1, 3)])
+def test_a_vector_by_matrices_comes_back_where_no_channel_leaves(dead: tuple[int, ...]) -> None:
+    first = weight(8, 6)
+    first[list(dead)] = 0
+    text = "(float[N,6,5] x) => (float[N,5] y) { h = MatMul(a, x)\nr = Relu(h)\ny = MatMul(w, r) }"
+    result = upscale_onnx.compile(parse(text, a=first, w=weight(8)), export="keep", align=1, race=False)
+    assert result.report.verification is not None
+    assert result.report.verification.equal
+    made = [node.op_type for node in result.model.graph.node]
+    weights = {tensor.name: tuple(tensor.dims) for tensor in result.model.graph.initializer}
+    if dead:
+        assert made == ["MatMul", "Relu", "Transpose", "MatMul", "Squeeze"]
+        assert weights["a"] == (6, 6)
+    else:
+        assert made == ["MatMul", "Relu", "MatMul"]
+        assert weights == {"a": (8, 6), "w": (8,)}
+
+
+def test_matrices_by_a_vector_stay_rewritten() -> None:
+    text = "(float[N,3,6] x) => (float[N,3] y) { h = MatMul(x, a)\nr = Relu(h)\ny = MatMul(r, w) }"
+    result = upscale_onnx.compile(parse(text, a=weight(6, 8), w=weight(8)), export="keep", align=1, race=False)
+    assert [node.op_type for node in result.model.graph.node] == ["MatMul", "Relu", "MatMul", "Squeeze"]

@@ -61,6 +61,14 @@ def feasible(model: onnx.ModelProto, trial: int = 0, batch: int | None = None) -
     return feasible_inputs(lambda inputs: run(session, inputs), model, trial=trial, batch=batch)
 
 
+@pytest.mark.parametrize("trial", [0, 1])
+def test_many_open_dimensions_make_no_large_input(trial: int) -> None:
+    model = parse("g (float[a,b,c,d,e,f] x) => (float[a,b,c,d,e,f] y) { y = Relu (x) }")
+    assert 1000 < feasible(model, trial)["x"].size <= 2**22
+    images = parse("g (float[a,3,c,d] x) => (float[a,3,c,d] y) { y = Relu (x) }")
+    assert feasible(images, trial)["x"].shape == ((1, 3, 64, 64), (2, 3, 96, 96))[trial]
+
+
 def test_a_window_that_the_declared_shape_hides_is_found() -> None:
     model = parse("g (float[n, t] x) => (float[n, 224] y) { y = Add (x, w) }")
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones(224, np.float32), "w"))

@@ -69,3 +69,11 @@ def connected(items: Sequence[Sequence[IntArray]]) -> list[list[int]]:
     for index, arrays in enumerate(items):
         found[int(joined.find(arrays[0].ravel()[:1])[0])].append(index)
     return list(found.values())
+
+
+def occurrences(rows: IntArray, ids: IntArray) -> IntArray:
+    """`(rows, ids)`: how often each of `rows`, `(rows, …)`, holds each of `ids`, which are sorted."""
+    counts = np.zeros((len(rows), ids.size), np.int64)
+    held = np.nonzero(np.isin(rows, ids))
+    np.add.at(counts, (held[0], np.searchsorted(ids, rows[held])), 1)
+    return counts

@@ -6,6 +6,7 @@ from upscale_onnx.export.recipes import Making
 from upscale_onnx.passes.absorb_pads import AbsorbPads
 from upscale_onnx.passes.absorb_pixel_shuffles import AbsorbPixelShuffles
 from upscale_onnx.passes.absorb_shuffles import AbsorbShuffles
+from upscale_onnx.passes.close_openings import CloseOpenings
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.fold_constants import FoldConstants
 from upscale_onnx.passes.hold_weights import HoldWeights
@@ -78,7 +79,7 @@ def _selections(making: Making, now: Rewrite) -> tuple[Demand, ...]:
 def _removing(making: Making) -> tuple[Pass, ...]:
     """The passes that remove all channels and nodes that are not demanded."""
     removal = RemoveChannels(lambda now: plan_of(making, now))
-    return removal, MergeSelections(), ScalarInputs(), RemoveUnread(), StoreWeights()
+    return removal, CloseOpenings(), MergeSelections(), ScalarInputs(), RemoveUnread(), StoreWeights()
 
 
 def plan_of(making: Making, now: Rewrite) -> Plan:

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from upscale_onnx.channels.classes import connected
+from upscale_onnx.channels.classes import connected, occurrences
 from upscale_onnx.types import FloatArray, IntArray
 
 # Where the search for a set would take longer, channels go together in larger sets.
@@ -31,7 +31,7 @@ def even_sets(grids: Sequence[IntArray], order: FloatArray) -> list[IntArray]:
     for shared in connected([(grid,) for grid in grids]):
         some = [grids[index] for index in shared]
         ids = np.unique(np.concatenate([grid.ravel() for grid in some]))
-        counts = np.concatenate([_counts(grid, ids) for grid in some])
+        counts = np.concatenate([occurrences(grid, ids) for grid in some])
         cells, cell = np.unique(counts, axis=1, return_inverse=True)
         steps = np.cumsum([0, *map(len, some)])
         more = np.concatenate([cells[a + 1 : b] - cells[a] for a, b in pairwise(steps)])
@@ -50,13 +50,6 @@ def _sets(ids: IntArray, cell: IntArray, more: IntArray, order: FloatArray) -> I
     for taken, times in _parts(more.tobytes(), more.shape, tuple(sizes.tolist())):
         for _ in range(times):
             yield np.asarray([next(left[n]) for n, count in enumerate(taken) for _ in range(count)])
-
-
-def _counts(grid: IntArray, ids: IntArray) -> IntArray:
-    """`(rows, ids)`: how often each row holds each channel."""
-    counts = np.zeros((len(grid), ids.size), np.int64)
-    np.add.at(counts, (np.arange(len(grid))[:, None], np.searchsorted(ids, grid.reshape(len(grid), -1))), 1)
-    return counts
 
 
 @lru_cache(maxsize=256)  # blocks of one stage ask the same

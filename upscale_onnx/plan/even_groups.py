@@ -13,7 +13,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.classes import connected
+from upscale_onnx.channels.classes import connected, occurrences
 from upscale_onnx.types import BoolArray, FloatArray, IntArray
 
 _Side = tuple[int, IntArray, IntArray]
@@ -39,8 +39,7 @@ class EvenGroups:
         """
         used = [grid[kept[grid].any(1) | kept[opposite].any(1)] for grid, opposite in self.grids]
         ids = np.unique(np.concatenate([grid.ravel() for grid, _ in self.grids]))
-        rows = [*(row for grid in used for row in grid), *self.values]
-        counts = np.stack([_counts(row, ids) for row in rows]) if rows else np.zeros((0, ids.size), np.int64)
+        counts = np.concatenate([occurrences(rows, ids) for rows in (*used, *(value[None] for value in self.values))])
         beside = [int(kept[np.setdiff1d(value, ids)].sum()) for value in self.values]
         key = np.vstack([counts, kept[ids]])
         cells, cell, sizes = np.unique(key, axis=1, return_inverse=True, return_counts=True)
@@ -83,12 +82,6 @@ def _created(analysis: Analysis) -> tuple[IntArray, ...]:
     """The classes of each value that weights create, each once."""
     outs = [out for step in analysis.steps if step.flow.creates for out in step.flow.outputs if out is not None]
     return tuple({out.labels.tobytes(): out.labels.ravel() for out in outs if len(out.axes) == 1}.values())
-
-
-def _counts(row: IntArray, ids: IntArray) -> IntArray:
-    """How often each of `ids` is in `row`."""
-    inside = row[np.isin(row, ids)]
-    return np.bincount(np.searchsorted(ids, inside), minlength=ids.size)
 
 
 @lru_cache(maxsize=256)

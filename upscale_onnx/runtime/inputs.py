@@ -13,6 +13,7 @@ from onnx import ModelProto, TensorProto
 
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import Shape, infer_shapes, tensor_shape
+from upscale_onnx.model.protos import element_count
 from upscale_onnx.runtime.budget import check_input_bytes, check_result_bytes
 from upscale_onnx.runtime.draws import Drawing, booleans, floats, integers
 from upscale_onnx.runtime.roles import InputRole, input_roles
@@ -24,6 +25,8 @@ Inputs = dict[str, Array]
 # The ranges of integers that are neither indices nor sizes, both ends included.
 _RANGES = {Drawing.UNIT: (0, 1), Drawing.CHANNELS: (-128, 127), Drawing.WIDE: (0, 65535), Drawing.NEGATIVE: (-32768, 0)}
 _USUAL_RANGE = (0, 255)
+# Elements of an input. Images and volumes of the sizes that are tried first have fewer.
+_LARGE = 2**22
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,15 @@ class InputSource:
     ) -> Inputs:
         """Random inputs on which `run`, a function that runs the model, raises no ModelError.
 
-        Sizes that differ between trials are tried first. If the model accepts only one size, all trials use it.
+        Sizes that differ between trials are tried first, and those that make large inputs of many open dimensions last.
+        If the model accepts only one size, all trials use it.
         `batch` fixes the size of dynamic batch axes.
 
         Raises:
             ModelError: the model runs with none of the sizes tried; the message holds the first failure.
         """
         failure: Exception | None = None
-        candidates = list(candidate_sizes(self._specs, trial, batch, self._dims))
+        candidates = sorted(candidate_sizes(self._specs, trial, batch, self._dims), key=self._is_large)
         if self._good is not None and trial > 1:  # the first two trials have tried to vary the sizes
             candidates = [self._good, *candidates]
         for sizes in candidates:
@@ -118,6 +122,10 @@ class InputSource:
         raise ModelError(
             f"no input was found on which the model runs; give inputs of your own ({failure})"
         ) from failure
+
+    def _is_large(self, sizes: Sizes) -> bool:
+        named = dict(sizes.named)
+        return any(element_count(shape_of(spec, spec.dims, sizes, named)) > _LARGE for spec in self._specs)
 
 
 def random_inputs(model: ModelProto, *, seed: int = 0, trial: int = 0, sizes: Sizes | None = None) -> Inputs:

@@ -44,13 +44,12 @@ if it has just been computed. It returns the value to use in its place."""
 
 @dataclass(frozen=True)
 class Step:
-    """One node, and the rule that computes it; None if ONNX's reference evaluator does. The inputs of a node with
-    bodies are followed by what these read of other graphs."""
+    """One node, and the rule that computes it; None if its bodies do, or ONNX's reference evaluator."""
 
     node: onnx.NodeProto
     operator: Operator
-    rule: Rule | None
-    has_bodies: bool = False
+    rule: Rule | None = None
+    bodies: Bodies | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +70,16 @@ class Part:
         return sorted(read - {name for step in self.steps for name in step.node.output} - {*self.inputs})
 
 
+@dataclass(frozen=True)
+class Bodies:
+    """The bodies of a node, by the names of their attributes, and the flow that runs them. captured: what they read of
+    other graphs. The node reads it, too, behind its own inputs."""
+
+    parts: Mapping[str, Part]
+    flow: Flow
+    captured: tuple[str, ...]
+
+
 class TorchNetwork:
     """`model` in PyTorch. Floating-point values are tensors of the same precision; half precision becomes single.
 
@@ -81,7 +90,6 @@ class TorchNetwork:
         self._opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 1)
         self._constants: dict[str, Value] = {}
         self._references: dict[Hashable, Sequence[Array]] = {}
-        self._change: Change | None = None
         self._count = 0
         self._main = self._part(model.graph)
         self.inputs, self.outputs, self._steps = self._main.inputs, self._main.outputs, self._main.steps
@@ -121,22 +129,10 @@ class TorchNetwork:
     ) -> Step:
         parts = {name: self._part(graph) for name, graph in graphs.items()}
         captured = sorted({name for part in parts.values() for name in part.captured})
-        own = len(node.input)
         whole = onnx.NodeProto(op_type=node.op_type, domain=node.domain, name=node.name)
         whole.input.extend([*node.input, *captured])
         whole.output.extend(node.output)
-
-        def rule(operator: Operator, *given: Value | None) -> list[Value]:
-            outer = {name: value for name, value in zip(captured, given[own:], strict=True) if value is not None}
-            bodies = {name: partial(self._body, part, outer) for name, part in parts.items()}
-            return flow(operator, given[:own], bodies)
-
-        return Step(whole, operator, rule, has_bodies=True)
-
-    def _body(self, part: Part, outer: Mapping[str, Value], *given: Value) -> list[Value]:
-        """What a body returns for what it is handed, and values of other graphs."""
-        handed = {name: _changed(self._change, name, value) for name, value in zip(part.inputs, given, strict=True)}
-        return self._walked(part, {**outer, **handed})
+        return Step(whole, operator, bodies=Bodies(parts, flow, tuple(captured)))
 
     def run(
         self,
@@ -156,16 +152,14 @@ class TorchNetwork:
         for name in self.inputs:
             if name in inputs:
                 found[name] = _changed(change, name, _value(inputs[name]))
-        self._change = change
-        return dict(zip(self.outputs, self._walked(self._main, found), strict=True))
+        return dict(zip(self.outputs, self._walked(self._main, found, change), strict=True))
 
-    def _walked(self, part: Part, found: dict[str, Value]) -> list[Value]:
+    def _walked(self, part: Part, found: dict[str, Value], change: Change | None) -> list[Value]:
         """The outputs of a part, from the values that it is given in `found`, which are dropped when they were read."""
-        change = self._change
         for position, step in enumerate(part.steps, part.first):
             reader = first_of(step.node.output)
             read = [None if not name else _changed(change, name, found[name], reader) for name in step.node.input]
-            for name, made in zip(step.node.output, self._made(step, position, read), strict=False):
+            for name, made in zip(step.node.output, self._made(step, position, read, change), strict=False):
                 if name:
                     found[name] = _changed(change, name, made)
             for name in set(step.node.input):
@@ -173,13 +167,18 @@ class TorchNetwork:
                     found.pop(name, None)
         return [found[name] for name in part.outputs]
 
-    def _made(self, step: Step, position: int, given: Sequence[Value | None]) -> Iterator[Value]:
+    def _made(
+        self, step: Step, position: int, given: Sequence[Value | None], change: Change | None = None
+    ) -> Iterator[Value]:
         tensors = [value for value in given if isinstance(value, torch.Tensor)]
-        if step.rule is not None and (tensors or step.has_bodies):
-            while given and given[-1] is None and not step.has_bodies:
+        rule = step.rule if tensors else None
+        if step.bodies is not None:
+            rule = partial(self._run_bodies, step.bodies, change)
+        if rule is not None:
+            while given and given[-1] is None and step.bodies is None:
                 given = given[:-1]
             try:
-                made = step.rule(step.operator, *given)
+                made = rule(step.operator, *given)
             except (RuntimeError, TypeError, ValueError, IndexError) as error:
                 raise ArgumentError(f"{_where(step.node)} cannot be run in PyTorch: {_line(error)}") from error
             yield from made if isinstance(made, tuple | list) else (made,)
@@ -195,6 +194,19 @@ class TorchNetwork:
         if key not in self._references:
             self._references[key] = self._reference(step, given)
         yield from map(_value, self._references[key])
+
+    def _run_bodies(
+        self, bodies: Bodies, change: Change | None, operator: Operator, *given: Value | None
+    ) -> list[Value]:
+        own = len(given) - len(bodies.captured)
+        outer = {name: value for name, value in zip(bodies.captured, given[own:], strict=True) if value is not None}
+
+        def returned(part: Part, *values: Value) -> list[Value]:
+            handed = {name: _changed(change, name, value) for name, value in zip(part.inputs, values, strict=True)}
+            return self._walked(part, {**outer, **handed}, change)
+
+        runs = {name: partial(returned, part) for name, part in bodies.parts.items()}
+        return bodies.flow(operator, given[:own], runs)
 
     def _reference(self, step: Step, given: Sequence[Value | None]) -> Sequence[Array]:
         """The outputs of a node without gradients, such as one of shapes, computed by ONNX's reference evaluator."""
