@@ -30,11 +30,11 @@ def with_equal_names(graph: GraphProto, dims: Mapping[str, Dims], opset: int) ->
         names.unite_all(_needed(node, inputs))
         computed = _computed(node, [names.resolved(part) for part in inputs], names, known)
         stated = found.get(node.output[0]) if node.output else None
-        if computed is None or stated is None or len(computed) != len(stated):
-            continue
-        names.unite_all(zip(stated, computed, strict=True))
-        found[node.output[0]] = tuple(b if a is None else a for a, b in zip(stated, computed, strict=True))
-        found[node.output[0]] = names.resolved(found[node.output[0]]) or ()
+        if computed is not None and stated is not None and len(computed) == len(stated):
+            names.unite_all(zip(stated, computed, strict=True))
+            found[node.output[0]] = tuple(b if a is None else a for a, b in zip(stated, computed, strict=True))
+        # What is known of sizes behind this node is told by these.
+        found.update({name: names.resolved(found[name]) or () for name in node.output if name in found})
     return {name: names.resolved(part) or () for name, part in found.items()}
 
 
