@@ -2,7 +2,8 @@
 
     python docs/programs/reinforcement.py transfer --queue A.onnx B.onnx --data VAL.npz --unseen C.onnx \\
         --unseen-data VAL2.npz --out FOLDER [--compressions 2 4 6] [--iterations 50] [--profiles 100]
-        [--reward gaussian|ashok] [--repair lsq] [--unseen-images 10000] [--draws 64]
+        [--reward gaussian|ashok] [--repair lsq] [--unseen-images 10000] [--draws 100]
+        [--draw-images 5000]
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
@@ -77,6 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
     draws = "profiles that the policy draws on the queue, to take the best; 1: it decides on the unseen network"
     transfer.add_argument("--draws", type=positive, default=1, metavar="N", help=draws)
+    images = "of each network's data, where drawn profiles are judged (as --images)"
+    transfer.add_argument("--draw-images", type=positive, metavar="N", help=images)
     transfer.add_argument("--profiles", type=positive, default=100, metavar="N")
     transfer.add_argument("--unseen-images", type=positive, metavar="N", help="of the unseen data (as --images)")
     transfer.add_argument("--out", type=Path, required=True, metavar="FOLDER")
@@ -110,7 +113,10 @@ def _network(model: Path, data: Path, args: argparse.Namespace, images: int) -> 
 
 def _transfer(args: argparse.Namespace) -> None:
     data = args.data * len(args.queue) if len(args.data) == 1 else args.data
-    queue = [_network(model, own, args, args.images) for model, own in zip(args.queue, data, strict=True)]
+    queue, judges = (
+        [_network(model, own, args, images) for model, own in zip(args.queue, data, strict=True)]
+        for images in (args.images, args.draw_images or args.images)
+    )
     unseen = _network(args.unseen, args.unseen_data, args, args.unseen_images or args.images)
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results(args.out / "results.csv", KEY, MEASURED)
@@ -120,7 +126,7 @@ def _transfer(args: argparse.Namespace) -> None:
         policy = train(queue, reward, folder, settings, progress=_tell)
         _draw(folder, target)
         if not _rows_of(results, target, "policy"):
-            results.add(_decided(policy, queue, unseen, target, reward, args))
+            results.add(_decided(policy, judges, unseen, target, reward, args))
         compression = float(_rows_of(results, target, "policy")[0]["compression"])
         _scaled(results, unseen, target, ("equal", 0), compression, args.choice)
         for number in range(args.profiles):

@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +53,17 @@ def network(*, dead: tuple[int, ...] = DEAD, seed: int = 0, name: str = "conv") 
 def environment(**more: str) -> dict[str, str]:
     """The environment of a process that finds the package from any folder."""
     return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default", **more}
+
+
+def hearing(number: signal.Signals, command: list[str]) -> list[str]:
+    """`command`, started so that it hears the signal. Where tests run in the background, children ignore interrupts.
+
+    A preexec_fn would do the same, but can wait forever: it runs in a fork, where the locks of other threads stay held.
+    """
+    start = (
+        "import os, signal, sys; signal.signal(int(sys.argv[1]), signal.SIG_DFL); os.execv(sys.argv[2], sys.argv[2:])"
+    )
+    return [sys.executable, "-c", start, str(int(number)), *command]
 
 
 def upscale(*words: str | Path, cwd: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -279,10 +289,13 @@ def test_interrupted_while_it_reads(folder: Path) -> None:
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "upscale_onnx", "slow.onnx", "out.onnx"]
     quiet = environment(PYTHONWARNINGS="ignore")  # the interrupt leaves the pipe to the garbage collector
-    # Where the tests run in the background, children are started with interrupts ignored.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     with subprocess.Popen(
-        command, cwd=folder, env=quiet, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard
+        hearing(signal.SIGINT, command),
+        cwd=folder,
+        env=quiet,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         writer = _open_for(pipe, process)
         process.send_signal(signal.SIGINT)
@@ -310,13 +323,12 @@ def test_ended_while_it_is_imported(folder: Path, library: str, number: signal.S
     (folder / "slow" / f"{library}.py").write_text(slow, encoding="utf-8")
     command = [sys.executable, "-m", "upscale_onnx", "in.onnx", "out.onnx"]
     with subprocess.Popen(
-        command,
+        hearing(number, command),
         cwd=folder,
         env=environment(PYTHONPATH=f"{folder / 'slow'}{os.pathsep}{ROOT}"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),
     ) as process:
         assert process.stdout is not None
         assert process.stdout.read(7) == "loading"

@@ -5,25 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import resource
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from tests.interruptions.subject import Subject
 
 _LONGEST_S = 300
+_LIMITED = (
+    "import os, resource, sys; bytes_left = int(sys.argv[1]); "
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, bytes_left)); os.execv(sys.argv[2], sys.argv[2:])"
+)
 
 
 def full(subject: Subject, folder: Path, bytes_left: int) -> str:
     """What is wrong after a run that may write files of at most `bytes_left` bytes; nothing if all is well."""
-
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_left, bytes_left))
-
-    return _refused(subject, folder, lambda: None, preexec_fn=limit)
+    limited = (sys.executable, "-c", _LIMITED, str(bytes_left), *subject.command)
+    return _refused(replace(subject, command=limited), folder, lambda: None)
 
 
 def on_a_small_disk(subject: Subject, folder: Path, kilobytes: int) -> str:
@@ -63,11 +64,11 @@ def vanishing(subject: Subject, folder: Path, seed: int, seconds: float) -> str:
     return "" if well else f"exit {process.returncode}, {err[-300:]!r}"
 
 
-def _refused(subject: Subject, folder: Path, before: Callable[[], object], **how: Any) -> str:
+def _refused(subject: Subject, folder: Path, before: Callable[[], object]) -> str:
     subject.prepare(folder)
     before()
     old = {path.name: path.read_bytes() for path in folder.iterdir()}
-    with subject.start(folder, **how) as process:
+    with subject.start(folder) as process:
         out, err = process.communicate("\n", timeout=_LONGEST_S)
     now = {path.name: path.read_bytes() for path in folder.iterdir()}
     if process.returncode == 2 and now == old and out == "" and len(err.splitlines()) == 1:

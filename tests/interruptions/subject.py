@@ -54,11 +54,11 @@ class Subject:
     ready: bool
     read: Callable[[Path], Any]
 
-    def start(self, folder: Path, **how: Any) -> subprocess.Popen[str]:
+    def start(self, folder: Path) -> subprocess.Popen[str]:
         """The process, ready."""
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(self.command, cwd=folder, env=environment, text=True, **pipes, **how)
+        process = subprocess.Popen(self.command, cwd=folder, env=environment, text=True, **pipes)
         if self.ready:
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"

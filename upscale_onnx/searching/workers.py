@@ -11,6 +11,8 @@ from upscale_onnx.searching.engine import Search, work
 from upscale_onnx.searching.study import Study
 from upscale_onnx.types import Progress
 
+_PATIENCE = 5.0  # seconds that a process has to end by itself
+
 
 def work_together(search: Search, study: Study, workers: int, progress: Progress | None = None) -> None:
     """Make trials in this process and in `workers` - 1 others, until there are enough."""
@@ -29,6 +31,9 @@ def _helping(search: Search, count: int) -> Iterator[None]:
     finally:
         for other in others:
             other.terminate()
+        for other in others:
+            other.join(_PATIENCE)
+            other.kill()  # no finished trial is lost by that
             other.join()
 
 
