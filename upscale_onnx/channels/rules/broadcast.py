@@ -75,8 +75,8 @@ def common_merged(op: Op, lifted: dict[int, ChannelMap], connected: Sequence[int
 
 
 def all_stay(op: Op, lifted: Mapping[int, ChannelMap], merged: Merged | None, rank: int) -> bool:
-    """Whether an operand has elements for each channel that is merged with a dynamic size, but no classes, and cannot be
-    handed those of some channels: the channels stay then."""
+    """Whether an operand has elements for each channel that is merged with a dynamic size, but no classes, and cannot
+    be handed those of some channels: the channels stay then."""
     plain = [index for index, given in lifted.items() if given.merged is None]
     return merged is not None and any(
         operand_dims(op, index, rank)[merged.axis] != 1 and not picked_from(op, index, lifted[index], merged)

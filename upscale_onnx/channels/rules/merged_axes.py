@@ -98,15 +98,15 @@ def merged_rows(index: int, result: ChannelMap, emission: IntArray, rank: int) -
         Misaligned: the channels that stay are not the same in all rows.
     """
     assert result.merged is not None
-    axis, count = result.merged.axis, np.int64(result.shape[result.merged.axis])
+    axis, zero, one = result.merged.axis, np.asarray(0), np.asarray(1)
+    count, own = np.asarray(result.shape[axis]), axis - result.rank + rank
     try:
         kept = axis_positions(emission, result.shape, axis)
     except ValueError:
         raise Misaligned(result.labels) from None
     if np.array_equal(kept, np.arange(count)):
         return {}
-    own = axis - result.rank + rank
-    times = NewNode("Div", (NewNode("Gather", (NewNode("Shape", (index,)), np.int64(own))), count))
-    starts = NewNode("Mul", (NewNode("Range", (np.int64(0), times, np.int64(1))), count))
+    times = NewNode("Div", (NewNode("Gather", (NewNode("Shape", (index,)), np.asarray(own))), count))
+    starts = NewNode("Mul", (NewNode("Range", (zero, times, one)), count))
     places = NewNode("Add", (NewNode("Reshape", (starts, np.asarray([-1, 1]))), kept))
     return {index: NewNode("Gather", (index, NewNode("Reshape", (places, np.asarray([-1])))), attrs={"axis": own})}

@@ -34,8 +34,7 @@ class ShapeOf(Rule):
     def resize(self, op: Op, request: Request) -> Resize:
         same = BARRIER.resize(op, replace(request, maps=(), emissions=()))
         found, emission, dims = request.maps[0], request.emissions[0], op.in_dims[0]
-        whole = found is None or emission is None or is_full(emission, found.shape)
-        if not self._states or found is None or dims is None or whole:
+        if not self._states or found is None or emission is None or dims is None or is_full(emission, found.shape):
             return same
         asked = asked_axes(op.attrs, found)
         stated = _unmerged(NewNode("Shape", (0,), attrs=op.attrs), asked, found, emission.shape)
