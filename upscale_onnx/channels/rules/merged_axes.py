@@ -104,7 +104,7 @@ def merged_rows(index: int, result: ChannelMap, emission: IntArray, rank: int) -
         kept = axis_positions(emission, result.shape, axis)
     except ValueError:
         raise Misaligned(result.labels) from None
-    if np.array_equal(kept, np.arange(count)):
+    if np.array_equal(kept, np.arange(result.shape[axis])):
         return {}
     times = NewNode("Div", (NewNode("Gather", (NewNode("Shape", (index,)), np.asarray(own))), count))
     starts = NewNode("Mul", (NewNode("Range", (zero, times, one)), count))
