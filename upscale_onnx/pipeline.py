@@ -141,6 +141,7 @@ def compiled(
             *found.notes,
             *pruned.notes,
             *(notes.unrepaired(wanted.prune, pruned.dense) if found.count else ()),
+            *(notes.mostly_tables(original) if wanted.prune.prunes else ()),
             *(notes.undescribed(model) if wanted.export.metadata else ()),
         ),
         effect=effect,

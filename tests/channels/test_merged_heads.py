@@ -118,6 +118,45 @@ def test_a_head_leaves(form: str) -> None:
     assert_same(model, result.model, rng)
 
 
+# A slope for each head is added to all scores, and the batch is computed from the size of the merged axis.
+_SLOPES = (
+    "lv = ReduceMean<keepdims=0>(x, n1) lu = Unsqueeze(lv, n1one) lm = Mul(slopes, lu) "
+    "bh = Mul(b, count) one = Concat<axis=0>(bh, n1one, n) lr = Reshape(lm, one) scores = Add(qk, lr) "
+)
+_SLOPED = (
+    FORMS["all"]
+    .replace(_SOFTMAX, _SLOPES + _SOFTMAX.replace("qk)", "scores)"))
+    .replace("again = Concat<axis=0>(b, count, n, width) ", "")
+    .replace("om = MatMul(g, vm) ", "om = MatMul(g, vm) so = Shape(om) ho = Slice(so, z, n1one) bo = Div(ho, count) "
+             "again = Concat<axis=0>(bo, count, n, width) ")
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("gone", [[1], [0, 3], [0, 1, 2, 3]])
+def test_heads_with_slopes_leave(gone: list[int]) -> None:
+    rng = np.random.default_rng(3)
+    weights = random_weights(rng)
+    slopes = rng.normal(size=(HEADS, 1)).astype(np.float32)
+    for head in gone:
+        weights["wo"][head * WIDTH : (head + 1) * WIDTH] = 0
+    model = attention("all", weights | {"slopes": slopes}, _SLOPED)
+    result = compiled(model)
+    left = HEADS - len(gone)
+    assert not left or sizes_left(result) == [left * WIDTH * MODEL] * 4
+    assert_same(model, result.model, rng)
+
+
+def test_features_of_values_leave_behind_a_size_that_is_read() -> None:
+    rng = np.random.default_rng(4)
+    weights = random_weights(rng)
+    for head in range(HEADS):
+        weights["wv"][:, head * WIDTH + (head + np.arange(3)) % WIDTH] = 0
+    model = attention("all", weights | {"slopes": np.ones((HEADS, 1), np.float32)}, _SLOPED)
+    result = compiled(model)
+    assert sizes_left(result)[2:] == [HEADS * (WIDTH - 3) * MODEL] * 2
+    assert_same(model, result.model, rng)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_features_leave_in_each_head_by_itself(form: str) -> None:
     rng = np.random.default_rng(2)

@@ -41,21 +41,28 @@ FORMS: dict[str, tuple[list[tuple[str, str, str, dict[str, object]]], dict[str, 
 }  # fmt: skip
 
 
-# How the table is looked up: the operator, and the shape of its indices.
-LOOKUPS = {"Gather": (1, 7), "GatherND": (1, 7, 1)}
+# How rows of the table are read, the shape of the input that says which, and the shape of the table.
+READS: dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]] = {
+    "Gather": ("table ids", (1, 7), (ENTRIES, WIDTH)),
+    "GatherND": ("table ids", (1, 7, 1), (ENTRIES, WIDTH)),
+    "Slice": ("table ids stop along", (1,), (1, ENTRIES, WIDTH)),
+}
 
 
-@pytest.mark.parametrize("lookup", LOOKUPS)
+@pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("form", FORMS)
-def test_dead_dimensions_leave(form: str, lookup: str) -> None:
+def test_dead_dimensions_leave(form: str, read: str) -> None:
     nodes, constants, readers = FORMS[form]
+    inputs, given, shape = READS[read]
+    constants = constants | {"table": constants["table"].reshape(shape)}
+    bounds = {"stop": np.asarray([ENTRIES]), "along": np.asarray([1])} if read == "Slice" else {}
     graph = helper.make_graph(
-        [helper.make_node(lookup, ["table", "ids"], ["e"])]
-        + [helper.make_node(op, given.split(), [made], **attrs) for op, given, made, attrs in nodes],
+        [helper.make_node(read, inputs.split(), ["e"])]
+        + [helper.make_node(op, names.split(), [made], **attrs) for op, names, made, attrs in nodes],
         "g",
-        [helper.make_tensor_value_info("ids", TensorProto.INT64, LOOKUPS[lookup])],
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, given)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
-        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        [numpy_helper.from_array(value, name) for name, value in (constants | bounds).items()],
     )
     model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
     result = upscale_onnx.compile(model, export="gather", align=1, race=False)

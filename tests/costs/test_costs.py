@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -93,3 +95,28 @@ def test_plans_know_that_half_precision_moves_half_the_bytes() -> None:
         (plan,) = plan_selections(analyse(import_graph(model), shapes), shapes, PresetCosts(8, layouts=0.001))
         saved[kind] = plan.saved_ms
     assert saved["float16"] > saved["float"] > 0
+
+
+class _Decoding(Sequence[Array | None]):
+    """The inputs of a node, with a count of how often a weight was asked for."""
+
+    def __init__(self, *held: Array | None) -> None:
+        self.held, self.asked = held, 0
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    def __getitem__(self, index: Any) -> Any:
+        self.asked += 1
+        return self.held[index]
+
+
+def test_a_weight_is_not_decoded_for_each_time_that_is_asked_for() -> None:
+    constants = _Decoding(None, weight(32, 16, 1, 1))
+    op = replace(convolution("dense"), constants=constants)
+    times = {COSTS.contraction_ms(op, 16, outputs) for outputs in (8, 16, 24, 32)}
+    once = constants.asked
+    assert len(times) == 4
+    assert once
+    COSTS.contraction_ms(op, 8, 8)
+    assert constants.asked == once

@@ -18,7 +18,7 @@ def dims_of(body: str, *names: str) -> list[Dims]:
         f"g (float[b,t,16] x, float[b,t,16] z, float[d,4] w) => (float[A,B,C] y) {{ {_SIZES} {body} y = Identity(x) }}"
     )
     model = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : 17]> {text}')
-    constants = {"zero": 0, "one": 1, "none": [0], "first": [1], "minus": [-1], "four": [4]}
+    constants = {"zero": 0, "one": 1, "none": [0], "first": [1], "minus": [-1], "four": [4], "wide": [1, 4]}
     used = {name for node in model.graph.node for name in node.input}
     model.graph.initializer.extend(
         numpy_helper.from_array(np.asarray(a, np.int64), n) for n, a in constants.items() if n in used
@@ -62,3 +62,11 @@ def test_sizes_that_do_not(body: str) -> None:
 def test_what_is_contracted_has_one_size() -> None:
     body = "m = Range(zero, t, one) i = NonZero(m) g = Cast<to=1>(i) r = MatMul(g, w)"
     assert dims_of(body, "g", "r") == [(1, "d"), (1, 4)]
+
+
+def test_what_is_joined_has_one_size_beside_the_axis() -> None:
+    body = "m = Range(zero, t, one) i = NonZero(m) g = Cast<to=1>(i) k = Transpose<perm=[1,0]>(w) "
+    assert dims_of(body + "r = Concat<axis=0>(g, k)", "g", "r") == [(1, "d"), (5, "d")]
+    # Four times a size that is not known is four times another one.
+    wide = "g4 = Tile(g, wide) k4 = Tile(k, wide) r = Concat<axis=-2>(g4, k4)"
+    assert dims_of(body + wide, "g", "r") == [(1, "d"), (5, "4·d")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from upscale_onnx.model.size_products import parts, product, quotient
+from upscale_onnx.model.size_products import parts, product, quotient, without_common_factors
 from upscale_onnx.types import Dim
 
 
@@ -37,6 +37,22 @@ def test_products_that_are_not_known(dims: tuple[Dim, ...]) -> None:
 )
 def test_quotients(dims: tuple[Dim, ...], others: tuple[Dim, ...], expected: Dim) -> None:
     assert quotient(dims, others) == expected
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "expected"),
+    [
+        ("4·a", "4·b", ("a", "b")),
+        ("4·a", "8·b·b", ("a", "2·b·b")),
+        ("6·a", 64, ("3·a", 32)),
+        ("a·b", "b", ("a", 1)),
+        ("a", "a", (1, 1)),
+        (None, "a", (None, "a")),
+        (0, 4, (0, 4)),
+    ],
+)
+def test_common_factors(left: Dim, right: Dim, expected: tuple[Dim, Dim]) -> None:
+    assert without_common_factors(left, right) == expected
 
 
 def test_parts() -> None:

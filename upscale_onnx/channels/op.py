@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,12 @@ class Op:
         """The numpy type of input `index`, float32 where unknown."""
         code = self.dtypes[index] if index < len(self.dtypes) else 0
         return np.dtype(np.float32) if code == 0 else np.dtype(helper.tensor_dtype_to_np_dtype(code))
+
+    @cached_property
+    def weight_shape(self) -> tuple[tuple[int, ...], WeightLayout] | None:
+        """The shape of the weight, and its layout, as `weight` says. The weight is decoded once."""
+        found = self.weight
+        return None if found is None else (found[0].shape, found[1])
 
     def is_dynamic(self, index: int) -> bool:
         """Whether input `index` is connected and computed at run time."""

@@ -75,15 +75,15 @@ class PresetCosts:
 
     def contraction_ms(self, op: Op, channels_in: int, channels_out: int) -> float:
         """The time to compute whole blocks, or to read the weight where that takes longer (few positions)."""
-        found, out = op.weight, op.out_dims[0] if op.out_dims else None
+        found, out = op.weight_shape, op.out_dims[0] if op.out_dims else None
         if found is None or out is None:
             return 0.0
-        weight, layout = found
-        window = math.prod(weight.shape[2:]) if op.op_type in CONVOLUTIONS else 1
+        shape, layout = found
+        window = math.prod(shape[2:]) if op.op_type in CONVOLUTIONS else 1
         pairs = float(self._block(channels_out) * self._block(channels_in))
         if layout.group > 1:
             # Groups are removed whole or thinned evenly, and seldom by much: each counts with its original width.
-            read, made = layout.per_group(weight.shape)
+            read, made = layout.per_group(shape)
             pairs = channels_out * read * self.group_factor(made, read % self.align == made % self.align == 0)
         positions = elements_of(out, self.batch) / size_of(out[layout.made_axis])
         return self.launch_ms + pairs * window * max(positions, 16.0) / self.macs_per_ms
@@ -111,8 +111,8 @@ class PresetCosts:
 
 def own_counts(op: Op) -> tuple[int, int] | None:
     """The channel counts (in, out) of a contraction as it is; None where it has no constant weight."""
-    found = op.weight
-    return None if found is None else found[1].counts(found[0].shape)
+    found = op.weight_shape
+    return None if found is None else found[1].counts(found[0])
 
 
 def itemsize(dtype: int) -> int:

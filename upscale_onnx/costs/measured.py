@@ -71,10 +71,10 @@ class MeasuredCosts:
 
 def op_workload(op: Op, channels_in: int, channels_out: int, tables: Tables, batch: int = 1) -> Workload | None:
     """The workload of an analysed contraction with these channel counts; None for forms not understood."""
-    found = op.weight
+    found = op.weight_shape
     if found is None:
         return None
-    weight, lies = found
+    shape, lies = found
     data = 1 - lies.operand
     if data >= len(op.in_dims) or op.in_dims[data] is None:
         return None
@@ -83,8 +83,8 @@ def op_workload(op: Op, channels_in: int, channels_out: int, tables: Tables, bat
         sizes = (*sizes[:-2], sizes[-1], sizes[-2]) if len(sizes) > 1 else ()
     dtype = op.dtype(data)
     layout = PLAIN
-    if op.op_type == "Conv" and weight.ndim == 4 and dtype == np.float32 and tables.target.provider == "cpu":
+    if op.op_type == "Conv" and len(shape) == 4 and dtype == np.float32 and tables.target.provider == "cpu":
         # Groups keep their width: with fewer channels there are fewer groups.
-        group = 1 if lies.group <= 1 else max(channels_in // lies.per_group(weight.shape)[0], 1)
+        group = 1 if lies.group <= 1 else max(channels_in // lies.per_group(shape)[0], 1)
         layout = conv_layout(channels_in, channels_out, group, tables.target.block(dtype.name))
-    return contraction_workload(op.op_type, op.attrs, sizes, weight.shape, layout, dtype.name)
+    return contraction_workload(op.op_type, op.attrs, sizes, shape, layout, dtype.name)

@@ -8,7 +8,7 @@ from upscale_onnx.types import Dims
 
 
 class Remembered:
-    """`costs` that compute each contraction's time once, since that decodes the node's weight every time."""
+    """`costs` that compute each contraction's time once."""
 
     def __init__(self, costs: Costs) -> None:
         self._costs = costs

@@ -14,7 +14,7 @@ from onnx import GraphProto, NodeProto
 from upscale_onnx.model.known import Constants
 from upscale_onnx.model.operators import BROADCASTING, STANDARD_DOMAINS
 from upscale_onnx.model.shape_folding import expanded, known_after, reshaped
-from upscale_onnx.model.size_products import parts, product
+from upscale_onnx.model.size_products import parts, product, without_common_factors
 from upscale_onnx.types import Dim, Dims
 
 MADE_UP = "unk__"
@@ -30,11 +30,11 @@ def with_equal_names(graph: GraphProto, dims: Mapping[str, Dims], opset: int) ->
         names.unite_all(_needed(node, inputs))
         computed = _computed(node, [names.resolved(part) for part in inputs], names, known)
         stated = found.get(node.output[0]) if node.output else None
-        if computed is None or stated is None or len(computed) != len(stated):
-            continue
-        names.unite_all(zip(stated, computed, strict=True))
-        found[node.output[0]] = tuple(b if a is None else a for a, b in zip(stated, computed, strict=True))
-        found[node.output[0]] = names.resolved(found[node.output[0]]) or ()
+        if computed is not None and stated is not None and len(computed) == len(stated):
+            names.unite_all(zip(stated, computed, strict=True))
+            found[node.output[0]] = tuple(b if a is None else a for a, b in zip(stated, computed, strict=True))
+        # What is known of sizes behind this node is told by these.
+        found.update({name: names.resolved(found[name]) or () for name in node.output if name in found})
     return {name: names.resolved(part) or () for name, part in found.items()}
 
 
@@ -58,7 +58,7 @@ class _Names:
     def unite_all(self, pairs: Iterator[tuple[Dim, Dim]]) -> None:
         """Take the sizes of each pair as equal. Names that the model gives are not replaced."""
         for pair in pairs:
-            left, right = map(self.find, pair)
+            left, right = without_common_factors(*map(self.find, pair))
             if left is None or right is None or left == right:
                 continue
             if _is_made_up(left):
@@ -73,10 +73,24 @@ def _is_made_up(dim: Dim) -> bool:
 
 def _needed(node: NodeProto, inputs: Sequence[Dims | None]) -> Iterator[tuple[Dim, Dim]]:
     """Sizes of two inputs that are equal, since the node would fail otherwise."""
-    if node.op_type == "MatMul" and node.domain in STANDARD_DOMAINS and len(inputs) == 2:
+    if node.domain not in STANDARD_DOMAINS:
+        return
+    if node.op_type == "MatMul" and len(inputs) == 2:
         left, right = inputs
         if left and right:
             yield left[-1], right[-2 if len(right) > 1 else -1]
+    if node.op_type == "Concat":
+        yield from _beside_the_axis(node, inputs)
+
+
+def _beside_the_axis(node: NodeProto, parts: Sequence[Dims | None]) -> Iterator[tuple[Dim, Dim]]:
+    """The sizes of the first operand of a Concat and of each other one, along all axes but the joined one."""
+    axis = next((attr.i for attr in node.attribute if attr.name == "axis"), 0)
+    given = [dims for dims in parts if dims is not None and len(dims) == len(parts[0] or ())]
+    for dims in given[1:]:
+        for place, pair in enumerate(zip(given[0], dims, strict=True)):
+            if place != axis % len(dims):
+                yield pair
 
 
 def _computed(node: NodeProto, inputs: Sequence[Dims | None], names: _Names, known: Constants) -> Dims | None:
@@ -115,6 +129,13 @@ def _expand(node: NodeProto, inputs: Sequence[Dims | None], entries: Sequence[Di
     return None if source is None or shape is None else expanded(source, shape)
 
 
+def _tile(node: NodeProto, inputs: Sequence[Dims | None], entries: Sequence[Dims | None]) -> Dims | None:
+    source, repeats = inputs[0], entries[1] if len(entries) > 1 else None
+    if source is None or repeats is None or len(source) != len(repeats):
+        return None
+    return tuple(map(product, zip(source, repeats, strict=True)))
+
+
 def _range(node: NodeProto, inputs: Sequence[Dims | None], entries: Sequence[Dims | None]) -> Dims | None:
     start, limit, step = (*entries, None, None, None)[:3]
     # A name stands for a size, which is not negative.
@@ -134,6 +155,7 @@ _RULES: dict[str, Callable[[NodeProto, Sequence[Dims | None], Sequence[Dims | No
     "MatMul": _product,
     "Reshape": _reshape,
     "Expand": _expand,
+    "Tile": _tile,
     "Range": _range,
     "Slice": _slice,
 }

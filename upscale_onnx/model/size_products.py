@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -22,6 +23,15 @@ def quotient(dims: Iterable[Dim], others: Iterable[Dim]) -> Dim:
     if above is None or below is None or above[0] % below[0] or below[1] - above[1]:
         return None
     return _named(above[0] // below[0], above[1] - below[1])
+
+
+def without_common_factors(left: Dim, right: Dim) -> tuple[Dim, Dim]:
+    """Both sizes, divided by all that both are a product of: `4·a` and `8·b` are `a` and `2·b`."""
+    first, second = _factors([left]), _factors([right])
+    if first is None or second is None:
+        return left, right
+    number, names = math.gcd(first[0], second[0]), first[1] & second[1]
+    return _named(first[0] // number, first[1] - names), _named(second[0] // number, second[1] - names)
 
 
 def parts(dim: Dim) -> list[Dim]:

@@ -9,11 +9,14 @@ import onnx
 
 from upscale_onnx.costs.targets import Target
 from upscale_onnx.masks.stored_weights import quantised_weights
+from upscale_onnx.model.protos import element_count, iter_nodes
 from upscale_onnx.model.provenance import NODES_SINCE
 from upscale_onnx.options import PruneOptions
 from upscale_onnx.results import PruningEffect, Refusal
 
 _MOST_NAMES = 3
+_LOOKUPS = frozenset(("Gather", "GatherND", "Slice"))
+_MOSTLY = 0.5
 NONE_FASTER = (
     "no export was faster than the input, which is written as it is: --prefer size takes the smallest, "
     "--export NAME a given one"
@@ -81,6 +84,23 @@ def unrepaired(options: PruneOptions, dense: onnx.ModelProto) -> tuple[str, ...]
         left = quantised_weights(dense)
         return (f"repair leaves {_listed(left)} alone: the form of these weights is not supported",) if left else ()
     return (f"pruned without repair, which usually gives most of the lost accuracy back: add {_repair(options)}",)
+
+
+def mostly_tables(model: onnx.ModelProto) -> tuple[str, ...]:
+    """A note if most parameters of `model` are in tables of which rows are looked up, else nothing."""
+    counts = {tensor.name: element_count(tensor.dims) for tensor in model.graph.initializer}
+    nodes = list(iter_nodes(model.graph))
+    for node in nodes:
+        held = [attr.t for attr in node.attribute if attr.name == "value"] if node.op_type == "Constant" else []
+        counts.update((node.output[0], element_count(tensor.dims)) for tensor in held)
+    tables = {node.input[0] for node in nodes if node.op_type in _LOOKUPS and node.input}
+    share = sum(counts.get(name, 0) for name in tables) / max(sum(counts.values()), 1)
+    if share <= _MOSTLY:
+        return ()
+    return (
+        f"{share:.0%} of the parameters are in tables that are looked up (embeddings, places): "
+        "pruning takes no rows of them, and columns only where no layer reads these",
+    )
 
 
 def undescribed(model: onnx.ModelProto) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ from upscale_onnx.channels.rules.levels import with_levels
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Dims, IntArray
 
+_FIRST_RANGE = 11
+
 
 def operand_rank(op: Op, index: int) -> int:
     constant = op.constant(index)
@@ -73,10 +75,22 @@ def common_merged(op: Op, lifted: dict[int, ChannelMap], connected: Sequence[int
 
 
 def all_stay(op: Op, lifted: Mapping[int, ChannelMap], merged: Merged | None, rank: int) -> bool:
-    """Whether an operand has elements for each channel that is merged with a dynamic size, but no classes: the channels
-    stay then."""
+    """Whether an operand has elements for each channel that is merged with a dynamic size, but no classes, and cannot
+    be handed those of some channels: the channels stay then."""
     plain = [index for index, given in lifted.items() if given.merged is None]
-    return merged is not None and any(operand_dims(op, index, rank)[merged.axis] != 1 for index in plain)
+    return merged is not None and any(
+        operand_dims(op, index, rank)[merged.axis] != 1 and not picked_from(op, index, lifted[index], merged)
+        for index in plain
+    )
+
+
+def picked_from(op: Op, index: int, found: ChannelMap, merged: Merged | None) -> bool:
+    """Whether an operand without classes, `found` in its map, has an element for each channel that is merged with a
+    dynamic size, and a Gather can hand the node those of some channels."""
+    if merged is None or merged.runs or found.axes or op.onnx_opset < _FIRST_RANGE:
+        return False
+    size, out = operand_dims(op, index, found.rank)[merged.axis], op.out_dims[0]
+    return size not in (1, None) and out is not None and out[merged.axis] == size
 
 
 def open_axes(

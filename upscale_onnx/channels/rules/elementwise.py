@@ -24,6 +24,7 @@ from upscale_onnx.channels.rules.broadcast import (
     lift,
     open_axes,
     operand_rank,
+    picked_from,
     row_axis,
     selected_axis,
     vector_shape,
@@ -32,6 +33,7 @@ from upscale_onnx.channels.rules.contents import pointwise_content
 from upscale_onnx.channels.rules.copies import copies_of
 from upscale_onnx.channels.rules.infinities import wild_of
 from upscale_onnx.channels.rules.levels import pointwise_levels, with_levels
+from upscale_onnx.channels.rules.merged_axes import merged_rows
 from upscale_onnx.channels.rules.outer import crossing, lacks, without_channels
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import BROADCASTING, FRAGILE, UNARY
@@ -182,7 +184,10 @@ def _size(array: Array, axis: int) -> int:
 def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[int, NewNode]:
     """A Gather of what stays of an operand without classes, by the operand's index; nothing for other operands. Where
     rows keep different entries, each is handed its own."""
-    shape, found = request.result.shape, known_map(request.maps[index], "an operand")
+    result, found = request.result, known_map(request.maps[index], "an operand")
+    shape = result.shape
+    if result.merged is not None and picked_from(op, index, lift(found, result.rank), result.merged):
+        return merged_rows(index, result, emission, found.rank)
     axis = selected_axis(op, index, lift(found, len(shape)), shape)
     if axis is None:
         return {}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Read, Request, Resize, Rule
+from upscale_onnx.channels.grid import full_emission
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.errors import Reason
@@ -30,7 +33,7 @@ class Embedding(Rule):
         shape[axis if axis < table.ndim - 1 else -1] = labels.size
         content = column_content(np.moveaxis(table, axis, -1)).reshape(shape)
         out = ChannelMap(labels.reshape(shape), content, table=True)
-        return looked_up(out, labels, maps[_INDEX])
+        return looked_up(out, labels, maps[_INDEX] if len(maps) > _INDEX else None)
 
     def resize(self, op: Op, request: Request) -> Resize:
         labels = request.result.labels
@@ -59,6 +62,34 @@ class Embedding(Rule):
         if table is None or axis < 0 or not table.size or table.shape[axis] < 2:
             raise Refused(Reason.UNSUPPORTED_FORM, "a table without columns")
         return table, axis
+
+
+class SlicedTable(Embedding):
+    """A Slice of a constant, `(…, V, …, C)`, by bounds that are computed at run time. The last axis that is not sliced
+    has C channels. A constant without such an axis has none. sliced: the axes that are sliced."""
+
+    def __init__(self, sliced: Collection[int]) -> None:
+        self._sliced = sliced
+
+    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        table = op.constant(_TABLE)
+        assert table is not None
+        axis = self.channel_axis(op, table)
+        if axis >= 0 and table.shape[axis] > 1 and table.size:
+            return super().flow(op, (), fresh)
+        ones = (1,) * table.ndim
+        content = column_content(table.reshape(-1, 1)) if table.size else np.full(1, VARYING)
+        return Flow((ChannelMap(fresh(1).reshape(ones), content.reshape(ones)),))
+
+    def resize(self, op: Op, request: Request) -> Resize:
+        made = request.result
+        return super().resize(op, request) if made.axes else Resize((full_emission(made.shape),))
+
+    def result_rank(self, op: Op, table: Array) -> int:
+        return table.ndim
+
+    def channel_axis(self, op: Op, table: Array) -> int:
+        return max((axis for axis in range(table.ndim) if axis not in self._sliced), default=-1)
 
 
 def looked_up(out: ChannelMap, labels: IntArray, index: ChannelMap | None) -> Flow:

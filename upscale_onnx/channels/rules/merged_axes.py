@@ -9,11 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from upscale_onnx.channels.channel_map import ChannelMap, Merged
+from upscale_onnx.channels.flow import Misaligned
+from upscale_onnx.channels.grid import axis_positions
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.axis_groups import AxisGroup
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import Dim
+from upscale_onnx.types import Dim, IntArray
 
 _MERGED = "?merged"  # a name for the times of a result
 
@@ -83,3 +88,25 @@ def _ends(dims: Sequence[Dim]) -> tuple[int, int | None]:
     first = next((place for place, dim in enumerate(dims) if isinstance(dim, int)), len(dims))
     sizes = [dim for dim in dims[first:] if isinstance(dim, int) and dim > 0]
     return first, math.prod(sizes) if len(sizes) == len(dims) - first else None
+
+
+def merged_rows(index: int, result: ChannelMap, emission: IntArray, rank: int) -> dict[int, NewNode]:
+    """By its index, what stays of an operand of `rank` axes without classes that has elements for each channel on the
+    merged axis of the result; nothing where all channels stay.
+
+    Raises:
+        Misaligned: the channels that stay are not the same in all rows.
+    """
+    assert result.merged is not None
+    axis, zero, one = result.merged.axis, np.asarray(0), np.asarray(1)
+    count, own = np.asarray(result.shape[axis]), axis - result.rank + rank
+    try:
+        kept = axis_positions(emission, result.shape, axis)
+    except ValueError:
+        raise Misaligned(result.labels) from None
+    if np.array_equal(kept, np.arange(result.shape[axis])):
+        return {}
+    times = NewNode("Div", (NewNode("Gather", (NewNode("Shape", (index,)), np.asarray(own))), count))
+    starts = NewNode("Mul", (NewNode("Range", (zero, times, one)), count))
+    places = NewNode("Add", (NewNode("Reshape", (starts, np.asarray([-1, 1]))), kept))
+    return {index: NewNode("Gather", (index, NewNode("Reshape", (places, np.asarray([-1])))), attrs={"axis": own})}

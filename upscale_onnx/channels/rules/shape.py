@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap
-from upscale_onnx.channels.flow import Flow, Fresh, Maps, Request, Resize, Role, Rule
+from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, Resize, Role, Rule
 from upscale_onnx.channels.grid import is_full
 from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
@@ -34,16 +34,28 @@ class ShapeOf(Rule):
     def resize(self, op: Op, request: Request) -> Resize:
         same = BARRIER.resize(op, replace(request, maps=(), emissions=()))
         found, emission, dims = request.maps[0], request.emissions[0], op.in_dims[0]
-        whole = found is None or emission is None or is_full(emission, found.shape)
-        if not self._states or found is None or dims is None or whole:
+        if not self._states or found is None or emission is None or dims is None or is_full(emission, found.shape):
             return same
-        sizes = [dims[axis] if axis in found.axes else None for axis in asked_axes(op.attrs, found)]
-        given = np.asarray([size is not None for size in sizes])
+        asked = asked_axes(op.attrs, found)
+        stated = _unmerged(NewNode("Shape", (0,), attrs=op.attrs), asked, found, emission.shape)
+        sizes = [dims[axis] if axis in found.axes else None for axis in asked]
+        given = np.asarray([isinstance(size, int) for size in sizes])
         values = np.asarray([size if isinstance(size, int) else 0 for size in sizes], np.int64)
-        if not given.any():
-            return same
-        node = NewNode("Where", (given, values, NewNode("Shape", (0,), attrs=op.attrs)))
-        return replace(same, replace=(node,))
+        if given.any():
+            stated = NewNode("Where", (given, values, stated))
+        return same if stated.op_type == "Shape" else replace(same, replace=(stated,))
+
+
+def _unmerged(stated: NewNode, asked: range, found: ChannelMap, shape: tuple[int, ...]) -> NewNode:
+    """What `stated` returns, with the size that a merged axis had before it lost channels."""
+    axis = -1 if found.merged is None else found.merged.axis
+    if axis not in asked or shape[axis] == found.shape[axis]:
+        return stated
+    if shape[axis] == 0:
+        raise Misaligned(found.labels)  # nothing is left that tells how often there was each channel
+    before, after = np.ones((2, len(asked)), np.int64)
+    before[asked.index(axis)], after[asked.index(axis)] = found.shape[axis], shape[axis]
+    return NewNode("Div", (NewNode("Mul", (stated, before)), after))
 
 
 def asked_axes(attrs: Mapping[str, Any], found: ChannelMap) -> range:
@@ -53,10 +65,12 @@ def asked_axes(attrs: Mapping[str, Any], found: ChannelMap) -> range:
 
 
 def can_state(opset: int, attrs: Mapping[str, Any], found: ChannelMap | None, dims: Dims | None) -> bool:
-    """Whether a Shape node can state the sizes of all channel axes that it is asked for, since they are known."""
+    """Whether a Shape node can state the sizes of all channel axes that it is asked for, since they are known,
+    or grow with what is left."""
     if found is None or dims is None or opset < _FIRST_WHERE or found.rank != len(dims):
         return False
-    return all(isinstance(dims[axis], int) for axis in asked_axes(attrs, found) if axis in found.axes)
+    merged = None if found.merged is None else found.merged.axis
+    return all(axis == merged or isinstance(dims[axis], int) for axis in asked_axes(attrs, found) if axis in found.axes)
 
 
 SHAPE, STATED_SHAPE = ShapeOf(states=False), ShapeOf(states=True)

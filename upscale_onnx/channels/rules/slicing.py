@@ -12,7 +12,7 @@ from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Request, R
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
-from upscale_onnx.channels.rules.embedding import Embedding
+from upscale_onnx.channels.rules.embedding import Embedding, SlicedTable
 from upscale_onnx.channels.rules.selection import Indices, Outputs, Picks, Selection, is_range, slice_node
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, IntArray
@@ -29,7 +29,16 @@ class _Bounds:
 
 
 class Slice(Selection):
-    """The rule of a Slice by constant starts, ends, axes and steps. At most one of the axes may hold channels."""
+    """The rule of a Slice by constant starts, ends, axes and steps. At most one of the axes may hold channels. Of a
+    constant that is sliced by bounds that are computed at run time, the columns are channels."""
+
+    def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
+        table = op.constant(0)
+        return super().flow(op, maps, fresh) if table is None else _sliced(op, table).flow(op, maps, fresh)
+
+    def resize(self, op: Op, request: Request) -> Resize:
+        table = op.constant(0)
+        return super().resize(op, request) if table is None else _sliced(op, table).resize(op, request)
 
     def picks(self, op: Op, found: ChannelMap) -> Picks:
         bounds = _bounds(op, found.rank)
@@ -59,6 +68,10 @@ class Slice(Selection):
         starts, ends = list(bounds.starts or ()), list(bounds.ends or ())
         starts[number], ends[number] = int(index[0]), int(index[-1]) + 1
         return Resize(outputs, replace=(slice_node(starts, ends, bounds.axes, bounds.steps, 0, op.opset),))
+
+
+def _sliced(op: Op, table: Array) -> SlicedTable:
+    return SlicedTable(_bounds(op, table.ndim).axes)
 
 
 def _bounds(op: Op, rank: int) -> _Bounds:
