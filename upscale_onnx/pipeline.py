@@ -40,7 +40,7 @@ from upscale_onnx.runtime.faults import blames_the_model
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.profile import operator_totals, profile_operators
 from upscale_onnx.runtime.providers import resolve_provider
-from upscale_onnx.runtime.soundness import check_loads
+from upscale_onnx.runtime.soundness import check_operators
 from upscale_onnx.runtime.user_inputs import load_inputs
 from upscale_onnx.segments import find_segments, picture_of, priced_refusals
 from upscale_onnx.timing.target_costs import tune
@@ -107,7 +107,7 @@ def compiled(
             check_batch(original, wanted.target.batch)
         # What cannot be used is said before any work, and a file is read once.
         if wanted.proof.verify and "global" in wanted.proof.proofs:
-            check_loads(original, resolve_provider(wanted.target.provider))
+            check_operators(original, resolve_provider(wanted.target.provider))
         if wanted.proof.verify and wanted.proof.inputs is not None:
             wanted = wanted.replaced(inputs=load_inputs(wanted.proof.inputs, original))
     with clock.stage("tune"):

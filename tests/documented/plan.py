@@ -26,7 +26,7 @@ LEFT_OUT = {
     "python -m models.train_cifar": "trains for half an hour; tests/models run its parts",
     "python -m models.train_bases": "trains for half an hour; tests/models run its parts",
     "python -m upscale_onnx experiment figure4 --set TEST.npz BASES/cifar10_cnet-16_0.onnx": "needs networks to train",
-    "python -m upscale_onnx experiment figure4 --set TEST.npz BASES/cifar10_resnet20-16_0.onnx": "needs networks to train",
+    "python -m upscale_onnx experiment figure4 --set TEST.npz BASES/cifar10_resnet20-16_0.onnx": "needs networks",
     "python -m tests.interruptions": "takes an hour; tests/interruptions try some moments",
     "python -m venv": "fetches other tools to compare with",
     "python docs/programs/latency.py --reference-python": "needs other tools to compare with",

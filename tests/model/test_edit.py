@@ -122,10 +122,10 @@ def test_ten_thousand_layers_take_no_recursion_and_linear_time(shared: bool) -> 
         graph = chain(length, shared)
         graph.outputs = [graph.nodes[0].outputs[0]]
         graph.nodes.reverse()
-        started = time.perf_counter()
+        started = time.process_time()
         sort_nodes(graph)
         assert cleanup(graph) == length - 1
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     short = min(seconds(1000) for _ in range(3))
     assert min(seconds(10_000) for _ in range(2)) < 40 * short  # quadratic time would be 100 times as long
