@@ -31,6 +31,7 @@ LEFT_OUT = {
     "python -m venv": "fetches other tools to compare with",
     "python docs/programs/latency.py --reference-python": "needs other tools to compare with",
     "python docs/programs/peers/onnxsim_prune.py": "needs another tool to compare with",
+    "python -m upscale_onnx bench in.onnx out.onnx peer.onnx": "needs what another tool has made",
     "reference/bin/python": "needs another tool to compare with",
     "from upscale_onnx import Options\nfrom upscale_onnx.candidates.space import": "needs networks of one structure",
     "pip install jupyterlab": "needed to look at notebooks alone; tests/documented run them",
