@@ -114,8 +114,8 @@ def _network(model: Path, data: Path, args: argparse.Namespace, images: int) -> 
 def _transfer(args: argparse.Namespace) -> None:
     data = args.data * len(args.queue) if len(args.data) == 1 else args.data
     queue, judges = (
-        [_network(model, own, args, images) for model, own in zip(args.queue, data, strict=True)]
-        for images in (args.images, args.draw_images or args.images)
+        [_network(model, own, args, images) for model, own in zip(args.queue, data, strict=True)] if images else []
+        for images in (args.images, args.draw_images)
     )
     unseen = _network(args.unseen, args.unseen_data, args, args.unseen_images or args.images)
     args.out.mkdir(parents=True, exist_ok=True)
@@ -126,7 +126,7 @@ def _transfer(args: argparse.Namespace) -> None:
         policy = train(queue, reward, folder, settings, progress=_tell)
         _draw(folder, target)
         if not _rows_of(results, target, "policy"):
-            results.add(_decided(policy, judges, unseen, target, reward, args))
+            results.add(_decided(policy, judges or queue, unseen, target, reward, args))
         compression = float(_rows_of(results, target, "policy")[0]["compression"])
         _scaled(results, unseen, target, ("equal", 0), compression, args.choice)
         for number in range(args.profiles):
