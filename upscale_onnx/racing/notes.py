@@ -9,6 +9,7 @@ import onnx
 
 from upscale_onnx.costs.targets import Target
 from upscale_onnx.masks.stored_weights import quantised_weights
+from upscale_onnx.masks.targets import constant_tensors
 from upscale_onnx.model.protos import element_count, iter_nodes
 from upscale_onnx.model.provenance import NODES_SINCE
 from upscale_onnx.options import PruneOptions
@@ -88,12 +89,8 @@ def unrepaired(options: PruneOptions, dense: onnx.ModelProto) -> tuple[str, ...]
 
 def mostly_tables(model: onnx.ModelProto) -> tuple[str, ...]:
     """A note if most parameters of `model` are in tables of which rows are looked up, else nothing."""
-    counts = {tensor.name: element_count(tensor.dims) for tensor in model.graph.initializer}
-    nodes = list(iter_nodes(model.graph))
-    for node in nodes:
-        held = [attr.t for attr in node.attribute if attr.name == "value"] if node.op_type == "Constant" else []
-        counts.update((node.output[0], element_count(tensor.dims)) for tensor in held)
-    tables = {node.input[0] for node in nodes if node.op_type in _LOOKUPS and node.input}
+    counts = {name: element_count(tensor.dims) for name, tensor in constant_tensors(model).items()}
+    tables = {node.input[0] for node in iter_nodes(model.graph) if node.op_type in _LOOKUPS and node.input}
     share = sum(counts.get(name, 0) for name in tables) / max(sum(counts.values()), 1)
     if share <= _MOSTLY:
         return ()
