@@ -47,12 +47,18 @@ class MergeConstants(Pass):
 
 def _merged(step: Step) -> tuple[int, Array] | None:
     """The index of the weight, and the weight that reads one constant channel only; None where nothing changes."""
-    read, found = step.flow.dense, step.op.weight
-    if read is None or read.axis is None or read.known is None or found is None:
+    read = step.flow.dense
+    if read is None or read.axis is None or read.known is None:
+        return None
+    given = step.maps[read.input]
+    if given is None or not (is_constant(given.state) & (given.state != 0)).any():
+        return None  # before the weight is decoded: nearly all nodes end here
+    found = step.op.weight
+    if found is None:
         return None
     weight, layout = found
-    tensor, given = step.node.inputs[layout.operand], step.maps[read.input]
-    if not isinstance(tensor, gs.Constant) or isinstance(tensor, HeldConstant) or is_sparse(tensor) or given is None:
+    tensor = step.node.inputs[layout.operand]
+    if not isinstance(tensor, gs.Constant) or isinstance(tensor, HeldConstant) or is_sparse(tensor):
         return None
     if layout.group != 1 or weight.dtype.kind != "f":
         return None

@@ -114,7 +114,12 @@ class ChannelMap:
     @property
     def axes(self) -> tuple[int, ...]:
         """The channel axes: those along which the map has more than one entry."""
-        return tuple(axis for axis, size in enumerate(self.labels.shape) if size > 1)
+        return tuple([axis for axis, size in enumerate(self.labels.shape) if size > 1])
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether there is a channel axis."""
+        return self.labels.size > 1
 
     def along(self, axis: int, size: int) -> tuple[IntArray, FloatArray]:
         """Labels and states of the `size` indices of `axis`, as vectors. The map must have no other channel axis."""

@@ -6,8 +6,11 @@ operator, its attributes and its meaning at each opset.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from onnx import NodeProto
 
 from upscale_onnx.model import Node, Variable
 from upscale_onnx.model.content import node_proto
@@ -41,9 +44,20 @@ def evaluate(
         steps = _CHAINS.get((domain, op_type), ())
         own = [(name, {key: attrs.get(key, value) for key, value in fixed.items()}) for name, fixed in steps]
         return _evaluate_chain(own, inputs)
+    plain = tuple((name, type(value), value) for name, value in attrs.items() if isinstance(value, int | float | str))
+    proto = _plain_proto(op_type, plain, outputs) if len(plain) == len(attrs) else _proto(op_type, attrs, outputs)
+    return evaluate_node(proto, opset, inputs)
+
+
+def _proto(op_type: str, attrs: Mapping[str, Any], outputs: int) -> NodeProto:
     results = [Variable(f"y{index}") for index in range(outputs)]
-    node = Node(op_type, attrs=dict(attrs), outputs=results)
-    return evaluate_node(node_proto(node), opset, inputs)
+    return node_proto(Node(op_type, attrs=dict(attrs), outputs=results))
+
+
+@functools.lru_cache(maxsize=512)
+def _plain_proto(op_type: str, attrs: tuple[tuple[str, type, Any], ...], outputs: int) -> NodeProto:
+    """The node that `_proto` makes. Types are given since 1, 1.0 and True are equal."""
+    return _proto(op_type, {name: value for name, _, value in attrs}, outputs)
 
 
 def _evaluate_chain(

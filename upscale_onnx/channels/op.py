@@ -22,6 +22,7 @@ class Op:
 
     inputs: per input, the name of its value.
     constants: per input, the constant array; None where it is computed at run time or absent.
+    known: per input, whether it is a constant; empty where only `constants` tell.
     present: per input, whether it is connected.
     in_dims, out_dims: dimensions per input and output (int, symbol or None); None for unknown rank.
     shape_values: per input, the entries of a short integer vector (a shape, say), None for entries that are not known.
@@ -40,6 +41,7 @@ class Op:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     constants: Sequence[Array | None] = ()
+    known: tuple[bool, ...] = ()
     present: tuple[bool, ...] = ()
     in_dims: tuple[Dims | None, ...] = ()
     out_dims: tuple[Dims | None, ...] = ()
@@ -59,13 +61,16 @@ class Op:
         """The constant at input `index`, None where there is none."""
         return self.constants[index] if index < len(self.constants) else None
 
+    def is_constant(self, index: int) -> bool:
+        """Whether input `index` is a constant. Nothing is decoded, where `known` says it."""
+        return self.known[index] if index < len(self.known) else self.constant(index) is not None
+
     @property
     def weight(self) -> tuple[Array, WeightLayout] | None:
         """The constant weight of a contraction, and the layout of its axes; None where there is none."""
-        operand = 1 if self.constant(1) is not None else 0
-        array = self.constant(operand)
-        layout = None if array is None else weight_layout(self.op_type, self.attrs, array.ndim, operand)
-        return None if array is None or layout is None else (array, layout)
+        found = self.weight_shape
+        array = None if found is None else self.constant(found[1].operand)
+        return None if array is None or found is None else (array, found[1])
 
     def dtype(self, index: int) -> np.dtype[Any]:
         """The numpy type of input `index`, float32 where unknown."""
@@ -74,13 +79,15 @@ class Op:
 
     @cached_property
     def weight_shape(self) -> tuple[tuple[int, ...], WeightLayout] | None:
-        """The shape of the weight, and its layout, as `weight` says. The weight is decoded once."""
-        found = self.weight
-        return None if found is None else (found[0].shape, found[1])
+        """The shape of the weight, and its layout, as `weight` says. Nothing is decoded."""
+        operand = 1 if self.is_constant(1) else 0
+        dims = self.in_dims[operand] if self.is_constant(operand) else None
+        layout = None if dims is None else weight_layout(self.op_type, self.attrs, len(dims), operand)
+        return None if layout is None or dims is None else (tuple(dim for dim in dims if isinstance(dim, int)), layout)
 
     def is_dynamic(self, index: int) -> bool:
         """Whether input `index` is connected and computed at run time."""
-        return self.has(index) and self.constant(index) is None
+        return self.has(index) and not self.is_constant(index)
 
     def in_rank(self, index: int) -> int | None:
         """Rank of input `index`, None where unknown."""

@@ -74,6 +74,7 @@ def view(
         attrs=node.attrs,
         inputs=tuple(names),
         constants=_Inputs(names, constants),
+        known=tuple(bool(name) and name in constants for name in names),
         present=tuple(bool(name) for name in names),
         in_dims=tuple(_dims(name, constants, shapes) for name in names),
         out_dims=tuple(_dims(tensor.name, constants, shapes) for tensor in node.outputs),

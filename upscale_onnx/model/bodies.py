@@ -15,7 +15,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto
 
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.operators import STANDARD_DOMAINS
-from upscale_onnx.model.protos import attribute_graphs, inner_graphs
+from upscale_onnx.model.protos import attribute_graphs, inner_graphs, node_graphs
 
 DOMAIN = "upscale_onnx.bodies"
 ENTRY = "Entry"
@@ -87,7 +87,7 @@ def first_of(names: Iterable[str]) -> str:
 
 def opened_nodes(model: ModelProto) -> dict[str, Opened]:
     """The nodes whose bodies can be parts of the flat graph, by their keys."""
-    if not any(attribute_graphs(a) for node in model.graph.node for a in node.attribute):
+    if not any(node_graphs(node) for node in model.graph.node):
         return {}
     found: dict[str, Opened] = {}
     opset = max((entry.version for entry in model.opset_import if entry.domain in STANDARD_DOMAINS), default=0)

@@ -12,7 +12,7 @@ import onnx_graphsurgeon as gs
 from onnx import GraphProto, ModelProto, NodeProto
 
 from upscale_onnx.errors import InternalError
-from upscale_onnx.model.protos import attribute_graphs, copy_fields
+from upscale_onnx.model.protos import copy_fields, node_graphs
 
 
 def cleanup(graph: gs.Graph) -> int:
@@ -47,7 +47,7 @@ def set_input(node: gs.Node, index: int, value: gs.Variable | gs.Constant) -> No
     This does what `node.inputs[index] = value` does, but faster: it finds `node` among the readers by identity.
     """
     readers = node.inputs[index].outputs
-    list.__delitem__(readers, next(place for place, reader in enumerate(readers) if reader is node))
+    list.__delitem__(readers, list(map(id, readers)).index(id(node)))
     list.__setitem__(node.inputs, index, value)
     list.append(value.outputs, node)
 
@@ -109,9 +109,8 @@ def captured_names(nodes: Iterable[NodeProto]) -> set[str]:
     """The names that subgraphs of these nodes read from outside themselves."""
     names: set[str] = set()
     for node in nodes:
-        for attribute in node.attribute:
-            for subgraph in attribute_graphs(attribute):
-                names |= free_names(subgraph)
+        for subgraph in node_graphs(node):
+            names |= free_names(subgraph)
     return names
 
 

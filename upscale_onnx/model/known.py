@@ -94,8 +94,11 @@ class Constants:
         """The known entries of the integer vector (or scalar, as one entry) called `name`; None if nothing is known."""
         if name in self._shapes:
             return self._shapes[name]
-        array = self.array(name) if name in self else None
-        if array is None or array.ndim > 1 or array.dtype.kind not in "iu":
+        dims = self.dims(name)
+        if dims is None or len(dims) > 1:
+            return None  # seen without decoding: weights are large
+        array = self.array(name)
+        if array is None or array.dtype.kind not in "iu":
             return None
         return tuple(int(x) for x in array.ravel())
 

@@ -52,7 +52,7 @@ def load_model(path_or_proto: Model, store: WeightStore | None = None) -> ModelP
         model, where = read_model(path_or_proto, store), str(path_or_proto)
     check_wellformed(model, where)
     model = with_import(sorted_model(model))
-    check_model(model, where)
+    _check_valid(model, where)
     return with_unique_names(sorted_model(inlined(with_dense_weights(model))))
 
 
@@ -106,8 +106,13 @@ def check_model(model: ModelProto, where: str) -> None:
     Raises:
         ModelError: it is not; the message starts with `where`.
     """
-    _check_versions(model, where)
     check_wellformed(model, where)
+    _check_valid(model, where)
+
+
+def _check_valid(model: ModelProto, where: str) -> None:
+    """Check a model that is well formed."""
+    _check_versions(model, where)
     check_functions(model, where)
     refuse_external(model, where)
     try:

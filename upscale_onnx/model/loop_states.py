@@ -13,7 +13,7 @@ from typing import Protocol
 from onnx import GraphProto, NodeProto, ValueInfoProto, helper
 
 from upscale_onnx.model.operators import STANDARD_DOMAINS
-from upscale_onnx.model.protos import attribute_graphs, inner_graphs
+from upscale_onnx.model.protos import inner_graphs, node_graphs
 from upscale_onnx.types import Dims
 
 _COUNTERS = 2  # the number of rounds and the condition
@@ -82,8 +82,10 @@ class LoopStates:
 def _states(graph: GraphProto) -> Iterator[_State]:
     for part in (graph, *inner_graphs(graph)):
         for node in part.node:
-            bodies = [body for attribute in node.attribute for body in attribute_graphs(attribute)]
-            if node.op_type == "Loop" and node.domain in STANDARD_DOMAINS and len(bodies) == 1:
+            if node.op_type != "Loop" or node.domain not in STANDARD_DOMAINS:
+                continue
+            bodies = node_graphs(node)
+            if len(bodies) == 1:
                 yield from _of_loop(node, bodies[0])
 
 

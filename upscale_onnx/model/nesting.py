@@ -28,10 +28,12 @@ class Nesting:
 
     def __init__(self, graph: gs.Graph, source: GraphProto, opened: Mapping[str, Opened]) -> None:
         self._opened = opened
-        self._left = {key for node in graph.nodes if (key := exit_key(node)) is not None}
-        self._first: dict[str, Place] = dict(self._homes(source, ()))
         self._places: dict[int, Place] = {}
         self._readers: defaultdict[str, list[Place]] = defaultdict(list)
+        if not opened:
+            return  # all stand in the main graph
+        self._left = {key for node in graph.nodes if (key := exit_key(node)) is not None}
+        self._first: dict[str, Place] = dict(self._homes(source, ()))
         for node in reversed(graph.nodes):
             self._places[id(node)] = self._placed(node)
             for name, place in self._reads(node):
@@ -39,7 +41,7 @@ class Nesting:
 
     def place(self, node: gs.Node) -> Place:
         """Where a node stands."""
-        return self._places[id(node)]
+        return self._places.get(id(node), ())
 
     def reads_inside(self, place: Place, name: str) -> bool:
         """Whether all readers of a value stand inside `place`."""

@@ -13,6 +13,7 @@ from upscale_onnx.model.operators import STANDARD_DOMAINS
 # Tensors of up to this many elements keep their values in a skeleton, since shape inference needs the values that
 # Reshape, Slice, Resize and others read. Of larger ones, the weights, it needs only the shapes.
 SMALL_ELEMENTS = 1024
+_OF_GRAPHS = frozenset({AttributeProto.GRAPH, AttributeProto.GRAPHS})
 IR_WITH_FREE_INITIALIZERS = 4  # before it, every initializer had to be a graph input as well
 
 
@@ -64,16 +65,28 @@ def nodes_within(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
     """Each of `nodes`, and the nodes in its subgraphs behind it."""
     for node in nodes:
         yield node
-        for attribute in node.attribute:
-            for subgraph in attribute_graphs(attribute):
-                yield from iter_nodes(subgraph)
+        for subgraph in node_graphs(node):
+            yield from nodes_within(subgraph.node)
 
 
 def inner_graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """Every subgraph of the nodes of a graph and of its subgraphs."""
-    for node in iter_nodes(graph):
-        for attribute in node.attribute:
-            yield from attribute_graphs(attribute)
+    for node in graph.node:
+        found = node_graphs(node)
+        yield from found
+        for subgraph in found:
+            yield from inner_graphs(subgraph)
+
+
+def node_graphs(node: NodeProto) -> list[GraphProto]:
+    """The subgraphs that the attributes of a node hold."""
+    # Every node of a model comes by here many times, and nearly none holds a graph.
+    return [
+        subgraph
+        for attribute in node.attribute
+        if attribute.type in _OF_GRAPHS
+        for subgraph in attribute_graphs(attribute)
+    ]
 
 
 def attribute_graphs(attribute: AttributeProto) -> Sequence[GraphProto]:

@@ -20,7 +20,8 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model.tensors import is_external
+from upscale_onnx.model.protos import SMALL_ELEMENTS, element_count
+from upscale_onnx.model.tensors import is_external, raw_length
 from upscale_onnx.types import Array
 
 # Models with fewer bytes of weights stay in memory, which is as quick.
@@ -173,8 +174,23 @@ def whole_bytes(tensor: TensorProto) -> int:
     if not is_stored(tensor):
         return int(tensor.ByteSize())
     length = next(int(entry.value) for entry in tensor.external_data if entry.key == "length")
-    digits = max(1, -(-length.bit_length() // 7))
-    return int(_bare(tensor).ByteSize()) + _RAW_TAG + digits + length
+    return int(_bare(tensor).ByteSize()) + _RAW_TAG + varint_length(length) + length
+
+
+def stated_bytes(tensor: TensorProto) -> int:
+    """What `whole_bytes` returns, as far as the shape states it: to find the size of a message, protobuf copies it."""
+    if is_stored(tensor) or not tensor.HasField("raw_data") or element_count(tensor.dims) <= SMALL_ELEMENTS:
+        return whole_bytes(tensor)
+    bare, length = TensorProto(dims=tensor.dims, metadata_props=tensor.metadata_props), raw_length(tensor)
+    for name in ("data_type", "name", "doc_string", "data_location"):
+        if tensor.HasField(name):
+            setattr(bare, name, getattr(tensor, name))
+    return int(bare.ByteSize()) + _RAW_TAG + varint_length(length) + length
+
+
+def varint_length(value: int) -> int:
+    """The bytes of a number as a varint of protobuf: one for each seven bits."""
+    return max(1, -(-value.bit_length() // 7))
 
 
 def byte_view(array: Array) -> memoryview:

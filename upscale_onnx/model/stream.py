@@ -11,7 +11,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from onnx import GraphProto, ModelProto
 
 from upscale_onnx.model.protos import copy_fields
-from upscale_onnx.model.stored import whole, whole_bytes
+from upscale_onnx.model.stored import stated_bytes, varint_length, whole, whole_bytes
 
 _LENGTH_DELIMITED = 2  # the protobuf wire type of a message
 _MAX_BYTES = 2**31 - 1
@@ -27,7 +27,7 @@ def pieces(model: ModelProto) -> Iterator[bytes]:
     first, last = _around(model.graph, "initializer")
     sizes = _sizes(model.graph)
     tag = _tag(GraphProto, "initializer")
-    length = len(first) + len(last) + sum(len(tag) + len(_varint(size)) + size for size in sizes)
+    length = len(first) + len(last) + sum(len(tag) + varint_length(size) + size for size in sizes)
     head = _tag(ModelProto, "graph") + _varint(length)
     total = len(before) + len(head) + length + len(after)
     if total > _MAX_BYTES:
@@ -54,8 +54,8 @@ def file_bytes(model: ModelProto) -> int:
     """The bytes that `model` takes as a file, external data included."""
     outer = sum(len(part) for part in (*_around(model, "graph"), *_around(model.graph, "initializer")))
     tag = len(_tag(GraphProto, "initializer"))
-    inner = outer + sum(tag + len(_varint(size)) + size for size in _sizes(model.graph))
-    return inner + len(_tag(ModelProto, "graph")) + len(_varint(inner))
+    inner = outer + sum(tag + varint_length(size) + size for size in map(stated_bytes, model.graph.initializer))
+    return inner + len(_tag(ModelProto, "graph")) + varint_length(inner)
 
 
 def _sizes(graph: GraphProto) -> list[int]:

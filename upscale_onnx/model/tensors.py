@@ -14,6 +14,7 @@ _PACKED_BITS = {
     for name, bits in (("UINT4", 4), ("INT4", 4), ("FLOAT4E2M1", 4), ("UINT2", 2), ("INT2", 2))
     if hasattr(TensorProto, name)
 }
+_TYPES = frozenset(TensorProto.DataType.values()) - {TensorProto.UNDEFINED}
 
 
 def model_tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -71,7 +72,7 @@ def tensor_problem(tensor: TensorProto) -> str:
     """What is wrong with the declared type or shape of `tensor`; empty if nothing is."""
     if any(dim < 0 for dim in tensor.dims):
         return "has a negative dimension"
-    if tensor.data_type not in TensorProto.DataType.values() or tensor.data_type == TensorProto.UNDEFINED:
+    if tensor.data_type not in _TYPES:
         return f"has the unknown data type {tensor.data_type}"
     return ""
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from onnx import GraphProto, ModelProto, NodeProto
 
 from upscale_onnx.model.edit import captured_names
-from upscale_onnx.model.protos import attribute_graphs, inner_graphs, iter_nodes
+from upscale_onnx.model.protos import inner_graphs, iter_nodes, node_graphs
 
 
 def with_unique_names(model: ModelProto) -> ModelProto:
@@ -61,9 +61,8 @@ class _Renaming:
 
     def _nodes(self, graph: GraphProto, names: Mapping[str, str]) -> None:
         for node in graph.node:
-            for attribute in node.attribute:
-                for body in attribute_graphs(attribute):
-                    self._body(body, names)
+            for body in node_graphs(node):
+                self._body(body, names)
 
     def _body(self, body: GraphProto, outer: Mapping[str, str]) -> None:
         names = {**outer, **{name: self._values.fresh(name) for name in dict.fromkeys(_given(body))}}

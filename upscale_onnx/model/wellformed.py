@@ -58,6 +58,6 @@ def _broken_text(message: Any) -> Iterator[str]:
             for part in (value,) if hasattr(value, "ListFields") else value:
                 yield from _broken_text(part)
         elif field.type == FieldDescriptor.TYPE_STRING:
-            texts = (value,) if isinstance(value, str | bytes) else value
-            if any(isinstance(text, bytes) for text in texts):
+            texts = [value] if isinstance(value, (str, bytes)) else value
+            if bytes in map(type, texts):
                 yield f"{field.name} of a {message.DESCRIPTOR.name}"

@@ -13,7 +13,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.plan.packing import Packing
-from upscale_onnx.types import Array, BoolArray, IntArray
+from upscale_onnx.types import BoolArray, IntArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,12 +83,11 @@ class GroupCosts:
 
 def grouped(op: Op, count: int, inputs: int, outputs: int) -> Op:
     """The contraction `op` in `count` groups of so many channels, without a name, as far as its time depends on it."""
-    found = op.weight
+    found = op.weight_shape
     if found is None:
         return op
-    weight, layout = found
+    shape, layout = found
     sizes = (count * outputs, inputs) if layout.output_axis == 0 else (count * inputs, outputs)
-    constants: list[Array | None] = [None] * len(op.constants)
-    # A single zero, seen as a whole weight.
-    constants[layout.operand] = np.broadcast_to(np.zeros((), weight.dtype), (*sizes, *weight.shape[2:]))
-    return replace(op, name="", constants=constants, attrs={**op.attrs, "group": count})
+    dims = list(op.in_dims)
+    dims[layout.operand] = (*sizes, *shape[2:])
+    return replace(op, name="", in_dims=tuple(dims), attrs={**op.attrs, "group": count})

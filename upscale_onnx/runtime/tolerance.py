@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.operators import CONTRACTIONS, RECURRENT
-from upscale_onnx.model.protos import attribute_graphs, iter_nodes
+from upscale_onnx.model.protos import iter_nodes, node_graphs
 
 # These operators sum many terms, whatever they multiply.
 _SUMS = CONTRACTIONS | RECURRENT | {"Attention", "Einsum"}
@@ -113,7 +113,7 @@ def _varying(model: ModelProto) -> frozenset[str]:
     weights = {tensor.name for tensor in model.graph.initializer}
     found = {value.name for value in model.graph.input} - weights
     for node in model.graph.node:
-        inner = any(attribute_graphs(attribute) for attribute in node.attribute)  # values that it captures may vary
+        inner = bool(node_graphs(node))  # values that it captures may vary
         if inner or any(name in found for name in node.input):
             found.update(node.output)
     return frozenset(found)
@@ -135,5 +135,5 @@ def _upstream(output: str, makers: dict[str, tuple[int, NodeProto]]) -> list[Nod
 
 
 def _with_inner(node: NodeProto) -> list[NodeProto]:
-    graphs = [graph for attribute in node.attribute for graph in attribute_graphs(attribute)]
+    graphs = node_graphs(node)
     return [node, *(inner for graph in graphs for inner in iter_nodes(graph))]

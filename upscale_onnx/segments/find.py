@@ -43,7 +43,7 @@ def find_segments(analysis: Analysis, refusals: Sequence[Refusal] | None = None)
         for name in step.inputs:
             readers[name] += 1
     for name, found in analysis.maps.items():
-        if found.axes and int(home[found.labels.flat[0]]) in parts:
+        if found.has_channels and int(home[found.labels.flat[0]]) in parts:
             parts[int(home[found.labels.flat[0]])].values.append(name)
     return tuple(
         _segment(analysis, index, part, readers)
@@ -56,14 +56,14 @@ def _components(analysis: Analysis) -> IntArray:
     joined = Classes()
     joined.fresh(analysis.live.size)
     for found in analysis.maps.values():
-        if found.axes:
+        if found.has_channels:
             joined.unite(found.labels, found.labels.ravel()[:1].reshape((1,) * found.rank))
     return joined.roots()
 
 
 def _homes(home: IntArray, maps: Sequence[ChannelMap | None]) -> set[int]:
     """The segments of values with these maps."""
-    return {int(home[found.labels.flat[0]]) for found in maps if found is not None and found.axes}
+    return {int(home[found.labels.flat[0]]) for found in maps if found is not None and found.has_channels}
 
 
 def _place(
@@ -92,7 +92,7 @@ def _place(
 
 def _add_producer(analysis: Analysis, step: Step, home: IntArray, parts: dict[int, _Parts]) -> None:
     found = step.flow.outputs[0]
-    if found is None or not found.axes:
+    if found is None or not found.has_channels:
         return
     labels = found.labels
     producer = Producer(
@@ -110,7 +110,7 @@ def _add_producer(analysis: Analysis, step: Step, home: IntArray, parts: dict[in
 def _add_consumer(analysis: Analysis, step: Step, part: _Parts) -> None:
     reads = step.flow.reads
     source = step.maps[reads[0].input]
-    axis = source.axes[0] if source is not None and source.axes else 0
+    axis = source.axes[0] if source is not None and source.has_channels else 0
     channels = sum(int(read.sources.size) for read in reads)
     demanded = sum(int(demanded_positions(read, analysis.live).size) for read in reads)
     name = step.inputs[reads[0].input]

@@ -27,7 +27,7 @@ def common_shape(op: Op, maps: Maps, members: Sequence[int]) -> tuple[int, ...] 
     rank = known[0].rank if known else len(sizes[0] or ())
     if any(size is None or len(size) != rank for size in sizes):
         return None
-    if any(maps[index] is None and op.constant(index) is None for index in members):
+    if any(maps[index] is None and not op.is_constant(index) for index in members):
         return None
     shape = tuple(max((found.shape[axis] for found in known), default=1) for axis in range(rank))
     for index in members:

@@ -24,8 +24,10 @@ _PADS_ARE_AN_INPUT = 11  # the first version of Pad of which this is true
 def slides_over(op: Op, found: ChannelMap) -> bool:
     """Whether a Conv makes as many results along an axis of channels, `(batch, 1, channels)`, as there are channels,
     each from its neighbours."""
+    if op.op_type != "Conv" or found.axes != (_AXIS,):
+        return False  # before the weight is decoded: nearly all convolutions end here
     weight = op.constant(1)
-    if op.op_type != "Conv" or found.axes != (_AXIS,) or weight is None or weight.shape[:2] != (1, 1):
+    if weight is None or weight.shape[:2] != (1, 1):
         return False
     steps = [*op.attrs.get("strides", ()), *op.attrs.get("dilations", ())]
     fits = weight.ndim == found.rank == 3 and set(steps) <= {1} and op.attrs.get("auto_pad", "NOTSET") == "NOTSET"

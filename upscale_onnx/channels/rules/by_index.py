@@ -99,7 +99,7 @@ class ScatterND(Rule):
         given: IntArray | None = None
         for index in (_DATA, _UPDATES):
             emission = request.emissions[index]
-            if op.constant(index) is not None:
+            if op.is_constant(index):
                 continue
             if emission is None:
                 raise Misaligned(request.result.labels)
@@ -127,7 +127,7 @@ def _rank(op: Op, index: int) -> int:
 
 def _behind(op: Op, index: int, maps: Maps, depth: int) -> ChannelMap | None:
     """The map of data or updates without the leading axes that are indexed; None for a constant."""
-    if op.constant(index) is not None:
+    if op.is_constant(index):
         return None
     found = known_map(maps[index], "data or updates")
     first = found.rank - (_rank(op, _DATA) - depth)

@@ -35,7 +35,7 @@ class _CastLike(Rule):
         return _CAST.flow(_cast(op), maps[:1], fresh) if array is None else _of_constant(op, array, fresh)
 
     def resize(self, op: Op, request: Request) -> Resize:
-        if op.constant(0) is not None:
+        if op.is_constant(0):
             return Resize((full_emission(request.result.shape),))
         return _CAST.resize(_cast(op), replace(request, maps=request.maps[:1], emissions=request.emissions[:1]))
 
@@ -52,7 +52,8 @@ def _of_constant(op: Op, array: Array, fresh: Fresh) -> Flow:
 def _cast(op: Op) -> Op:
     """The node as a Cast."""
     first = {
-        name: getattr(op, name)[:1] for name in ("inputs", "present", "in_dims", "shape_values", "dtypes", "blocks")
+        name: getattr(op, name)[:1]
+        for name in ("inputs", "known", "present", "in_dims", "shape_values", "dtypes", "blocks")
     }
     return replace(op, op_type="Cast", attrs={"to": op.dtypes[1]}, constants=(op.constant(0),), **first)
 

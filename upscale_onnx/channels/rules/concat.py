@@ -113,7 +113,7 @@ class Concat(Rule):
         result = request.result
         found: IntArray | None = None
         for index, (part, given) in enumerate(zip(request.maps, request.emissions, strict=True)):
-            if op.constant(index) is not None:
+            if op.is_constant(index):
                 continue
             if part is not None and part.shape != result.shape:
                 given = full_emission(result.shape)

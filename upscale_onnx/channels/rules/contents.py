@@ -30,9 +30,9 @@ def pointwise_content(
             states.append(None)
         else:
             states.append(None)
-            exact = exact and op.constant(index) is not None
+            exact = exact and op.is_constant(index)
     known = [state for state in states if state is not None]
-    spread = {i: constant_content(_operand(op, i), shape) for i in connected if op.constant(i) is not None}
+    spread = {i: constant_content(_operand(op, i), shape) for i in connected if op.is_constant(i)}
     wild = np.logical_or.reduce([is_wild(state) for state in (*known, *spread.values()) if state is not None])
     wild = wild | _divided_by_zero(op, states, shape)
     fixed = np.logical_and.reduce([is_constant(state) for state in known])

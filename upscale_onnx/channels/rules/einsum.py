@@ -32,7 +32,7 @@ class _Weighted(Contraction):
     def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         weight, read, made = self._weight(op)
         equation = equation_of(op)
-        operand = 0 if op.constant(0) is not None else 1
+        operand = 0 if op.is_constant(0) else 1
         own = equation.operands[operand]
         matrix = weight if own == made + read else weight.T
         in_axis = equation.operands[1 - operand].index(read)
@@ -40,14 +40,14 @@ class _Weighted(Contraction):
 
     def store(self, op: Op, kernel: DenseKernel, bias_changed: bool) -> tuple[Mapping[int, Array], Mapping[str, Any]]:
         _, read, made = self._weight(op)
-        operand = 0 if op.constant(0) is not None else 1
+        operand = 0 if op.is_constant(0) else 1
         own = equation_of(op).operands[operand]
         return {operand: kernel.weight if own == made + read else np.ascontiguousarray(kernel.weight.T)}, {}
 
     def _weight(self, op: Op) -> tuple[Array, str, str]:
         """The weight, and the letters of the axis that it reads and of the axis that it makes."""
         equation = equation_of(op)
-        operand = 0 if op.constant(0) is not None else 1
+        operand = 0 if op.is_constant(0) else 1
         weight, own, other = op.constant(operand), equation.operands[operand], equation.operands[1 - operand]
         read = [letter for letter in own if letter in other and letter not in equation.result]
         made = [letter for letter in own if letter not in other and letter in equation.result]
@@ -76,7 +76,7 @@ class Einsum(Rule):
             return _alone(equation, known_map(maps[0]), fresh)
         if len(maps) != 2:
             raise Refused(Reason.UNSUPPORTED_FORM, f"{len(maps)} operands")
-        if op.constant(0) is None and op.constant(1) is None:
+        if not op.is_constant(0) and not op.is_constant(1):
             return self._product(op, equation, maps, fresh)
         kernel = self._weighted.kernel(op, maps)
         found = known_map(maps[kernel.input], "the activation")
@@ -95,7 +95,7 @@ class Einsum(Rule):
             if any(letter not in equation.result for letter in _letters(equation.operands[0], found)):
                 return Resize((np.zeros(request.result.shape, np.int64),))
             return Resize((_moved_emission(found, emission, equation.operands[0], equation.result),))
-        if op.constant(0) is None and op.constant(1) is None:
+        if not op.is_constant(0) and not op.is_constant(1):
             return self._resized_product(op, equation, request)
         kernel = self._weighted.kernel(op, request.maps)
         found, given = known_map(request.maps[kernel.input]), request.emissions[kernel.input]

@@ -135,7 +135,7 @@ class Elementwise(Rule):
         return [index for index in range(count) if op.has(index)]
 
     def _dynamic(self, op: Op, maps: Maps) -> list[int]:
-        indices = [index for index in self._connected(op) if op.constant(index) is None]
+        indices = [index for index in self._connected(op) if not op.is_constant(index)]
         if not indices or any(maps[index] is None for index in indices):
             raise Refused(Reason.UNKNOWN_SHAPE, "rank of an operand is not known")
         return indices
@@ -219,11 +219,11 @@ def _trains(op: Op) -> bool:
     """Whether a Dropout may drop anything."""
     if op.opset < 7:
         return not op.attrs.get("is_test", 0)
-    return op.has(2) and (op.constant(2) is None or bool(np.any(op.constant(2))))
+    return op.has(2) and (not op.is_constant(2) or bool(np.any(op.constant(2))))
 
 
 def _safe_divisor(op: Op) -> bool:
-    return op.op_type in ("Div", "Mod") and op.constant(1) is not None
+    return op.op_type in ("Div", "Mod") and op.is_constant(1)
 
 
 register(Elementwise(1), *UNARY, "Dropout")

@@ -107,7 +107,7 @@ def plain_equation(op: Op) -> Equation | None:
         if isinstance(size, int)
     }
     # A constant is the operand whose columns are merged.
-    columns = set(left) - set(right) if op.constant(0) is not None else set(right) - set(left)
+    columns = set(left) - set(right) if op.is_constant(0) else set(right) - set(left)
     merged = {*(inner if len(inner) > 1 else ()), *(columns if len(columns) > 1 else ())}
     return equation if merged <= sizes else None
 

@@ -106,7 +106,7 @@ def scale_of(features: int) -> float:
 def _parts(op: Op, form: Form, maps: Maps) -> dict[str, Grid]:
     found: dict[str, Grid] = {}
     for index, (layout, parts) in form.sources.items():
-        if op.constant(index) is not None:
+        if op.is_constant(index):
             raise Refused(Reason.UNSUPPORTED_FORM, f"input {index} is a constant")
         made = grids(known_map(maps[index], f"input {index}"), layout, form.parts(index))
         found.update(zip(parts, made, strict=True))

@@ -51,7 +51,7 @@ def _checked(op: Op) -> Op:
 
 def _swaps(op: Op) -> tuple[bool, bool]:
     """Which of two activations are transposed."""
-    if op.constant(0) is not None or op.constant(1) is not None:
+    if op.is_constant(0) or op.is_constant(1):
         return False, False
     return bool(op.attrs.get("transA", 0)), bool(op.attrs.get("transB", 0))
 

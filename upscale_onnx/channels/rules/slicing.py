@@ -163,7 +163,7 @@ class Gather(Selection):
         return Picks(axis, (pick % size,), dropped=index.ndim == 0)
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
-        if op.constant(0) is not None:
+        if op.is_constant(0):
             return self._embedding.flow(op, maps, fresh)
         found = known_map(maps[0])
         picked = self.picks(op, found)
@@ -175,7 +175,7 @@ class Gather(Selection):
         return Flow((out,), role=Role.SELECTION)
 
     def resize(self, op: Op, request: Request) -> Resize:
-        if op.constant(0) is not None:
+        if op.is_constant(0):
             return self._embedding.resize(op, request)
         emission, extra = request.emissions[0], self._index_rank(op) - 1
         if emission is None or extra < 1:

@@ -171,7 +171,7 @@ class Tile(Rule):
         return Flow((made,))
 
     def resize(self, op: Op, request: Request) -> Resize:
-        if op.constant(0) is not None:
+        if op.is_constant(0):
             return Resize((full_emission(request.result.shape),))
         (found, emission), result = request.first_input(), request.result
         reps = _repeats(found, self._counts(op, found))
