@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 from tests.graphs import parse, weight
-from upscale_onnx.model.stream import pieces
+from upscale_onnx.model.stream import file_bytes, pieces
 
 
 def model() -> onnx.ModelProto:
@@ -32,7 +32,18 @@ def test_pieces_are_the_whole() -> None:
 def test_initializers_of_any_length(sizes: list[int]) -> None:
     made = model()
     made.graph.initializer.extend(numpy_helper.from_array(np.arange(size), f"t{size}") for size in sizes)
-    assert b"".join(pieces(made)) == made.SerializeToString(deterministic=True)
+    whole = made.SerializeToString(deterministic=True)
+    assert b"".join(pieces(made)) == whole
+    assert file_bytes(made) == len(whole)
+
+
+def test_the_size_of_a_model_counts_what_is_said_of_its_weights() -> None:
+    made = model()
+    tensor = numpy_helper.from_array(np.ones((8, 700), np.float32), "large")
+    tensor.doc_string, tensor.data_location = "about the weight", onnx.TensorProto.DEFAULT
+    tensor.metadata_props.add(key="from", value="here")
+    made.graph.initializer.append(tensor)
+    assert file_bytes(made) == len(made.SerializeToString(deterministic=True))
 
 
 @pytest.mark.parametrize("empty", ["graph", "initializer"])
