@@ -115,6 +115,7 @@ LAYERS = {
         "runtime",
         "segments",
         "timing",
+        "worker",
     },
     "integrations": {"errors", "options", "pipeline"},
     "gate": {"errors", "model", "options", "pipeline", "results"},

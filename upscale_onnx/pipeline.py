@@ -29,13 +29,7 @@ from upscale_onnx.pruning.prune import prune
 from upscale_onnx.racing import notes
 from upscale_onnx.racing.proven import proven
 from upscale_onnx.racing.settling import Settled, Subject, settled
-from upscale_onnx.results import (
-    Inspection,
-    PruningEffect,
-    Report,
-    Result,
-    TimeProfile,
-)
+from upscale_onnx.results import Inspection, PruningEffect, Report, Result, TimeProfile
 from upscale_onnx.runtime.faults import blames_the_model
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.runtime.profile import operator_totals, profile_operators
@@ -45,6 +39,7 @@ from upscale_onnx.runtime.user_inputs import load_inputs
 from upscale_onnx.segments import find_segments, picture_of, priced_refusals
 from upscale_onnx.timing.target_costs import tune
 from upscale_onnx.types import Progress
+from upscale_onnx.worker import rare_collections
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -94,6 +89,7 @@ def compile(
 
 
 @blames_the_model
+@rare_collections()
 def compiled(
     model: Model, wanted: Options, progress: Progress | None = None, store: WeightStore | None = None
 ) -> Result:

@@ -49,7 +49,8 @@ def test_an_analysis_decodes_a_weight_once_for_its_layer(decoded: Counter[str]) 
     decoded.clear()
     for step in analysis.steps:
         if step.op.op_type == "Conv":
-            assert step.op.is_constant(1) and not step.op.is_constant(0) and not step.op.is_dynamic(1)
+            assert [step.op.is_constant(index) for index in (0, 1)] == [False, True]
+            assert not step.op.is_dynamic(1)
             assert step.op.weight_shape is not None
             assert step.op.weight_shape[0][:2] == (64, 64)
     assert not decoded

@@ -8,6 +8,15 @@ from __future__ import annotations
 
 from upscale_onnx.worker.client import start
 from upscale_onnx.worker.dispatch import beat, in_process, in_worker, is_isolated, on_runtime_thread
-from upscale_onnx.worker.memory import release_memory
+from upscale_onnx.worker.memory import rare_collections, release_memory
 
-__all__ = ["beat", "in_process", "in_worker", "is_isolated", "on_runtime_thread", "release_memory", "start"]
+__all__ = [
+    "beat",
+    "in_process",
+    "in_worker",
+    "is_isolated",
+    "on_runtime_thread",
+    "rare_collections",
+    "release_memory",
+    "start",
+]
