@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from upscale_onnx.channels.rules.equation import PRODUCT
+from upscale_onnx.channels.rules.equation import PRODUCT, written_equation
 from upscale_onnx.masks.stored_weights import Tensors, replace_values
 from upscale_onnx.masks.targets import FLOATS
 from upscale_onnx.model.operators import STANDARD_DOMAINS
@@ -111,12 +111,8 @@ def equation_view(node: NodeProto, tensors: Mapping[str, TensorProto], uses: Map
 
 def _letters(node: NodeProto) -> tuple[list[str], str]:
     """Letters of the axes of each operand and of the result."""
-    text = next((a.s.decode() for a in node.attribute if a.name == "equation"), "").replace(" ", "")
-    left, arrow, result = text.replace("...", _DOTS).partition("->")
-    if not arrow:
-        once = sorted(letter for letter in left if left.count(letter) == 1 and letter.isalpha())
-        result = "".join((_DOTS * (_DOTS in left), *once))
-    return left.split(","), result
+    operands, result = written_equation(next((a.s.decode() for a in node.attribute if a.name == "equation"), ""))
+    return [letters.replace("...", _DOTS) for letters in operands], result.replace("...", _DOTS)
 
 
 def _product(read: str, own: str, result: str) -> _Product | None:

@@ -14,14 +14,8 @@ from upscale_onnx.errors import InternalError
 from upscale_onnx.model.content import encoded_by
 from upscale_onnx.model.edit import captured_names
 from upscale_onnx.model.nesting import is_entry
-from upscale_onnx.model.protos import IR_WITH_FREE_INITIALIZERS, copy_fields, set_sizes
+from upscale_onnx.model.protos import IR_WITH_FREE_INITIALIZERS, set_sizes
 from upscale_onnx.model.stored import WeightStore, is_stored
-
-_TENSOR_CONTENT = frozenset(field.name for field in TensorProto.DESCRIPTOR.fields) - {
-    "doc_string",
-    "metadata_props",
-    "data_location",
-}
 
 
 class Pending:
@@ -104,16 +98,15 @@ def export_tensor(
     if known is None:
         _encode(constant, proto, store)
         return
-    encoded = TensorProto()
-    _encode(constant, encoded, store)
-    is_whole = not is_stored(known)
-    if is_whole and not known.HasField("raw_data") and not is_stored(encoded) and _same_values(known, encoded):
+    _encode(constant, proto, store)
+    in_store = is_stored(known) or is_stored(proto)
+    if not in_store and not known.HasField("raw_data") and _same_values(known, proto):
         proto.CopyFrom(known)  # was read, not edited: keep its encoding too
         return
-    copy_fields(known, proto, skip=_TENSOR_CONTENT)
-    if not is_whole:
-        proto.ClearField("data_location")
-    proto.MergeFrom(encoded)
+    proto.metadata_props.extend(known.metadata_props)
+    for name in ("doc_string",) if in_store else ("doc_string", "data_location"):
+        if known.HasField(name):
+            setattr(proto, name, getattr(known, name))
 
 
 def _encode(constant: gs.Constant, proto: TensorProto, store: WeightStore | None) -> None:

@@ -36,15 +36,10 @@ def equation_of(op: Op) -> Equation:
 
 def read_equation(op: Op) -> Equation:
     """As `equation_of`, where an operand may repeat letters: for a diagonal."""
-    text = str(op.attrs.get("equation", "")).replace(" ", "")
-    left, arrow, result = text.partition("->")
-    written = left.split(",")
+    text = str(op.attrs.get("equation", ""))
+    written, result = written_equation(text)
     ranks = [operand_rank(op, index) for index in range(len(op.present))]
     hidden = _hidden(text, written, ranks)
-    if not arrow:
-        named = left.replace(_DOTS, "")
-        once = sorted(letter for letter in set(named) - {","} if named.count(letter) == 1)
-        result = "".join((_DOTS * (_DOTS in left), *once))
     if hidden and _DOTS not in result:
         raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} sums over dots")
     operands = tuple(
@@ -57,6 +52,17 @@ def read_equation(op: Op) -> Equation:
     if len(set(result)) != len(result) or set(result) - set("".join(operands)):
         raise Refused(Reason.UNSUPPORTED_FORM, f"equation {text} repeats letters")
     return Equation(operands, result)
+
+
+def written_equation(text: str) -> tuple[list[str], str]:
+    """The operands and the result as an equation writes them, with its dots. Where it has no result, this is what ONNX
+    says: the dots, then the letters that stand there once, in the order of the alphabet."""
+    left, arrow, result = text.replace(" ", "").partition("->")
+    if not arrow:
+        named = left.replace(_DOTS, "")
+        once = sorted(letter for letter in set(named) - {","} if named.count(letter) == 1)
+        result = "".join((_DOTS * (_DOTS in left), *once))
+    return left.split(","), result
 
 
 def _hidden(text: str, written: list[str], ranks: list[int]) -> str:
