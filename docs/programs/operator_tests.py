@@ -15,6 +15,7 @@ exit code is 1 if any result was wrong.
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import re
 import sys
@@ -54,14 +55,9 @@ class Network:
     idle: bool
 
 
-def networks(words: Sequence[str] = (), op_type: str | None = None) -> Iterator[Network]:
-    """The networks of all tests with one of `words` in their names, or of tests of one operator."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from onnx.backend.test.case.node import collect_testcases
-
-        tests = collect_testcases(op_type)
-    for test in tests:
+def networks(words: Sequence[str] = (), modules: Sequence[str] = ()) -> Iterator[Network]:
+    """The networks of all tests with one of `words` in their names, of all modules or of those of these names."""
+    for test in _tests(modules):
         if words and not any(word in test.name for word in words):
             continue
         for axis in (1, -1):
@@ -69,6 +65,20 @@ def networks(words: Sequence[str] = (), op_type: str | None = None) -> Iterator[
                 found = _between(test, axis, every)
                 if found is not None:
                     yield found
+
+
+def _tests(modules: Sequence[str]) -> list[Any]:
+    """ONNX's tests. A module makes its tests when it is imported, which takes seconds for all of them."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case import node
+
+        if not modules:
+            return node.collect_testcases()
+        for module in modules:
+            importlib.import_module(f"{node.__name__}.{module}")
+    made: list[Any] = node._NodeTestCases
+    return made
 
 
 def _between(test: Any, axis: int, every: bool) -> Network | None:
