@@ -49,7 +49,7 @@ class PlainProducts(Pass):
             value = _written(step, new)
             if value is None:
                 continue
-            inputs, (target,) = list(step.node.inputs), step.node.outputs
+            inputs, (target,) = [_read_again(step, index, new) for index in range(2)], step.node.outputs
             disconnect(step.node)
             new.end_in(target, value)
             instead[id(step.node)] = new.nodes
@@ -111,6 +111,12 @@ def _operand(step: Step, index: int, letters: str) -> _Operand:
     array, dims = step.op.constant(index), step.op.in_dims[index]
     assert dims is not None
     return _Operand(step.node.inputs[index], Shape(step.op.dtypes[index], dims), letters, array)
+
+
+def _read_again(step: Step, index: int, new: NewNodes) -> gs.Tensor:
+    """What the node would read if it came back. Nodes that compute a constant may be gone by then."""
+    value, array = step.node.inputs[index], step.op.constant(index)
+    return value if array is None or isinstance(value, gs.Constant) else remade(new.names, value, array)
 
 
 def _written(step: Step, new: NewNodes) -> gs.Variable | None:
