@@ -17,7 +17,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 import onnx
-from operator_tests import EXPANDED, Network, networks, run
+from operator_networks import EXPANDED, Network, networks
+from operator_tests import run
 
 import upscale_onnx
 from upscale_onnx.errors import UpscaleError

@@ -1,6 +1,6 @@
 """ONNX's own tests of operators, each between a layer that makes dead channels and one that does not read all.
 
-    python docs/programs/operator_tests.py [WORD...] [--export keep gather upscale planned] [--reasons]
+    python docs/programs/operator_tests.py [WORD...] [--export keep gather upscale planned] [--reasons] [--alone]
 
 Every test of a node with an input of float32 and two or more axes is taken, if onnxruntime runs it (or only tests
 with one of the words in their names). A 1x1 convolution or a matrix product with rows of zeros makes that input; one
@@ -9,125 +9,29 @@ one, and one or all inputs made so, the network is compiled without its own chec
 test's inputs, and on these shuffled. Printed are the wrong and refused ones, then counts: of networks that lost
 channels, that have none to lose (none is zero or unread), that have a node which no rule looks through and which
 keeps channels, and that keep all for another reason. With --reasons, why nothing left is counted by operator. The
-exit code is 1 if any result was wrong.
+exit code is 1 if any result was wrong. With --alone, all tests of arrays are compiled as they are, without layers.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
-import warnings
-import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 os.environ.setdefault("UPSCALE_IN_PROCESS", "1")
 
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
+from operator_networks import Array, Feeds, Network, alone, networks
 
 import upscale_onnx
 from upscale_onnx.errors import UpscaleError
 
-Array = np.ndarray[Any, Any]
-Feeds = Mapping[str, Array]
 EXPORTS = ("keep", "gather", "upscale", "planned")
 TOLERANCE = 1e-5  # of the largest magnitude of a result
-EXPANDED = r"_expanded(_ver\d+|_function)?"  # behind the name of a test, for the nodes that define its operator
-_READ = 3  # rows of the layers that read results
-_IMAGES = range(3, 6)  # ranks that a convolution takes
-
-
-@dataclass(frozen=True)
-class Network:
-    """A test between two layers. feeds: its inputs, twice. idle: whether any channel is zero, or not read."""
-
-    name: str
-    model: onnx.ModelProto
-    feeds: tuple[Feeds, ...]
-    idle: bool
-
-
-def networks(words: Sequence[str] = (), op_type: str | None = None) -> Iterator[Network]:
-    """The networks of all tests with one of `words` in their names, or of tests of one operator."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from onnx.backend.test.case.node import collect_testcases
-
-        tests = collect_testcases(op_type)
-    for test in tests:
-        if words and not any(word in test.name for word in words):
-            continue
-        for axis in (1, -1):
-            for every in (False, True):
-                found = _between(test, axis, every)
-                if found is not None:
-                    yield found
-
-
-def _between(test: Any, axis: int, every: bool) -> Network | None:
-    """The network with channels on `axis`, of `every` input or of the first one only; None where there is none."""
-    domains = {entry.domain for entry in test.model.opset_import}
-    given, results = test.data_sets[0]
-    plain = all(isinstance(value, np.ndarray) for value in (*given, *results))
-    if domains - {"", "ai.onnx"} or not plain or len(given) != len(test.model.graph.input):
-        return None
-    arrays = dict(zip((value.name for value in test.model.graph.input), given, strict=True))
-    # Infinity times a weight of zero is no number.
-    wide = [name for name, array in arrays.items() if _has_channels(array, axis) and np.isfinite(array).all()]
-    chosen = wide if every else wide[:1]
-    if not chosen or (every and len(wide) == 1):
-        return None
-    if axis == -1 and all(arrays[name].ndim == 2 for name in chosen):
-        return None  # the last axis is axis 1
-    name = f"{test.name}, axis {axis}, {'all inputs' if every else 'one input'}"
-    rng = np.random.default_rng(zlib.crc32(re.sub(EXPANDED, "", name).encode()))
-    model = onnx.ModelProto.FromString(test.model.SerializeToString())
-    graph = model.graph
-    nodes: list[onnx.NodeProto] = []
-    idle = False
-    kept = [value for value in graph.input if value.name in chosen]
-    graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in arrays.items() if key not in chosen)
-    for value in kept:
-        size = arrays[value.name].shape[axis]
-        rows = np.eye(size, dtype=np.float32) * (rng.random(size) < 0.5)
-        idle |= not rows.any(1).all()
-        nodes.append(_layer(f"{value.name}_given", value.name, arrays[value.name].ndim, axis, rows, graph))
-        value.name += "_given"
-    del graph.input[:]
-    graph.input.extend(kept)
-    read = []
-    for value, array in zip(list(graph.output), results, strict=True):
-        if _has_channels(array, axis):
-            columns = rng.integers(1, 4, (_READ, array.shape[axis])) * (rng.random(array.shape[axis]) < 0.5)
-            idle |= not columns.any(0).all()
-            made = f"{value.name}_read"
-            read.append(_layer(value.name, made, array.ndim, axis, columns.astype(np.float32), graph))
-            value.CopyFrom(helper.make_tensor_value_info(made, TensorProto.FLOAT, [None] * array.ndim))
-    between = [*nodes, *graph.node, *read]
-    del graph.node[:]
-    graph.node.extend(between)
-    feeds = {f"{key}_given": arrays[key] for key in chosen}
-    shuffled = {key: rng.permutation(array.ravel()).reshape(array.shape) for key, array in feeds.items()}
-    return Network(name, model, (feeds, shuffled), idle)
-
-
-def _has_channels(array: Array, axis: int) -> bool:
-    return array.dtype == np.float32 and array.ndim > 1 and array.shape[axis] > 1 and array.size > 0
-
-
-def _layer(source: str, made: str, rank: int, axis: int, weight: Array, graph: onnx.GraphProto) -> onnx.NodeProto:
-    """The node by which a layer with this weight, `(C_out, C_in)`, makes a value of another."""
-    image = axis == 1 and rank in _IMAGES
-    stored = weight.reshape(*weight.shape, *(1,) * (rank - 2)) if image else weight.T
-    graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(stored), f"{made}_weight"))
-    return helper.make_node("Conv" if image else "MatMul", [source, f"{made}_weight"], [made], name=f"{made}_layer")
 
 
 def run(model: onnx.ModelProto, feeds: Feeds) -> list[Array]:
@@ -214,10 +118,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("words", nargs="*", metavar="WORD", help="default: all tests")
     parser.add_argument("--export", nargs="+", choices=EXPORTS, default=EXPORTS[:2], help="default: keep gather")
     parser.add_argument("--reasons", action="store_true", help="count why nothing left")
+    parser.add_argument("--alone", action="store_true", help="without layers")
     args = parser.parse_args(argv)
     counts: dict[str, Counter[str]] = {export: Counter() for export in args.export}
     reasons: dict[str, Counter[str]] = {export: Counter() for export in args.export}
-    for network in networks(args.words):
+    for network in alone(args.words) if args.alone else networks(args.words):
         for export in args.export:
             found = judged(network, export)
             reasons[export][found] += 1

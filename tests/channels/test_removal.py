@@ -126,6 +126,15 @@ def test_outputs_stay_the_same(case: Case) -> None:
         assert_equal(case, model, result.model, rng)
 
 
+@pytest.mark.parametrize("results", [1, 2])
+def test_zeros_over_channels_read_what_they_need(results: int) -> None:
+    """A convolution that makes nothing but zeros still runs, on channels along an axis that it slides over."""
+    case = Case("Conv", (Tracked((2, 1, 8), (2,)), np.zeros((results, 1, 3), np.float32)), {"pads": [1, 1]})
+    rng = np.random.default_rng(9)
+    model = case_model(case, rng, 0.0, 0.5)
+    assert_equal(case, model, compiled(model).model, rng)
+
+
 def silent_by_experiment(case: Case, model: onnx.ModelProto, index: int, rng: np.random.Generator) -> Array:
     """Which channels of a producer change no output when another amount is added to them."""
     name = f"b{index}"

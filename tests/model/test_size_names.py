@@ -8,6 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from upscale_onnx.model import infer_shapes
+from upscale_onnx.model.size_products import product
 from upscale_onnx.types import Dims
 
 _SIZES = "s = Shape(x) b = Gather(s, zero) t = Gather(s, one) bv = Unsqueeze(b, none) tv = Unsqueeze(t, none) "
@@ -70,3 +71,13 @@ def test_what_is_joined_has_one_size_beside_the_axis() -> None:
     # Four times a size that is not known is four times another one.
     wide = "g4 = Tile(g, wide) k4 = Tile(k, wide) r = Concat<axis=-2>(g4, k4)"
     assert dims_of(body + wide, "g", "r") == [(1, "d"), (5, "4·d")]
+
+
+def test_names_in_products_keep_what_they_stand_for() -> None:
+    """Inference runs several times. It counts its names anew each time, and fewer of them once more sizes are known."""
+    four = "c = Concat<axis=0>(bv, tv, minus, four) e = Reshape(x, c) f = Reshape(z, c) a = Add(e, f) "
+    size = "i = NonZero(a) si = Shape(i) ni = Gather(si, one) nv = Unsqueeze(ni, none) nv4 = Mul(nv, four) "
+    found, tiled, flat = dims_of(
+        four + size + "d = Concat<axis=0>(first, nv4) g = Tile(i, wide) r = Reshape(g, d)", "i", "g", "r"
+    )
+    assert tiled[1] == flat[1] == product((found[1], 4))

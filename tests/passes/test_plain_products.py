@@ -141,6 +141,15 @@ def test_a_vector_by_matrices_comes_back_where_no_channel_leaves(dead: tuple[int
         assert weights == {"a": (8, 6), "w": (8,)}
 
 
+def test_a_computed_matrix_comes_back_with_its_product() -> None:
+    text = "(float[6] x) => (float[5] y) { t = Transpose<perm=[1,0]>(w)\nh = MatMul(x, t)\ny = Relu(h) }"
+    model = parse(text, w=weight(5, 6))
+    # What is not shown equal would be made again without this node.
+    made = upscale_onnx.compile(model, export="keep", align=1, race=False, verify=False).model
+    onnx.checker.check_model(made, full_check=True)
+    assert [node.op_type for node in made.graph.node] == ["Transpose", "MatMul", "Relu"]
+
+
 def test_matrices_by_a_vector_stay_rewritten() -> None:
     text = "(float[N,3,6] x) => (float[N,3] y) { h = MatMul(x, a)\nr = Relu(h)\ny = MatMul(r, w) }"
     result = upscale_onnx.compile(parse(text, a=weight(6, 8), w=weight(8)), export="keep", align=1, race=False)

@@ -1,6 +1,6 @@
 """Random networks over sequences: recurrent layers, attention, normalisations, experts, weights of few bits, bodies.
 
-    python -m tests.properties.sequences --count 1000        # networks from seed 0; prints what differs, and counts
+    python -m tests.properties.sequences --count 1000    # networks from seed 0, or --first; prints what differs
 
 A network is grown value by value; every value is `(2, 5, width)`. Weights have rows and columns of zeros.
 """
@@ -309,8 +309,10 @@ def main() -> int:
     """Judge networks and print; the exit code."""
     parser = argparse.ArgumentParser(description="compile random networks over sequences, and compare")
     parser.add_argument("--count", type=int, default=100, metavar="N", help="networks (default: 100)")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="seed of the first one (default: 0)")
+    args = parser.parse_args()
     kinds: Counter[str] = Counter()
-    for seed in range(parser.parse_args().count):
+    for seed in range(args.first, args.first + args.count):
         found = judged(seed)
         kind = found.partition(":")[0]
         kinds[kind] += 1

@@ -327,3 +327,19 @@ def test_a_part_without_elements_is_joined_to_heads(target: Target) -> None:
         apart=ints(0, 5, 3, 4), together=ints(0, 5, 12), behind=ints(4), last=ints(-1),
     )  # fmt: skip
     check(model, target)
+
+
+def test_rows_of_their_own_are_joined_to_channels(target: Target) -> None:
+    """Each of the rows a and b counts for itself then, so c keeps its order, although only some of it is read as r."""
+    model = net(
+        "(float[5,6] x, float[1,8] a, float[1,8] b) => (float[5,4] y, float[7,4] z)",
+        """c = MatMul(x, w1)
+        r = Relu(c)
+        y = MatMul(r, w2)
+        ab = Concat<axis=0>(a, b)
+        abc = Concat<axis=0>(ab, c)
+        s = Relu(abc)
+        z = MatMul(s, w3)""",
+        w1=weight(6, 8), w2=weight(8, 4, into=0, out=1, dead=(0, 3, 4)), w3=weight(8, 4, seed=1),
+    )  # fmt: skip
+    check(model, target)

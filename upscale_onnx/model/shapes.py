@@ -16,6 +16,7 @@ from upscale_onnx.model.reader_sizes import sizes_from_readers
 from upscale_onnx.model.runtime_operators import default_opset, only_runtime_knows, shaped_alike
 from upscale_onnx.model.shape_folding import computed_shapes, fold_known, known_values, merged_dims
 from upscale_onnx.model.size_names import MADE_UP, with_equal_names
+from upscale_onnx.model.size_products import renamed
 from upscale_onnx.model.taken_branches import take_branches
 from upscale_onnx.types import Dim
 from upscale_onnx.worker.checks import infer
@@ -150,8 +151,8 @@ def _state_what_is_known(bare: ModelProto, shapes: dict[str, Shape], number: int
     found += [value for value in sizes_from_readers(bare.graph, dims, dtypes) if value.name not in computed]
     for dim in (dim for value in found for dim in value.type.tensor_type.shape.dim):
         # In the next run of inference, the names that it made up stand for other sizes.
-        if dim.dim_param.startswith(MADE_UP):
-            dim.dim_param = f"{dim.dim_param}_{number}"
+        if MADE_UP in dim.dim_param:
+            dim.dim_param = renamed(dim.dim_param, lambda part: part + f"_{number}" * part.startswith(MADE_UP))
     names = {value.name for value in found}
     kept = [value for value in bare.graph.value_info if value.name not in names]
     del bare.graph.value_info[:]

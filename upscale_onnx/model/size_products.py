@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from upscale_onnx.types import Dim
 
@@ -39,6 +39,11 @@ def parts(dim: Dim) -> list[Dim]:
     if not isinstance(dim, str) or _TIMES not in dim:
         return [dim]
     return [int(part) if part.isdecimal() else part for part in dim.split(_TIMES)]
+
+
+def renamed(name: str, rename: Callable[[str], str]) -> str:
+    """A name, or a product of them, by other names."""
+    return _TIMES.join(part if part.isdecimal() else rename(part) for part in name.split(_TIMES))
 
 
 def _factors(dims: Iterable[Dim]) -> tuple[int, Counter[str]] | None:

@@ -38,8 +38,8 @@ class Concat(Rule):
             grown = _open(op, index, part, shape, axis, along, fresh)
             opened.append(grown)
             if part is not None and grown.labels is not part.labels:
-                # A value without classes of its own stays whole and in order.
-                fixed.append(grown.labels)
+                # A value without classes of its own on each of these axes stays whole and in order.
+                fixed += [grown.labels, part.labels]
                 reads += [Read(index, grown.labels.ravel()), Read(index, part.labels.ravel())]
         if stacked:
             labels = np.concatenate([part.labels for part in opened], axis)

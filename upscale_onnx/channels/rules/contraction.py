@@ -74,14 +74,14 @@ class Contraction(Rule):
         return in_blocks(_contract(kernel, labels, state, rank, fresh), kernel)
 
     def _reading_whole(self, op: Op, maps: Maps, found: ChannelMap, fresh: Fresh) -> Flow:
-        """The flow where channels lie on other axes than the contracted one: all are read, in order, by every result
-        that varies. Results that do not are still known."""
+        """The flow where channels lie on other axes than the contracted one: the node reads all of them, in order,
+        even where no result varies. What such a result holds is still known."""
         kernel = self.kernel(op, maps)
         if kernel.depthwise:
             raise Refused(Reason.MIXED_LAYOUT, "channels lie on an axis that is not contracted")
         # Sums over them are those of a value without channels.
         made = self.flow(op, _replaced(maps, kernel.input, _without_channels(found)), fresh)
-        read = Read(kernel.input, found.labels.ravel(), known_map(made.outputs[0], "the result").labels.ravel())
+        read = Read(kernel.input, found.labels.ravel())
         return replace(made, reads=(*made.reads, read), fixed=(*made.fixed, found.labels))
 
     def resize(self, op: Op, request: Request) -> Resize:
