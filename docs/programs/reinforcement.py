@@ -37,11 +37,13 @@ from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.space import Space
 from upscale_onnx.cli.arguments import positive
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
+from upscale_onnx.errors import ArgumentError
 from upscale_onnx.measures.data import labelled
 from upscale_onnx.model import load_model
 from upscale_onnx.options import Options
 from upscale_onnx.options.groups import Repair
 from upscale_onnx.reinforce.environment import PruningEnv
+from upscale_onnx.reinforce.fitting import fitted
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import taylor_features
 from upscale_onnx.reinforce.policies import Policy
@@ -146,11 +148,15 @@ def _decided(
     """The row of the policy's profile, decided on the unseen network, or the best of several drawn on the queue."""
     if args.draws == 1:
         profile = policy.apply(unseen, reward, args.choice, args.seed).profile
+        candidate = unseen.space.candidate(profile, args.choice, args.seed)
     else:
         profile = policy.best_of(args.draws, queue, reward, args.choice, args.seed)
-    candidate = unseen.space.candidate(profile, args.choice, args.seed)
+        found = fitted(profile, unseen, reward, args.choice, args.seed)
+        if found is None:
+            raise ArgumentError(f"{args.unseen}: no scale of the best profile has a compression of {target:g}")
+        candidate = found
     outcome = unseen.outcome(candidate)
-    return _row(target, "policy", 0, outcome.compression, outcome.accuracy, unseen, profile)
+    return _row(target, "policy", 0, outcome.compression, outcome.accuracy, unseen, candidate.shares)
 
 
 def _reward(args: argparse.Namespace, target: float) -> Reward:
