@@ -7,7 +7,8 @@
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
-of the unseen network in one episode, or it draws several on the queue, and that which is best there is taken (--draws).
+of the unseen network in one episode, or it draws several on the queue; the mean of those that are best there is scaled to
+the compression that was asked for (--draws).
 Random profiles, U(0.3, 0.9) for each decision, are scaled to the compression that this profile has, and so is the equal
 one. FOLDER/results.csv has a row for every profile and its accuracy; printed is the share of random profiles that are
 worse. Channels are chosen in one way for all (--choice), so that only profiles differ. Nothing is fine-tuned. The same
@@ -78,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--reward", choices=("gaussian", "ashok"), default="gaussian")
     transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
-    draws = "profiles that the policy draws on the queue, to take the best; 1: it decides on the unseen network"
+    draws = "profiles that the policy draws on the queue, for the mean of the best; 1: it decides on the unseen network"
     transfer.add_argument("--draws", type=positive, default=1, metavar="N", help=draws)
     images = "of each network's data, where drawn profiles are judged (as --images)"
     transfer.add_argument("--draw-images", type=positive, metavar="N", help=images)

@@ -85,22 +85,25 @@ class Policy:
         """The geometric mean of the best quarter of as many profiles as `draws`, by mean reward on the networks of
         `queue`: the very best of many owes more to luck. `fitted` makes it fit another network.
 
-        The first is drawn without chance; every second of the others with the deviation that the policy learned with,
-        the others with 2.5 times that. Each is drawn on the next network of the queue. On each network, all are scaled
+        The first is drawn without chance, the others on the networks of the queue in turn: in every second turn with
+        the deviation that the policy learned with, in the others with 2.5 times that. On each network, all are scaled
         to the compression that `reward` aims at, if it aims at one; those that cannot be are worth nothing.
 
         Raises: ArgumentError where a network has another structure.
         """
-        drawn = [self._drawn(queue[number % len(queue)], number, choice, seed) for number in range(draws)]
-        rewards = [_mean_reward(profile, queue, reward, choice, seed) for profile in drawn]
-        best = np.argsort(rewards)[::-1][: -(-draws // _ELITE)]
-        return tuple(np.exp(np.log([drawn[place] for place in best]).mean(axis=0)).tolist())
+        drawn = [self._drawn(queue, number, choice, seed) for number in range(draws)]
+        rewards = np.array([_mean_reward(profile, queue, reward, choice, seed) for profile in drawn])
+        best = np.argsort(-rewards, kind="stable")[: -(-draws // _ELITE)]
+        return tuple(np.exp(np.log(np.array(drawn)[best]).mean(axis=0)).tolist())
 
-    def _drawn(self, network: Network, number: int, choice: Choice, seed: int) -> tuple[float, ...]:
+    def _drawn(self, queue: Sequence[Network], number: int, choice: Choice, seed: int) -> tuple[float, ...]:
         """The profile of a draw's number, which is not judged yet."""
-        env = PruningEnv([network], lambda outcome: 0.0, choice, judge=lambda shares, seed: Outcome(0, 1, shares, 1, 1))
+        turn, place = divmod(number, len(queue))
+        unjudged = Outcome(accuracy=0.0, base_accuracy=1.0, shares=(), params=1.0, macs=1.0)
+        env = PruningEnv([queue[place]], lambda outcome: 0.0, choice, judge=lambda shares, seed: unjudged)
         chance = np.random.default_rng([seed, number]) if number else None
-        profile: tuple[float, ...] = self._played(network, env, seed, chance, 1.0 if number % 2 else _WIDER)["profile"]
+        info = self._played(queue[place], env, seed, chance, _WIDER if turn % 2 else 1.0)
+        profile: tuple[float, ...] = info["profile"]
         return profile
 
     def _played(
