@@ -7,12 +7,11 @@
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
-of the unseen network in one episode, or it draws several on the queue; the mean of those that are best there is scaled to
-the compression that was asked for (--draws).
-Random profiles, U(0.3, 0.9) for each decision, are scaled to the compression that this profile has, and so is the equal
-one. FOLDER/results.csv has a row for every profile and its accuracy; printed is the share of random profiles that are
-worse. Channels are chosen in one way for all (--choice), so that only profiles differ. Nothing is fine-tuned. The same
-command goes on where it was stopped.
+of the unseen network in one episode, or it draws several on the queue; the mean of those that are best there is scaled
+to the compression that was asked for (--draws). Random profiles, U(0.3, 0.9) for each decision, are scaled to the
+compression that this profile has, and so is the equal one. FOLDER/results.csv has a row for every profile and its
+accuracy; printed is the share of random profiles that are worse. Channels are chosen in one way for all (--choice), so
+that only profiles differ. Nothing is fine-tuned. The same command goes on where it was stopped.
 
 speed: steps of the environment and iterations of PPO per second, and what the time goes into.
 """
