@@ -7,11 +7,11 @@
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
-of the unseen network in one episode, or it draws several on the queue, and that which is best there is taken (--draws).
-Random profiles, U(0.3, 0.9) for each decision, are scaled to the compression that this profile has, and so is the equal
-one. FOLDER/results.csv has a row for every profile and its accuracy; printed is the share of random profiles that are
-worse. Channels are chosen in one way for all (--choice), so that only profiles differ. Nothing is fine-tuned. The same
-command goes on where it was stopped.
+of the unseen network in one episode, or it draws several on the queue; the mean of those that are best there is scaled
+to the compression that was asked for (--draws). Random profiles, U(0.3, 0.9) for each decision, are scaled to the
+compression that this profile has, and so is the equal one. FOLDER/results.csv has a row for every profile and its
+accuracy; printed is the share of random profiles that are worse. Channels are chosen in one way for all (--choice), so
+that only profiles differ. Nothing is fine-tuned. The same command goes on where it was stopped.
 
 speed: steps of the environment and iterations of PPO per second, and what the time goes into.
 """
@@ -37,11 +37,13 @@ from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.space import Space
 from upscale_onnx.cli.arguments import positive
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
+from upscale_onnx.errors import ArgumentError
 from upscale_onnx.measures.data import labelled
 from upscale_onnx.model import load_model
 from upscale_onnx.options import Options
 from upscale_onnx.options.groups import Repair
 from upscale_onnx.reinforce.environment import PruningEnv
+from upscale_onnx.reinforce.fitting import fitted
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import taylor_features
 from upscale_onnx.reinforce.policies import Policy
@@ -76,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--reward", choices=("gaussian", "ashok"), default="gaussian")
     transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
-    draws = "profiles that the policy draws on the queue, to take the best; 1: it decides on the unseen network"
+    draws = "profiles that the policy draws on the queue, for the mean of the best; 1: it decides on the unseen network"
     transfer.add_argument("--draws", type=positive, default=1, metavar="N", help=draws)
     images = "of each network's data, where drawn profiles are judged (as --images)"
     transfer.add_argument("--draw-images", type=positive, metavar="N", help=images)
@@ -146,11 +148,15 @@ def _decided(
     """The row of the policy's profile, decided on the unseen network, or the best of several drawn on the queue."""
     if args.draws == 1:
         profile = policy.apply(unseen, reward, args.choice, args.seed).profile
+        candidate = unseen.space.candidate(profile, args.choice, args.seed)
     else:
         profile = policy.best_of(args.draws, queue, reward, args.choice, args.seed)
-    candidate = unseen.space.candidate(profile, args.choice, args.seed)
+        found = fitted(profile, unseen, reward, args.choice, args.seed)
+        if found is None:
+            raise ArgumentError(f"{args.unseen}: no scale of the best profile has a compression of {target:g}")
+        candidate = found
     outcome = unseen.outcome(candidate)
-    return _row(target, "policy", 0, outcome.compression, outcome.accuracy, unseen, profile)
+    return _row(target, "policy", 0, outcome.compression, outcome.accuracy, unseen, candidate.shares)
 
 
 def _reward(args: argparse.Namespace, target: float) -> Reward:

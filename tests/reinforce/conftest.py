@@ -19,13 +19,13 @@ from upscale_onnx.types import Array
 CONSTRAINED = Options.of(method="constrained")
 
 
-def graph(seed: int = 0, first: int = 8, batch: str = "N") -> onnx.ModelProto:
-    """Two convolutions and a layer of five classes; decisions of `first` and 12 channels."""
+def graph(seed: int = 0, first: int = 8, batch: str = "N", classes: int = 5) -> onnx.ModelProto:
+    """Two convolutions and a layer of `classes`; decisions of `first` and 12 channels."""
 
     def drawn(*shape: int) -> Array:
         return np.random.default_rng([seed, *shape]).normal(size=shape).astype(np.float32)
 
-    text = f"""(float[{batch}, 3, 6, 6] x) => (float[{batch}, 5] y) {{
+    text = f"""(float[{batch}, 3, 6, 6] x) => (float[{batch}, {classes}] y) {{
         a = Conv<kernel_shape=[3, 3], pads=[1, 1, 1, 1]>(x, stem)
         b = Relu(a)
         c = Conv<kernel_shape=[3, 3], strides=[2, 2]>(b, body)
@@ -34,15 +34,15 @@ def graph(seed: int = 0, first: int = 8, batch: str = "N") -> onnx.ModelProto:
         f = Flatten(e)
         y = Gemm(f, fc)
     }}"""
-    return parse(text, stem=drawn(first, 3, 3, 3), body=drawn(12, first, 3, 3), fc=drawn(12, 5))
+    return parse(text, stem=drawn(first, 3, 3, 3), body=drawn(12, first, 3, 3), fc=drawn(12, classes))
 
 
 @pytest.fixture(scope="session")
 def network() -> Callable[..., Network]:
     """Makes a network whose images have the labels that it predicts itself, so that its accuracy is 1."""
 
-    def made(seed: int = 0, first: int = 8, batch: str = "N", images: int = 64) -> Network:
-        model = graph(seed, first, batch)
+    def made(seed: int = 0, first: int = 8, batch: str = "N", images: int = 64, classes: int = 5) -> Network:
+        model = graph(seed, first, batch, classes)
         x = np.random.default_rng(seed).normal(size=(images, 3, 6, 6)).astype(np.float32)
         parts = [x] if batch == "N" else np.split(x, images // int(batch))
         session = make_session(model)

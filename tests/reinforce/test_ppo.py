@@ -98,25 +98,6 @@ def test_a_policy_fits_networks_that_it_has_not_seen(network: Make, tmp_path: Pa
         trained.apply(network(first=10), Gaussian(2.0))
 
 
-def test_the_best_of_several_draws_is_judged_on_the_whole_queue(network: Make, tmp_path: Path) -> None:
-    queue = [network(), network(1)]
-    policy = train(queue, Gaussian(2.0), tmp_path, FEW)
-    alone = policy.best_of(1, queue, Gaussian(2.0), "scores")
-    assert alone == policy.apply(queue[0], Gaussian(2.0), "scores").profile
-
-    def worth(profile: tuple[float, ...], reward: Reward) -> float:
-        found = [one.outcome(one.space.candidate(profile)) for one in queue]
-        return float(np.mean([reward(outcome) for outcome in found]))
-
-    for reward in (Gaussian(2.0), Least()):
-        worths = [worth(policy.best_of(draws, queue, reward, "scores"), reward) for draws in (1, 4, 16)]
-        assert worths == sorted(worths)
-        assert worths[0] < worths[-1]
-    assert policy.best_of(4, queue, Least(), "scores") == policy.best_of(4, queue, Least(), "scores")
-    with pytest.raises(ArgumentError, match="decision 1 is of 10 channels"):
-        policy.best_of(2, [network(), network(first=10)], Gaussian(2.0))
-
-
 def test_a_reward_of_ones_own_is_known_again(network: Make, tmp_path: Path) -> None:
     for _ in range(2):
         train([network()], Least(), tmp_path, Settings(iterations=1, episodes=2, epochs=1))

@@ -1,0 +1,34 @@
+"""Profiles that are made to fit each network: scaled to the compression that a reward aims at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from upscale_onnx.candidates.candidate import Candidate
+from upscale_onnx.candidates.families import at_compression
+from upscale_onnx.candidates.keeping import Choice
+from upscale_onnx.reinforce.networks import Network
+from upscale_onnx.reinforce.rewards import Gaussian, Reward
+
+_TOLERANCES = (0.02, 0.1)  # of the compression, as shares; layers of few channels come no closer than the second
+
+
+def fitted(
+    profile: Sequence[float], network: Network, reward: Reward, choice: Choice = "bernoulli", seed: int = 0
+) -> Candidate | None:
+    """The candidate of `profile` on `network`, with all shares raised to one power if `reward` aims at a compression.
+
+    The candidate has that compression then, within 2 % or, where no power comes that close, 10 %; the same shares alone
+    are another one on a network of more classes. No label is used for it. None where no power comes near.
+    """
+    space = network.space
+    if not isinstance(reward, Gaussian):
+        return space.candidate(profile, choice, seed)
+    bare = space.unrepaired  # what is repaired is as large
+    made = partial(bare.candidate, choice=choice, seed=seed)
+    for tolerance in _TOLERANCES:
+        found = at_compression(bare, profile, reward.expected, tolerance, made)
+        if found is not None:
+            return space.candidate_of(found.masks, choice)
+    return None
