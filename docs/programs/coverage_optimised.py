@@ -56,6 +56,9 @@ def _row(name: str, exporter: str, multi_head: bool, units: Sequence[str], share
     for unit in units:
         try:
             model, zeroed = masked(name, exporter, "eager", unit, share)
+            if not zeroed:
+                cells.append("none")
+                continue
             model = optimised(model, name, multi_head)
             counts = Counter(node.op_type for node in model.graph.node)
             fused = ", ".join(f"{counts[op]} {op}" for op in _FUSED if counts[op])
