@@ -12,8 +12,8 @@ from onnx import AttributeProto, ModelProto, TensorProto, helper, numpy_helper
 from upscale_onnx import compile
 from upscale_onnx.errors import ModelError
 from upscale_onnx.model import infer_shapes
-from upscale_onnx.model.load import check_model
 from upscale_onnx.model.protos import overridable
+from upscale_onnx.model.wellformed import check_wellformed
 from upscale_onnx.runtime.sessions import make_session, run
 
 RNG = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def _many_axes(model: ModelProto) -> ModelProto:
 )
 def test_a_malformed_model_is_refused_in_one_line(spoil: Callable[[ModelProto], ModelProto], complaint: str) -> None:
     with pytest.raises(ModelError, match=complaint) as refused:
-        check_model(spoil(two_convs()), "it")
+        check_wellformed(spoil(two_convs()), "it")
     assert "\n" not in str(refused.value)
 
 

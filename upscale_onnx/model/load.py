@@ -52,7 +52,7 @@ def load_model(path_or_proto: Model, store: WeightStore | None = None) -> ModelP
         model, where = read_model(path_or_proto, store), str(path_or_proto)
     check_wellformed(model, where)
     model = with_import(sorted_model(model))
-    _check_valid(model, where)
+    check_model(model, where)
     return with_unique_names(sorted_model(inlined(with_dense_weights(model))))
 
 
@@ -101,17 +101,11 @@ def parse_model(path: Path) -> ModelProto:
 
 
 def check_model(model: ModelProto, where: str) -> None:
-    """Check that `model` is valid ONNX of a version that the installed onnx knows.
+    """Check that `model`, which is well formed, is valid ONNX of a version that the installed onnx knows.
 
     Raises:
         ModelError: it is not; the message starts with `where`.
     """
-    check_wellformed(model, where)
-    _check_valid(model, where)
-
-
-def _check_valid(model: ModelProto, where: str) -> None:
-    """Check a model that is well formed."""
     _check_versions(model, where)
     check_functions(model, where)
     refuse_external(model, where)

@@ -10,7 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.operators import CONTRACTIONS, RECURRENT
-from upscale_onnx.model.protos import iter_nodes, node_graphs
+from upscale_onnx.model.protos import node_graphs, nodes_within
 
 # These operators sum many terms, whatever they multiply.
 _SUMS = CONTRACTIONS | RECURRENT | {"Attention", "Einsum"}
@@ -81,14 +81,14 @@ def _tolerance(
     output: str, types: dict[str, int], makers: dict[str, tuple[int, NodeProto]], varying: frozenset[str]
 ) -> Tolerance:
     nodes = [node for node in _upstream(output, makers) if any(name in varying for name in node.output)]
-    contractions = [inner for node in nodes for inner in _with_inner(node) if inner.op_type in _SUMS]
+    contractions = [inner for node in nodes for inner in nodes_within([node]) if inner.op_type in _SUMS]
     depth = math.sqrt(min(max(len(contractions), 1), _DEEPEST))
     computed = [types.get(name, 0) for node in contractions or nodes for name in node.output]
     passed = [types.get(name, 0) for node in nodes for name in (*node.input, *node.output) if name in varying]
     usual = _commonest([kind for kind in computed if kind in _UNITS] or [types.get(output, 0)])
     narrowest = max((kind for kind in [*passed, usual] if kind in _UNITS), key=_UNITS.__getitem__)
     limit = _growth(usual) * depth
-    step = _STEP if any(_quantises(inner) for node in nodes for inner in _with_inner(node)) else 0.0
+    step = _STEP if any(_quantises(inner) for node in nodes for inner in nodes_within([node])) else 0.0
     most = max(_NOISIEST, limit, _growth(narrowest) * depth, _MOST_STEPS * step)
     return Tolerance(limit, most, step, _CANCELLED_UNITS * _UNITS[usual])
 
@@ -128,12 +128,7 @@ def _upstream(output: str, makers: dict[str, tuple[int, NodeProto]]) -> list[Nod
         if node is None or index in nodes:
             continue
         nodes[index] = node
-        read = {name for inner in _with_inner(node) for name in inner.input} - seen
+        read = {name for inner in nodes_within([node]) for name in inner.input} - seen
         seen |= read
         pending += read
     return list(nodes.values())
-
-
-def _with_inner(node: NodeProto) -> list[NodeProto]:
-    graphs = node_graphs(node)
-    return [node, *(inner for graph in graphs for inner in iter_nodes(graph))]
