@@ -48,6 +48,11 @@ class _Inputs(Sequence[Array | None]):
         self._names = tuple(name if name and name in constants else None for name in names)
         self._constants = constants
 
+    @property
+    def known(self) -> tuple[bool, ...]:
+        """Per input, whether it is a constant."""
+        return tuple([name is not None for name in self._names])
+
     def __len__(self) -> int:
         return len(self._names)
 
@@ -66,6 +71,7 @@ def view(
 ) -> Op:
     """The view of `node`. `names` are its inputs; `opsets` the versions of its domain and of ONNX's own operators;
     `used` says per output whether it is read."""
+    given = _Inputs(names, constants)
     return Op(
         op_type=node.op,
         opset=opsets[0],
@@ -73,8 +79,8 @@ def view(
         name=node.name or (node.outputs[0].name if node.outputs else node.op),
         attrs=node.attrs,
         inputs=tuple(names),
-        constants=_Inputs(names, constants),
-        known=tuple(bool(name) and name in constants for name in names),
+        constants=given,
+        known=given.known,
         present=tuple(bool(name) for name in names),
         in_dims=tuple(_dims(name, constants, shapes) for name in names),
         out_dims=tuple(_dims(tensor.name, constants, shapes) for tensor in node.outputs),
