@@ -28,13 +28,15 @@ pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
-def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
-    """A cluster of two nodes with one processor each, and the node that can be removed."""
+def two_nodes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
+    """A cluster of two nodes, and the node with one processor that can be removed. The parameter says how many
+    processors the other one has."""
     import ray
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 10**8})
+    head = {"num_cpus": request.param, "object_store_memory": 10**8}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     try:
         second = cluster.add_node(num_cpus=1, object_store_memory=10**8)
         ray.init(address=cluster.address, log_to_driver=False)
@@ -45,29 +47,22 @@ def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("two_nodes", [1], indirect=True)
 def test_a_lost_node_loses_nothing(network: Make, tmp_path: Path, two_nodes: tuple[Any, Any]) -> None:
     cluster, second = two_nodes
-    removed: list[float] = []
+    timer = threading.Timer(0.2, cluster.remove_node, (second,), {"allow_graceful": False})
 
     def remove(stage: str, share: float) -> None:
         """Remove the second node shortly after the second iteration has begun, and before it ends."""
-        assert share < 1 or removed
+        assert share < 1 or not timer.is_alive()
         if share == 0.5:
-            assert len({actor["NodeID"] for actor in _runners()}) == 2
+            assert len(_nodes_of_runners()) == 2
+            timer.start()
 
-            def later() -> None:
-                time.sleep(0.2)
-                cluster.remove_node(second, allow_graceful=False)
-                removed.append(share)
-
-            thread.append(threading.Thread(target=later))
-            thread[0].start()
-
-    thread: list[threading.Thread] = []
     settings = Settings(iterations=2, episodes=32, epochs=2)
     queue = [network(), network(1)]
     policy = train(queue, Gaussian(2.0), tmp_path, settings, progress=remove, runners=2)
-    thread[0].join()
+    timer.join()
     assert len(cluster.list_all_nodes()) == 1
     with (tmp_path / "curve.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -76,6 +71,29 @@ def test_a_lost_node_loses_nothing(network: Make, tmp_path: Path, two_nodes: tup
     assert sorted(path.name for path in tmp_path.iterdir()) == ["curve.csv", "policy-000002", "settings.json"]
     unseen = network(5)
     assert load(tmp_path).apply(unseen, Gaussian(2.0)) == policy.apply(unseen, Gaussian(2.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("two_nodes", [0], indirect=True)
+def test_where_all_nodes_are_lost_the_training_ends_and_goes_on_later(
+    network: Make, tmp_path: Path, two_nodes: tuple[Any, Any]
+) -> None:
+    cluster, second = two_nodes
+    settings = Settings(iterations=2, episodes=4, epochs=1)
+    with pytest.raises(ArgumentError, match="runners: 2 need a processor each, and the cluster has 1"):
+        train([network()], Gaussian(2.0), tmp_path, settings, runners=2)
+
+    def remove(stage: str, share: float) -> None:
+        if share == 0.5:
+            cluster.remove_node(second, allow_graceful=False)
+
+    with pytest.raises(ArgumentError, match="no environment of the training is left") as error:
+        train([network()], Gaussian(2.0), tmp_path, settings, progress=remove)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "policy-000001").is_dir()
+    cluster.add_node(num_cpus=1, object_store_memory=10**8)
+    train([network()], Gaussian(2.0), tmp_path, settings)
+    assert (tmp_path / "policy-000002").is_dir()
 
 
 def test_nobody_answers(network: Make, tmp_path: Path) -> None:
@@ -90,12 +108,13 @@ def test_no_policy(network: Make, tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def _runners() -> list[dict[str, Any]]:
+def _nodes_of_runners() -> set[str]:
+    """The nodes where environments run."""
     from ray._private.state import actors
 
     alive = [actor for actor in actors().values() if actor["State"] == "ALIVE"]
-    return [
-        {**actor, "NodeID": actor["Address"]["NodeID"]}
+    return {
+        actor["Address"]["NodeID"]
         for actor in alive
         if "EnvRunner" in actor.get("ActorClassName", actor.get("ClassName", ""))
-    ]
+    }

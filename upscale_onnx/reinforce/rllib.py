@@ -41,6 +41,10 @@ _ENV = "upscale-onnx-pruning"
 _PREFIX = "policy-"
 _MODULE = Path("learner_group", "learner", "rl_module", "default_policy")
 _ANSWER = 5.0  # seconds within which a cluster has to answer
+_ALL_LOST = (
+    "no environment of the training is left after iteration {}: their nodes were lost, or what they run failed, which "
+    "the log of Ray tells; the same call goes on after this iteration"
+)
 
 
 def train(
@@ -58,16 +62,17 @@ def train(
     After each iteration, the policy (policy-NNNNNN) and the curve (curve.csv) are in `folder`, on this machine. What a
     lost node was doing is done again by the others. finetune: trains the network after every decision.
     address: of a cluster, as "host:port" or "auto"; None starts Ray here. runners: how many environments run at a time,
-    each on a processor of its own.
+    each on a processor of its own. One that is lost is not replaced before the next call.
 
-    Raises: ArgumentError where the networks differ in structure, `folder` holds another training, or nobody answers at
-    `address`.
+    Raises: ArgumentError where the networks differ in structure, `folder` holds another training, nobody answers at
+    `address`, the cluster has fewer processors than `runners`, or all environments were lost.
     """
     chosen = settings or Settings()
     PruningEnv(networks, reward, chosen.choice, finetune)  # refuses what does not fit before any cluster is asked
     run = Run.of(folder, networks, reward, chosen, learner="rllib", finetune=finetune is not None)
     saved = _saved(run.folder)
     with _cluster(address), torch_threads(networks[0].space.options.target.threads):
+        _check_processors(runners)
         register_env(_ENV, _environment)
         config = {"queue": ray.put(tuple(networks)), "reward": reward, "settings": chosen, "finetune": finetune}
         algorithm = _config(chosen, len(run.decisions), config, runners).build_algo()
@@ -78,6 +83,8 @@ def train(
             for iteration in range(len(run.rows), chosen.iterations):
                 run.tell(progress, chosen.iterations)
                 found = _episodes(algorithm.train())
+                if not found:
+                    raise ArgumentError(_ALL_LOST.format(iteration))
                 with new_files() as files:
                     run.add(found, files)
                 _save(algorithm, run.folder, iteration + 1)
@@ -119,7 +126,12 @@ def _config(settings: Settings, decisions: int, environment: Mapping[str, Any], 
     return (
         PPOConfig()
         .environment(_ENV, env_config=dict(environment), normalize_actions=False, clip_actions=True)
-        .env_runners(num_env_runners=runners, batch_mode="complete_episodes", rollout_fragment_length=decisions)
+        .env_runners(
+            num_env_runners=runners,
+            batch_mode="complete_episodes",
+            rollout_fragment_length=decisions,
+            sample_timeout_s=None,  # RLlib throws longer episodes away
+        )
         .learners(num_learners=0)
         .rl_module(
             model_config=DefaultModelConfig(
@@ -136,7 +148,8 @@ def _config(settings: Settings, decisions: int, environment: Mapping[str, Any], 
             train_batch_size_per_learner=steps,
         )
         .callbacks(on_episode_end=_ended)
-        .fault_tolerance(restart_failed_env_runners=True)
+        # One that is to be restarted is waited for, also where no processor is left for it.
+        .fault_tolerance(restart_failed_env_runners=False, ignore_env_runner_failures=True)
         .debugging(seed=settings.seed, log_level="ERROR")
     )
 
@@ -148,8 +161,8 @@ def _ended(*, episode: Any, metrics_logger: Any, **_: Any) -> None:
 
 
 def _episodes(result: Mapping[str, Any]) -> list[dict[str, float]]:
-    """What the environments said at the end of each episode of an iteration."""
-    found = result["env_runners"]["pruning"]
+    """What the environments said at the end of each episode of an iteration; nothing where none is left."""
+    found = result.get("env_runners", {}).get("pruning", dict.fromkeys(MEASURES, ()))
     return [dict(zip(MEASURES, values, strict=True)) for values in zip(*(found[n] for n in MEASURES), strict=True)]
 
 
@@ -193,13 +206,21 @@ def _cluster(address: str | None) -> Iterator[None]:
         return
     _check_answer(address)
     try:
-        ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False)
+        # Without an address, Ray would join any cluster that runs here.
+        ray.init(address=address or "local", include_dashboard=None if address else False, log_to_driver=False)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise ArgumentError(f"no Ray cluster at {address}: {' '.join(str(error).split())}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_processors(runners: int) -> None:
+    """Check that all environments can run: Ray waits for a processor without an end."""
+    processors = int(ray.cluster_resources().get("CPU", 0))
+    if runners > processors:
+        raise ArgumentError(f"runners: {runners} need a processor each, and the cluster has {processors}")
 
 
 def _check_answer(address: str | None) -> None:
