@@ -13,7 +13,7 @@ import upscale_onnx
 from tests.traps.net import net, weight
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "docs" / "programs"
-WORDS = ("softmax_axis_1", "reduce_max_keepdims", "layer_normalization_4d", "maxpool_2d", "concat_3d", "test_pow")
+WORDS = ("softmax_axis_1", "reduce_max_keepdims", "layer_normalization_4d_axis1", "maxpool_2d", "concat_3d", "test_pow")
 MODULES = ("softmax", "logsoftmax", "reducemax", "layernormalization", "maxpool", "concat", "pow")
 LEAST = 50
 
