@@ -47,7 +47,7 @@ def undivided(maps: Maps, members: Sequence[int], shape: tuple[int, ...]) -> tup
     """
     if sum(size > 1 for size in shape) != 1:
         return ()
-    return tuple(index for index in members if (found := maps[index]) is not None and not found.axes)
+    return tuple(index for index in members if (found := maps[index]) is not None and not found.has_channels)
 
 
 def alike(op: Op, maps: Maps, members: Sequence[int], shape: tuple[int, ...], fresh: Fresh) -> tuple[ChannelMap, Ties]:

@@ -87,7 +87,7 @@ def all_stay(op: Op, lifted: Mapping[int, ChannelMap], merged: Merged | None, ra
 def picked_from(op: Op, index: int, found: ChannelMap, merged: Merged | None) -> bool:
     """Whether an operand without classes, `found` in its map, has an element for each channel that is merged with a
     dynamic size, and a Gather can hand the node those of some channels."""
-    if merged is None or merged.runs or found.axes or op.onnx_opset < _FIRST_RANGE:
+    if merged is None or merged.runs or found.has_channels or op.onnx_opset < _FIRST_RANGE:
         return False
     size, out = operand_dims(op, index, found.rank)[merged.axis], op.out_dims[0]
     return size not in (1, None) and out is not None and out[merged.axis] == size

@@ -53,7 +53,7 @@ class Elements(Elementwise):
         return replace(made, outputs=(known_map(made.outputs[0]).with_state(state),), role=Role.CARRIER)
 
     def resize(self, op: Op, request: Request) -> Resize:
-        if not request.result.axes:
+        if not request.result.has_channels:
             return Resize((np.zeros(request.result.shape, np.int64),))
         return super().resize(op, request)
 

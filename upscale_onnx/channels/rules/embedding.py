@@ -83,7 +83,7 @@ class SlicedTable(Embedding):
 
     def resize(self, op: Op, request: Request) -> Resize:
         made = request.result
-        return super().resize(op, request) if made.axes else Resize((full_emission(made.shape),))
+        return super().resize(op, request) if made.has_channels else Resize((full_emission(made.shape),))
 
     def result_rank(self, op: Op, table: Array) -> int:
         return table.ndim

@@ -39,7 +39,7 @@ def bound(op: Op, maps: Maps, index: int, axis: int, made: IntArray) -> Bound:
         return Bound(tuple(reads))
     wild = found.wild is not Wild.MASKED and bool(is_wild(found.state).any())
     labels = found.labels.ravel()
-    if not found.axes:
+    if not found.has_channels:
         return Bound((*reads, Read(index, labels, made.ravel())), wild=wild)
     if size == 1:
         return Bound((*reads, Read(index, labels, made.ravel())), (labels,), wild)

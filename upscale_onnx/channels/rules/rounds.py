@@ -78,10 +78,10 @@ class _Entry(Rule):
         constants: dict[int, Array] = {}
         for index, out in enumerate(request.out):
             outputs.append(full_emission(() if out is None else out.shape))
-            if out is None or not out.axes:
+            if out is None or not out.has_channels:
                 continue
             found, axis, array = request.maps[index], _scanned(op, index), op.constant(index)
-            if found is not None and found.axes:
+            if found is not None and found.has_channels:
                 given = request.emissions[index]
                 if given is not None:
                     outputs[-1] = given if axis is None else given.squeeze(axis)
@@ -109,7 +109,7 @@ def _handed(op: Op, maps: Maps, index: int, fresh: Fresh) -> ChannelMap | None:
         return _start(array, dims, fresh)
     if found is None or found.rank != len(dims) or any(found.shape[a] != dims[a] for a in found.axes):
         return None
-    if not found.axes:
+    if not found.has_channels:
         return _undivided(found, dims, fresh)
     return ChannelMap(found.labels, found.state)
 
