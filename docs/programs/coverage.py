@@ -27,10 +27,8 @@ from typing import Any
 import onnx
 import torch
 from coverage_networks import NETWORKS, Wrapped, inputs_of
+from coverage_share import removed_share
 from coverage_units import STREAM, UNITS, zero
-
-from upscale_onnx import compile
-from upscale_onnx.errors import UpscaleError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,16 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _cell(name: str, exporter: str, attention: str, unit: str, share: float, opset: int) -> str:
     try:
         model, zeroed = masked(name, exporter, attention, unit, share, opset)
-        if not zeroed:
-            return "none"
-        report = compile(model, export="gather", align=1, race=False).report
-    except UpscaleError as error:
-        return type(error).__name__
     except Exception as error:  # an exporter may fail in many ways
         return f"not exported: {type(error).__name__}"
-    equal = report.verification is not None and report.verification.equal
-    removed = (report.before.parameters - report.after.parameters) / zeroed
-    return f"{removed:.2f}" + ("" if equal else " not shown equal")
+    return removed_share(model, zeroed)
 
 
 def masked(

@@ -20,12 +20,10 @@ from pathlib import Path
 
 import onnx
 from coverage import NETWORKS, masked
+from coverage_share import removed_share
 from coverage_units import STREAM, UNITS
 from onnxruntime.transformers.fusion_options import FusionOptions
 from onnxruntime.transformers.optimizer import optimize_model
-
-from upscale_onnx import compile
-from upscale_onnx.errors import UpscaleError
 
 # The kinds of networks that the optimiser knows; it treats the others as the first one.
 _KINDS = ("bert", "gpt2", "clip", "vit", "t5")
@@ -56,21 +54,13 @@ def _row(name: str, exporter: str, multi_head: bool, units: Sequence[str], share
     for unit in units:
         try:
             model, zeroed = masked(name, exporter, "eager", unit, share)
-            if not zeroed:
-                cells.append("none")
-                continue
-            model = optimised(model, name, multi_head)
-            counts = Counter(node.op_type for node in model.graph.node)
-            fused = ", ".join(f"{counts[op]} {op}" for op in _FUSED if counts[op])
-            report = compile(model, export="gather", align=1, race=False).report
-        except UpscaleError as error:
-            cells.append(type(error).__name__)
+            model = optimised(model, name, multi_head) if zeroed else model
         except Exception as error:  # exporters and the optimiser may fail in many ways
             cells.append(f"not made: {type(error).__name__}")
-        else:
-            equal = report.verification is not None and report.verification.equal
-            removed = (report.before.parameters - report.after.parameters) / zeroed
-            cells.append(f"{removed:.2f}" + ("" if equal else " not shown equal"))
+            continue
+        counts = Counter(node.op_type for node in model.graph.node)
+        fused = ", ".join(f"{counts[op]} {op}" for op in _FUSED if counts[op]) or fused
+        cells.append(removed_share(model, zeroed))
     print(f"| {name} | {exporter}{', multi-head' if multi_head else ''} | {fused} | {' | '.join(cells)} |", flush=True)
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from coverage_share import removed_share
 from timm.layers import GatedMlp
 from timm.models import (
     beit,
@@ -41,9 +42,6 @@ from timm.models import (
     xcit,
 )
 from torch import nn
-
-from upscale_onnx import compile
-from upscale_onnx.errors import UpscaleError
 
 _SIZE, _CLASSES = 64, {"num_classes": 10}
 _MIXER = partial(mlp_mixer.MlpMixer, img_size=_SIZE, patch_size=16, embed_dim=64, num_blocks=2, **_CLASSES)
@@ -185,21 +183,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.disable(logging.WARNING)
     print("| network | " + " | ".join(args.units) + " |\n|---|" + "---:|" * len(args.units), flush=True)
     for name in args.names or NETWORKS:
-        print(f"| {name} | " + " | ".join(_cell(name, unit) for unit in args.units) + " |", flush=True)
+        print(f"| {name} | " + " | ".join(removed_share(*masked(name, unit)) for unit in args.units) + " |", flush=True)
     return 0
-
-
-def _cell(name: str, unit: str) -> str:
-    model, zeroed = masked(name, unit)
-    if not zeroed:
-        return "none"
-    try:
-        report = compile(model, export="gather", align=1, race=False).report
-    except UpscaleError as error:
-        return type(error).__name__
-    equal = report.verification is not None and report.verification.equal
-    removed = (report.before.parameters - report.after.parameters) / zeroed
-    return f"{removed:.2f}" + ("" if equal else " not shown equal")
 
 
 def masked(name: str, unit: str) -> tuple[onnx.ModelProto, int]:

@@ -52,9 +52,9 @@ def test_a_large_model_gets_external_data_named_after_its_content(tmp_path: Path
 
 
 @pytest.mark.parametrize("external_over", [0, 2**31])
-@pytest.mark.parametrize("broken", ["fsync", "replace"])
+@pytest.mark.parametrize(("where", "broken"), [(os, "fsync"), (Path, "replace")])
 def test_a_failure_on_the_way_leaves_the_old_file_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, external_over: int, broken: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, external_over: int, where: object, broken: str
 ) -> None:
     target = tmp_path / "out.onnx"
     target.write_bytes(b"old")
@@ -62,7 +62,7 @@ def test_a_failure_on_the_way_leaves_the_old_file_and_nothing_else(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, broken, fail)
+    monkeypatch.setattr(where, broken, fail)
     with pytest.raises(ModelError, match="No space left on device"):
         save_model(linear(), target, external_over=external_over)
     assert target.read_bytes() == b"old"
