@@ -6,7 +6,8 @@ import gc
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import onnx
 
@@ -30,13 +31,19 @@ _MOST_HOLDS = 3
 _MANY_WEIGHTS = 1 << 22
 
 
-class Exported(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Exported:
     """A candidate, its claims about the values that it shares with the model from which it was made, and how it was
     made (None where it is that model itself)."""
 
     model: onnx.ModelProto
     claims: Mapping[str, Claim]
     making: Making | None
+
+    @cached_property
+    def file_bytes(self) -> int:
+        """The bytes that the model takes as a file."""
+        return file_bytes(self.model)
 
 
 def make(
@@ -68,15 +75,9 @@ def _settled(making: Making, draft: Draft) -> tuple[Exported, frozenset[str]]:
             break
         held |= grown
         other, grown = _made(making, draft, held)
-        if file_bytes(other.model) < file_bytes(best.model):
+        if other.file_bytes < best.file_bytes:
             best, best_held = other, held
     return best, best_held
-
-
-def no_larger(made: Mapping[str, Exported], model: onnx.ModelProto) -> dict[str, Exported]:
-    """The exports that take no more bytes than `model`. Larger ones are never written."""
-    most = file_bytes(model)
-    return {name: one for name, one in made.items() if file_bytes(one.model) <= most}
 
 
 def _widened(plan: Plan) -> frozenset[str]:
