@@ -70,10 +70,10 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
     """
     bare = skeleton(model)
     _simplify(bare)
-    declared, states, weights = _take_declared(bare.graph), LoopStates(bare.graph), _initializer_shapes(model.graph)
+    declared, states, weights = _take_declared(bare.graph), LoopStates(bare.graph), initializer_shapes(model.graph)
     for number in range(_MOST_ROUNDS):
         graph, inferred = _inferred(bare)
-        shapes = _initializer_shapes(bare.graph) | weights
+        shapes = initializer_shapes(bare.graph) | weights
         # An output that is also an input has the shape of the input.
         for value in (*graph.value_info, *graph.input, *graph.output, *_of_bodies(graph)):
             shape = tensor_shape(value.type)
@@ -208,7 +208,8 @@ def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
     return dim.dim_param or None
 
 
-def _initializer_shapes(graph: GraphProto) -> dict[str, Shape]:
+def initializer_shapes(graph: GraphProto) -> dict[str, Shape]:
+    """The shapes of the weights of `graph`, by name."""
     shapes = {tensor.name: Shape(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
     for sparse in graph.sparse_initializer:
         shapes[sparse.values.name] = Shape(sparse.values.data_type, tuple(sparse.dims))
