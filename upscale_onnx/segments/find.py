@@ -89,7 +89,8 @@ def _place(
 
 def _add_producer(analysis: Analysis, step: Step, homes: Mapping[str, int], parts: dict[int, _Parts]) -> None:
     found = step.flow.outputs[0]
-    if found is None or not found.has_channels:
+    home = next((homes[name] for name in step.outputs if name in homes), None)  # the first may have no name
+    if found is None or not found.has_channels or home is None:
         return
     labels = found.labels
     producer = Producer(
@@ -101,7 +102,7 @@ def _add_producer(analysis: Analysis, step: Step, homes: Mapping[str, int], part
         int(analysis.live[labels].sum()),
         int(is_constant(found.state).sum()),
     )
-    parts[homes[step.outputs[0]]].producers.append(producer)
+    parts[home].producers.append(producer)
 
 
 def _add_consumer(analysis: Analysis, step: Step, part: _Parts) -> None:
