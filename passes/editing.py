@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.model import set_input
 from upscale_onnx.model.constants import MadeConstant, origin_of
+from upscale_onnx.model.edit import subgraphs
 from upscale_onnx.types import Array, BoolArray, IntArray
 
 
@@ -23,7 +24,7 @@ class Names:
         self.tensors: dict[str, gs.Tensor] = graph.tensors()
         self.pinned = pinned_names(graph)
         self._taken = set(self.tensors) | {tensor.name for tensor in (*graph.inputs, *graph.outputs)}
-        for inner in graph.subgraphs(recursive=True):
+        for inner in subgraphs(graph.nodes):
             self._taken |= set(inner.tensors())
         self._shared: dict[str, gs.Constant] = {}
 
@@ -85,7 +86,7 @@ def remade(names: Names, old: gs.Tensor, values: npt.NDArray[np.generic]) -> gs.
 def pinned_names(graph: gs.Graph) -> frozenset[str]:
     """The names to which graph outputs and subgraphs refer."""
     names = {tensor.name for tensor in graph.outputs}
-    for inner in graph.subgraphs(recursive=True):
+    for inner in subgraphs(graph.nodes):
         names.update(tensor.name for node in inner.nodes for tensor in node.inputs)
         names.update(tensor.name for tensor in inner.outputs)
     return frozenset(names)

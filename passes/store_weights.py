@@ -119,13 +119,18 @@ class _Storing:
         alike: dict[object, list[_Form]] = {}
         for form in forms:
             alike.setdefault(_content(form.values) if len(forms) > 1 else None, []).append(form)
-        parts = []
+        parts: list[gs.Constant] = []
         for same in alike.values():
             origin = same[0].constant.origin
             alone = name if len(alike) == 1 and origin is not None else None
             fresh = alone or self.names.fresh(origin.name if origin is not None else same[0].constant.name)
-            parts.append(gs.Constant(fresh, same[0].values))
-            self._lead(parts[-1], same)
+            if len(same) == 1 and not same[0].way:
+                stored = same[0].constant
+                stored.name, stored.is_stored = fresh, True
+            else:
+                stored = gs.Constant(fresh, same[0].values)
+                self._lead(stored, same)
+            parts.append(stored)
         self.written += parts
         return parts
 
@@ -167,9 +172,9 @@ class _Storing:
 
 
 def _made_constants(graph: gs.Graph) -> list[MadeConstant]:
-    """The constants that passes made and that nodes read, in graph order."""
-    found = {id(tensor): tensor for node in graph.nodes for tensor in node.inputs if isinstance(tensor, MadeConstant)}
-    return list(found.values())
+    """The constants that passes made, that nodes read and that are not stored yet, in graph order."""
+    read = (tensor for node in graph.nodes for tensor in node.inputs if isinstance(tensor, MadeConstant))
+    return list({id(tensor): tensor for tensor in read if not tensor.is_stored}.values())
 
 
 def _forms(made: Sequence[MadeConstant], opset: int) -> dict[int, _Form]:

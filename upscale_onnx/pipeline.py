@@ -123,7 +123,7 @@ def compiled(
     report = Report(
         export=outcome.name,
         before=model_stats(original, found.subject.draft.shapes),
-        after=model_stats(model),
+        after=model_stats(model, shown.shapes),
         segments=found.subject.segments,
         refusals=(*found.subject.refusals, *shown.refusals),
         verification=shown.verification,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 
 from tests.graphs import bias, indices, parse, weight
@@ -161,3 +162,18 @@ def test_a_refusal_belongs_to_the_segment_it_reads() -> None:
 
 def test_a_graph_without_weights_has_no_segments() -> None:
     assert segments(parse("(float[1,4] x) => (float[1,4] y) { y = Relu(x) }")) == ()
+
+
+def test_a_producer_whose_first_output_has_no_name_is_in_the_segment_of_the_others() -> None:
+    lstm = onnx.helper.make_node("LSTM", ["x", "w", "r"], ["", "y"], name="l", hidden_size=4)
+    given, made = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape)
+        for name, shape in (("x", (5, 2, 3)), ("y", (1, 2, 4)))
+    )
+    weights = [
+        onnx.numpy_helper.from_array(np.ones(shape, np.float32), name)
+        for name, shape in (("w", (1, 16, 3)), ("r", (1, 16, 4)))
+    ]
+    graph = onnx.helper.make_graph([lstm], "g", [given], [made], weights)
+    found = segments(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]))
+    assert [producers(segment) for segment in found] == [["l"]]

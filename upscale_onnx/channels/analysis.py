@@ -211,8 +211,8 @@ class _Forward:
 
     def finish(self) -> Analysis:
         roots = self._classes.roots()
-        steps = tuple(step.resolved(roots) for step in self.steps)
         maps = {name: found.resolved(roots) for name, found in self._maps.items()}
+        steps = tuple(step.resolved(roots, maps) for step in self.steps)
         live, fixed = np.zeros(len(roots), bool), np.zeros(len(roots), bool)
         for tensor in (*self._graph.inputs, *self._graph.outputs):
             found = maps.get(tensor.name)

@@ -123,6 +123,8 @@ class ChannelMap:
 
     def along(self, axis: int, size: int) -> tuple[IntArray, FloatArray]:
         """Labels and states of the `size` indices of `axis`, as vectors. The map must have no other channel axis."""
+        if self.labels.size == size:
+            return self.labels.ravel(), self.state.ravel()
         return np.broadcast_to(self.labels.ravel(), (size,)), np.broadcast_to(self.state.ravel(), (size,))
 
     def with_state(self, state: FloatArray) -> ChannelMap:

@@ -122,11 +122,12 @@ class Flow:
         """The read that a selection can be put in front of; None where there is none."""
         return next((read for read in self.reads if read.axis is not None), None) if self.creates else None
 
-    def resolved(self, roots: IntArray) -> Flow:
-        """This flow with each class id replaced by its root, and without ties, which are done."""
+    def resolved(self, roots: IntArray, outputs: Maps) -> Flow:
+        """This flow with each class id replaced by its root, and without ties, which are done. outputs: the maps of the
+        outputs, with roots."""
         return replace(
             self,
-            outputs=tuple(None if found is None else found.resolved(roots) for found in self.outputs),
+            outputs=outputs,
             ties=(),
             reads=tuple(read.resolved(roots) for read in self.reads),
             evens=tuple(replace(even, parts=tuple(roots[part] for part in even.parts)) for even in self.evens),

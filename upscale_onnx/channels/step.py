@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,7 +44,9 @@ class Step:
             return False
         return all(np.unique(part).size == part.size for part in self.flow.evens[0].parts)
 
-    def resolved(self, roots: IntArray) -> Step:
-        """This step with each class id replaced by its root."""
-        maps = tuple(None if found is None else found.resolved(roots) for found in self.maps)
-        return replace(self, maps=maps, flow=self.flow.resolved(roots))
+    def resolved(self, roots: IntArray, maps: Mapping[str, ChannelMap]) -> Step:
+        """This step with each class id replaced by its root. maps: those of all values, with roots."""
+        given = tuple(None if found is None else maps[name] for name, found in zip(self.inputs, self.maps, strict=True))
+        made = zip(self.outputs, self.flow.outputs, strict=True)
+        outputs = tuple(None if f is None else maps[name] if name else f.resolved(roots) for name, f in made)
+        return replace(self, maps=given, flow=self.flow.resolved(roots, outputs))

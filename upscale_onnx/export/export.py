@@ -6,7 +6,8 @@ import gc
 import math
 from collections import Counter
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import onnx
 
@@ -16,6 +17,8 @@ from upscale_onnx.export.pipeline import pipeline_of, plan_of
 from upscale_onnx.export.recipes import Making, Recipe
 from upscale_onnx.model import Shape, export_graph
 from upscale_onnx.model.bodies import all_nodes, flat_graphs
+from upscale_onnx.model.protos import iter_nodes
+from upscale_onnx.model.shapes import initializer_shapes
 from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.plan.claims import plan_claims
@@ -30,13 +33,23 @@ _MOST_HOLDS = 3
 _MANY_WEIGHTS = 1 << 22
 
 
-class Exported(NamedTuple):
-    """A candidate, its claims about the values that it shares with the model from which it was made, and how it was
-    made (None where it is that model itself)."""
+@dataclass(frozen=True, eq=False)
+class Exported:
+    """A candidate.
+
+    claims: what it holds of the values that it shares with the model from which it was made. making: how it was made;
+    None where it is that model itself. shapes: those of all its values; None where they have to be inferred.
+    """
 
     model: onnx.ModelProto
     claims: Mapping[str, Claim]
     making: Making | None
+    shapes: Mapping[str, Shape] | None = None
+
+    @cached_property
+    def file_bytes(self) -> int:
+        """The bytes that the model takes as a file."""
+        return file_bytes(self.model)
 
 
 def make(
@@ -68,15 +81,9 @@ def _settled(making: Making, draft: Draft) -> tuple[Exported, frozenset[str]]:
             break
         held |= grown
         other, grown = _made(making, draft, held)
-        if file_bytes(other.model) < file_bytes(best.model):
+        if other.file_bytes < best.file_bytes:
             best, best_held = other, held
     return best, best_held
-
-
-def no_larger(made: Mapping[str, Exported], model: onnx.ModelProto) -> dict[str, Exported]:
-    """The exports that take no more bytes than `model`. Larger ones are never written."""
-    most = file_bytes(model)
-    return {name: one for name, one in made.items() if file_bytes(one.model) <= most}
 
 
 def _widened(plan: Plan) -> frozenset[str]:
@@ -92,7 +99,7 @@ def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> t
     done = rewrite.done
     assert done.plan is not None
     claims = plan_claims(done.plan, done.constants, done.narrowed, done.replaced)
-    graph, changed = rewrite.graph, {**done.shapes, **done.resized}
+    graph, changed, shapes = rewrite.graph, {**done.shapes, **done.resized}, {**done.resized, **rewrite.shapes}
     grown = outgrown(done.stored, _widened(done.plan) if making.widens else frozenset())
     del rewrite, done  # they hold the analysis of every weight; the exported weights are about to take memory too
     exported = export_graph(graph, model, changed)
@@ -102,7 +109,14 @@ def _made(making: Making, draft: Draft, held: frozenset[str] = frozenset()) -> t
     if sum(math.prod(tensor.dims) for tensor in model.graph.initializer) > _MANY_WEIGHTS:
         gc.collect()
         release_memory()
-    return Exported(exported, claims, making), grown
+    return Exported(exported, claims, making, _all_shapes(exported, shapes)), grown
+
+
+def _all_shapes(model: onnx.ModelProto, known: Mapping[str, Shape]) -> Mapping[str, Shape] | None:
+    """The shapes of all values of `model`, from those that are `known`; None where one is not among them."""
+    if not all(name in known for node in iter_nodes(model.graph) for name in node.output if name):
+        return None
+    return {**known, **initializer_shapes(model.graph)}
 
 
 def standing_channels(making: Making, draft: Draft) -> Standing:

@@ -37,11 +37,13 @@ class Origin:
 
 
 class MadeConstant(gs.Constant):  # type: ignore[misc]
-    """A constant that a pass made. `origin` is the weight that it replaces, None if it replaces none."""
+    """A constant that a pass made. `origin` is the weight that it replaces, None if it replaces none. `is_stored`:
+    whether it has the name and the form in which the model will hold it."""
 
     def __init__(self, name: str, values: Array, origin: Origin | None = None) -> None:
         super().__init__(name, values)
         self.origin = origin
+        self.is_stored = False
 
 
 class HeldConstant(gs.Constant):  # type: ignore[misc]

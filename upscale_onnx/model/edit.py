@@ -126,7 +126,7 @@ def free_names(graph: GraphProto) -> set[str]:
 def reads(node: gs.Node) -> list[str]:
     """The names that a node reads, those that its subgraphs capture included."""
     names = [value.name for value in node.inputs if value.name]
-    for subgraph in node.subgraphs(recursive=True):
+    for subgraph in subgraphs([node]):
         names.extend(value.name for inner in subgraph.nodes for value in inner.inputs)
         names.extend(value.name for value in subgraph.outputs)
     return names
@@ -147,4 +147,10 @@ def _detach(nodes: list[gs.Node]) -> None:
 
 
 def _inner_nodes(node: gs.Node) -> list[gs.Node]:
-    return [inner for subgraph in node.subgraphs(recursive=True) for inner in subgraph.nodes]
+    return [inner for subgraph in subgraphs([node]) for inner in subgraph.nodes]
+
+
+def subgraphs(nodes: Iterable[gs.Node]) -> list[gs.Graph]:
+    """All subgraphs that `nodes` hold. Nearly no node holds one, and graphsurgeon's own search takes long to say so."""
+    holders = [node for node in nodes if any(isinstance(value, gs.Graph) for value in node.attrs.values())]
+    return [subgraph for node in holders for subgraph in node.subgraphs(recursive=True)]

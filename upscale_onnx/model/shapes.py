@@ -48,8 +48,8 @@ class Shape:
     @property
     def sizes(self) -> tuple[int, ...] | None:
         """The dimensions if all of them are known sizes, else None."""
-        sizes = tuple(dim for dim in self.dims if isinstance(dim, int))
-        return sizes if len(sizes) == self.rank else None
+        sizes = tuple([dim for dim in self.dims if isinstance(dim, int)])
+        return sizes if len(sizes) == len(self.dims) else None
 
     @property
     def is_static(self) -> bool:
@@ -70,10 +70,10 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
     """
     bare = skeleton(model)
     _simplify(bare)
-    declared, states = _take_declared(bare.graph), LoopStates(bare.graph)
+    declared, states, weights = _take_declared(bare.graph), LoopStates(bare.graph), initializer_shapes(model.graph)
     for number in range(_MOST_ROUNDS):
         graph, inferred = _inferred(bare)
-        shapes = _initializer_shapes(bare.graph) | _initializer_shapes(model.graph)
+        shapes = initializer_shapes(bare.graph) | weights
         # An output that is also an input has the shape of the input.
         for value in (*graph.value_info, *graph.input, *graph.output, *_of_bodies(graph)):
             shape = tensor_shape(value.type)
@@ -83,7 +83,9 @@ def infer_shapes(model: ModelProto) -> dict[str, Shape]:
             continue
         if states.settle(shapes, last=not inferred or number > _MOST_ROUNDS // 2):
             continue
-        if not inferred or _is_complete(bare.graph, shapes) or not _state_what_is_known(bare, shapes, number, states):
+        if inferred and _is_complete(bare.graph, shapes):
+            return shapes
+        if not inferred or not _state_what_is_known(bare, shapes, number, states):
             break
     return _with_equal_names(bare, shapes)
 
@@ -197,7 +199,7 @@ def tensor_shape(value_type: TypeProto) -> Shape | None:
     if not value_type.HasField("tensor_type") or not value_type.tensor_type.HasField("shape"):
         return None
     tensor = value_type.tensor_type
-    return Shape(tensor.elem_type, tuple(_dim(dim) for dim in tensor.shape.dim))
+    return Shape(tensor.elem_type, tuple([_dim(dim) for dim in tensor.shape.dim]))
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
@@ -206,7 +208,8 @@ def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
     return dim.dim_param or None
 
 
-def _initializer_shapes(graph: GraphProto) -> dict[str, Shape]:
+def initializer_shapes(graph: GraphProto) -> dict[str, Shape]:
+    """The shapes of the weights of `graph`, by name."""
     shapes = {tensor.name: Shape(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
     for sparse in graph.sparse_initializer:
         shapes[sparse.values.name] = Shape(sparse.values.data_type, tuple(sparse.dims))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Plan:
     resizes: tuple[Resize | None, ...]
     emissions: Mapping[str, IntArray]
 
-    @property
+    @cached_property
     def changed(self) -> frozenset[str]:
         """Values that do not hold all their channels in the original order, or are gone."""
         maps = self.analysis.maps
@@ -56,7 +57,10 @@ class _Chooser:
         index = np.flatnonzero(self._emitted.kept[labels])
         if self._rank is None or self._fixed[labels].any():
             return index
-        return index[np.lexsort((self._rank[labels[index]], _blocks(labels)[index]))]
+        rank = self._rank[labels[index]]
+        if (rank[1:] >= rank[:-1]).all():
+            return index
+        return index[np.lexsort((rank, _blocks(labels)[index]))]
 
     def free(self, labels: IntArray) -> bool:
         return self._rank is not None and not self._fixed[labels].any()

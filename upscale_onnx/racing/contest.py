@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import onnx
 
@@ -11,11 +12,12 @@ from upscale_onnx.costs.targets import Target
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.contenders import contenders, is_raced, tightest, wants_speed
 from upscale_onnx.export.draft import Draft
-from upscale_onnx.export.export import Exported, export, no_larger
+from upscale_onnx.export.export import Exported, export
 from upscale_onnx.export.planned import planned_values
 from upscale_onnx.export.recipes import Making
 from upscale_onnx.export.sizes import size_goal, size_share, smallest
 from upscale_onnx.model.form import has_same_form
+from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.options import Options, TargetOptions
 from upscale_onnx.plan.bound import latency_bound
 from upscale_onnx.racing import notes
@@ -103,7 +105,7 @@ def contest(
         and (wants_speed(options.export) or options.target.tune > 0)
     )
     said = (notes.not_at_hand(field.target),) if unmeasured else ()
-    if not no_larger({name: made[name]}, field.original):
+    if made[name].file_bytes > field.most_bytes:
         said = (*said, notes.LARGER)
     return Outcome(name, made[name], notes=said)
 
@@ -121,9 +123,18 @@ class _Field:
     def make(self, making: Making) -> Exported:
         """The export that `making` describes."""
         made = export(making, self.draft)
-        if making.recipe.align == 1 or no_larger({"": made}, self.original):
+        if making.recipe.align == 1 or made.file_bytes <= self.most_bytes:
             return made
         return export(replace(making, widens=False), self.draft)
+
+    @cached_property
+    def most_bytes(self) -> int:
+        """The bytes of the original as a file. Larger exports are never written."""
+        return file_bytes(self.original)
+
+    def no_larger(self, made: Mapping[str, Exported]) -> dict[str, Exported]:
+        """The exports that take no more bytes than the original."""
+        return {name: one for name, one in made.items() if one.file_bytes <= self.most_bytes}
 
 
 def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
@@ -161,7 +172,7 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
     if name == "planned":
         planned = planned_values(draft, Making(known[name], costs))
         best = revert(draft, planned, in_pieces(draft, planned, best, place), place, _REVERT_SECONDS)
-        too_large = not no_larger({name: best}, original)
+        too_large = best.file_bytes > field.most_bytes
         if too_large or (goal is not None and size_share(best.model, original, goal) > goal.share):
             best = made[name]
         choices = decided(planned, best, segments, place)
@@ -200,7 +211,7 @@ def _small_enough(made: dict[str, Exported], field: _Field) -> dict[str, Exporte
     goal = size_goal(field.options.prune)
     if goal is None:
         # An export that is asked for by name is made, however large it is.
-        return no_larger(made, field.original) if field.options.export.recipe == "auto" else made
+        return field.no_larger(made) if field.options.export.recipe == "auto" else made
     shares: dict[str, float] = {}
     for name, one in tuple(made.items()):
         shares[name] = size_share(one.model, field.original, goal)
@@ -212,7 +223,7 @@ def _small_enough(made: dict[str, Exported], field: _Field) -> dict[str, Exporte
         ):
             made[name] = field.make(replace(one.making, recipe=replace(one.making.recipe, align=1)))
             shares[name] = size_share(made[name].model, field.original, goal)
-    small = no_larger({name: one for name, one in made.items() if shares[name] <= goal.share}, field.original)
+    small = field.no_larger({name: one for name, one in made.items() if shares[name] <= goal.share})
     if not small:
         raise ArgumentError(
             f"{goal.name} {goal.share:g} cannot be reached: the smallest export leaves {min(shares.values()):.3f}"

@@ -13,7 +13,7 @@ from upscale_onnx.errors import NotEquivalentError, Reason
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export
 from upscale_onnx.masks.silenced import silenced
-from upscale_onnx.model import infer_shapes
+from upscale_onnx.model import Shape, infer_shapes
 from upscale_onnx.model.operators import FRAGILE
 from upscale_onnx.options import Options, PruneOptions
 from upscale_onnx.racing.contest import Outcome
@@ -36,6 +36,7 @@ class Proven:
     original: the model that it computes the same as.
     verification: the proof; None if none was asked for.
     claims: what the model holds of the original's values, by name.
+    shapes: those of all values of the model; None where they have to be inferred.
     refusals: the nodes that were left alone because they were not shown equal.
     """
 
@@ -43,6 +44,7 @@ class Proven:
     original: onnx.ModelProto
     verification: Verification | None
     claims: Mapping[str, Claim]
+    shapes: Mapping[str, Shape] | None
     refusals: tuple[Refusal, ...] = ()
 
 
@@ -56,10 +58,10 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
         ModelError: `original` cannot be run.
     """
     if not options.proof.verify:
-        return Proven(outcome.model, original, None, {})
+        return Proven(outcome.model, original, None, {}, outcome.made.shapes)
     if outcome.making is None:
         whole = options.replaced(proofs=("global",))
-        return Proven(outcome.model, original, _verified(original, outcome.made, whole), {})
+        return Proven(outcome.model, original, _verified(original, outcome.made, whole), {}, outcome.made.shapes)
     made = outcome.made
     draft: Draft | None = None
     infinite = False
@@ -84,7 +86,7 @@ def proven(original: onnx.ModelProto, outcome: Outcome, options: Options) -> Pro
     left = tuple(item for item in found if item.reason is Reason.NOT_SHOWN_EQUAL)
     if infinite:
         left = tuple(replace(item, detail=_INFINITE) if item.op_type in FRAGILE else item for item in left)
-    return Proven(made.model, original, verification, made.claims, left)
+    return Proven(made.model, original, verification, made.claims, made.shapes, left)
 
 
 def _refuted(verification: Verification) -> Sequence[Unproven]:

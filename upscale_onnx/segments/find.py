@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
-from upscale_onnx.channels.channel_map import ChannelMap, is_constant
+from upscale_onnx.channels.channel_map import is_constant
 from upscale_onnx.channels.classes import Classes
 from upscale_onnx.channels.demand import demanded_positions
 from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.results import Consumer, Producer, Refusal, Segment
-from upscale_onnx.types import IntArray
 
 
 @dataclass
@@ -31,68 +30,67 @@ class _Parts:
 def find_segments(analysis: Analysis, refusals: Sequence[Refusal] | None = None) -> tuple[Segment, ...]:
     """The segments of the analysed graph, in graph order. Values without channel axes are in none. refusals: those of
     the analysis, with what they cost, if that is known."""
-    home = _components(analysis)
+    homes = _homes(analysis)
     parts: dict[int, _Parts] = defaultdict(_Parts)
     refused = {
         (refusal.node, refusal.op_type): refusal for refusal in (analysis.refusals if refusals is None else refusals)
     }
     for step in analysis.steps:
-        _place(analysis, step, home, parts, refused)
+        _place(analysis, step, homes, parts, refused)
     readers: dict[str, int] = defaultdict(int)
     for step in analysis.steps:
         for name in step.inputs:
             readers[name] += 1
-    for name, found in analysis.maps.items():
-        if found.has_channels and int(home[found.labels.flat[0]]) in parts:
-            parts[int(home[found.labels.flat[0]])].values.append(name)
+    for name, index in homes.items():
+        if index in parts:
+            parts[index].values.append(name)
     return tuple(
         _segment(analysis, index, part, readers)
         for index, part in enumerate(part for part in parts.values() if part.producers or part.consumers)
     )
 
 
-def _components(analysis: Analysis) -> IntArray:
-    """Per class id, its segment, named by the least class id in it."""
+def _homes(analysis: Analysis) -> dict[str, int]:
+    """Per value with channels, its segment, named by the least class id in it."""
+    labels = {name: found.labels.ravel() for name, found in analysis.maps.items() if found.has_channels}
+    if not labels:
+        return {}
+    firsts = np.array([array[0] for array in labels.values()])
     joined = Classes()
     joined.fresh(analysis.live.size)
-    for found in analysis.maps.values():
-        if found.has_channels:
-            joined.unite(found.labels, found.labels.ravel()[:1].reshape((1,) * found.rank))
-    return joined.roots()
-
-
-def _homes(home: IntArray, maps: Sequence[ChannelMap | None]) -> set[int]:
-    """The segments of values with these maps."""
-    return {int(home[found.labels.flat[0]]) for found in maps if found is not None and found.has_channels}
+    joined.unite(np.concatenate(list(labels.values())), firsts.repeat([array.size for array in labels.values()]))
+    return dict(zip(labels, joined.find(firsts).tolist(), strict=True))
 
 
 def _place(
     analysis: Analysis,
     step: Step,
-    home: IntArray,
+    homes: Mapping[str, int],
     parts: dict[int, _Parts],
     refused: dict[tuple[str, str], Refusal],
 ) -> None:
-    inside = _homes(home, step.maps)
+    read = [homes[name] for name in step.inputs if name in homes]
+    inside = set(read)
     refusal = refused.get((step.op.name, step.op.op_type))
     if refusal is not None:
         for index in inside:
             parts[index].refusals.append(refusal)
         return
     if step.flow.creates:
-        _add_producer(analysis, step, home, parts)
+        _add_producer(analysis, step, homes, parts)
         for index in inside:
             _add_consumer(analysis, step, parts[index])
         return
-    for index in inside | _homes(home, step.flow.outputs[:1]):
+    for index in inside.union(homes[name] for name in step.outputs[:1] if name in homes):
         parts[index].carriers.append(step.op.name)
-        if step.flow.role is Role.JOIN or sum(index in _homes(home, (found,)) for found in step.maps) > 1:
+        if step.flow.role is Role.JOIN or read.count(index) > 1:
             parts[index].joins.append(step.op.name)
 
 
-def _add_producer(analysis: Analysis, step: Step, home: IntArray, parts: dict[int, _Parts]) -> None:
+def _add_producer(analysis: Analysis, step: Step, homes: Mapping[str, int], parts: dict[int, _Parts]) -> None:
     found = step.flow.outputs[0]
-    if found is None or not found.has_channels:
+    home = next((homes[name] for name in step.outputs if name in homes), None)  # the first may have no name
+    if found is None or not found.has_channels or home is None:
         return
     labels = found.labels
     producer = Producer(
@@ -104,7 +102,7 @@ def _add_producer(analysis: Analysis, step: Step, home: IntArray, parts: dict[in
         int(analysis.live[labels].sum()),
         int(is_constant(found.state).sum()),
     )
-    parts[int(home[labels.flat[0]])].producers.append(producer)
+    parts[home].producers.append(producer)
 
 
 def _add_consumer(analysis: Analysis, step: Step, part: _Parts) -> None:

@@ -16,6 +16,7 @@ from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
+from upscale_onnx.channels.room import check_room
 from upscale_onnx.channels.rules.broadcast import (
     all_stay,
     broadcast_operand,
@@ -54,7 +55,10 @@ class Elementwise(Rule):
         if op.op_type == "Dropout" and _trains(op):
             raise Refused(Reason.UNSUPPORTED_FORM, "dropout in training mode")
         indices = self._dynamic(op, maps)
-        rank = max(operand_rank(op, index) for index in self._connected(op))
+        connected = self._connected(op)
+        rank = max(operand_rank(op, index) for index in connected)
+        if len(connected) == 1:
+            return self._of_one(op, indices[0], known_map(maps[indices[0]]))
         lifted = {index: lift(known_map(maps[index], "an operand"), rank) for index in indices}
         # Where a zero divides, what holds some zeros may make infinities of any channel.
         crossed = frozenset[int]() if op.op_type in FRAGILE else crossing(lifted)
@@ -103,6 +107,17 @@ class Elementwise(Rule):
         fixed = tuple(whole.values()) + tuple(even.parts[0] for even in evens if len(even.parts) == 1)
         fixed += tuple(known_map(maps[index]).labels for index in crossed)
         return Flow((out,), ties, tuple(reads), tuple(evens), fixed, fragile=fragile, role=Role.POINTWISE)
+
+    def _of_one(self, op: Op, index: int, found: ChannelMap) -> Flow:
+        """The flow of a node with a single operand, whose classes the result has."""
+        check_room(*found.shape)
+        operands = {index: found}
+        content = self._content(op, operands, found.shape)
+        copies = copies_of(op, operands, content)
+        out = ChannelMap(found.labels, content, wild=self._wild(op, operands), merged=found.merged, copies=copies)
+        if found.merged is None:
+            out = with_levels(out, pointwise_levels(op, operands, [index], found.rank))
+        return Flow((out,), fragile=self._fragile(op, found.labels), role=Role.POINTWISE)
 
     def _content(self, op: Op, lifted: dict[int, ChannelMap], shape: tuple[int, ...]) -> FloatArray:
         return pointwise_content(op, lifted, self._connected(op), shape)
