@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
+import scipy  # its parts are imported when they are used
 
 from upscale_onnx.channels.classes import connected, occurrences
 from upscale_onnx.types import FloatArray, IntArray
@@ -71,9 +71,11 @@ def _taken(more: IntArray, sizes: IntArray) -> Iterator[tuple[tuple[int, ...], i
 def _least(more: IntArray, sizes: IntArray) -> IntArray:
     """The fewest channels that meet the conditions; all that are left where no fewer are found."""
     ones = np.ones(sizes.size)
-    conditions = [LinearConstraint(more, 0, 0), LinearConstraint(ones[None], 1, np.inf)]
-    limits = Bounds(0, sizes)
-    found = milp(ones, integrality=ones, bounds=limits, constraints=conditions, options={"node_limit": _MOST_NODES})
+    conditions = [scipy.optimize.LinearConstraint(more, 0, 0), scipy.optimize.LinearConstraint(ones[None], 1, np.inf)]
+    limits = scipy.optimize.Bounds(0, sizes)
+    found = scipy.optimize.milp(
+        ones, integrality=ones, bounds=limits, constraints=conditions, options={"node_limit": _MOST_NODES}
+    )
     if found.x is None:
         return sizes
     taken = np.round(found.x).astype(np.int64)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
+import scipy  # its parts are imported when they are used
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import connected, occurrences
@@ -111,12 +111,14 @@ def _least(
             np.concatenate([row, 0 * blocks, -size * full]),
         ]
         low, high = [*low, -held, -held], [*high, -held, np.inf]
-    limits = Bounds(
+    limits = scipy.optimize.Bounds(
         np.concatenate([kept, np.zeros(2 * values)]), np.concatenate([sizes, np.full(values, np.inf), np.ones(values)])
     )
     cost = _padded(np.ones(kinds), 2 * values)
-    constraint = [LinearConstraint(np.stack(conditions), low, high)] if conditions else []
-    found = milp(cost, integrality=np.ones(cost.size), bounds=limits, constraints=constraint, options=_SEARCH)
+    constraint = [scipy.optimize.LinearConstraint(np.stack(conditions), low, high)] if conditions else []
+    found = scipy.optimize.milp(
+        cost, integrality=np.ones(cost.size), bounds=limits, constraints=constraint, options=_SEARCH
+    )
     return np.zeros(kinds, np.int64) if found.x is None else np.round(found.x[:kinds]).astype(np.int64) - kept
 
 
