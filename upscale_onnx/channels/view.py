@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from upscale_onnx.channels.between import is_between
+from upscale_onnx.channels.lower_bounds import is_positive
 from upscale_onnx.channels.op import Op
 from upscale_onnx.model import Constant, Graph, Node, Shape, Variable
 from upscale_onnx.model.known import Constants
@@ -89,6 +90,7 @@ def view(
         used=used,
         blocks=tuple(constants.blocks.get(name) for name in names),
         guarded=_guarded(node),
+        divides_safely=_divides_safely(node, constants, shapes),
         between=is_between(node, constants.__contains__),
         onnx_opset=opsets[1],
     )
@@ -103,6 +105,14 @@ def _guarded(node: Node) -> int | None:
         test, branch = _maker(test.inputs[0]), 1
     tests = test is not None and test.op == "IsNaN" and test.inputs[0] is node.inputs[branch]
     return branch if tests else None
+
+
+def _divides_safely(node: Node, constants: Constants, shapes: Mapping[str, Shape]) -> bool:
+    """Whether the node is a Div, and no divisor is ever zero, as far as the nodes that compute it tell."""
+    if node.op != "Div" or node.domain not in STANDARD_DOMAINS:
+        return False
+    divisor = node.inputs[1]
+    return is_positive(divisor, shapes[divisor.name].dtype if divisor.name in shapes else 0, constants)
 
 
 def _maker(tensor: Constant | Variable) -> Node | None:

@@ -13,6 +13,7 @@ from upscale_onnx.model.protos import copy_fields, stored_bytes
 
 # A value at which a model is cut is an input under its own name. As the output of its region, it has this suffix.
 _COMPUTED = ":computed"
+_ROOTS_AND_COPIES = frozenset(("Cast", "Expand", "Identity", "Reshape", "Sqrt", "Squeeze", "Transpose", "Unsqueeze"))
 
 
 class Network:
@@ -36,6 +37,19 @@ class Network:
             tuple(dict.fromkeys([*(name for name in node.input if name), *sorted(captured_names([node]))]))
             for node in self.nodes
         )
+
+    @cached_property
+    def divisors(self) -> frozenset[str]:
+        """What a Div divides by, and the values that it is a root or a copy of. Drawn by themselves, they would be zero
+        where what computes them adds an epsilon."""
+        found = set[str]()
+        for node in self.nodes:
+            name = node.input[1] if node.op_type == "Div" else ""
+            while name in self.maker and name not in found:
+                found.add(name)
+                maker = self.nodes[self.maker[name]]
+                name = maker.input[0] if maker.op_type in _ROOTS_AND_COPIES else ""
+        return frozenset(found)
 
     def region(self, target: str, cuts: Collection[str]) -> tuple[frozenset[int], frozenset[str]]:
         """The nodes that compute `target` from values in `cuts` and graph inputs, and the names of those they read."""

@@ -223,7 +223,7 @@ def _trains(op: Op) -> bool:
 
 
 def _safe_divisor(op: Op) -> bool:
-    return op.op_type in ("Div", "Mod") and op.is_constant(1)
+    return op.divides_safely or (op.op_type in ("Div", "Mod") and op.is_constant(1))
 
 
 register(Elementwise(1), *UNARY, "Dropout")
