@@ -1,4 +1,4 @@
-"""Numbers that no element of a value is below, whatever the model is given: norms, squares plus epsilon, clipped values."""
+"""Numbers that no element of a value is below, whatever the model is given: of norms, of squares with an epsilon."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class _Bounds:
 
     def _constant(self, name: str) -> float:
         array = self.constants.array(name)
-        return float(array.min()) if array.size and array.dtype.kind in "fiu" else _UNKNOWN
+        return float(array.min()) if array is not None and array.size and array.dtype.kind in "fiu" else _UNKNOWN
 
     def _computed(self, tensor: Constant | Variable, depth: int) -> float:
         node = tensor.inputs[0] if isinstance(tensor, Variable) and len(tensor.inputs) == 1 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,7 +13,13 @@ from upscale_onnx.model.protos import copy_fields, stored_bytes
 
 # A value at which a model is cut is an input under its own name. As the output of its region, it has this suffix.
 _COMPUTED = ":computed"
-_ROOTS_AND_COPIES = frozenset(("Cast", "Expand", "Identity", "Reshape", "Sqrt", "Squeeze", "Transpose", "Unsqueeze"))
+# Operators that make no negative number, and what stands between them and a Div that divides by their results.
+_NOT_NEGATIVE = frozenset(
+    "Abs Clip Exp Max Mul Pow ReduceL1 ReduceL2 ReduceSumSquare Relu Sigmoid Softmax Softplus".split()  # noqa: SIM905
+)
+_BEHIND = frozenset(
+    "Add Cast Expand Identity ReduceMean ReduceSum Reshape Sqrt Squeeze Transpose Unsqueeze".split()  # noqa: SIM905
+)
 
 
 class Network:
@@ -40,16 +46,22 @@ class Network:
 
     @cached_property
     def divisors(self) -> frozenset[str]:
-        """What a Div divides by, and the values that it is a root or a copy of. Drawn by themselves, they would be zero
-        where what computes them adds an epsilon."""
+        """What a Div divides by, and what that is computed from, back to norms, squares or a bound. Drawn by
+        themselves, they would be negative, or zero where an epsilon is added."""
         found = set[str]()
         for node in self.nodes:
-            name = node.input[1] if node.op_type == "Div" else ""
-            while name in self.maker and name not in found:
-                found.add(name)
-                maker = self.nodes[self.maker[name]]
-                name = maker.input[0] if maker.op_type in _ROOTS_AND_COPIES else ""
+            path = list(self._path(node.input[1])) if node.op_type == "Div" else []
+            if path and self.nodes[self.maker[path[-1]]].op_type in _NOT_NEGATIVE:
+                found.update(path)
         return frozenset(found)
+
+    def _path(self, name: str) -> Iterator[str]:
+        """A computed value, and what it is a root, a sum or a copy of."""
+        while name in self.maker:
+            yield name
+            maker = self.nodes[self.maker[name]]
+            behind = maker.op_type in _BEHIND
+            name = next((given for given in maker.input if given in self.maker), "") if behind else ""
 
     def region(self, target: str, cuts: Collection[str]) -> tuple[frozenset[int], frozenset[str]]:
         """The nodes that compute `target` from values in `cuts` and graph inputs, and the names of those they read."""

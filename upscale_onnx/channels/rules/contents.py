@@ -20,7 +20,8 @@ def pointwise_content(
     op: Op, lifted: Mapping[int, ChannelMap], connected: Sequence[int], shape: tuple[int, ...]
 ) -> FloatArray:
     """The contents of a result of this shape: evaluated where all operands are constant, zero where a product has a
-    zero factor, and where zero is divided by what is never zero. lifted: the maps of operands computed at run time, by index. connected: the indices of all operands."""
+    zero factor, and where zero is divided by what is never zero. lifted: the maps of operands computed at run time, by
+    index. connected: the indices of all operands."""
     states: list[FloatArray | None] = []
     exact = True
     for index in range(len(op.present)):
