@@ -68,8 +68,8 @@ def zero_starts(op: Op, cell: Cell, maps: Maps, index: int) -> BoolArray:
 def resized_states(
     op: Op, cell: Cell, request: Request, hidden: IntArray, rows: Sequence[IntArray]
 ) -> tuple[dict[int, Array], tuple[int, ...], dict[int, NewNode]]:
-    """The constant initial states that are left, the inputs of states of zeros, which are left out, and what is taken of
-    states of which nothing is known, such as inputs of the model.
+    """The constant initial states that are left, the inputs of states of zeros, which are left out, and what is taken
+    of states of which nothing is known, such as inputs of the model.
 
     Raises: Misaligned where a state that is computed holds other units.
     """
