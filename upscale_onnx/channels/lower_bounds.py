@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from onnx import TensorProto
 
 from upscale_onnx.model import Constant, Node, Variable
@@ -48,7 +49,9 @@ class _Bounds:
 
     def _constant(self, name: str) -> float:
         array = self.constants.array(name)
-        return float(array.min()) if array is not None and array.size and array.dtype.kind in "fiu" else _UNKNOWN
+        if array is None or not array.size or array.dtype.kind not in "fiu" or np.isnan(array).any():
+            return _UNKNOWN
+        return float(array.min())
 
     def _computed(self, tensor: Constant | Variable, depth: int) -> float:
         node = tensor.inputs[0] if isinstance(tensor, Variable) and len(tensor.inputs) == 1 else None
