@@ -27,8 +27,8 @@ UNEVEN: dict[str, Array] = {
 SPLIT = STACK.replace("q = Gather<axis=0>(c, zero)", "p, o = Split<axis=0, num_outputs=2>(c)").replace(
     "v = Gather<axis=0>(c, one)", "q = Squeeze(p, first)\nv = Squeeze(o, first)"
 )
-SLICED = STACK.replace("q = Gather<axis=0>(c, zero)", "p = Slice(c, first, second, first)  q = Squeeze(p, first)").replace(
-    "v = Gather<axis=0>(c, one)", "o = Slice(c, second, third, first)  v = Squeeze(o, first)"
+SLICED = SPLIT.replace(
+    "p, o = Split<axis=0, num_outputs=2>(c)", "p = Slice(c, first, second, first)\no = Slice(c, second, third, first)"
 )
 OPENED = """a = MatMul(x, w{6x12})
     a_part, a_part_1 = Split<axis=2>(a, [6,6])
