@@ -60,8 +60,11 @@ class Network:
         while name in self.maker:
             yield name
             maker = self.nodes[self.maker[name]]
-            behind = maker.op_type in _BEHIND
-            name = next((given for given in maker.input if given in self.maker), "") if behind else ""
+            computed = [given for given in maker.input if given in self.maker and not self._is_constant(given)]
+            name = computed[0] if computed and maker.op_type in _BEHIND else ""
+
+    def _is_constant(self, name: str) -> bool:
+        return self.nodes[self.maker[name]].op_type == "Constant"
 
     def region(self, target: str, cuts: Collection[str]) -> tuple[frozenset[int], frozenset[str]]:
         """The nodes that compute `target` from values in `cuts` and graph inputs, and the names of those they read."""
