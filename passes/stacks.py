@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap
+from upscale_onnx.channels.rules.selection import Selection
 from upscale_onnx.channels.step import Step
 from upscale_onnx.types import IntArray
 
@@ -116,34 +117,22 @@ def _parts(
     for node in {id(node): node for node in value.outputs}.values():
         step = steps.get(id(node))
         whole = None if step is None else step.maps[0]
-        if step is None or whole is None or step.op.op_type not in ("Gather", "Split") or step.barrier:
-            return None
-        if step.inputs.count(value.name) != 1 or step.op.axis("axis", 0, whole.rank) != axis:
+        if step is None or whole is None or step.barrier or step.inputs.count(value.name) != 1:
             return None
         takers.append(node)
-        for index, made in _taken(step, axis, whole.shape[axis]):
-            if index is None:
+        picked = step.rule.picks(step.op, whole) if isinstance(step.rule, Selection) else None
+        if picked is None or picked.axis != axis or picked.indices is None or not picked.alone:
+            return None
+        for pick, made in zip(picked.indices, node.outputs, strict=True):
+            if pick.size != 1:
                 return None
-            keeps, squeeze = step.op.op_type == "Split" or step.op.in_rank(1) == 1, _squeeze(made, axis, steps)
+            keeps, squeeze = not picked.dropped, _squeeze(made, axis, steps)
             if keeps and squeeze is not None and made.name not in outputs:
                 takers.append(squeeze)
                 made, keeps = squeeze.outputs[0], False
-            found.append(Part(index, made, keeps))
+            found.append(Part(int(pick[0]), made, keeps))
     nodes += takers
     return tuple(found)
-
-
-def _taken(step: Step, axis: int, count: int) -> list[tuple[int | None, gs.Variable]]:
-    """Which of `count` parts along an axis each result of a Gather or Split is; None where it is anything else."""
-    results = step.node.outputs
-    if step.op.op_type == "Split":
-        sizes = [None if dims is None else dims[axis] for dims in step.op.out_dims]
-        return [
-            (index if size == 1 else None, made) for index, (size, made) in enumerate(zip(sizes, results, strict=True))
-        ]
-    index = step.op.constant(1)
-    single = index is not None and index.size == 1 and index.ndim <= 1
-    return [(int(index.ravel()[0]) % count if index is not None and single else None, results[0])]
 
 
 def _squeeze(value: gs.Variable, axis: int, steps: Mapping[int, Step]) -> gs.Node | None:

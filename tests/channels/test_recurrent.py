@@ -159,3 +159,30 @@ def test_whatever_the_masks_the_results_stay(op: str) -> None:
         last.CopyFrom(numpy_helper.from_array(values, "last"))
         result = compiled(model, align=int(rng.integers(1, 5)), order=rng)
         assert_same(model, result.model)
+
+
+@pytest.mark.parametrize("op", _GATES)
+@pytest.mark.parametrize("gone", [[[1, 4, 5]], [[0, 1, 2], [3, 4, 5, 7]], [[], list(range(_UNITS))]])
+def test_a_gather_takes_what_is_left_of_states_that_are_inputs(op: str, gone: list[list[int]]) -> None:
+    """Units of which nothing is computed and nothing read go, although their first state may be any number."""
+    ways, rng = len(gone), np.random.default_rng(8)
+    weights = masked(op, ways, gone, [], rng)
+    recurrence = weights["R"].reshape(ways, _GATES[op], _UNITS, _UNITS)
+    for way, units in enumerate(gone):
+        recurrence[way][..., units] = 0
+    readers = ONE_WAY if ways == 1 else BOTH_WAYS
+    model = layered(op, weights, readers, ways * _UNITS, **({} if ways == 1 else {"direction": "bidirectional"}))
+    last = next(t for t in model.graph.initializer if t.name == "last")
+    read = numpy_helper.to_array(last).copy()
+    read[[way * _UNITS + unit for way, units in enumerate(gone) for unit in units]] = 0
+    last.CopyFrom(numpy_helper.from_array(read, "last"))
+    states = ["h", "c"] if op == "LSTM" else ["h"]
+    node = next(node for node in model.graph.node if node.op_type == op)
+    node.input.extend(["", *states])
+    model.graph.input.extend(helper.make_tensor_value_info(name, 1, [ways, "batch", _UNITS]) for name in states)
+    result = compiled(model)
+    feed = {"x": rng.normal(size=(_LENGTH, _BATCH, 4)), **{n: rng.normal(size=(ways, _BATCH, _UNITS)) for n in states}}
+    feed = {name: value.astype(np.float32) for name, value in feed.items()}
+    np.testing.assert_allclose(Engine(result.model).run(feed)[0], Engine(model).run(feed)[0], rtol=1e-5, atol=1e-6)
+    left = max(_UNITS - len(units) for units in gone)
+    assert shape_of(result, op, 2) == (sum(len(units) < _UNITS for units in gone), _GATES[op] * left, left)

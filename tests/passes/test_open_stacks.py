@@ -27,6 +27,9 @@ UNEVEN: dict[str, Array] = {
 SPLIT = STACK.replace("q = Gather<axis=0>(c, zero)", "p, o = Split<axis=0, num_outputs=2>(c)").replace(
     "v = Gather<axis=0>(c, one)", "q = Squeeze(p, first)\nv = Squeeze(o, first)"
 )
+SLICED = SPLIT.replace(
+    "p, o = Split<axis=0, num_outputs=2>(c)", "p = Slice(c, first, second, first)\no = Slice(c, second, third, first)"
+)
 OPENED = """a = MatMul(x, w{6x12})
     a_part, a_part_1 = Split<axis=2>(a, [6,6])
     a_part_reshape = Reshape(a_part, [0,5,2,3])
@@ -47,6 +50,7 @@ KEPT = """a = MatMul(x, w{6x12})
 CASES: dict[str, tuple[str, dict[str, Array], str]] = {
     "each part by a Gather": (STACK, UNEVEN, OPENED),
     "a Split and Squeezes": (SPLIT, UNEVEN | {"first": indices(0)}, OPENED),
+    "Slices and Squeezes": (SLICED, UNEVEN | {"first": indices(0), "second": indices(1), "third": indices(2)}, OPENED),
     "parts that keep as much stay together": (
         STACK,
         UNEVEN | {"wv": weight(3, 4)},

@@ -166,6 +166,20 @@ def test_a_dense_model_costs_no_race(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report.notes == ("nothing is pruned in this model, so nothing can be removed: try --amount 0.3",)
 
 
+def test_zeros_that_stay_are_counted() -> None:
+    """A GroupNormalization takes the mean of all channels of a group. Nothing was removed of this model, but it is no
+    model without zeros."""
+    model = parse(
+        """(float[1,3,4,4] x) => (float[1,2,4,4] y) {
+            c = Conv(x, w)  n = GroupNormalization<num_groups=2>(c, scale, shift)  y = Conv(n, v)
+        }""",
+        opset=21, w=weight(8, 3, 1, 1, rows=(1, 5, 6)), scale=weight(8), shift=weight(8, seed=1),
+        v=weight(2, 8, 1, 1),
+    )  # fmt: skip
+    (note,) = compile_model(model, provider="cpu").report.notes
+    assert note.startswith("nothing can be removed: 3 channels hold zeros or other constants, but ")
+
+
 def test_why_nothing_was_pruned_is_said() -> None:
     small = parse("(float[1,4] x) => (float[1,4] y) { y = MatMul(x, w) }", w=weight(4, 4))
     for model, options, why in (

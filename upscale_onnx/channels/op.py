@@ -30,6 +30,8 @@ class Op:
     used: per output, whether it is read.
     blocks: per input, the axis and the size of the blocks in which a constant is quantised, None where it is not.
     guarded: the input that a Where returns only where it is not NaN; None where there is none.
+    copied: per operand that an Expand made, the axes, counted from the last one, along which it holds copies.
+    divides_safely: whether no divisor of a Div is ever zero.
     between: whether a product by a constant makes neurons that only products along the same axis read.
     onnx_opset: the version of ONNX's own operators, in which new nodes are written. `opset`: that of the node's domain.
     """
@@ -50,6 +52,8 @@ class Op:
     used: tuple[bool, ...] = (True,)
     blocks: tuple[tuple[int, int] | None, ...] = ()
     guarded: int | None = None
+    copied: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    divides_safely: bool = False
     between: bool = False
     onnx_opset: int = 23
 

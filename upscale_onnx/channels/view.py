@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from upscale_onnx.channels.between import is_between
+from upscale_onnx.channels.lower_bounds import is_positive
 from upscale_onnx.channels.op import Op
 from upscale_onnx.model import Constant, Graph, Node, Shape, Variable
 from upscale_onnx.model.known import Constants
-from upscale_onnx.model.operators import STANDARD_DOMAINS
+from upscale_onnx.model.operators import BROADCASTING, STANDARD_DOMAINS
 from upscale_onnx.types import Array, Dims
 
 _OPERANDS = 3  # of a Where
@@ -89,6 +90,8 @@ def view(
         used=used,
         blocks=tuple(constants.blocks.get(name) for name in names),
         guarded=_guarded(node),
+        copied=_copied(node, shapes) if node.op in BROADCASTING and node.domain in STANDARD_DOMAINS else {},
+        divides_safely=_divides_safely(node, constants, shapes),
         between=is_between(node, constants.__contains__),
         onnx_opset=opsets[1],
     )
@@ -103,6 +106,27 @@ def _guarded(node: Node) -> int | None:
         test, branch = _maker(test.inputs[0]), 1
     tests = test is not None and test.op == "IsNaN" and test.inputs[0] is node.inputs[branch]
     return branch if tests else None
+
+
+def _copied(node: Node, shapes: Mapping[str, Shape]) -> dict[int, frozenset[int]]:
+    """Per operand that an Expand made, the axes, counted from the last one, along which it holds copies."""
+    found = dict[int, frozenset[int]]()
+    for index, tensor in enumerate(node.inputs):
+        maker = _maker(tensor)
+        if maker is None or maker.op != "Expand" or not {tensor.name, maker.inputs[0].name} <= shapes.keys():
+            continue
+        one, many = shapes[maker.inputs[0].name].dims, shapes[tensor.name].dims
+        pairs = zip(reversed(one), reversed(many), strict=False)
+        found[index] = frozenset(-axis for axis, (size, copies) in enumerate(pairs, 1) if size == 1 != copies)
+    return found
+
+
+def _divides_safely(node: Node, constants: Constants, shapes: Mapping[str, Shape]) -> bool:
+    """Whether the node is a Div, and no divisor is ever zero, as far as the nodes that compute it tell."""
+    if node.op != "Div" or node.domain not in STANDARD_DOMAINS:
+        return False
+    divisor = node.inputs[1]
+    return is_positive(divisor, shapes[divisor.name].dtype if divisor.name in shapes else 0, constants)
 
 
 def _maker(tensor: Constant | Variable) -> Node | None:

@@ -66,7 +66,7 @@ class Proof:
         shapes = fed_shapes(self.original.model, self.feed)
         kinds = floating_values(shapes) | conditions(self.original.model, shapes)
         self.roles = input_roles(self.original.model, frozenset(self.original.inputs), shapes)
-        shared = self.original.maker.keys() & self.compiled.maker.keys() & kinds.keys()
+        shared = self.original.maker.keys() & self.compiled.maker.keys() & kinds.keys() - self.original.divisors
         cuts = {name for name in shared if name in self.claims and len(self.claims[name].sizes) == kinds[name].rank}
         self.regions = cut_regions(self.original, self.compiled, cuts)
         self.types: dict[str, TypeProto] = {name: open_type(kinds[name]) for name in cuts}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,13 @@ from upscale_onnx.model.protos import copy_fields, stored_bytes
 
 # A value at which a model is cut is an input under its own name. As the output of its region, it has this suffix.
 _COMPUTED = ":computed"
+# Operators that make no negative number, and what stands between them and a Div that divides by their results.
+_NOT_NEGATIVE = frozenset(
+    "Abs Clip Exp Max Mul Pow ReduceL1 ReduceL2 ReduceSumSquare Relu Sigmoid Softmax Softplus".split()  # noqa: SIM905
+)
+_BEHIND = frozenset(
+    "Add Cast Expand Identity ReduceMean ReduceSum Reshape Sqrt Squeeze Transpose Unsqueeze".split()  # noqa: SIM905
+)
 
 
 class Network:
@@ -36,6 +43,28 @@ class Network:
             tuple(dict.fromkeys([*(name for name in node.input if name), *sorted(captured_names([node]))]))
             for node in self.nodes
         )
+
+    @cached_property
+    def divisors(self) -> frozenset[str]:
+        """What a Div divides by, and what that is computed from, back to norms, squares or a bound. Drawn by
+        themselves, they would be negative, or zero where an epsilon is added."""
+        found = set[str]()
+        for node in self.nodes:
+            path = list(self._path(node.input[1])) if node.op_type == "Div" else []
+            if path and self.nodes[self.maker[path[-1]]].op_type in _NOT_NEGATIVE:
+                found.update(path)
+        return frozenset(found)
+
+    def _path(self, name: str) -> Iterator[str]:
+        """A computed value, and what it is a root, a sum or a copy of."""
+        while name in self.maker:
+            yield name
+            maker = self.nodes[self.maker[name]]
+            computed = [given for given in maker.input if given in self.maker and not self._is_constant(given)]
+            name = computed[0] if computed and maker.op_type in _BEHIND else ""
+
+    def _is_constant(self, name: str) -> bool:
+        return self.nodes[self.maker[name]].op_type == "Constant"
 
     def region(self, target: str, cuts: Collection[str]) -> tuple[frozenset[int], frozenset[str]]:
         """The nodes that compute `target` from values in `cuts` and graph inputs, and the names of those they read."""

@@ -54,8 +54,13 @@ def not_at_hand(target: Target) -> str:
     )
 
 
-def nothing_removed(refusals: Sequence[Refusal]) -> str:
-    """Why an unpruned model stays as it is, and what to try."""
+def nothing_removed(refusals: Sequence[Refusal], constants: int) -> str:
+    """Why an unpruned model stays as it is, and what to try. constants: how many channels that layers make are zeros or
+    other constants."""
+    if constants:
+        why = f"{constants} channels hold zeros or other constants, but what reads them needs them in their places"
+        alone = f" ({_left_alone(refusals)})" if refusals else ""
+        return f"nothing can be removed: {why}{alone}; --amount 0.3 prunes more"
     if not refusals:
         return "nothing is pruned in this model, so nothing can be removed: try --amount 0.3"
     return f"nothing can be removed: no channel is zero, or {_left_alone(refusals)}; --amount 0.3 prunes first"

@@ -112,7 +112,8 @@ def _unpruned(
     outcome = _contest(subject, original, options, told)
     lines = (*said, *outcome.notes)
     if not lines and has_same_form(outcome.model, original):
-        lines = (notes.nothing_removed(subject.refusals),)
+        constants = sum(producer.constant for part in subject.segments for producer in part.producers)
+        lines = (notes.nothing_removed(subject.refusals, constants),)
     return Settled(subject, outcome, original, 0, lines)
 
 

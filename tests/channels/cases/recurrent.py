@@ -69,7 +69,7 @@ def _cases() -> list[Case]:
             _case(op, "state", one),
             _case(op, "computed state", start, whole=True),
             _case(op, "computed states of both", both, directions=2, whole=True),
-            _case(op, "state of an input", Plain((1, 2, _UNITS)), whole=True),
+            _case(op, "state of an input", Plain((1, 2, _UNITS))),
             _case(op, "of an input", x=Plain((3, 2, _CHANNELS))),
         ]
     relu = {"activations": ["Sigmoid", "Relu", "Softsign"]}

@@ -38,10 +38,13 @@ def lift(found: ChannelMap, rank: int) -> ChannelMap:
 
 
 def operand_dims(op: Op, index: int, rank: int) -> Dims:
+    """The sizes of an operand, with 1 along axes along which it is broadcast, by an Expand, too."""
     dims = op.in_dims[index]
     if dims is None:
         raise Refused(Reason.UNKNOWN_SHAPE, "rank of an operand is not known")
-    return (1,) * (rank - len(dims)) + dims
+    copied = op.copied.get(index, frozenset())
+    own = tuple(1 if axis - len(dims) in copied else size for axis, size in enumerate(dims))
+    return (1,) * (rank - len(dims)) + own
 
 
 def common_shape(maps: Sequence[ChannelMap], rank: int, beside: int | None = None) -> tuple[int, ...]:

@@ -20,7 +20,8 @@ def pointwise_content(
     op: Op, lifted: Mapping[int, ChannelMap], connected: Sequence[int], shape: tuple[int, ...]
 ) -> FloatArray:
     """The contents of a result of this shape: evaluated where all operands are constant, zero where a product has a
-    zero factor. lifted: the maps of operands computed at run time, by index. connected: the indices of all operands."""
+    zero factor, and where zero is divided by what is never zero. lifted: the maps of operands computed at run time, by
+    index. connected: the indices of all operands."""
     states: list[FloatArray | None] = []
     exact = True
     for index in range(len(op.present)):
@@ -44,6 +45,8 @@ def pointwise_content(
             [state == 0 for state in known] + [state == 0 for state in spread.values() if state is not None]
         )
         result = np.where(zero & ~wild, 0.0, result)
+    if op.divides_safely and states[0] is not None:
+        result = np.where((states[0] == 0) & ~wild, 0.0, result)
     if op.op_type == "Where":
         result = _chosen(states, spread, result)
     if not exact or not fixed.any() or any(state is None for state in spread.values()):

@@ -37,6 +37,7 @@ from upscale_onnx.channels.rules.kernel import (
     same_kernel,
     window_sums,
 )
+from upscale_onnx.channels.rules.rows import has_rows, one_row, reading_rows, row_emission
 from upscale_onnx.channels.rules.selection import slice_node
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.operators import STANDARD_DOMAINS
@@ -59,6 +60,9 @@ class Contraction(Rule):
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         kernel = with_blocks(self.kernel(op, maps), op)
         whole = _unaligned(kernel, maps)
+        if whole is not None and has_rows(kernel, whole):
+            first = self.flow(op, _replaced(maps, kernel.input, one_row(kernel, whole)), fresh)
+            return reading_rows(first, kernel, whole)
         if whole is not None:
             return self._reading_whole(op, maps, whole, fresh)
         labels, state = _read_axis(kernel, maps)
@@ -88,12 +92,13 @@ class Contraction(Rule):
         kernel, choose = with_blocks(self.kernel(op, request.maps), op), request.choose
         found, given = _unaligned(kernel, request.maps), request.emissions[kernel.input]
         if found is not None:
-            if given is None or not is_full(given, found.shape):
+            if given is None or not (has_rows(kernel, found) or is_full(given, found.shape)):
                 raise Misaligned(found.labels)
-            blank = _without_channels(found)
-            maps = _replaced(request.maps, kernel.input, blank)
+            rows = has_rows(kernel, found)
+            instead = one_row(kernel, found) if rows else _without_channels(found)
+            maps = _replaced(request.maps, kernel.input, instead)
             emissions = [*request.emissions]
-            emissions[kernel.input] = full_emission(blank.shape)
+            emissions[kernel.input] = row_emission(kernel, found, given) if rows else full_emission(instead.shape)
             return self.resize(op, replace(request, maps=maps, emissions=tuple(emissions)))
         _, state = _read_axis(kernel, request.maps)
         source = request.emissions[kernel.input]

@@ -7,6 +7,8 @@ Constants are cut to fit.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, Wild, known_map
@@ -201,6 +203,9 @@ def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[
     rows keep different entries, each is handed its own."""
     result, found = request.result, known_map(request.maps[index], "an operand")
     shape = result.shape
+    copied = [axis for axis in sorted(op.copied.get(index, ())) if shape[axis] > 1 and found.shape[axis] == 1]
+    if copied:
+        return {index: _one_copy(index, copied)}
     if result.merged is not None and picked_from(op, index, lift(found, result.rank), result.merged):
         return merged_rows(index, result, emission, found.rank)
     axis = selected_axis(op, index, lift(found, len(shape)), shape)
@@ -218,6 +223,15 @@ def _selected(op: Op, index: int, request: Request, emission: IntArray) -> dict[
     if np.array_equal(rows, np.arange(shape[axis])):
         return {}
     return {index: NewNode("Gather", (index, rows), attrs={"axis": axis - len(shape) + found.rank})}
+
+
+def _one_copy(index: int, axes: Sequence[int]) -> NewNode:
+    """The operand with one of its copies along each of `axes`, which is broadcast."""
+    one: int | NewNode = index
+    for axis in axes:
+        one = NewNode("Gather", (one, np.zeros(1, np.int64)), attrs={"axis": axis})
+    assert isinstance(one, NewNode)
+    return one
 
 
 def _by_row(index: int, picked: IntArray, row: int, axis: int, rank: int) -> NewNode:
@@ -238,7 +252,7 @@ def _trains(op: Op) -> bool:
 
 
 def _safe_divisor(op: Op) -> bool:
-    return op.op_type in ("Div", "Mod") and op.is_constant(1)
+    return op.divides_safely or (op.op_type in ("Div", "Mod") and op.is_constant(1))
 
 
 register(Elementwise(1), *UNARY, "Dropout")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from upscale_onnx.channels.channel_map import ChannelMap, known_map
 from upscale_onnx.channels.flow import Maps, Misaligned, Request
 from upscale_onnx.channels.grid import is_full
+from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.rules.cell import Cell
@@ -66,8 +67,9 @@ def zero_starts(op: Op, cell: Cell, maps: Maps, index: int) -> BoolArray:
 
 def resized_states(
     op: Op, cell: Cell, request: Request, hidden: IntArray, rows: Sequence[IntArray]
-) -> tuple[dict[int, Array], tuple[int, ...]]:
-    """The constant initial states that are left, and the inputs of states of zeros, which are left out.
+) -> tuple[dict[int, Array], tuple[int, ...], dict[int, NewNode]]:
+    """The constant initial states that are left, the inputs of states of zeros, which are left out, and what is taken
+    of states of which nothing is known, such as inputs of the model.
 
     Raises: Misaligned where a state that is computed holds other units.
     """
@@ -75,6 +77,7 @@ def resized_states(
     whole = len(used) == cell.directions and all(is_full(row, (cell.units,)) for row in rows)
     (ways, units), _ = places(op)[1]
     constants: dict[int, Array] = {}
+    taken: dict[int, NewNode] = {}
     absent = []
     for index in STATES[op.op_type]:
         array, found = op.constant(index), held(op, request.maps, index)
@@ -86,10 +89,25 @@ def resized_states(
         if not found.axes and (found.state == 0).all():
             absent += [] if whole else [index]
             continue
+        if not found.axes:
+            if not whole:
+                taken[index] = _taken(index, {d: rows[d] for d in used}, ways, units, cell)
+            continue
         given = request.emissions[index]
         if given is None or not _holds(found, given, ways, units, rows, used, cell):
             raise Misaligned(hidden, found.labels)
-    return constants, tuple(absent)
+    return constants, tuple(absent), taken
+
+
+def _taken(index: int, rows: Mapping[int, IntArray], ways: int, units: int, cell: Cell) -> NewNode:
+    """The units `rows` of the directions that are left, side by side."""
+    if cell.directions == 1:
+        return NewNode("Gather", (index, rows[0]), attrs={"axis": units})
+    sides = [NewNode("Gather", (index, np.asarray([d])), attrs={"axis": ways}) for d in rows]
+    parts = [
+        NewNode("Gather", (side, row), attrs={"axis": units}) for side, row in zip(sides, rows.values(), strict=True)
+    ]
+    return parts[0] if len(parts) == 1 else NewNode("Concat", tuple(parts), attrs={"axis": ways})
 
 
 def _holds(

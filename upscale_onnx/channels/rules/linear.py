@@ -33,6 +33,8 @@ from upscale_onnx.types import Array
 class Gemm(Contraction):
     """The rule of A `(M, K)`, B `(K, N)` (with transB `(N, K)`), and C, which broadcasts to `(M, N)`."""
 
+    merged_axes = True
+
     def kernel(self, op: Op, maps: Maps) -> DenseKernel:
         weight, bias = op.constant(1), op.constant(2)
         if weight is None or op.is_dynamic(2):

@@ -57,10 +57,11 @@ class Recurrent(Rule):
             if has_units(op, found, cell):
                 ties.append((grid(op, found, hidden.shape), hidden))
                 tied.append(index)
-            elif (found.state == 0).all():
+            elif not found.axes:
+                # Zeros, or a state of which nothing is known: a Gather takes what is left of it.
                 reads.append(Read(index, found.labels.ravel(), hidden.ravel()))
             else:
-                # Nothing is known of the units that this state holds.
+                # It holds each direction's own number for all units.
                 reads += [Read(index, found.labels.ravel()), Read(index, hidden.ravel())]
                 fixed += [found.labels, hidden]
         if op.has(4) and len(maps) > 4 and maps[4] is not None:
@@ -93,7 +94,7 @@ class Recurrent(Rule):
             raise Misaligned(hidden)
         used = [d for d, row in enumerate(rows) if row.size]
         gone = len(used) < cell.directions
-        constants, absent = resized_states(op, cell, request, hidden, rows)
+        constants, absent, computed = resized_states(op, cell, request, hidden, rows)
         picked = np.concatenate([d * cell.units + rows[d] for d in used])
         outputs = tuple(_emission(picked, len(used), axes, rank) for axes, rank in places(op)[: len(op.out_dims)])
         live = request.choose.live(hidden)
@@ -111,7 +112,7 @@ class Recurrent(Rule):
             attrs["direction"] = ("forward", "reverse")[used[0]]
         if gone and op.attrs.get("activations"):
             attrs["activations"] = [name.capitalize() for name in small.activations[0]]
-        return Resize(outputs, {**_stored(small), **constants}, attrs, absent=absent)
+        return Resize(outputs, {**_stored(small), **constants}, attrs, absent=absent, computed=computed)
 
 
 def _steps(cell: Cell, maps: Maps) -> tuple[IntArray, FloatArray]:

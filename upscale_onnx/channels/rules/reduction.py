@@ -15,12 +15,12 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.levels import is_level
+from upscale_onnx.channels.rules.reduced_rows import SUMS, folded_emission, reduced_rows, resized_rows
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import BoolArray, IntArray
 
 _KEEP_ANY = ("ReduceMean", "ReduceMax", "ReduceMin")
 _AXES_ARE_AN_INPUT = 18  # the first version of ReduceMean of which this is true
-_SUMS = ("ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceLogSum")
 _EXTREMES = {"ReduceMax": "Max", "ReduceMin": "Min"}
 _HALVES = 12  # the first version of Max and Min that runtimes have for half precision
 # A normalisation of separate nodes that makes up for channels takes about as long as two in one node, as which runtimes
@@ -68,7 +68,8 @@ class Reduce(Rule):
         keep = bool(op.attrs.get("keepdims", 1))
         hit = [axis for axis in found.axes if axis in axes]
         if hit and len(hit) < len(found.axes):
-            return _fold_rows(found, hit, axes, keep)
+            made = reduced_rows(op, found, hit, fresh)
+            return replace(made, outputs=(_drop_axes(known_map(made.outputs[0]), axes, keep),))
         if not hit:
             out = _drop_axes(found.with_state(_content(op, found)), axes, keep)
             # The logarithm of a sum of zeros is infinite.
@@ -85,20 +86,20 @@ class Reduce(Rule):
         hit = [axis for axis in found.axes if axis in axes]
         if hit and len(hit) == len(found.axes):
             whole = np.zeros(result.shape, np.int64)
-            if not 0 < emission.size < found.labels.size or op.op_type in _SUMS:
+            if not 0 < emission.size < found.labels.size or op.op_type in SUMS:
                 return Resize((whole,))
             return Resize((whole,), replace=(_made_up(op, found, emission),))
-        if hit:
-            emission = _folded_emission(found, emission, hit)
+        resized = resized_rows(op, found, emission, hit) if hit else Resize((emission,))
         if op.attrs.get("keepdims", 1):
-            return Resize((emission,))
-        return Resize((emission.reshape([s for a, s in enumerate(emission.shape) if a not in axes]),))
+            return resized
+        (made,) = resized.outputs
+        return replace(resized, outputs=(made.reshape([s for a, s in enumerate(made.shape) if a not in axes]),))
 
 
 def _left_out(op: Op, found: ChannelMap) -> BoolArray | None:
     """The channels, `(n,)`, that a reduction over all of them can do without; None where there are none."""
     zeros: BoolArray = (found.state == 0).ravel()
-    if op.op_type in _SUMS:
+    if op.op_type in SUMS:
         return zeros
     if op.op_type == "ReduceMean" and found.copies is not None and found.copies.where.mean() >= WORTH:
         zeros = zeros | found.copies.where.ravel()
@@ -145,33 +146,6 @@ def mean_over(op: Op, operand: int | NewNode, axes: list[int]) -> NewNode:
     return NewNode("ReduceMean", (operand, np.asarray(axes, np.int64)), attrs={"keepdims": 1})
 
 
-def _fold_rows(found: ChannelMap, hit: list[int], axes: list[int], keep: bool) -> Flow:
-    """The flow of a reduction over one of two channel axes (the branches of a split attention): channels that
-    are summed up stay or go together."""
-    labels = found.labels
-    for axis in hit:
-        labels = labels.take([0], axis)
-    state = np.full(labels.shape, WILD if is_wild(found.state).any() else VARYING)
-    out = _drop_axes(ChannelMap(labels, state), axes, keep)
-    return Flow((out,), ties=((found.labels, labels),), fixed=(found.labels,))
-
-
-def _folded_emission(found: ChannelMap, emission: IntArray, hit: list[int]) -> IntArray:
-    where = list(coordinates(emission, found.shape))
-    for axis in hit:
-        if emission.shape[axis] != found.shape[axis]:
-            raise Misaligned(found.labels)
-    for other in (axis for axis in found.axes if axis not in hit):
-        for axis in hit:
-            if (where[other] != where[other].take([0], axis)).any():
-                raise Misaligned(found.labels)
-    for axis in hit:
-        where = [c.take([0], axis) for c in where]
-    where = [np.zeros_like(c) if axis in hit else c for axis, c in enumerate(where)]
-    shape = [1 if axis in hit else size for axis, size in enumerate(found.shape)]
-    return np.asarray(np.ravel_multi_index(tuple(where), shape), np.int64)
-
-
 class Arg(Rule):
     """ArgMax and ArgMin: along the channel axis the result is an index, so all channels stay, in order."""
 
@@ -200,9 +174,10 @@ class Arg(Rule):
         found, emission = request.first_input()
         axis = op.axis("axis", 0, found.rank)
         if axis in found.axes:
-            if (np.diff(coordinates(emission, found.shape)[axis], axis=axis) != 1).any():
+            whole = emission.shape[axis] == found.shape[axis]
+            if not whole or (np.diff(coordinates(emission, found.shape)[axis], axis=axis) != 1).any():
                 raise Misaligned(found.labels)
-            emission = _folded_emission(found, emission, [axis])
+            emission = folded_emission(found, emission, [axis])
         if op.attrs.get("keepdims", 1):
             return Resize((emission,))
         return Resize((emission.reshape([s for a, s in enumerate(emission.shape) if a != axis]),))
