@@ -55,6 +55,8 @@ def test_they_are_proven(name: str) -> None:
         "e = Add(h, eps)  d = ReduceMax<keepdims=1>(e, axes)",
         "q = Mul(h, x)  n = ReduceSum<keepdims=1>(q, axes)  d = Add(n, eps)",
         "q = Mul(h, h)  n = ReduceSum<keepdims=1>(q, axes)  d = Sub(n, eps)",
+        # Products of large integers wrap around.
+        "i = Cast<to=6>(h)  q = Mul(i, i)  f = Cast<to=1>(q)  n = ReduceSum<keepdims=1>(f, axes)  d = Add(n, eps)",
     ],
 )
 def test_what_may_be_zero_is_no_safe_divisor(divisor: str, target: Target) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import TensorProto
 
-from upscale_onnx.model import Constant, Node, Variable
+from upscale_onnx.model import Constant, Node, Shape, Variable
 from upscale_onnx.model.known import Constants
 from upscale_onnx.model.operators import STANDARD_DOMAINS
 
@@ -18,6 +18,7 @@ _DEPTH = 12  # nodes on a path that are looked at
 # The least normal numbers: what is smaller may become zero. That of bfloat16 is that of float32.
 _TINY, _TINY_HALF = 2.0**-126, 2.0**-14
 
+_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _MOVING = frozenset(
     "Expand Flatten Gather Identity ReduceMax ReduceMin Reshape Slice Split Squeeze Tile Transpose Unsqueeze".split()  # noqa: SIM905
 )
@@ -26,16 +27,17 @@ _NEVER_NEGATIVE = frozenset(
 )
 
 
-def is_positive(tensor: Constant | Variable, dtype: int, constants: Constants) -> bool:
-    """Whether all elements of a value are above zero, or NaN, for all inputs of the model. dtype: its ONNX type."""
-    tiny = _TINY_HALF if dtype == TensorProto.FLOAT16 else _TINY
-    return _Bounds(constants, tiny).of(tensor, _DEPTH) > 0
+def is_positive(tensor: Constant | Variable, shapes: Mapping[str, Shape], constants: Constants) -> bool:
+    """Whether all elements of a value are above zero, or NaN, for all inputs of the model."""
+    half = tensor.name in shapes and shapes[tensor.name].dtype == TensorProto.FLOAT16
+    return _Bounds(shapes, constants, _TINY_HALF if half else _TINY).of(tensor, _DEPTH) > 0
 
 
 @dataclass
 class _Bounds:
     """Bounds of values, each found once. tiny: what is smaller counts as zero."""
 
+    shapes: Mapping[str, Shape]
     constants: Constants
     tiny: float
     found: dict[str, float] = field(default_factory=dict)
@@ -56,6 +58,8 @@ class _Bounds:
     def _computed(self, tensor: Constant | Variable, depth: int) -> float:
         node = tensor.inputs[0] if isinstance(tensor, Variable) and len(tensor.inputs) == 1 else None
         if node is None or node.domain not in STANDARD_DOMAINS or not depth:
+            return _UNKNOWN
+        if tensor.name not in self.shapes or self.shapes[tensor.name].dtype not in _FLOATS:  # integers wrap around
             return _UNKNOWN
         if node.op in _NEVER_NEGATIVE or _is_even_power(node, self.constants):
             return 0.0

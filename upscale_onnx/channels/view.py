@@ -125,8 +125,7 @@ def _divides_safely(node: Node, constants: Constants, shapes: Mapping[str, Shape
     """Whether the node is a Div, and no divisor is ever zero, as far as the nodes that compute it tell."""
     if node.op != "Div" or node.domain not in STANDARD_DOMAINS:
         return False
-    divisor = node.inputs[1]
-    return is_positive(divisor, shapes[divisor.name].dtype if divisor.name in shapes else 0, constants)
+    return is_positive(node.inputs[1], shapes, constants)
 
 
 def _maker(tensor: Constant | Variable) -> Node | None:
