@@ -135,6 +135,19 @@ def test_zeros_over_channels_read_what_they_need(results: int) -> None:
     assert_equal(case, model, compiled(model).model, rng)
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("dead", [0.3, 0.9])
+@pytest.mark.parametrize("scale", [0, 1])
+def test_a_convolution_slides_over_rows_of_channels(kernel: int, dead: float, scale: int) -> None:
+    """The places that it slides over have channels of their own, of which it reads the same everywhere."""
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        weight = scale * rng.integers(-4, 5, size=(3, 4, kernel)).astype(np.float32)
+        case = Case("Conv", (Tracked((2, 4, 6), (1, 2)), weight), {"pads": [kernel // 2] * 2})
+        model = case_model(case, rng, 0.0, dead)
+        assert_equal(case, model, compiled(model).model, rng)
+
+
 def silent_by_experiment(case: Case, model: onnx.ModelProto, index: int, rng: np.random.Generator) -> Array:
     """Which channels of a producer change no output when another amount is added to them."""
     name = f"b{index}"

@@ -10,15 +10,15 @@ from dataclasses import replace
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild
-from upscale_onnx.channels.flow import Even, Flow, Misaligned
+from upscale_onnx.channels.flow import Even, Flow, Misaligned, Read
 from upscale_onnx.channels.grid import axis_positions
-from upscale_onnx.channels.rules.kernel import DenseKernel
+from upscale_onnx.channels.rules.kernel import DenseKernel, nonzero
 from upscale_onnx.types import Array, IntArray
 
 
 def has_rows(kernel: DenseKernel, found: ChannelMap) -> bool:
     """Whether the channels that a kernel reads lie in rows that it reads alike."""
-    return kernel.group == kernel.block_in == 1 and found.shape[kernel.in_axis] == kernel.channels_in
+    return kernel.group == kernel.block_in == 1 < found.shape[kernel.in_axis] == kernel.channels_in
 
 
 def one_row(kernel: DenseKernel, found: ChannelMap) -> ChannelMap:
@@ -31,11 +31,15 @@ def one_row(kernel: DenseKernel, found: ChannelMap) -> ChannelMap:
 
 
 def reading_rows(made: Flow, kernel: DenseKernel, found: ChannelMap) -> Flow:
-    """The flow of a contraction that reads all rows, from that of the first one, `made`."""
+    """The flow of a contraction that reads all rows, from that of the first one, `made`. One channel of each row stays,
+    the one that most results read, as no row may be gone."""
     rows = _rows(found.labels, kernel.in_axis)
     first, *others = made.reads
+    readers = nonzero(kernel.weight).sum(0) * ~is_constant(one_row(kernel, found).state.ravel())
+    stays = Read(kernel.input, rows[:, readers.argmax()])
     reads = (replace(first, sources=row, axis=None) for row in rows)
-    return replace(made, reads=(*reads, *others), evens=(*made.evens, Even((rows,), aligned=True)), fixed=(rows,))
+    evens = (*made.evens, Even((rows,), aligned=True))
+    return replace(made, reads=(*reads, *others, stays), evens=evens, fixed=(rows,))
 
 
 def row_emission(kernel: DenseKernel, found: ChannelMap, emission: IntArray) -> IntArray:
