@@ -1,7 +1,7 @@
 """A model as the choice of masks sees it: layers that read and create atoms of channels.
 
-An *atom* is a set of channel classes that can only go together: one class, a head of attention, all that the same group
-of a grouped convolution reads and creates, or one channel of each group. An atom goes when every layer that reads it
+An *atom* is a set of channel classes that can only go together: one class, a head of attention, a group that is
+normalised, all that the same group of a grouped convolution reads and creates, or one channel of each group. An atom goes when every layer that reads it
 has dropped it. Atoms that the same layers create form a *bundle*: dropping some of a bundle narrows the same layers,
 whichever they are.
 """
@@ -23,7 +23,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
 from upscale_onnx.masks.aware.signal import signal_shares
-from upscale_onnx.masks.units import is_batched, units_of
+from upscale_onnx.masks.units import is_batched, reads_itself, units_of
 from upscale_onnx.types import BoolArray, Dims, FloatArray, IntArray
 
 # A layer's last importance is not dropped: without it nothing is left to compute.
@@ -211,7 +211,8 @@ def _lock(step: Step, layer: CostedLayer | None, atom: IntArray, locked: BoolArr
         locked[layer.atoms[~np.isfinite(layer.energy)]] = True
         return
     for read in step.flow.reads:
-        locked[atom[read.sources]] = True
+        if not (reads_itself(read) and (atom[read.sources] == atom[read.sources[0]]).all()):
+            locked[atom[read.sources]] = True
 
 
 def _stays_even(even: Even, atom: IntArray) -> bool:
