@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
-from upscale_onnx.channels.flow import Even, Read, Role
+from upscale_onnx.channels.flow import Even, Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.masks.grouped import grouped_units
 from upscale_onnx.masks.shared_weights import same_channels
@@ -24,8 +24,9 @@ from upscale_onnx.model.operators import RECURRENT
 from upscale_onnx.types import BoolArray, IntArray
 
 CHANNELS, NEURONS, HIDDEN, HEADS = "channels", "neurons", "hidden units", "heads"
-NORMALISED = "normalised groups"
+OF_CHANNELS = "groups of channels"
 _MATRICES = ("MatMul", "Gemm")
+_NORMALISATIONS = ("GroupNormalization", "InstanceNormalization", "GroupNorm", "SkipGroupNorm")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,9 @@ def units_of(analysis: Analysis) -> Units:
             names[grid] = NEURONS
         if step.op.op_type in RECURRENT and not step.barrier:
             names[np.concatenate([found.labels.ravel() for found in step.flow.outputs if found is not None])] = HIDDEN
+        if step.op.op_type == "ReduceMean" and step.maps[0] is not None:  # of a normalisation in separate nodes
+            classes, sizes = np.unique(step.maps[0].labels, return_counts=True)
+            names[classes[sizes > 1]] = OF_CHANNELS
     for even, name in apart:
         for part in even.parts:
             names[part] = name
@@ -118,11 +122,6 @@ def _united(analysis: Analysis, heads: Iterable[Even]) -> IntArray:
     return joined.roots()
 
 
-def reads_itself(read: Read) -> bool:
-    """Whether all of these channels are computed from all of them, so that none leaves alone."""
-    return read.targets is not None and read.pattern is None and np.array_equal(read.sources, read.targets)
-
-
 def _of_heads(analysis: Analysis) -> Iterator[tuple[Even, str]]:
     """The grids of products of two activations, with a row for each head."""
     for step in filter(_is_product, analysis.steps):
@@ -130,11 +129,10 @@ def _of_heads(analysis: Analysis) -> Iterator[tuple[Even, str]]:
 
 
 def _of_groups(analysis: Analysis) -> Iterator[tuple[Even, str]]:
-    """The grids of nodes that compute each channel from all channels of its group, with a row for each group."""
-    for step in analysis.steps:
-        rows = [read.sources for read in step.flow.reads if reads_itself(read)]
-        if len(rows) > 1:
-            yield Even((np.stack(rows),)), NORMALISED
+    """The grids of normalisations, with a row for each group."""
+    for step in (s for s in analysis.steps if s.op.op_type in _NORMALISATIONS and not s.barrier):
+        if step.flow.reads:
+            yield Even((np.stack([read.sources for read in step.flow.reads]),)), OF_CHANNELS
 
 
 def _is_product(step: Step) -> bool:
