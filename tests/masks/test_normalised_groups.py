@@ -120,6 +120,8 @@ def test_groups_of_several_sizes_leave_where_they_end_at_the_same_channels() -> 
 
 @pytest.mark.parametrize("groups", [(16, 3), (1,), (8, 1)])
 def test_channels_go_one_by_one_where_a_unit_would_be_all_of_them(groups: tuple[int, ...]) -> None:
-    report, shapes = pruned(group_norm("operator", *groups), 0.25, method="constrained", export="gather")
+    model = group_norm("operator", *groups)
+    assert network_of(model, y=np.ones(WIDTH)).layers[-1].atoms.size == WIDTH
+    report, shapes = pruned(model, 0.25, method="constrained", export="gather")
     assert units_pruned(report.profile) == "12 of 48 channels"
     assert (shapes["first"][0], shapes["last"][1]) == (WIDTH, WIDTH - 12)
