@@ -7,12 +7,14 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from tests.graphs import parse
 from tests.masks.aware.test_network import network_of
 from upscale_onnx import compile
 from upscale_onnx.costs.costs import PresetCosts
 from upscale_onnx.export.planned import prepared_analysis
 from upscale_onnx.masks.aware.allocator import allocator
 from upscale_onnx.model import infer_shapes
+from upscale_onnx.options import Method
 from upscale_onnx.report.rows import units_pruned
 from upscale_onnx.results import Report
 from upscale_onnx.types import Array
@@ -125,3 +127,34 @@ def test_channels_go_one_by_one_where_a_unit_would_be_all_of_them(groups: tuple[
     report, shapes = pruned(model, 0.25, method="constrained", export="gather")
     assert units_pruned(report.profile) == "12 of 48 channels"
     assert (shapes["first"][0], shapes["last"][1]) == (WIDTH, WIDTH - 12)
+
+
+def residual(groups: int) -> onnx.ModelProto:
+    """A ResNet of two stages of two blocks, with 32 and 64 channels, whose normalisations have so many groups."""
+    rng, nodes = np.random.default_rng(0), list[str]()
+    constants: dict[str, Array] = {"fc": rng.normal(size=(10, 64)) / 8}
+
+    def layer(name: str, x: str, made: int, read: int, kernel: int, stride: int = 1) -> str:
+        constants[f"w{name}"] = rng.normal(size=(made, read, kernel, kernel)) / np.sqrt(read * kernel**2)
+        constants[f"g{name}"], constants[f"b{name}"] = rng.normal(1, 0.2, made), rng.normal(0, 0.1, made)
+        sizes = f"pads={[kernel // 2] * 4}, strides={[stride] * 2}"
+        nodes.append(f"c{name} = Conv<{sizes}>({x}, w{name})")
+        nodes.append(f"n{name} = GroupNormalization<num_groups={groups}>(c{name}, g{name}, b{name})")
+        return f"n{name}"
+
+    nodes.append(f"s0 = Relu({layer('s', 'x', 32, 3, 3)})")
+    for block, (made, read, stride) in enumerate([(32, 32, 1), (32, 32, 1), (64, 32, 2), (64, 64, 1)]):
+        first = layer(f"{block}p", f"s{block}", made, read, 3, stride)
+        nodes.append(f"m{block} = Relu({first})")
+        second = layer(f"{block}q", f"m{block}", made, made, 3)
+        beside = f"s{block}" if made == read else layer(f"{block}r", f"s{block}", made, read, 1, stride)
+        nodes.append(f"a{block} = Add({second}, {beside}) s{block + 1} = Relu(a{block})")
+    text = f"{' '.join(nodes)} p = GlobalAveragePool(s4) f = Flatten(p) y = Gemm<transB=1>(f, fc)"
+    weights = {name: value.astype(np.float32) for name, value in constants.items()}
+    return parse(f"(float[1,3,16,16] x) => (float[1,10] y) {{ {text} }}", 21, **weights)
+
+
+@pytest.mark.parametrize(("method", "left"), [("unconstrained", 0.52), ("constrained", 0.25)])
+def test_a_residual_network_keeps_this_share_of_its_parameters(method: Method, left: float) -> None:
+    report = compile(residual(8), amount=0.5, method=method, race=False).report
+    assert report.after.parameters / report.before.parameters == pytest.approx(left, abs=0.03)
