@@ -1,6 +1,7 @@
 """Units of pruning: channels that leave only together although each has a class of its own.
 
 A single channel of an attention head cannot leave, since all heads keep as many: its place is filled. A whole head can.
+A normalisation of groups takes the mean of all channels of a group, which leave together, too.
 Experts have their matrices in one weight, so that a neuron leaves all of them, and so have both directions of a
 recurrent layer. What a channel is to one use of a weight, it is to all other uses.
 """
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,23 +24,27 @@ from upscale_onnx.model.operators import RECURRENT
 from upscale_onnx.types import BoolArray, IntArray
 
 CHANNELS, NEURONS, HIDDEN, HEADS = "channels", "neurons", "hidden units", "heads"
+OF_CHANNELS = "groups of channels"
 _MATRICES = ("MatMul", "Gemm")
+_NORMALISATIONS = ("GroupNormalization", "InstanceNormalization", "GroupNorm", "SkipGroupNorm")
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
     """ids: the unit of each class id, which is the id of one of its classes. names: what these units are called, by
-    class id. Heads that share keys and values are one of the heads."""
+    class id. Heads that share keys and values are one of the heads, and so are groups that normalisations of several
+    sizes share."""
 
     ids: IntArray
     names: NDArray[np.str_]
 
 
 def units_of(analysis: Analysis) -> Units:
-    """The units of all channel classes of a graph. Where one unit would hold all heads, their channels stay apart."""
-    evens = list(_of_heads(analysis))
-    whole = _united(analysis, evens)
-    several = [np.unique(whole[even.parts[0]]).size > 1 for even in evens]
+    """The units of all channel classes of a graph. Where one unit would hold all heads, or all groups of a
+    normalisation, their channels stay apart."""
+    found = [*_of_groups(analysis), *_of_heads(analysis)]
+    whole = _united(analysis, [even for even, _ in found])
+    apart = [(even, name) for even, name in found if np.unique(whole[even.parts[0]]).size > 1]
     names = np.full(analysis.live.size, CHANNELS, "<U24")
     names[_between_matrices(analysis)] = NEURONS
     for step in analysis.steps:
@@ -49,10 +53,13 @@ def units_of(analysis: Analysis) -> Units:
             names[grid] = NEURONS
         if step.op.op_type in RECURRENT and not step.barrier:
             names[np.concatenate([found.labels.ravel() for found in step.flow.outputs if found is not None])] = HIDDEN
-    apart = list(compress(evens, several))
-    for part in (part for even in apart for part in even.parts):
-        names[part] = HEADS
-    ids = _united(analysis, apart)
+        if step.op.op_type == "ReduceMean" and step.maps[0] is not None:  # of a normalisation in separate nodes
+            classes, sizes = np.unique(step.maps[0].labels, return_counts=True)
+            names[classes[sizes > 1]] = OF_CHANNELS
+    for even, name in apart:
+        for part in even.parts:
+            names[part] = name
+    ids = _united(analysis, [even for even, _ in apart])
     joined = Classes()
     joined.unite(joined.fresh(ids.size), ids)
     for together in grouped_units(analysis, ids):
@@ -115,10 +122,17 @@ def _united(analysis: Analysis, heads: Iterable[Even]) -> IntArray:
     return joined.roots()
 
 
-def _of_heads(analysis: Analysis) -> Iterator[Even]:
+def _of_heads(analysis: Analysis) -> Iterator[tuple[Even, str]]:
     """The grids of products of two activations, with a row for each head."""
     for step in filter(_is_product, analysis.steps):
-        yield from (even for even in step.flow.evens if len(even.parts) > 1)
+        yield from ((even, HEADS) for even in step.flow.evens if len(even.parts) > 1)
+
+
+def _of_groups(analysis: Analysis) -> Iterator[tuple[Even, str]]:
+    """The grids of normalisations, with a row for each group."""
+    for step in (s for s in analysis.steps if s.op.op_type in _NORMALISATIONS and not s.barrier):
+        if step.flow.reads:
+            yield Even((np.stack([read.sources for read in step.flow.reads]),)), OF_CHANNELS
 
 
 def _is_product(step: Step) -> bool:

@@ -51,8 +51,8 @@ class KeptChannels:
     weights: the weights of these layers; weight, node: the first of them. layers: the kind of each, as "Conv 3x3".
     channels: how many channels there are on the side that is pruned, or units of channels that only go together.
     kept: how many of them are kept; keep_ratio: their share, 0 to 1.
-    unit: what is counted: "channels", "heads" of attention, "neurons" between two matrices, or "hidden units" of a
-    recurrent layer.
+    unit: what is counted: "channels", "heads" of attention, "neurons" between two matrices, "hidden units" of a
+    recurrent layer, or "groups of channels" that are normalised together.
     """
 
     weight: str

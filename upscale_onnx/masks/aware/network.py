@@ -1,9 +1,9 @@
 """A model as the choice of masks sees it: layers that read and create atoms of channels.
 
-An *atom* is a set of channel classes that can only go together: one class, a head of attention, all that the same group
-of a grouped convolution reads and creates, or one channel of each group. An atom goes when every layer that reads it
-has dropped it. Atoms that the same layers create form a *bundle*: dropping some of a bundle narrows the same layers,
-whichever they are.
+An *atom* is a set of channel classes that can only go together: one class, a head of attention, a group that is
+normalised, all that the same group of a grouped convolution reads and creates, or one channel of each group. An atom
+goes when every layer that reads it has dropped it. Atoms that the same layers create form a *bundle*: dropping some of
+a bundle narrows the same layers, whichever they are.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.classes import Classes
-from upscale_onnx.channels.flow import Even, Role
+from upscale_onnx.channels.flow import Even, Read, Role
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.step import Step
 from upscale_onnx.costs.costs import Costs
@@ -211,7 +211,18 @@ def _lock(step: Step, layer: CostedLayer | None, atom: IntArray, locked: BoolArr
         locked[layer.atoms[~np.isfinite(layer.energy)]] = True
         return
     for read in step.flow.reads:
-        locked[atom[read.sources]] = True
+        if step.flow.creates or not _is_within(read, atom):
+            locked[atom[read.sources]] = True
+
+
+def _is_within(read: Read, atom: IntArray) -> bool:
+    """Whether all that reads an atom is of that atom, and goes with it: groups that are normalised."""
+    if read.targets is None:
+        return False
+    made, given = atom[read.targets], atom[read.sources]
+    if read.known is None or not np.array_equal(np.unique(made), np.unique(given)):
+        return bool((made == given[0]).all() and (given == given[0]).all())
+    return bool(np.equal.outer(made, given)[read.known.entries()].all())
 
 
 def _stays_even(even: Even, atom: IntArray) -> bool:
