@@ -1,4 +1,4 @@
-"""Operators that onnxruntime has and onnx does not, or not yet. Optimised models hold them.
+"""Operators that onnxruntime has and onnx does not, not yet or no longer. Optimised models hold them.
 
 onnx's checker refuses a model with such an operator in the default domain, and its shape inference stops at all of
 them.
@@ -15,8 +15,9 @@ from upscale_onnx.model.protos import iter_nodes
 from upscale_onnx.model.runtime_attention import attention_alike, one_of
 from upscale_onnx.model.runtime_layouts import CHANNELS_LAST, channels_last, channels_last_alike
 
-# The first version of the operator set in which onnx has the operator too, None if there is none.
-_FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17}
+# The first version of the operator set in which onnx has the operator too, None if there is none. It has deprecated the
+# first form of GroupNormalization, that of 18.
+_FIRST_KNOWN = {"SimplifiedLayerNormalization": None, "LayerNormalization": 17, "GroupNormalization": 21}
 RUNTIME_DOMAIN = "com.microsoft"
 # Fused operators that work on each element by itself; those that add a bias have one along the last axis.
 FUSED_ELEMENTWISE = frozenset(("BiasAdd", "BiasGelu", "FastGelu", "Gelu", "QuickGelu"))

@@ -62,6 +62,7 @@ def _normalizations() -> list[Case]:
         _norm("LayerNormalization", _TOKENS, scale, _v(6), note="before onnx had it", opset=11),
         _norm("GroupNormalization", _X, scale, _v(6), note="per channel", num_groups=3, whole=True),
         _norm("GroupNormalization", _X, scale, _v(6), note="one group", num_groups=1, whole=True),
+        _norm("GroupNormalization", _X, _v(3), _v(3), note="per group", num_groups=3, whole=True, opset=18),
         _norm(
             "GroupNormalization", Tracked((2, 6, 3), (2,)), _v(6), _v(6), note="other axis", num_groups=2, refused=True
         ),

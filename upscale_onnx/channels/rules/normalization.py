@@ -14,6 +14,8 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.errors import Reason
 from upscale_onnx.types import Array, FloatArray, IntArray
 
+_FIRST_OF_CHANNELS = 21  # the first version of GroupNormalization with a scale for each channel
+
 
 def _constant_vectors(op: Op, count: int) -> list[np.ndarray]:
     vectors = [op.constant(index) for index in range(1, 1 + count)]
@@ -121,7 +123,7 @@ def _common_groups(found: ChannelMap, emission: IntArray) -> IntArray:
 
 
 class GroupNormalization(Rule):
-    """scale, B: `(C,)` (the form of opset 18 is deprecated). A group stays or goes as a whole."""
+    """scale, B: `(C,)`, before opset 21 `(num_groups,)`. A group stays or goes as a whole."""
 
     def flow(self, op: Op, maps: Maps, fresh: Fresh) -> Flow:
         found = known_map(maps[0])
@@ -129,6 +131,8 @@ class GroupNormalization(Rule):
         groups = int(op.attrs["num_groups"])
         if groups < 1:
             raise Refused(Reason.UNSUPPORTED_FORM, f"{groups} groups")
+        if _is_of_groups(op):
+            scale, bias = (vector.repeat(found.shape[1] // groups) for vector in (scale, bias))
         if any(axis != 1 for axis in found.axes) or found.shape[1] != scale.size or found.shape[1] % groups:
             raise Refused(Reason.MIXED_LAYOUT, "channels do not fill the groups")
         grid = found.labels.reshape(groups, -1)
@@ -150,9 +154,15 @@ class GroupNormalization(Rule):
         used, counts = np.unique(emission.ravel() // width, return_counts=True)
         if (counts != counts[0]).any() or (np.diff(emission.ravel()) <= 0).any():
             raise Misaligned(found.labels)
-        return Resize((emission,), _cut_vectors(op, 2, emission.ravel()), {"num_groups": int(used.size)})
+        left = used if _is_of_groups(op) else emission.ravel()
+        return Resize((emission,), _cut_vectors(op, 2, left), {"num_groups": int(used.size)})
+
+
+def _is_of_groups(op: Op) -> bool:
+    """Whether a GroupNormalization has a scale and a bias for each group, not for each channel."""
+    return op.op_type == "GroupNormalization" and op.opset < _FIRST_OF_CHANNELS
 
 
 register(BatchNormalization(), "BatchNormalization", since=7)
 register(InstanceNormalization(), "InstanceNormalization")
-register(GroupNormalization(), "GroupNormalization", since=21)
+register(GroupNormalization(), "GroupNormalization", since=18)
