@@ -24,7 +24,7 @@ from upscale_onnx.model.operators import RECURRENT
 from upscale_onnx.types import BoolArray, IntArray
 
 CHANNELS, NEURONS, HIDDEN, HEADS = "channels", "neurons", "hidden units", "heads"
-OF_CHANNELS = "groups of channels"
+NORMALISED = "groups of channels"  # that are normalised together
 _MATRICES = ("MatMul", "Gemm")
 _NORMALISATIONS = ("GroupNormalization", "InstanceNormalization", "GroupNorm", "SkipGroupNorm")
 
@@ -55,7 +55,7 @@ def units_of(analysis: Analysis) -> Units:
             names[np.concatenate([found.labels.ravel() for found in step.flow.outputs if found is not None])] = HIDDEN
         if step.op.op_type == "ReduceMean" and step.maps[0] is not None:  # of a normalisation in separate nodes
             classes, sizes = np.unique(step.maps[0].labels, return_counts=True)
-            names[classes[sizes > 1]] = OF_CHANNELS
+            names[classes[sizes > 1]] = NORMALISED
     for even, name in apart:
         for part in even.parts:
             names[part] = name
@@ -132,7 +132,7 @@ def _of_groups(analysis: Analysis) -> Iterator[tuple[Even, str]]:
     """The grids of normalisations, with a row for each group."""
     for step in (s for s in analysis.steps if s.op.op_type in _NORMALISATIONS and not s.barrier):
         if step.flow.reads:
-            yield Even((np.stack([read.sources for read in step.flow.reads]),)), OF_CHANNELS
+            yield Even((np.stack([read.sources for read in step.flow.reads]),)), NORMALISED
 
 
 def _is_product(step: Step) -> bool:

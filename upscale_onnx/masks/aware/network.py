@@ -216,7 +216,7 @@ def _lock(step: Step, layer: CostedLayer | None, atom: IntArray, locked: BoolArr
 
 
 def _is_within(read: Read, atom: IntArray) -> bool:
-    """Whether all that reads an atom is of that atom, and goes with it: groups that are normalised."""
+    """Whether each result is of the atom of all that it reads, so that they go together: groups that are normalised."""
     if read.targets is None:
         return False
     made, given = atom[read.targets], atom[read.sources]
