@@ -92,9 +92,9 @@ class Contraction(Rule):
         kernel, choose = with_blocks(self.kernel(op, request.maps), op), request.choose
         found, given = _unaligned(kernel, request.maps), request.emissions[kernel.input]
         if found is not None:
-            if given is None or not (has_rows(kernel, found) or is_full(given, found.shape)):
-                raise Misaligned(found.labels)
             rows = has_rows(kernel, found)
+            if given is None or not (rows or is_full(given, found.shape)):
+                raise Misaligned(found.labels)
             instead = one_row(kernel, found) if rows else _without_channels(found)
             maps = _replaced(request.maps, kernel.input, instead)
             emissions = [*request.emissions]
