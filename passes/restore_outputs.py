@@ -6,13 +6,12 @@ A Pad adds one zero to it, and a Gather repeats that where the result has consta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
-from onnx import TensorProto, helper
 
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.channels.channel_map import ChannelMap, is_constant
@@ -21,31 +20,34 @@ from upscale_onnx.model import Shape
 from upscale_onnx.model.bodies import DOMAIN as BODIES
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
-from upscale_onnx.passes.editing import Names, constant, replace_uses
+from upscale_onnx.passes.editing import Names, replace_uses
+from upscale_onnx.passes.restoring import PADS_ARE_AN_INPUT, restoring
 from upscale_onnx.passes.rewrite import Rewrite
+from upscale_onnx.plan.restorations import share_of_constants
 from upscale_onnx.types import BoolArray, IntArray
-
-_PADS_ARE_AN_INPUT = 11  # the first opset of which this is true
-_TYPES = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16)
-# One layer computes a few constant channels faster than they are restored.
-_WORTH, _LAYERS = 1 / 8, 2
 
 
 @dataclass(frozen=True)
 class RestoreOutputs(Pass):
-    """Restores constant channels of graph outputs that several layers make, and that nothing else demands."""
+    """Restores constant channels of graph outputs that nothing else demands.
 
+    share, layers: the least share of channels that is restored, and how many layers have to make some of them: one
+    layer computes a few constant channels faster than they are restored.
+    """
+
+    share: float = 1 / 8
+    layers: int = 2
     purpose: ClassVar = "constant channels of results are restored behind the last layer"
 
     def __call__(self, rewrite: Rewrite) -> Changes:
         """Edit the graph."""
         graph, analysis = rewrite.graph, rewrite.analysis
-        if analysis.opset < _PADS_ARE_AN_INPUT:
+        if analysis.opset < PADS_ARE_AN_INPUT:
             return Changes()
         made = {tensor.name: tensor for tensor in graph.outputs if len(tensor.inputs) == 1}
         # A node with bodies is known by the name of its first result.
         results = {name: tensor for name, tensor in made.items() if tensor.inputs[0].domain != BODIES}
-        found = {name: analysis.maps[name] for name in results if _is_partly_constant(analysis, rewrite.shapes, name)}
+        found = {name: analysis.maps[name] for name in results if self._is_worth_it(analysis, rewrite.shapes, name)}
         chosen = _undemanded(analysis, found)
         if not chosen:
             return Changes()
@@ -54,13 +56,12 @@ class RestoreOutputs(Pass):
             shapes |= _restore(graph, results[name], found[name], rewrite.shapes[name], names)
         return Changes(len(chosen), shapes)
 
-
-def _is_partly_constant(analysis: Analysis, shapes: Mapping[str, Shape], name: str) -> bool:
-    found, shape = analysis.maps.get(name), shapes.get(name)
-    if found is None or shape is None or shape.dtype not in _TYPES or len(found.axes) != 1 or found.merged is not None:
-        return False
-    dead = is_constant(found.state)
-    return bool(_WORTH <= dead.mean() < 1) and _makers(analysis, found.labels[dead]) >= _LAYERS
+    def _is_worth_it(self, analysis: Analysis, shapes: Mapping[str, Shape], name: str) -> bool:
+        found = analysis.maps.get(name)
+        share = share_of_constants(found, shapes.get(name))
+        if found is None or share == 0 or share < self.share:
+            return False
+        return _makers(analysis, _dead(found)) >= self.layers
 
 
 def _makers(analysis: Analysis, classes: IntArray) -> int:
@@ -100,36 +101,12 @@ def _restore(
     graph: gs.Graph, result: gs.Variable, found: ChannelMap, shape: Shape, names: Names
 ) -> dict[str, Shape | None]:
     """Put the nodes behind the node that makes `result`. Returns the shapes of new values."""
-    node, axis, size = result.inputs[0], found.axes[0], found.labels.size
+    node = result.inputs[0]
     slot = next(place for place, tensor in enumerate(node.outputs) if tensor is result)
-    state = found.state.ravel()
-    dead = is_constant(state)
     inner = gs.Variable(names.fresh(f"{result.name}_narrow"), result.dtype, result.shape)
-    padded = gs.Variable(names.fresh(f"{result.name}_padded"), result.dtype)
     replace_uses(result, inner)
     node.outputs[slot] = inner
-    pads = np.zeros((2, found.rank), np.int64)
-    pads[1, axis] = 1
-    order = np.where(dead, size, np.arange(size))
-    shapes: dict[str, Shape | None] = {
-        inner.name: shape,
-        padded.name: shape.with_size(axis, size + 1),
-    }
-    added = [
-        _node("Pad", [inner, constant(names, f"{result.name}_pads", pads.ravel())], padded),
-        _node("Gather", [padded, constant(names, f"{result.name}_order", order)], result, {"axis": axis}),
-    ]
-    if state[dead].any():
-        restored = gs.Variable(names.fresh(f"{result.name}_restored"), result.dtype, result.shape)
-        shapes[restored.name] = shape
-        added[1].outputs[0] = restored
-        level = np.where(dead, state, 0).reshape(found.shape)
-        values = constant(names, f"{result.name}_level", level.astype(helper.tensor_dtype_to_np_dtype(shape.dtype)))
-        added.append(_node("Add", [restored, values], result))
+    added, shapes = restoring(inner, result, found, shape, names, 1)
     place = next(number for number, other in enumerate(graph.nodes) if other is node)
     graph.nodes[place + 1 : place + 1] = added
-    return shapes
-
-
-def _node(op: str, inputs: Iterable[gs.Tensor], output: gs.Tensor, attrs: dict[str, int] | None = None) -> gs.Node:
-    return gs.Node(op, f"{output.name}_{op.lower()}", attrs or {}, list(inputs), [output])
+    return {inner.name: shape, **shapes}

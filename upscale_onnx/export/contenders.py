@@ -20,9 +20,9 @@ def contenders(options: Options, target: Target) -> dict[str, Recipe]:
     if options.export.recipe != "auto":
         names = [options.export.recipe]
     elif is_raced(options, target):
-        names = list(known)
+        names = [name for name, recipe in known.items() if not recipe.restores]
     elif options.export.prefer == "size" or options.prune.has_size_goal:
-        names = ["upscale", "gather", "keep"]
+        names = ["upscale", "gather", "keep", "restore"]
         known["keep"] = replace(known["keep"], align=1)
     else:
         names = ["keep"] if options.target.name is None else ["planned"]
@@ -31,9 +31,9 @@ def contenders(options: Options, target: Target) -> dict[str, Recipe]:
 
 
 def tightest(known: dict[str, Recipe]) -> Recipe:
-    """The recipe that leaves every layer only the channels that it reads and those that are read from it: "gather"
-    where it is known, else the first one known."""
-    return known["gather"] if "gather" in known else next(iter(known.values()))
+    """The recipe that leaves every layer the fewest channels: "restore" where it is known, else "gather", by which it
+    reads what it needs, and makes what is read from it; else the first one known."""
+    return next((known[name] for name in ("restore", "gather") if name in known), next(iter(known.values())))
 
 
 def is_raced(options: Options, target: Target) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from upscale_onnx.export.recipes import Making
+from upscale_onnx.export.recipes import Making, Recipe
 from upscale_onnx.passes.absorb_pads import AbsorbPads
 from upscale_onnx.passes.absorb_pixel_shuffles import AbsorbPixelShuffles
 from upscale_onnx.passes.absorb_shuffles import AbsorbShuffles
@@ -20,6 +20,7 @@ from upscale_onnx.passes.plain_equations import PlainEquations
 from upscale_onnx.passes.plain_products import PlainProducts
 from upscale_onnx.passes.remove_channels import RemoveChannels
 from upscale_onnx.passes.remove_unread import RemoveUnread
+from upscale_onnx.passes.restore_inputs import RestoreInputs
 from upscale_onnx.passes.restore_outputs import RestoreOutputs
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.passes.scalar_inputs import ScalarInputs
@@ -47,13 +48,18 @@ _PREPARATION = Pipeline(
 def pipeline_of(making: Making, held: frozenset[str] = frozenset()) -> Pipeline:
     """All passes of the export that `making` describes, in which the weights `held` stay whole."""
     holding = (HoldWeights(held),) if held else ()
-    prepared = (*holding, _PREPARATION, MergeConstants(), RestoreOutputs())
+    prepared = (*holding, _PREPARATION, MergeConstants(), *_restoring(making.recipe))
     return with_added(Pipeline((*prepared, *_selecting(making), *_removing(making))))
 
 
 def preparation() -> Pipeline:
     """The passes with which every export begins. They change no weights."""
     return with_added(Pipeline((_PREPARATION,)))
+
+
+def _restoring(recipe: Recipe) -> tuple[Pass, ...]:
+    """The passes that put constant channels back where they are needed."""
+    return (RestoreInputs(), RestoreOutputs(share=0, layers=1)) if recipe.restores else (RestoreOutputs(),)
 
 
 def _selecting(making: Making) -> tuple[Pass, ...]:

@@ -14,7 +14,8 @@ class Recipe:
     selects: which selections are made: one for every consumer that demands a part ("all"), those that the
     planner finds cheapest ("planned"), or no selection ("none"). reorders: whether channels are ordered for
     contiguous selections. align: emitted channel counts are rounded up to multiples of it. splits: whether values are
-    computed in pieces where the planner finds that faster than a selection.
+    computed in pieces where the planner finds that faster than a selection. restores: whether constant channels that
+    nodes need are restored in front of them, wherever that takes fewer bytes than the weights that make them.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Recipe:
     reorders: bool = False
     align: int = 1
     splits: bool = False
+    restores: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,4 +50,5 @@ def recipes(block: int) -> dict[str, Recipe]:
         "planned": Recipe("planned", "planned", reorders=True, align=block),
         "upscale": Recipe("upscale", "all", reorders=True),
         "gather": Recipe("gather", "all"),
+        "restore": Recipe("restore", "all", restores=True),
     }

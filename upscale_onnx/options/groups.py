@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from upscale_onnx.options.ranges import FACTOR, FRACTION, LOSS, NATURAL, POSITIVE, SECONDS, SHARE
 from upscale_onnx.options.values import DataOption, ProfileOption, settled_data, settled_profile
 
-Export = Literal["auto", "planned", "upscale", "gather", "keep"]
+Export = Literal["auto", "planned", "upscale", "gather", "keep", "restore"]
 Prefer = Literal["speed", "size"]
 Provider = Literal["auto", "cpu", "cuda"]
 Side = Literal["input", "output"]
@@ -31,7 +31,7 @@ class ExportOptions:
         races all recipes and takes the fastest export.
     prefer: by what "auto" chooses. "size" takes the smallest file and runs no race.
     align: emitted channel counts are rounded up to a multiple of this. None is the block of the target for "keep" and
-        "planned", and 1 (no rounding) for "upscale" and "gather".
+        "planned", and 1 (no rounding) for the others.
     fail_if_unchanged: whether a compile that would write the model as it was is an error.
     metadata: whether the result says in its metadata what each node was in the input, and how it was made.
 

@@ -10,7 +10,7 @@ import onnx
 
 from upscale_onnx.costs.targets import Target
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.export.contenders import contenders, is_raced, tightest, wants_speed
+from upscale_onnx.export.contenders import contenders, is_raced, wants_speed
 from upscale_onnx.export.draft import Draft
 from upscale_onnx.export.export import Exported, export
 from upscale_onnx.export.planned import planned_values
@@ -20,6 +20,7 @@ from upscale_onnx.model.form import has_same_form
 from upscale_onnx.model.stream import file_bytes
 from upscale_onnx.options import Options, TargetOptions
 from upscale_onnx.plan.bound import latency_bound
+from upscale_onnx.plan.restorations import restorations
 from upscale_onnx.racing import notes
 from upscale_onnx.results import Decision, Race, Segment
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
@@ -146,14 +147,20 @@ def _raced(field: _Field, segments: tuple[Segment, ...]) -> Outcome:
     options, draft, original = field.options, field.draft, field.original
     known = contenders(options, field.target)
     analysis = draft.analysis
-    # In this export, layers get exactly the channels that they read. If it equals the input, nothing can be removed.
-    tight = field.make(Making(tightest(known)))
-    if has_same_form(tight.model, original):
+    # In this export, layers get exactly the channels that they read. If it equals the input, nothing can be removed,
+    # unless channels are put back.
+    tight = {"gather": field.make(Making(known["gather"]))}
+    whole = has_same_form(tight["gather"].model, original)
+    uses = [use for of_value in restorations(analysis, draft.shapes).values() for use in of_value]
+    if any(use.whole or whole for use in uses):
+        known = {**known, "restore": replace(known["gather"], name="restore", restores=True)}
+        tight["restore"] = field.make(Making(known["restore"]))
+    if all(has_same_form(one.model, original) for one in tight.values()):
         return Outcome.unchanged(original)
     place = Place(resolve_provider(options.target.provider), options.target.threads, options.target.batch)
     costs = profiled_costs(draft, known["planned"].align, chosen_costs(field.target, options.target), place)
     made = _small_enough(
-        {name: tight if name == "gather" else field.make(Making(recipe, costs)) for name, recipe in known.items()},
+        {name: tight.get(name) or field.make(Making(recipe, costs)) for name, recipe in known.items()},
         field,
     )
     if not made:
