@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import onnx
@@ -72,3 +73,31 @@ def test_a_small_lead_is_raced_again(width: int, winner: str) -> None:
         assert outcome.model is other
         assert outcome.race is not None
         assert outcome.race.winner == INPUT
+
+
+@pytest.mark.parametrize(
+    ("reader", "made", "masked", "restored"),
+    [
+        ("s = Softmax<axis=1>(h) y = Conv(s, v)", "float[1,8,4,4] y", True, True),
+        # No channel leaves here unless those of zeros are put back.
+        ("y = ArgMax<axis=1>(h)", "int64[1,1,4,4] y", False, True),
+        ("s = Add(h, k) y = Conv(s, v)", "float[1,8,4,4] y", False, True),
+        # By the planner, an operand of a sum is narrowed where that saves time.
+        ("s = Add(h, k) y = Conv(s, v)", "float[1,8,4,4] y", True, False),
+    ],
+)
+def test_channels_are_restored_in_races_where_they_are_read_as_a_whole(
+    reader: str, made: str, masked: bool, restored: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Started(Exception):
+        pass
+
+    def race(models: Mapping[str, onnx.ModelProto], **kwargs: object) -> None:
+        raise Started(*models)
+
+    monkeypatch.setattr("upscale_onnx.runtime.bench.race", race)
+    first, last = weight(8, 32, 3, 3, rows=range(4)), weight(8, 8, 1, 1, columns=range(4) if masked else ())
+    text = f"(float[1,32,6,6] x, float[1,8,4,4] k) => ({made}) {{ h = Conv(x, w) {reader} }}"
+    with pytest.raises(Started) as started:
+        compile_model(parse(text, opset=21, w=first, v=last), OPTIONS, verify=False)
+    assert ("restore" in started.value.args) == restored
