@@ -19,13 +19,10 @@ from upscale_onnx.model import Shape, set_input
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, replace_nodes
-from upscale_onnx.passes.restoring import PADS_ARE_AN_INPUT, restoring
+from upscale_onnx.passes.restoring import PADS_ARE_AN_INPUT, bytes_added, restoring
 from upscale_onnx.passes.rewrite import Rewrite
 from upscale_onnx.plan.restorations import Use, restorations, weight_bytes
 from upscale_onnx.types import BoolArray
-
-# What the nodes take in a file, besides their constants.
-_NODE_BYTES = 256
 
 
 @dataclass(frozen=True)
@@ -89,9 +86,7 @@ def _restored(
     # One zero for each: those of a group that nothing demands go with it.
     nodes, new = restoring(value, target, found, shape, names, int(dead.sum()))
     shapes |= {target.name: shape, **new}
-    constants = [tensor for node in nodes for tensor in node.inputs if isinstance(tensor, gs.Constant)]
-    size = sum(tensor.values.nbytes for tensor in constants) + _NODE_BYTES * len(nodes)
-    return _Restored(value, dead, tuple((use.step.node, use.input) for use in uses), tuple(nodes), size)
+    return _Restored(value, dead, tuple((use.step.node, use.input) for use in uses), tuple(nodes), bytes_added(found))
 
 
 def _put(graph: gs.Graph, made: Sequence[_Restored]) -> None:

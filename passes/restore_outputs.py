@@ -21,22 +21,23 @@ from upscale_onnx.model.bodies import DOMAIN as BODIES
 from upscale_onnx.passes.changes import Changes
 from upscale_onnx.passes.contract import Pass
 from upscale_onnx.passes.editing import Names, replace_uses
-from upscale_onnx.passes.restoring import PADS_ARE_AN_INPUT, restoring
+from upscale_onnx.passes.restoring import PADS_ARE_AN_INPUT, bytes_added, restoring
 from upscale_onnx.passes.rewrite import Rewrite
-from upscale_onnx.plan.restorations import share_of_constants
+from upscale_onnx.plan.restorations import share_of_constants, weight_bytes
 from upscale_onnx.types import BoolArray, IntArray
+
+_WORTH, _LAYERS = 1 / 8, 2
 
 
 @dataclass(frozen=True)
 class RestoreOutputs(Pass):
     """Restores constant channels of graph outputs that nothing else demands.
 
-    share, layers: the least share of channels that is restored, and how many layers have to make some of them: one
-    layer computes a few constant channels faster than they are restored.
+    small: whether bytes count, not time: the nodes shall take fewer than the weights that make them. Otherwise,
+    several layers make them, and they are no small share: one layer computes a few faster than they are restored.
     """
 
-    share: float = 1 / 8
-    layers: int = 2
+    small: bool = False
     purpose: ClassVar = "constant channels of results are restored behind the last layer"
 
     def __call__(self, rewrite: Rewrite) -> Changes:
@@ -59,9 +60,12 @@ class RestoreOutputs(Pass):
     def _is_worth_it(self, analysis: Analysis, shapes: Mapping[str, Shape], name: str) -> bool:
         found = analysis.maps.get(name)
         share = share_of_constants(found, shapes.get(name))
-        if found is None or share == 0 or share < self.share:
+        if found is None or share == 0:
             return False
-        return _makers(analysis, _dead(found)) >= self.layers
+        if not self.small:
+            return share >= _WORTH and _makers(analysis, _dead(found)) >= _LAYERS
+        bytes_of = weight_bytes(analysis)
+        return sum(bytes_of.get(int(label), 0.0) for label in _dead(found)) > bytes_added(found)
 
 
 def _makers(analysis: Analysis, classes: IntArray) -> int:

@@ -134,6 +134,19 @@ def test_weights_that_take_fewer_bytes_than_the_nodes_stay() -> None:
     assert [node.op_type for node in restored(model).graph.node] == ["Conv", "Softmax"]
 
 
+@pytest.mark.parametrize(("dead", "left"), [(DEAD, KEPT), ((), WIDTH)])
+def test_results_are_restored_behind_one_layer(dead: tuple[int, ...], left: int) -> None:
+    model = parse(f"({IMAGE} x) => (float[1,{WIDTH},4,4] y) {{ y = Conv(x, w) }}", w=first(*dead))
+    assert rows(restored(model), "y") == left
+
+
+def test_results_of_small_layers_stay() -> None:
+    model = parse(
+        f"(float[1,2,4,4] x) => (float[1,{WIDTH},4,4] y) {{ y = Conv(x, w) }}", w=weight(WIDTH, 2, 1, 1, rows=DEAD)
+    )
+    assert [node.op_type for node in restored(model).graph.node] == ["Conv"]
+
+
 def test_nothing_is_restored_where_another_reader_keeps_the_weights() -> None:
     """The second reader takes the channels in two halves of the width: they stand along no single axis there."""
     model = parse(

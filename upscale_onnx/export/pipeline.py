@@ -59,7 +59,7 @@ def preparation() -> Pipeline:
 
 def _restoring(recipe: Recipe) -> tuple[Pass, ...]:
     """The passes that put constant channels back where they are needed."""
-    return (RestoreInputs(), RestoreOutputs(share=0, layers=1)) if recipe.restores else (RestoreOutputs(),)
+    return (RestoreInputs(), RestoreOutputs(small=True)) if recipe.restores else (RestoreOutputs(),)
 
 
 def _selecting(making: Making) -> tuple[Pass, ...]:
