@@ -59,3 +59,19 @@ def test_heads_of_queries_and_neurons_leave(form: str) -> None:
     counts = [one.i for one in node.attribute if "num_heads" in one.name]
     assert counts == [HEADS // 2, GROUPS]
     assert not any(helper.get_attribute_value(one) == HEADS for one in node.attribute)
+
+
+def test_zeros_of_keys_and_values_are_put_back_in_front_of_the_cache() -> None:
+    """A group of heads of which the projections make zeros: they lose them, and a cache holds all groups."""
+    model = block("standard")
+    for tensor in model.graph.initializer:
+        if tensor.name in ("wk", "wv"):
+            values = numpy_helper.to_array(tensor).copy()
+            values[:, :WIDTH] = 0
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    result = upscale_onnx.compile(model, prefer="size")
+    assert result.report.verification is not None
+    assert result.report.verification.equal
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in result.model.graph.initializer}
+    assert shapes["wk"] == shapes["wv"] == (MODEL, (GROUPS - 1) * WIDTH)
+    assert list(result.model.graph.output) == list(model.graph.output)
