@@ -13,7 +13,6 @@ from typing import get_args
 import numpy as np
 import onnx
 
-from upscale_onnx.candidates.branches import branches
 from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.candidates.keeping import Choice, kept_of, whole_units
 from upscale_onnx.candidates.pooling import Pooling
@@ -22,6 +21,7 @@ from upscale_onnx.errors import ArgumentError, did_you_mean
 from upscale_onnx.export.contenders import contenders, tightest
 from upscale_onnx.export.export import make
 from upscale_onnx.export.recipes import Recipe
+from upscale_onnx.masks.branches import branches
 from upscale_onnx.masks.decisions import Decision, decisions, structure_of
 from upscale_onnx.masks.float_view import FloatView
 from upscale_onnx.masks.groups import mask_groups, unit_names

@@ -4,6 +4,8 @@ suffer no more than from flat masks.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from upscale_onnx.channels.analysis import Analysis
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.export.planned import prepared_analysis
@@ -11,11 +13,13 @@ from upscale_onnx.masks.aware.aim import aim_at
 from upscale_onnx.masks.aware.allocator import Allocator, Choice, allocator
 from upscale_onnx.masks.choose import chooser
 from upscale_onnx.masks.groups import mask_groups
+from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.patterns import matching
 from upscale_onnx.masks.pools import Masks
 from upscale_onnx.masks.targets import mask_targets
 from upscale_onnx.model import infer_shapes
 from upscale_onnx.model.operators import RECURRENT
+from upscale_onnx.pruning.branches import with_branches
 from upscale_onnx.pruning.measuring import measured_share
 from upscale_onnx.pruning.task import Task
 from upscale_onnx.timing.target_costs import chosen_costs, chosen_target, is_at_hand
@@ -34,7 +38,7 @@ def aware_masks(task: Task) -> Masks:
     """
     prune, analysis = task.options.prune, prepared_analysis(task.model, infer_shapes(task.model))
     if prune.latency is not None:
-        return _for_latency(task, _allocator(task, analysis, {}), prune.latency).masks
+        return _for_latency(task, analysis, prune.latency)
     amount = prune.amount or 0.0
     tied = _tied(task, analysis, amount)
     chosen = _allocator(task, analysis, tied)
@@ -71,13 +75,29 @@ def _allocator(task: Task, analysis: Analysis, masked: Masks) -> Allocator:
     return allocator(analysis, costs, named, task.options.prune.amount)
 
 
-def _for_latency(task: Task, chosen: Allocator, goal: float) -> Choice:
+def _for_latency(task: Task, analysis: Analysis, goal: float) -> Masks:
+    whole = _allocator(task, analysis, {})
     target = chosen_target(task.options.target, task.model)
-    if not is_at_hand(target, task.options.target):
-        return _predicted(goal, chosen.for_latency(goal))
-    return aim_at(
-        goal, chosen.for_latency, lambda choice: measured_share(task.model, choice.masks, target, task.options)
-    )
+
+    def without(gone: Masks) -> Allocator:
+        if not gone:
+            return whole
+        masked, _ = write_masks(task.model, gone)
+        return _allocator(task, prepared_analysis(masked, infer_shapes(masked)), gone)
+
+    def choose(gone: Masks) -> Choice:
+        rest = without(gone)
+        share = rest.full_ms / whole.full_ms if whole.full_ms > 0 else 1.0
+
+        def for_latency(aim: float) -> Choice:
+            chosen = rest.for_latency(aim / share)
+            return replace(chosen, masks={**chosen.masks, **gone}, latency=chosen.latency * share)
+
+        if not is_at_hand(target, task.options.target):
+            return _predicted(goal, for_latency(goal))
+        return aim_at(goal, for_latency, lambda found: measured_share(task.model, found.masks, target, task.options))
+
+    return with_branches(task, analysis, lambda gone: without(gone).full_ms, choose)
 
 
 def _predicted(goal: float, choice: Choice) -> Choice:

@@ -9,12 +9,14 @@ import onnx
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.measures.measure import Distance, Top1
 from upscale_onnx.pruning.class_scores import predicted_labels
+from upscale_onnx.runtime.activations import batches_of, has_fixed_batch, sample_count
 from upscale_onnx.runtime.inputs import Inputs
 from upscale_onnx.runtime.place import Place
 from upscale_onnx.types import Array
 
 # Share of the batches that is held out to judge by, where repair is fitted to the others.
 _HELD = 0.25
+_FEW = 64
 
 
 def outputs_judge(
@@ -42,6 +44,17 @@ def outputs_judge(
         return distance.value(made) + changed
 
     return value
+
+
+def few_of(model: onnx.ModelProto, batches: Sequence[Inputs]) -> list[Inputs]:
+    """The first samples of the batches, about as many as are enough to compare harms."""
+    found: list[Inputs] = []
+    for batch in batches:
+        for piece in [batch] if has_fixed_batch(model) else batches_of(batch, _FEW // 4):
+            found.append(piece)
+            if sample_count(found) >= _FEW:
+                return found
+    return found
 
 
 def harm_on(model: onnx.ModelProto, batches: Sequence[Inputs], threads: int = 1) -> Callable[[onnx.ModelProto], float]:

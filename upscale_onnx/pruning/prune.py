@@ -16,7 +16,7 @@ from upscale_onnx.model.bodies import all_nodes
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
 from upscale_onnx.options import Options
 from upscale_onnx.pruning.in_bodies import left_alone
-from upscale_onnx.pruning.judging import outputs_judge
+from upscale_onnx.pruning.judging import few_of, harm_on, outputs_judge
 from upscale_onnx.pruning.pruned import Pruned
 from upscale_onnx.pruning.repairing import chooses_anew, in_basis, quick, repaired, with_repair
 from upscale_onnx.pruning.scoring import scores_of
@@ -99,7 +99,8 @@ def _pruned(
     """`model` masked, and repaired if that is asked for."""
     asked, strategy = options.prune, strategy_of(options)
     judge = _judge(model, options, batches, view) if strategy.is_judged and batches else None
-    task = Task(model, options, partial(scores_of, options=options, batches=batches), judge, view)
+    harm = None if judge is None else partial(harm_on, model, few_of(model, batches), options.target.threads)
+    task = Task(model, options, partial(scores_of, options=options, batches=batches), judge, view, harm, progress)
     masked, count = strategy.mask(task)
     scores = {} if asked.is_exact or not count else task.scores
     found = Pruned(masked, count, model, scores, notes=(*left_alone(task, batches), *_of_experts(task)))

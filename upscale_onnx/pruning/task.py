@@ -14,6 +14,7 @@ from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.masks.pools import Masks, Scores
 from upscale_onnx.masks.unread import without_unread
 from upscale_onnx.options import Options
+from upscale_onnx.types import Progress
 
 Judge: TypeAlias = Callable[[onnx.ModelProto], float]
 """Returns how far the outputs of a masked model, repaired if asked for, are from the unpruned ones. Lower is better."""
@@ -25,13 +26,16 @@ Masked: TypeAlias = tuple[onnx.ModelProto, int]
 @dataclass(frozen=True, eq=False)
 class Task:
     """A model, and the options by which to prune it. score: returns scores of channels by weight, also for a model that
-    is partly pruned. judge: rates masked models; None without calibration data."""
+    is partly pruned. judge: rates masked models. harm: makes a function that rates them without repair, on a few
+    samples. Both are None without calibration data. progress: is told how far a long choice is."""
 
     model: onnx.ModelProto
     options: Options
     score: Callable[[onnx.ModelProto], Scores]
     judge: Judge | None = None
     view: FloatView | None = None
+    harm: Callable[[], Judge] | None = None
+    progress: Progress | None = None
 
     @cached_property
     def scores(self) -> Scores:

@@ -61,6 +61,11 @@ class Allocator:
         self._network, self._costs, self._scores = network, costs, scores
         self._pending, self._made = moves, list[Move]()
 
+    @property
+    def full_ms(self) -> float:
+        """The predicted time of the network of which nothing is pruned."""
+        return PruningState(self._network, self._costs).full_ms
+
     def _moves(self) -> Iterator[Move]:
         yield from self._made
         for move in self._pending:
@@ -110,8 +115,7 @@ class Allocator:
         return len(self._made)
 
     def _trimmed(self, count: int, goal: float) -> Sequence[Move]:
-        allowed_ms = goal * PruningState(self._network, self._costs).full_ms
-        return trimmed(self._network, self._costs, self._made[:count], allowed_ms)
+        return trimmed(self._network, self._costs, self._made[:count], goal * self.full_ms)
 
     def _rounded_out(self, moves: Sequence[Move], channels: int) -> tuple[PruningState, Sequence[BoolArray], float]:
         """The state after `moves`, and what is dropped and lost when what is missing of `channels` goes too."""

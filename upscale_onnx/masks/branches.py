@@ -8,9 +8,27 @@ import onnx
 
 from upscale_onnx.channels.analysis import Analysis, analyse
 from upscale_onnx.channels.channel_map import is_constant
+from upscale_onnx.channels.flow import Role
 from upscale_onnx.channels.step import Step
 from upscale_onnx.masks.decisions import Decision
+from upscale_onnx.masks.shared_weights import weight_of
 from upscale_onnx.model import Shape, import_graph
+
+
+def weights_in_front_of_sums(analysis: Analysis) -> frozenset[str]:
+    """The weights of layers whose result is added to another value, maybe after operators that change each element."""
+    producers = {name: step for step in analysis.steps for name in step.outputs}
+    found = set()
+    for step in analysis.steps:
+        operands = [name for name, known in zip(step.inputs, step.maps, strict=True) if known is not None]
+        if step.op.op_type not in ("Add", "Sum") or len(operands) < 2:
+            continue
+        for name in operands:
+            maker = producers.get(name)
+            while maker is not None and maker.flow.role is Role.POINTWISE and maker.inputs:
+                maker = producers.get(maker.inputs[0])
+            found.add("" if maker is None else weight_of(maker))
+    return frozenset(found - {""})
 
 
 def branches(
