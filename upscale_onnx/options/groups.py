@@ -80,7 +80,8 @@ class PruneOptions:
     """What is pruned before the compile, and how it is repaired. Nothing is pruned unless an option says how much.
 
     amount: fraction of each consumer's (or producer's) channels to prune, 0 <= amount < 1.
-    latency: share of the input's latency to prune down to, 0 < latency < 1, instead of `amount`.
+    latency: share of the input's latency to prune down to, 0 < latency < 1, instead of `amount`. With calibration data,
+        whole branches that values have a way around may be left out.
     params, macs: share of the input's parameters or multiply-accumulates to prune down to, above 0 and below 1,
         instead of `amount`.
     compression: parameters of the input divided by those that stay, above 1, instead of `amount`.

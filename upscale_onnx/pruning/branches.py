@@ -57,7 +57,10 @@ def with_branches(
             problem = error
             continue
         rated = task.judge(task.masked(choice.masks)[0])
-        best, least, worse = (choice.masks, rated, 0) if rated < least else (best, least, worse + 1)
+        if best is None or rated < least:
+            best, least, worse = choice.masks, rated, 0
+        else:
+            worse += 1
         if worse == _PATIENCE or choice.importance == 0:  # no channel has to go any longer
             break
     if best is None:

@@ -16,7 +16,7 @@ from upscale_onnx.types import Array
 
 # Share of the batches that is held out to judge by, where repair is fitted to the others.
 _HELD = 0.25
-_FEW = 64
+_FEW = 32
 
 
 def outputs_judge(
