@@ -103,6 +103,8 @@ def assert_equal(case: Case, before: onnx.ModelProto, after: onnx.ModelProto, rn
 
 
 FORMS = [case for case in ALL if not case.refused]
+# Those whose dead channels all leave.
+LEAVE = [case for case in FORMS if case.tracked and not case.whole]
 
 
 # align, shuffled, silent (a share of the producers' channels), dead (of the classes, which the consumer does not read).
@@ -110,8 +112,11 @@ WAYS = ((1, False, 0.0, 0.5), (4, True, 0.3, 0.5), (1, True, 0.6, 0.2), (1, True
 
 
 def ways(case: Case) -> tuple[tuple[int, bool, float, float], ...]:
-    """All of them where there is time; else each form of an operator leaves out one of the last two, in turn."""
-    return WAYS if THOROUGH else (*WAYS[:2], WAYS[2 + FORMS.index(case) % 2])
+    """All of them where there is time; else each form of an operator leaves out one of the last two, in turn, and the
+    first one if the test of what leaves goes it."""
+    if THOROUGH:
+        return WAYS
+    return (*WAYS[case in LEAVE : 2], WAYS[2 + FORMS.index(case) % 2])
 
 
 @pytest.mark.parametrize("case", FORMS, ids=str)
@@ -177,11 +182,16 @@ def kept_channels(result: Compiled, index: int) -> Array:
     return kept
 
 
-@pytest.mark.parametrize("case", [case for case in FORMS if case.tracked and not case.whole], ids=str)
+@pytest.mark.parametrize("case", LEAVE, ids=str)
 def test_what_changes_no_output_is_gone(case: Case) -> None:
+    """And nothing else: outputs stay the same."""
+    align, shuffled, silent, dead = WAYS[0]
+    assert not shuffled
     rng = np.random.default_rng(3)
-    model = case_model(case, rng, 0.0, 0.5)
-    result = compiled(model)
+    model = case_model(case, rng, silent, dead)
+    result = compiled(model, align)
+    # Of a seed that rounds no operand of a logarithm or division to zero.
+    assert_equal(case, model, result.model, np.random.default_rng(4))
     sizes = result.weight_sizes()
     for index in case.tracked:
         quiet = silent_by_experiment(case, model, index, rng)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,6 +15,9 @@ from tests.graphs import parse
 from tests.pruned import masked_by, pruned, task
 from upscale_onnx import compile
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.export import sizes
+from upscale_onnx.export.export import make
+from upscale_onnx.export.recipes import Recipe
 from upscale_onnx.masks.kept import kept_channels
 from upscale_onnx.masks.pools import Scores
 from upscale_onnx.masks.profile_files import profile_text
@@ -144,6 +148,19 @@ def test_sizes_are_met_by_what_is_compiled(options: Options) -> None:
     share = after.macs / before.macs if options.prune.macs else after.parameters / before.parameters
     assert goal - 0.04 < share <= goal
     assert done.report.profile == kept_channels(done.model, options.prune.side) or done.report.masked_channels > 0
+
+
+def test_on_the_way_to_a_size_no_network_is_exported_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Amounts that are nearly the same choose the same channels."""
+    exported: list[bytes] = []
+
+    def noted(recipe: Recipe, masked: onnx.ModelProto, *rest: Any, **named: Any) -> onnx.ModelProto:
+        exported.append(masked.SerializeToString(deterministic=True))
+        return make(recipe, masked, *rest, **named)
+
+    monkeypatch.setattr(sizes, "make", noted)
+    pruned(network(), Options.of(params=0.4, race=False))
+    assert len(exported) == len(set(exported)) > 4
 
 
 @pytest.mark.usefixtures("short_races")

@@ -64,9 +64,14 @@ def _amount(task: Task, select: Chooser, scores: Scores, part: Round) -> float:
         return task.options.prune.amount or 0.0
     share = remaining(task.model, goal, task.options)
     wanted = goal.share if part.is_last else part.share_left(goal.share)
-    return least_amount(
-        wanted,
-        lambda amount: share(task.masked(select.masks(scores, amount, part))[0]),
-        goal.name,
-        must=part.is_last,
-    )
+    # Amounts that are nearly the same choose the same channels, and an export takes much longer than the choice.
+    known: dict[frozenset[tuple[str, bytes]], float] = {}
+
+    def left(amount: float) -> float:
+        masks = select.masks(scores, amount, part)
+        key = frozenset((weight, kept.tobytes()) for weight, kept in masks.items())
+        if key not in known:
+            known[key] = share(task.masked(masks)[0])
+        return known[key]
+
+    return least_amount(wanted, left, goal.name, must=part.is_last)
