@@ -26,8 +26,8 @@ SHALLOW: dict[str, Callable[[], torch.nn.Module]] = {
     "inception": partial(Inception, (16, "pool", 32)),
     "mobilenet": partial(MobileNet, ((1, 16, 1, 1), (6, 24, 2, 2))),
     "resnet20-option-a": partial(ResNet, blocks=2, widths=(16, 32)),
-    "unet": partial(UNet, (16, 32, 64)),
-    "vit": partial(ViT, depth=2),
+    "unet": partial(UNet, (16, 32)),
+    "vit": partial(ViT, depth=1),
 }
 
 
@@ -45,10 +45,12 @@ def test_a_network_of_full_depth_computes_scores(name: str) -> None:
     assert scores.isfinite().all()
 
 
-# One network whose norms stand before convolutions, and one whose norms stand behind them.
-@pytest.mark.parametrize("name", ["densenet", "unet"])
-def test_norms_are_folded(name: str) -> None:
-    exported(name, fold_norms=True, make=SHALLOW.get(name))
+# One network whose norms stand before convolutions, and one whose norms stand behind them; a layer a block will do.
+@pytest.mark.parametrize(
+    ("name", "make"), [("densenet", partial(DenseNet, depth=10)), ("unet", SHALLOW["unet"])], ids=["densenet", "unet"]
+)
+def test_norms_are_folded(name: str, make: Callable[[], torch.nn.Module]) -> None:
+    exported(name, fold_norms=True, make=make)
 
 
 def test_same_seed_same_file_and_nothing_of_this_machine(tmp_path: Path) -> None:
