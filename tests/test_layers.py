@@ -365,6 +365,12 @@ SLOW = {
 }
 
 
+# A compile that prunes nothing, and what it needs nothing of.
+_MODEL = str(ROOT / "models" / "digits_cnet_masked.onnx")
+_PLAIN_COMPILE = f"import upscale_onnx; upscale_onnx.compile({_MODEL!r}, race=False, verify=False, export='keep')"
+_PRUNING = {"upscale_onnx.pruning.prune", "upscale_onnx.repair", "upscale_onnx.measures", "upscale_onnx.torch_backend"}
+
+
 @pytest.mark.parametrize(
     ("script", "needless"),
     [
@@ -372,6 +378,7 @@ SLOW = {
         ("from upscale_onnx.cli import main; main(['--help'])", SLOW),
         ("import upscale_onnx.results; print(upscale_onnx.results.Accuracy(1.0, 1.0, 2))", SLOW),
         ("import upscale_onnx; upscale_onnx.compile", {"onnxruntime", "scipy.optimize", "torch"}),
+        (_PLAIN_COMPILE, {"onnxruntime", "scipy.optimize", "torch", *_PRUNING}),
     ],
 )
 def test_what_is_slow_to_import_is_imported_when_it_is_needed(script: str, needless: set[str]) -> None:

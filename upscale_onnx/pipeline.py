@@ -25,7 +25,7 @@ from upscale_onnx.model.stored import WeightStore
 from upscale_onnx.options import Options
 from upscale_onnx.options.text import options_text
 from upscale_onnx.pruning.checks import check_masks
-from upscale_onnx.pruning.prune import prune
+from upscale_onnx.pruning.entry import pruned as pruned_as_asked
 from upscale_onnx.racing import notes
 from upscale_onnx.racing.proven import proven
 from upscale_onnx.racing.settling import Settled, Subject, settled
@@ -109,7 +109,7 @@ def compiled(
     with clock.stage("tune"):
         tune(original, wanted.target)
     with clock.stage("prune"):
-        pruned = prune(original, wanted, clock.inside)
+        pruned = pruned_as_asked(original, wanted, clock.inside)
     with clock.stage("analyse"):
         subject = Subject.of(pruned.model)
     with clock.stage("contest"):

@@ -125,7 +125,7 @@ def _add_weight(found: Constants, tensor: Constant) -> None:
 def _is_numeric(tensor: Constant) -> bool:
     """Whether the values of a constant can be read: those of sparse tensors and of rare types are not."""
     dtype = None if is_sparse(tensor) else element_type(tensor)
-    if dtype is None or dtype.name == "bfloat16":
+    if dtype is None:
         return False
     return dtype.kind in KINDS or (dtype.name in QUANTISED_TYPES and math.prod(tensor.shape) <= _LARGEST_HELD)
 

@@ -10,7 +10,7 @@ from onnx import helper
 
 from upscale_onnx.model.contractions import node_layout
 from upscale_onnx.model.operators import CONTRACTIONS, CONVOLUTIONS, COPIES
-from upscale_onnx.model.protos import element_count, inner_graphs, iter_nodes
+from upscale_onnx.model.protos import element_count, inner_graphs
 from upscale_onnx.model.shapes import Shape, infer_shapes
 from upscale_onnx.model.sizes import elements_of, size_of
 from upscale_onnx.model.stream import file_bytes
@@ -25,7 +25,8 @@ def model_stats(model: onnx.ModelProto, shapes: Mapping[str, Shape] | None = Non
     """
     known = infer_shapes(model) if shapes is None else shapes
     parameters = sum(element_count(tensor.dims) for tensor in model_tensors(model))
-    nodes, graphs = list(iter_nodes(model.graph)), (model.graph, *inner_graphs(model.graph))
+    graphs = (model.graph, *inner_graphs(model.graph))
+    nodes = [node for graph in graphs for node in graph.node]
     constant = {tensor.name for graph in graphs for tensor in graph.initializer}
     macs = sum(node_macs(node, known) for node in nodes)
     copied = sum(

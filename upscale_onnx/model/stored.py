@@ -20,7 +20,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from upscale_onnx.errors import ModelError
-from upscale_onnx.model.protos import SMALL_ELEMENTS, element_count
+from upscale_onnx.model.protos import element_count
 from upscale_onnx.model.tensors import is_external, raw_length
 from upscale_onnx.types import Array
 
@@ -32,6 +32,7 @@ PREFIX = "upscale_onnx-"
 _NAME = "weights.data"
 _BLOCK = 2**24
 _NO_COPY = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM)
+_SOON_COPIED = 2**14  # elements; it takes longer to add up the size of a smaller tensor than to copy it
 _RAW_TAG = 1  # bytes of the tag of raw_data
 
 
@@ -179,7 +180,7 @@ def whole_bytes(tensor: TensorProto) -> int:
 
 def stated_bytes(tensor: TensorProto) -> int:
     """What `whole_bytes` returns, as far as the shape states it: to find the size of a message, protobuf copies it."""
-    if is_stored(tensor) or not tensor.HasField("raw_data") or element_count(tensor.dims) <= SMALL_ELEMENTS:
+    if element_count(tensor.dims) <= _SOON_COPIED or not tensor.HasField("raw_data") or is_stored(tensor):
         return whole_bytes(tensor)
     bare, length = TensorProto(dims=tensor.dims, metadata_props=tensor.metadata_props), raw_length(tensor)
     for name in ("data_type", "name", "doc_string", "data_location"):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
 
 import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto
@@ -40,18 +42,12 @@ def _of_graph(graph: GraphProto) -> Iterator[TensorProto]:
 
 
 def _of_attributes(attributes: Iterable[AttributeProto]) -> Iterator[TensorProto]:
-    # All fields that are set count, not only those of the declared type: other readers may use any of them.
+    # All fields that are set count, not only those of the declared type: other readers may use any of them. Most
+    # attributes are numbers, and one call says so.
     for attribute in attributes:
-        if attribute.HasField("t"):
-            yield attribute.t
-        if attribute.HasField("sparse_tensor"):
-            yield from _of_sparse((attribute.sparse_tensor,))
-        if attribute.HasField("g"):
-            yield from _of_graph(attribute.g)
-        yield from attribute.tensors
-        yield from _of_sparse(attribute.sparse_tensors)
-        for graph in attribute.graphs:
-            yield from _of_graph(graph)
+        for field, value in attribute.ListFields():
+            if field.name in _WITH_TENSORS:
+                yield from _WITH_TENSORS[field.name](value)
 
 
 def _of_sparse(tensors: Iterable[SparseTensorProto]) -> Iterator[TensorProto]:
@@ -61,6 +57,17 @@ def _of_sparse(tensors: Iterable[SparseTensorProto]) -> Iterator[TensorProto]:
             yield tensor.values
         if tensor.HasField("indices"):
             yield tensor.indices
+
+
+# What reads the tensors in each field of an attribute that may hold some.
+_WITH_TENSORS: Mapping[str, Callable[[Any], Iterable[TensorProto]]] = {
+    "t": lambda tensor: (tensor,),
+    "g": _of_graph,
+    "tensors": iter,
+    "graphs": lambda graphs: chain.from_iterable(map(_of_graph, graphs)),
+    "sparse_tensor": lambda tensor: _of_sparse((tensor,)),
+    "sparse_tensors": _of_sparse,
+}
 
 
 def is_external(tensor: TensorProto) -> bool:

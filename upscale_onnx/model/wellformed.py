@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -13,6 +12,7 @@ from upscale_onnx.model.protos import iter_nodes
 from upscale_onnx.model.tensors import model_tensors
 
 MOST_DIMENSIONS = 64  # numpy arrays have no more
+_TEXT, _MESSAGE = FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_MESSAGE
 
 
 def check_wellformed(model: ModelProto, where: str) -> None:
@@ -21,8 +21,8 @@ def check_wellformed(model: ModelProto, where: str) -> None:
     Raises:
         ModelError: it cannot; the message starts with `where`.
     """
-    broken = next(_broken_text(model), None)
-    if broken is not None:
+    broken = _broken_text(model)
+    if broken:
         raise ModelError(f"{where}: the {broken} is not UTF-8 text; the file is damaged")
     for node in iter_nodes(model.graph):
         for attribute in node.attribute:
@@ -47,17 +47,19 @@ def _check_form(tensor: TensorProto, where: str) -> None:
         raise ModelError(f"{where}: tensor '{tensor.name}' has {rank} dimensions; {MOST_DIMENSIONS} are supported")
 
 
-def _broken_text(message: Any) -> Iterator[str]:
-    """The places in a message where text is not UTF-8. Protobuf returns such text as bytes."""
+def _broken_text(message: Any) -> str:
+    """A place in a message where text is not UTF-8; empty if there is none. Protobuf returns such text as bytes."""
     if isinstance(message, TensorProto):  # its other fields are numbers, and many
-        if isinstance(message.name, bytes) or isinstance(message.doc_string, bytes):
-            yield "name or doc_string of a tensor"
-        return
+        broken = isinstance(message.name, bytes) or isinstance(message.doc_string, bytes)
+        return "name or doc_string of a tensor" if broken else ""
     for field, value in message.ListFields():
-        if field.type == FieldDescriptor.TYPE_MESSAGE:
+        kind = field.type
+        if kind == _TEXT:
+            if bytes in map(type, [value] if isinstance(value, (str, bytes)) else value):
+                return f"{field.name} of a {message.DESCRIPTOR.name}"
+        elif kind == _MESSAGE:
             for part in (value,) if hasattr(value, "ListFields") else value:
-                yield from _broken_text(part)
-        elif field.type == FieldDescriptor.TYPE_STRING:
-            texts = [value] if isinstance(value, (str, bytes)) else value
-            if bytes in map(type, texts):
-                yield f"{field.name} of a {message.DESCRIPTOR.name}"
+                broken_part = _broken_text(part)
+                if broken_part:
+                    return broken_part
+    return ""

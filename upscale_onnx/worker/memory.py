@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 # New objects after which Python looks for garbage, instead of 700. A compile makes many objects that stay to its end,
-# and Python would look through them again and again: a twelfth of the time of a chain of 1,000 layers.
-_NEW_OBJECTS = 50_000
+# and Python would look through them again and again: a tenth of the time of a chain of 1,000 layers.
+_NEW_OBJECTS = 200_000
 _lock = threading.Lock()
 _outer: list[tuple[int, int, int]] = []  # the thresholds before, once for each block that is running
 

@@ -197,7 +197,6 @@ def _contract(kernel: DenseKernel, labels: IntArray, state: FloatArray, rank: in
     sums: FloatArray | None = None
     if (folded & (state != 0)).any():
         sums = window_sums(kernel.weight)
-    unsafe = not np.isfinite(kernel.weight.sum(dtype=np.float64))
     for group in range(kernel.group):
         rows, columns = slice(group * per_out, (group + 1) * per_out), slice(group * per_in, (group + 1) * per_in)
         reading, inner = pattern[rows], state[columns]
@@ -215,7 +214,7 @@ def _contract(kernel: DenseKernel, labels: IntArray, state: FloatArray, rank: in
         if wild.any():
             content[rows] = WILD
         reads.append(Read(kernel.input, labels[columns], targets[rows], reading, None, folded[columns]))
-    if unsafe:
+    if not kernel.is_finite:
         finite = np.isfinite(kernel.weight).reshape(kernel.channels_out, -1).all(1)
         content = np.where(finite, content, WILD)
     if kernel.group == 1:

@@ -3,13 +3,17 @@ when channels go."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 
 from upscale_onnx.channels.channel_map import WILD, is_constant
 from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
+
+_HELD_TWICE = 2**22  # elements of a weight of which a second copy may be held while it is cut
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,11 +58,21 @@ class DenseKernel:
         """Whether each group reads one channel, so that the node is a carrier and no contraction."""
         return self.group > 1 and self.weight.shape[1] == 1
 
+    @cached_property
+    def is_finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return bool(np.isfinite(self.weight).all())
+
 
 def nonzero(weight: Array) -> BoolArray:
     """`(C_out, C_in/group)` bool: where the weight's window is not all zero. NaN counts as non-zero."""
-    hit: BoolArray = np.any((weight != 0).reshape(*weight.shape[:2], -1), axis=-1)
-    return hit
+    hit: BoolArray = weight != 0
+    window = math.prod(weight.shape[2:])
+    if window != 1:
+        # Along the short windows, numpy would take each one for itself.
+        columns = np.ascontiguousarray(hit.reshape(weight.shape[0] * weight.shape[1], window).T)
+        hit = np.any(columns, axis=0)
+    return hit.reshape(weight.shape[:2])
 
 
 def window_sums(weight: Array) -> FloatArray:
@@ -94,7 +108,7 @@ def foldable(kernel: DenseKernel, state: FloatArray) -> BoolArray:
     """`(C_in,)` bool: the channels that can be dropped once their content is in the bias. Zero times an infinite
     weight is not zero, so a channel that such a weight reads stays."""
     folded = folds(kernel, state)
-    if not folded.any() or np.isfinite(kernel.weight.sum(dtype=np.float64)):
+    if not folded.any() or kernel.is_finite:
         return folded
     per_in = kernel.channels_in // kernel.group
     finite = np.isfinite(kernel.weight).reshape(kernel.group, -1, per_in, int(np.prod(kernel.weight.shape[2:])))
@@ -164,8 +178,11 @@ def _cut(kernel: DenseKernel, rows: IntArray, columns: IntArray) -> Array:
     if kernel.group == 1 and is_whole(rows, kernel.channels_out) and is_whole(columns, kernel.channels_in):
         return kernel.weight
     per_in, per_out = kernel.channels_in // kernel.group, kernel.channels_out // kernel.group
-    # Both are cut in one step: cutting rows and then columns would hold a large weight twice.
-    weight = kernel.weight[np.ix_(rows, columns % per_in)]
+    read = columns % per_in
+    if kernel.weight.size <= _HELD_TWICE:
+        weight = kernel.weight.take(rows, 0).take(read, 1)
+    else:  # in one step, which takes longer: cutting rows and then columns would hold a large weight twice
+        weight = kernel.weight[np.ix_(rows, read)]
     if kernel.group > 1:
         weight[(rows // per_out)[:, None] != (columns // per_in)[None, :]] = 0
     return weight

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_constant, is_wild, known_map
@@ -12,7 +15,7 @@ from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
 from upscale_onnx.channels.registry import register
 from upscale_onnx.errors import Reason
-from upscale_onnx.types import Array, FloatArray, IntArray
+from upscale_onnx.types import Array, BoolArray, FloatArray, IntArray
 
 _FIRST_OF_CHANNELS = 21  # the first version of GroupNormalization with a scale for each channel
 
@@ -42,18 +45,21 @@ class BatchNormalization(Rule):
         if found.shape[1] not in (1, channels) or any(vector.size != channels for vector in vectors):
             raise Refused(Reason.MIXED_LAYOUT, "parameters and channels differ in number")
         _, state = found.along(1, channels)
+        fixed = is_constant(state) | (vectors[0] == 0)
+        epsilon = op.attrs.get("epsilon", 1e-5)
+        if not fixed.any() and _stays_finite(vectors, epsilon, op.dtype(0)):
+            return _varying(op, found, is_wild(state))
         inputs = np.where(is_constant(state), state, 0.0)[None, :].astype(op.dtype(0))
         # Older versions compute the same at inference, but onnx's reference evaluator computes them wrongly.
-        values = evaluate(op.op_type, max(op.opset, 15), {"epsilon": op.attrs.get("epsilon", 1e-5)}, [inputs, *vectors])
+        values = evaluate(op.op_type, max(op.opset, 15), {"epsilon": epsilon}, [inputs, *vectors])
         if values is None:
             return _pointwise(op, found, np.full(found.shape, WILD))
         computed = values[0].ravel().astype(np.float64)
         finite = np.logical_and.reduce([np.isfinite(vector) for vector in (computed, *vectors)])
-        fixed = is_constant(state) | (vectors[0] == 0)
-        content = np.where(is_wild(state) | ~finite, WILD, np.where(fixed, computed, VARYING))
+        wild = is_wild(state) | ~finite
         if found.shape[1] == 1:
-            wild = is_wild(content).any()
-            return _pointwise(op, found, np.full(found.shape, WILD if wild else VARYING))
+            return _varying(op, found, wild)
+        content = np.where(wild, WILD, np.where(fixed, computed, VARYING))
         return _pointwise(op, found, content.reshape(found.shape))
 
     def resize(self, op: Op, request: Request) -> Resize:
@@ -61,6 +67,23 @@ class BatchNormalization(Rule):
         if found.shape[1] == 1 or is_full(emission, found.shape):
             return Resize((emission,))
         return Resize((emission,), _cut_vectors(op, 4, emission.ravel()))
+
+
+def _stays_finite(vectors: Sequence[Array], epsilon: float, dtype: np.dtype[Any]) -> bool:
+    """Whether scale, B, mean and var are so small that a channel of zeros overflows nowhere. If none is constant, this
+    is all that has to be known of the numbers, so that they need not be computed."""
+    if dtype not in (np.float32, np.float64) or any(vector.dtype != dtype for vector in vectors):
+        return False
+    # The largest intermediate result is a product of two of them, divided by the root of the variance.
+    limit = float(np.finfo(dtype).max) ** 0.25
+    small = all((np.abs(vector) < limit).all() for vector in vectors)
+    return small and bool((vectors[3] + epsilon > 1 / limit).all())
+
+
+def _varying(op: Op, found: ChannelMap, wild: BoolArray) -> Flow:
+    """The flow in which all channels vary, or are `wild`; all are where they cannot be told apart."""
+    known = wild.reshape(found.shape) if found.shape[1] > 1 else np.full(found.shape, wild.any())
+    return _pointwise(op, found, np.where(known, WILD, VARYING))
 
 
 def _pointwise(op: Op, found: ChannelMap, state: FloatArray) -> Flow:
