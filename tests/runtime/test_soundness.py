@@ -31,7 +31,7 @@ UNKNOWN = network("Thing", "my.own")
 
 
 def test_it_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "prune", None)
+    monkeypatch.setattr(pipeline, "pruned_as_asked", None)
     with pytest.raises(ModelError, match=r"^onnxruntime cannot load the model: ") as caught:
         upscale_onnx.compile(UNKNOWN)
     assert "\n" not in str(caught.value)
