@@ -1,17 +1,17 @@
 """How much of what masks leave goes in front of nodes that need the channels of zeros.
 
-    python docs/programs/coverage_readers.py
+    python docs/programs/coverage_readers.py [WORD...]
 
 Two layers of 64 channels with random weights stand around each node. A random half of the channels that reach it is
 zeroed in the layer in front of it and, where the layer behind reads each by itself, there too. Printed: the removed
 parameters as a share of the zeroed ones, of the export "gather", of a compile by default, and with `--prefer size`. All
-are checked to be equal.
+are checked to be equal. With words, only nodes with one of them in their names are tried.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,10 +91,12 @@ def _parameters(model: onnx.ModelProto) -> int:
     return sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer if len(tensor.dims) > 1)
 
 
-def main() -> int:
+def main(words: Sequence[str]) -> int:
     """Compile each network and print; the exit code."""
     print("| reader | " + " | ".join(COMPILES) + " |\n|---|" + "---:|" * len(COMPILES), flush=True)
     for name, (text, is_read) in READERS.items():
+        if words and not any(word in name for word in words):
+            continue
         model, zeroed = network(text, is_read)
         cells = (removed(model, zeroed, options) for options in COMPILES.values())
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
@@ -102,4 +104,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -51,6 +51,7 @@ _GRID = (
 )
 # Words that shorten what takes hours on a real network, and those that a document leaves out.
 ADDED = {
+    "python docs/programs/coverage_readers.py": "CumSum",
     "python -m tests.fuzz": "--count 20 --folder fuzzed",
     "python -m tests.properties.sequences": "--count 8",
     "python -m upscale_onnx bench a.onnx b.onnx": "--budget 1",
