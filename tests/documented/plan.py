@@ -65,7 +65,7 @@ ADDED = {
     "python docs/examples/search_strategy.py": "--trials 3 --limit 16",
     "python docs/programs/expansions.py": "test_selu",
     "python docs/programs/search_speed.py evaluations": "--images 50 --rounds 1",
-    "python docs/programs/search_speed.py trials": "--count 50",
+    "python docs/programs/search_speed.py trials": "--count 12",
     "python docs/programs/accuracy.py grid": f"{_GRID} --out grid.csv",
     "python docs/programs/accuracy.py latency": f"{_GRID} --budget 0.2 --rounds 2 --out race.csv",
     "python docs/programs/aware_masks.py accuracy": "--amounts 0.3",
