@@ -48,7 +48,9 @@ class RestoreOutputs(Pass):
         made = {tensor.name: tensor for tensor in graph.outputs if len(tensor.inputs) == 1}
         # A node with bodies is known by the name of its first result.
         results = {name: tensor for name, tensor in made.items() if tensor.inputs[0].domain != BODIES}
-        found = {name: analysis.maps[name] for name in results if self._is_worth_it(analysis, rewrite.shapes, name)}
+        partly = [name for name in results if share_of_constants(analysis.maps.get(name), rewrite.shapes.get(name)) > 0]
+        bytes_of = weight_bytes(analysis) if self.small and partly else {}
+        found = {name: analysis.maps[name] for name in partly if self._is_worth_it(analysis, name, bytes_of)}
         chosen = _undemanded(analysis, found)
         if not chosen:
             return Changes()
@@ -57,15 +59,12 @@ class RestoreOutputs(Pass):
             shapes |= _restore(graph, results[name], found[name], rewrite.shapes[name], names)
         return Changes(len(chosen), shapes)
 
-    def _is_worth_it(self, analysis: Analysis, shapes: Mapping[str, Shape], name: str) -> bool:
-        found = analysis.maps.get(name)
-        share = share_of_constants(found, shapes.get(name))
-        if found is None or share == 0:
-            return False
-        if not self.small:
-            return share >= _WORTH and _makers(analysis, _dead(found)) >= _LAYERS
-        bytes_of = weight_bytes(analysis)
-        return sum(bytes_of.get(int(label), 0.0) for label in _dead(found)) > bytes_added(found)
+    def _is_worth_it(self, analysis: Analysis, name: str, bytes_of: Mapping[int, float]) -> bool:
+        found = analysis.maps[name]
+        dead = _dead(found)
+        if self.small:
+            return sum(bytes_of.get(int(label), 0.0) for label in dead) > bytes_added(found)
+        return dead.size >= _WORTH * found.labels.size and _makers(analysis, dead) >= _LAYERS
 
 
 def _makers(analysis: Analysis, classes: IntArray) -> int:
