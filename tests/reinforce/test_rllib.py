@@ -21,6 +21,8 @@ from upscale_onnx.reinforce.rewards import Gaussian
 from upscale_onnx.reinforce.rllib import load, train
 from upscale_onnx.reinforce.runs import Settings
 
+from tests.nodes import two_nodes
+
 Make = Callable[..., Network]
 
 # What Ray itself warns of is not ours to mend.
@@ -28,28 +30,22 @@ pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
-def two_nodes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
-    """A cluster of two nodes, and the node with one processor that can be removed. The parameter says how many
-    processors the other one has."""
+def nodes(request: pytest.FixtureRequest) -> Iterator[tuple[Any, Any]]:
+    """Two nodes that this process is connected to. The parameter says how many processors the first one has."""
     import ray
-    from ray.cluster_utils import Cluster
 
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
-    head = {"num_cpus": request.param, "object_store_memory": 10**8}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    try:
-        second = cluster.add_node(num_cpus=1, object_store_memory=10**8)
+    with two_nodes(request.param) as (cluster, second):
         ray.init(address=cluster.address, log_to_driver=False)
-        yield cluster, second
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
+        try:
+            yield cluster, second
+        finally:
+            ray.shutdown()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("two_nodes", [1], indirect=True)
-def test_a_lost_node_loses_nothing(network: Make, tmp_path: Path, two_nodes: tuple[Any, Any]) -> None:
-    cluster, second = two_nodes
+@pytest.mark.parametrize("nodes", [1], indirect=True)
+def test_a_lost_node_loses_nothing(network: Make, tmp_path: Path, nodes: tuple[Any, Any]) -> None:
+    cluster, second = nodes
     timer = threading.Timer(0.2, cluster.remove_node, (second,), {"allow_graceful": False})
 
     def remove(stage: str, share: float) -> None:
@@ -74,18 +70,21 @@ def test_a_lost_node_loses_nothing(network: Make, tmp_path: Path, two_nodes: tup
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("two_nodes", [0], indirect=True)
+@pytest.mark.parametrize("nodes", [0], indirect=True)
 def test_where_all_nodes_are_lost_the_training_ends_and_goes_on_later(
-    network: Make, tmp_path: Path, two_nodes: tuple[Any, Any]
+    network: Make, tmp_path: Path, nodes: tuple[Any, Any]
 ) -> None:
-    cluster, second = two_nodes
+    cluster, second = nodes
     settings = Settings(iterations=2, episodes=4, epochs=1)
     with pytest.raises(ArgumentError, match="runners: 2 need a processor each, and the cluster has 1"):
         train([network()], Gaussian(2.0), tmp_path, settings, runners=2)
 
     def remove(stage: str, share: float) -> None:
+        """Remove the node, and wait until its environment is lost: it could still end a short iteration."""
         if share == 0.5:
             cluster.remove_node(second, allow_graceful=False)
+            while _nodes_of_runners():
+                time.sleep(0.1)
 
     with pytest.raises(ArgumentError, match="no environment of the training is left") as error:
         train([network()], Gaussian(2.0), tmp_path, settings, progress=remove)

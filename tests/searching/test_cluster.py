@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,26 +16,21 @@ from upscale_onnx.errors import ArgumentError
 from upscale_onnx.searching.cluster import work_on_cluster
 from upscale_onnx.searching.engine import Search
 
+from tests.nodes import two_nodes
+
 # What Ray itself warns of is not ours to mend.
 pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 
 @pytest.fixture
-def two_nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
-    """A cluster of two nodes with one processor each, and the node that can be removed."""
-    from ray.cluster_utils import Cluster
-
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2]))
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 10**8})
-    try:
-        yield cluster, cluster.add_node(num_cpus=1, object_store_memory=10**8)
-    finally:
-        cluster.shutdown()
+def nodes() -> Iterator[tuple[Any, Any]]:
+    with two_nodes() as made:
+        yield made
 
 
 @pytest.mark.slow
-def test_a_lost_node_loses_no_trial(search: Callable[..., Search], two_nodes: tuple[Any, Any]) -> None:
-    cluster, second = two_nodes
+def test_a_lost_node_loses_no_trial(search: Callable[..., Search], nodes: tuple[Any, Any]) -> None:
+    cluster, second = nodes
     mine = search("tpe", 8, "macs<=0.6")
     study = mine.open()
     removed: list[float] = []
