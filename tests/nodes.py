@@ -19,7 +19,7 @@ def two_nodes(head_processors: int = 1) -> Iterator[tuple[Any, Any]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[1]))
-        # Ray gives its workers the lowest priority but four. Beside other tests, they then do not even import in minutes.
+        # Ray gives its workers the lowest priority but four. Beside other tests, they then do not import in minutes.
         patch.setenv("RAY_worker_niceness", "0")
         head = {"num_cpus": head_processors, "object_store_memory": _MEMORY}
         cluster = Cluster(initialize_head=True, head_node_args=head)

@@ -15,13 +15,12 @@ pytest.importorskip("ray.rllib")
 pytest.importorskip("gymnasium")
 pytest.importorskip("torch")
 
+from tests.nodes import two_nodes
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.rewards import Gaussian
 from upscale_onnx.reinforce.rllib import load, train
 from upscale_onnx.reinforce.runs import Settings
-
-from tests.nodes import two_nodes
 
 Make = Callable[..., Network]
 

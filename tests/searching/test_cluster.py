@@ -12,11 +12,10 @@ import pytest
 
 pytest.importorskip("ray.tune")
 
+from tests.nodes import two_nodes
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.searching.cluster import work_on_cluster
 from upscale_onnx.searching.engine import Search
-
-from tests.nodes import two_nodes
 
 # What Ray itself warns of is not ours to mend.
 pytestmark = [pytest.mark.filterwarnings("ignore")]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from onnx import TensorProto
@@ -66,7 +66,9 @@ def restorations(analysis: Analysis, shapes: Mapping[str, Shape]) -> dict[str, t
             if use is None or use.step.node.domain == BODIES or use.name not in producers:
                 continue
             if share_of_constants(analysis.maps[use.name], shapes.get(use.name)) > 0:
-                found[use.name].setdefault((id(use.step), use.input), use)
+                key = (id(use.step), use.input)  # several nodes may read what this one reshapes
+                before = found[use.name].get(key, use)
+                found[use.name][key] = replace(use, whole=before.whole or use.whole)
     return {name: tuple(uses.values()) for name, uses in found.items()}
 
 
