@@ -11,7 +11,7 @@ from onnx import TensorProto
 
 from upscale_onnx.model import Constant, Node, Shape, Variable
 from upscale_onnx.model.known import Constants
-from upscale_onnx.model.operators import STANDARD_DOMAINS
+from upscale_onnx.model.operators import NEVER_NEGATIVE, STANDARD_DOMAINS
 
 _UNKNOWN = -math.inf
 _DEPTH = 12  # nodes on a path that are looked at
@@ -21,9 +21,6 @@ _TINY, _TINY_HALF = 2.0**-126, 2.0**-14
 _FLOATS = frozenset({TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16})
 _MOVING = frozenset(
     "Expand Flatten Gather Identity ReduceMax ReduceMin Reshape Slice Split Squeeze Tile Transpose Unsqueeze".split()  # noqa: SIM905
-)
-_NEVER_NEGATIVE = frozenset(
-    "Abs Exp HardSigmoid ReduceL1 ReduceL2 ReduceSumSquare Relu Sigmoid Softmax Softplus".split()  # noqa: SIM905
 )
 
 
@@ -61,7 +58,7 @@ class _Bounds:
             return _UNKNOWN
         if tensor.name not in self.shapes or self.shapes[tensor.name].dtype not in _FLOATS:  # integers wrap around
             return _UNKNOWN
-        if node.op in _NEVER_NEGATIVE or _is_even_power(node, self.constants):
+        if node.op in NEVER_NEGATIVE or _is_even_power(node, self.constants):
             return 0.0
         if node.op not in _BOUNDS:
             return _UNKNOWN

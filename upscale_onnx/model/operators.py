@@ -36,6 +36,8 @@ BROADCASTING = _named(
 )
 """Operators that compute each element of the output from the same element of all operands, which are broadcast."""
 ELEMENTWISE = UNARY | BROADCASTING
+NEVER_NEGATIVE = _named("Abs Exp HardSigmoid ReduceL1 ReduceL2 ReduceSumSquare Relu Sigmoid Softmax Softplus")
+"""Operators that make no negative number, whatever they read."""
 FRAGILE = _named("Acos Acosh Asin Atanh Cosh Div Exp Log Mod Pow Reciprocal Sinh Sqrt Tan")
 """Operators whose result is not finite for some finite arguments, such as zeros in padding."""
 

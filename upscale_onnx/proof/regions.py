@@ -9,14 +9,13 @@ from functools import cached_property
 from onnx import ModelProto, NodeProto, TypeProto, ValueInfoProto, helper
 
 from upscale_onnx.model import captured_names
+from upscale_onnx.model.operators import NEVER_NEGATIVE
 from upscale_onnx.model.protos import copy_fields, stored_bytes
 
 # A value at which a model is cut is an input under its own name. As the output of its region, it has this suffix.
 _COMPUTED = ":computed"
-# Operators that make no negative number, and what stands between them and a Div that divides by their results.
-_NOT_NEGATIVE = frozenset(
-    "Abs Clip Exp Max Mul Pow ReduceL1 ReduceL2 ReduceSumSquare Relu Sigmoid Softmax Softplus".split()  # noqa: SIM905
-)
+# Operators whose results are mostly not negative where something divides by them, and what stands between the two.
+_NOT_NEGATIVE = NEVER_NEGATIVE | {"Clip", "Max", "Mul", "Pow"}
 _BEHIND = frozenset(
     "Add Cast Expand Identity ReduceMean ReduceSum Reshape Sqrt Squeeze Transpose Unsqueeze".split()  # noqa: SIM905
 )
