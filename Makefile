@@ -58,11 +58,11 @@ unit: $(VENV)/.installed_tests
 documented: readme pages
 
 readme: $(VENV)/.installed
-	$(BIN)/python -m tests.documented.run --only readme
+	$(ONE_CORE) $(BIN)/python -m tests.documented.run --only readme
 
 # The pages install Ray as well: it is there before that.
 pages: $(RAY)/.installed
-	$(RAY)/bin/python -m tests.documented.run --only pages
+	$(ONE_CORE) $(RAY)/bin/python -m tests.documented.run --only pages
 
 site: $(VENV)/.installed_tests
 	$(BIN)/python docs/programs/site.py

@@ -42,6 +42,9 @@ LEFT_OUT = {
     "python docs/programs/coverage_optimised.py --units stream": "needs transformers",
     "from olive.workflows import": "needs Olive; tests/integrations run it where that is installed",
     "pip install 'upscale-onnx[olive]'": "no release is fetched",
+    "pip install 'upscale-onnx[search]'": "installed where this runs; a test looks the extra up",
+    "pip install 'upscale-onnx[search,ray]'": "installed where this runs; a test looks the extras up",
+    "pip install 'upscale-onnx[torch,search]'": "installed where this runs; a test looks the extras up",
     "python docs/programs/operator_tests.py": "tests/channels run its networks",
     "python docs/programs/compile_time.py": "fetches large networks of torchvision",
 }

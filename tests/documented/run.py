@@ -34,7 +34,8 @@ def main() -> int:
     if only != "pages":
         venv.create(folder / "env", with_pip=True)
     left_out: dict[str, Step] = {}
-    done: set[str] = set()
+    # Pages repeat what the README says, which has a run of its own.
+    done = {step(command).line for command in commands(clone / "README.md", clone)} if only == "pages" else set[str]()
     for document in documents(clone):
         is_readme = document == clone / "README.md"
         if only is not None and is_readme != (only == "readme"):

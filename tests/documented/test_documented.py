@@ -12,6 +12,7 @@ import pytest
 from tests.documented import plan
 from tests.documented.commands import commands, documents
 from tests.documented.material import classifier, write_material
+from tests.lower_bounds import project
 from upscale_onnx.cli.main import COMMANDS, make_parser
 from upscale_onnx.pruning.criteria import CRITERIA
 
@@ -65,6 +66,15 @@ def test_the_plan_speaks_of_documented_commands(table: str) -> None:
     texts = [command.text for document in documents(ROOT) for command in commands(document, ROOT)]
     for start in getattr(plan, table):
         assert any(f"{text} ".startswith(f"{start} ") for text in texts), f"{start!r} is documented nowhere"
+
+
+def test_the_extras_that_are_named_exist() -> None:
+    """pip only warns of one that does not."""
+    texts = [document.read_text(encoding="utf-8") for document in documents(ROOT)]
+    named = {
+        name for text in texts for names in re.findall(r"upscale-onnx\[([\w,-]+)\]", text) for name in names.split(",")
+    }
+    assert {"torch", "search", "ray", "olive"} <= named <= project()["optional-dependencies"].keys()
 
 
 def test_what_shortens_programs_stands_in_one() -> None:
