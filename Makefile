@@ -60,9 +60,10 @@ documented: readme pages
 readme: $(VENV)/.installed
 	$(ONE_CORE) $(BIN)/python -m tests.documented.run --only readme
 
-# The pages install Ray as well: it is there before that.
-pages: $(RAY)/.installed
-	$(ONE_CORE) $(RAY)/bin/python -m tests.documented.run --only pages
+# onnxruntime runs in the process of each command, which is quicker; the README's commands have it in another, as users
+# do.
+pages: $(VENV)/.installed_tests
+	$(ONE_CORE) UPSCALE_IN_PROCESS=1 $(BIN)/python -m tests.documented.run --only pages
 
 site: $(VENV)/.installed_tests
 	$(BIN)/python docs/programs/site.py
