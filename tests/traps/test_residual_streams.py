@@ -231,6 +231,28 @@ def test_a_fused_normalization_stays_one_for_a_single_channel() -> None:
     assert table(result.model)[1] == WIDTH
 
 
+@pytest.mark.parametrize("order", ["k, z", "z, k"])
+@pytest.mark.parametrize("form", FUSED)
+def test_a_stream_that_begins_with_zeros_of_a_size_at_run_time_leaves(form: str, order: str, target: Target) -> None:
+    opset, norm = FUSED[form]
+    bias = vector(WIDTH)
+    bias[list(DEAD)] = 0
+    model = net(
+        "(float[N,T,5] x) => (float[N,T,5] y)",
+        f"""b = Shape<start=0, end=2>(x)
+        size = Concat<axis=0>(b, width)
+        z = ConstantOfShape(size)
+        k = MatMul(x, w1)
+        n = com.microsoft.{norm.format(x=order)}
+        y = MatMul(n, w2)""",
+        opset=opset, domains='"com.microsoft" : 1', width=ints(WIDTH), scale=vector(WIDTH),
+        shift=vector(WIDTH)[::-1], bias=bias, zeros=0 * vector(WIDTH), w1=weight(5, WIDTH, into=0, out=1, silent=DEAD),
+        w2=weight(WIDTH, 5, into=0, out=1, dead=DEAD),
+    )  # fmt: skip
+    small = check(model, target, tolerance=1e-5)
+    assert sizes(small)["k"][1] == (12 if target.tight else 16)
+
+
 @pytest.mark.parametrize(
     "norm", ["RMSNormalization({x}, scale)", "LayerNormalization({x}, scale, shift)", "Identity({x})"]
 )

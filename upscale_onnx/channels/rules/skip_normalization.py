@@ -13,7 +13,7 @@ import numpy as np
 
 from upscale_onnx.channels.channel_map import VARYING, WILD, ChannelMap, is_wild, known_map, varying
 from upscale_onnx.channels.flow import Flow, Fresh, Maps, Misaligned, Read, Request, Resize, Rule
-from upscale_onnx.channels.grid import full_emission, is_full
+from upscale_onnx.channels.grid import is_full
 from upscale_onnx.channels.new_node import NewNode
 from upscale_onnx.channels.op import Op
 from upscale_onnx.channels.refused import Refused
@@ -21,9 +21,10 @@ from upscale_onnx.channels.registry import register
 from upscale_onnx.channels.rules.broadcast import common_shape, open_axes
 from upscale_onnx.channels.rules.contents import constant_content
 from upscale_onnx.channels.rules.layer_normalization import compensated, idle, rescaled, settled_by_scale
+from upscale_onnx.channels.rules.selected_operands import selected
 from upscale_onnx.errors import Reason
 from upscale_onnx.model.runtime_operators import RUNTIME_DOMAIN
-from upscale_onnx.types import Array, BoolArray
+from upscale_onnx.types import Array, BoolArray, IntArray
 
 _SUM = 3
 _SCALE = 2
@@ -65,37 +66,41 @@ class SkipNormalization(Rule):
         outputs: tuple[ChannelMap | None, ...] = (result, None, None, total)
         labels = left.labels.ravel()
         reads = [Read(index, labels, labels, foldable=foldable) for index in opened]
-        for index, grown in born.items():
-            reads += [Read(index, grown.ravel()), Read(index, given[index].labels.ravel())]
-        return Flow(outputs[: len(op.used)], ((left.labels, right.labels),), tuple(reads), fixed=tuple(born.values()))
+        reads += [Read(index, given[index].labels.ravel()) for index in born]
+        return Flow(outputs[: len(op.used)], ((left.labels, right.labels),), tuple(reads))
 
     def resize(self, op: Op, request: Request) -> Resize:
-        result, emission = request.result, None
-        for found, given in zip(request.maps[:2], request.emissions[:2], strict=True):
-            # A value without channel axes holds all channels, in order.
-            narrow = found is not None and found.shape != result.shape
-            held = full_emission(result.shape) if narrow else given
-            if held is None or (emission is not None and not np.array_equal(emission, held)):
-                raise Misaligned(result.labels)
-            emission = held
-        assert emission is not None
+        result, emission = request.result, self._emission(request)
         outputs = (emission,) * len(op.used)
         if is_full(emission, result.shape):
             return Resize(outputs)
+        picked = selected(op, 0, request, emission) | selected(op, 1, request, emission)
         vectors = {index: vector for index in range(2, len(op.present)) if (vector := op.constant(index)) is not None}
         cut = {index: vector.ravel()[emission.ravel()] for index, vector in vectors.items()}
         share = emission.size / result.labels.size
         if op.op_type == _SIMPLIFIED and share not in (0, 1):
-            return Resize(outputs, *rescaled(op, cut, share, _SCALE, _EPSILON))
+            return Resize(outputs, *rescaled(op, cut, share, _SCALE, _EPSILON), computed=picked)
         operands = [known_map(found) for found in request.maps[:2]]
         if share in (0, 1) or _idle(op, _zeros(op, operands, result.shape)) is None:
-            return Resize(outputs, cut)
-        return Resize(outputs, replace=_written_out(op, result.rank, cut, share))
+            return Resize(outputs, cut, computed=picked)
+        total = NewNode("Add", (picked.get(0, 0), picked.get(1, 1)))
+        return Resize(outputs, replace=_written_out(op, total, result.rank, cut, share))
+
+    def _emission(self, request: Request) -> IntArray:
+        """The emission on which the operands agree. One without channels of its own is handed what stays of it."""
+        found: IntArray | None = None
+        for given, emission in zip(request.maps[:2], request.emissions[:2], strict=True):
+            if given is not None and given.shape != request.result.shape:
+                continue
+            if emission is None or (found is not None and not np.array_equal(found, emission)):
+                raise Misaligned(request.result.labels)
+            found = emission
+        assert found is not None, "one operand has the channels of the result"
+        return found
 
 
-def _written_out(op: Op, rank: int, cut: Mapping[int, Array], share: float) -> tuple[NewNode, ...]:
-    """The nodes in place of a SkipLayerNormalization, for each output that is used."""
-    total = NewNode("Add", (0, 1))
+def _written_out(op: Op, total: NewNode, rank: int, cut: Mapping[int, Array], share: float) -> tuple[NewNode, ...]:
+    """The nodes in place of a SkipLayerNormalization of `total`, for each output that is used."""
     total = NewNode("Add", (total, cut[_SHIFT + 1])) if _SHIFT + 1 in cut else total
     result = compensated(op, total, rank, cut[_SCALE], cut.get(_SHIFT), share, _EPSILON)
     return (replace(total, output=_SUM), result) if any(op.used[_SUM:]) else (result,)
