@@ -1,4 +1,4 @@
-"""ONNX's own tests of operators as networks: as they are, or between layers with dead channels."""
+"""Graphs between layers with dead channels, and ONNX's own tests of operators as such networks."""
 
 from __future__ import annotations
 
@@ -69,22 +69,43 @@ def _is_plain(test: Any) -> bool:
 
 
 def _between(test: Any, axis: int, every: bool) -> Network | None:
-    """The network with channels on `axis`, of `every` input or of the first one only; None where there is none."""
+    """The test between layers, with channels of `every` input or of the first one only; None where there is none."""
     domains = {entry.domain for entry in test.model.opset_import}
-    given, results = test.data_sets[0]
     if domains - {"", "ai.onnx"} or not _is_plain(test):
         return None
+    given, results = test.data_sets[0]
     arrays = dict(zip((value.name for value in test.model.graph.input), given, strict=True))
-    # Infinity times a weight of zero is no number.
-    wide = [name for name, array in arrays.items() if _has_channels(array, axis) and np.isfinite(array).all()]
-    chosen = wide if every else wide[:1]
-    if not chosen or (every and len(wide) == 1):
+    chosen = inputs_with_channels(arrays, axis)[: None if every else 1]
+    if not chosen or (every and len(chosen) == 1):
         return None
     if axis == -1 and all(arrays[name].ndim == 2 for name in chosen):
         return None  # the last axis is axis 1
     name = f"{test.name}, axis {axis}, {'all inputs' if every else 'one input'}"
     rng = np.random.default_rng(zlib.crc32(re.sub(EXPANDED, "", name).encode()))
-    model = onnx.ModelProto.FromString(test.model.SerializeToString())
+    return between_layers(name, test.model, arrays, results, chosen, axis, rng)
+
+
+def inputs_with_channels(arrays: Feeds, axis: int) -> list[str]:
+    """The names of those inputs that a layer can make, whose channels are on `axis`."""
+    # Infinity times a weight of zero is no number.
+    return [name for name, array in arrays.items() if _has_channels(array, axis) and np.isfinite(array).all()]
+
+
+def between_layers(
+    name: str,
+    inner: onnx.ModelProto,
+    arrays: Feeds,
+    results: Sequence[Array],
+    chosen: Sequence[str],
+    axis: int,
+    rng: np.random.Generator,
+) -> Network:
+    """The graph of `inner` with a layer in front of each input in `chosen`, and one behind each result with channels.
+
+    arrays: all inputs; those not in `chosen` become constants. results: what the outputs may be, for their shapes.
+    Some channels that the layers make are zero, and some that they are given are not read.
+    """
+    model = onnx.ModelProto.FromString(inner.SerializeToString())
     graph = model.graph
     nodes: list[onnx.NodeProto] = []
     idle = False

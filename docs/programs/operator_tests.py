@@ -44,15 +44,18 @@ def run(model: onnx.ModelProto, feeds: Feeds) -> list[Array]:
     return [np.asarray(value) for value in session.run(None, dict(feeds))]
 
 
-def judged(network: Network, export: str) -> str:
-    """What became of a network: "smaller", "whole", "barrier: …", "same: …", "not run: …", or what went wrong."""
+def judged(network: Network, export: str, tolerance: float = TOLERANCE, verify: bool = False) -> str:
+    """What became of a network: "smaller", "whole", "barrier: …", "same: …", "not run: …", or what went wrong.
+
+    tolerance: of the largest magnitude of a result. verify: whether the compile checks its result, too.
+    """
     try:
         onnx.checker.check_model(network.model)  # a body may have a value of the same name
         expected = [run(network.model, feeds) for feeds in network.feeds]
     except Exception as error:  # no kernel, or a form that the layers do not fit
         return f"not run: {_reason_of(error)}"
     try:
-        result = upscale_onnx.compile(network.model, export=export, align=1, race=False, verify=False)
+        result = upscale_onnx.compile(network.model, export=export, align=1, race=False, verify=verify)
     except UpscaleError as error:
         return f"refused: {error}"
     except Exception as error:
@@ -61,9 +64,10 @@ def judged(network: Network, export: str) -> str:
         made = [run(result.model, feeds) for feeds in network.feeds]
     except Exception as error:
         return f"wrong: {str(error).splitlines()[0]}"
-    for one, other in zip(expected, made, strict=True):
-        if not all(map(_equal, one, other)):
-            return "wrong"
+    pairs = [pair for one, other in zip(expected, made, strict=True) for pair in zip(one, other, strict=True)]
+    differences = filter(None, (_difference(one, other, tolerance) for one, other in pairs))
+    if (difference := next(differences, None)) is not None:
+        return f"wrong: {difference}"
     if _channels(result.model) < _channels(network.model):
         return "smaller"
     if not network.idle:
@@ -102,14 +106,20 @@ def _reason_of(error: Exception) -> str:
     return known[0] if known else str(error).splitlines()[0]
 
 
-def _equal(one: Array, other: Array) -> bool:
+def _difference(one: Array, other: Array, tolerance: float) -> str | None:
+    """How the second array differs from the first; None if it does not."""
     if one.shape != other.shape or one.dtype != other.dtype:
-        return False
+        return f"{other.dtype}{other.shape} instead of {one.dtype}{one.shape}"
     if one.dtype.kind != "f":
-        return bool((one == other).all())
+        return None if (one == other).all() else f"{(one != other).sum()} elements of {one.size}"
     finite = np.isfinite(one)
     scale = np.abs(one[finite]).max(initial=0) or 1
-    return bool(np.allclose(one, other, rtol=0, atol=TOLERANCE * scale, equal_nan=True))
+    tolerance = max(tolerance, 2 * float(np.finfo(one.dtype).eps))  # a result of float16 holds three digits
+    if np.allclose(one, other, rtol=0, atol=tolerance * scale, equal_nan=True):
+        return None
+    both = finite & np.isfinite(other)
+    most = np.abs(one[both] - other[both]).max(initial=0) / scale
+    return f"by {most:.1e} of the scale" if most > tolerance else "infinities, or what is no number, elsewhere"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -52,4 +53,16 @@ def test_a_wrong_network_is_seen(program: ModuleType, monkeypatch: pytest.Monkey
     made = upscale_onnx.compile(one.model, export="keep", align=1, race=False, verify=False)
     monkeypatch.setattr(upscale_onnx, "compile", lambda *_, **__: made)
     assert program.judged(one, "keep") == "smaller"
-    assert program.judged(other, "keep") == "wrong"
+    assert re.fullmatch(r"wrong: by \d.\de[+-]\d\d of the scale", program.judged(other, "keep"))
+
+
+def test_results_are_compared_as_their_types_hold_them(program: ModuleType) -> None:
+    one = np.array([100, 1, np.inf, np.nan], np.float32)
+    assert program._difference(one, one + np.float32(5e-4), 1e-5) is None  # 5e-6 of the scale
+    assert program._difference(one, one * np.float32(1.001), 1e-5) == "by 1.0e-03 of the scale"
+    half = one.astype(np.float16)
+    assert program._difference(half, half * np.float16(1.001), 1e-5) is None  # one step of float16
+    assert program._difference(half, half * np.float16(1.01), 1e-5) is not None
+    assert program._difference(one, one[[0, 1, 3, 2]], 1e-5) == "infinities, or what is no number, elsewhere"
+    assert program._difference(np.arange(4), np.array([0, 1, 2, 4]), 1e-5) == "1 elements of 4"
+    assert program._difference(one, one[:2], 1e-5) == "float32(2,) instead of float32(4,)"

@@ -13,7 +13,8 @@ LEFT_OUT = {
     "make test": "run in the checkout itself",
     "make lint": "a part of make test",
     "make lower-bounds": "run in the checkout itself",
-    "make cluster olive": "run in the checkout itself",
+    "make cluster": "run in the checkout itself",
+    "make pages": "is this",
     "make site": "a part of make test",
     "make unit": "a part of make test",
     "make documented": "is this",
@@ -46,6 +47,7 @@ LEFT_OUT = {
     "pip install 'upscale-onnx[search,ray]'": "installed where this runs; a test looks the extras up",
     "pip install 'upscale-onnx[torch,search]'": "installed where this runs; a test looks the extras up",
     "python docs/programs/operator_tests.py": "tests/channels run its networks",
+    "python docs/programs/nnsmith_networks.py": "needs NNSmith",
     "python docs/programs/compile_time.py": "fetches large networks of torchvision",
 }
 _GRID = (
@@ -54,6 +56,7 @@ _GRID = (
 )
 # Words that shorten what takes hours on a real network, and those that a document leaves out.
 ADDED = {
+    "python docs/programs/coverage_forms.py": "'inverted residuals' 'RNN, 1 layers, forward'",
     "python docs/programs/coverage_readers.py": "CumSum",
     "python -m tests.fuzz": "--count 20 --folder fuzzed",
     "python -m tests.properties.sequences": "--count 8",
@@ -68,7 +71,7 @@ ADDED = {
     "python docs/examples/search_strategy.py": "--trials 3 --limit 16",
     "python docs/programs/expansions.py": "test_selu",
     "python docs/programs/search_speed.py evaluations": "--images 50 --rounds 1",
-    "python docs/programs/search_speed.py trials": "--count 12",
+    "python docs/programs/search_speed.py trials": "--count 12 --strategies tpe",
     "python docs/programs/accuracy.py grid": f"{_GRID} --out grid.csv",
     "python docs/programs/accuracy.py latency": f"{_GRID} --budget 0.2 --rounds 2 --out race.csv",
     "python docs/programs/aware_masks.py accuracy": "--amounts 0.3",
@@ -81,7 +84,7 @@ ADDED = {
     "python docs/programs/latency.py": "--amounts 0.3 --batch 1 --budget 0.2 --calibrate 2",
 }
 # What shortens a program: these words of it, and what stands there instead.
-SHORTENED = {"LC(steps=5,": "LC(steps=1,"}
+SHORTENED = {"LC(steps=5,": "LC(steps=1,", "samples=4,": "samples=1,"}
 PRELUDE = "import numpy, onnx\nmodel, x = onnx.load('in.onnx'), numpy.zeros((1, 3, 16, 16), numpy.float32)\n"
 """What the documented programs take as given."""
 
