@@ -35,6 +35,7 @@ def pytest_collection_finish() -> None:
 # the tests of commands, files and faults.
 IN_PROCESS = (
     "channels",
+    "documented",
     "masks",
     "passes",
     "plan",

@@ -1,6 +1,6 @@
 """How much a compile removes of networks in several forms: float32, quantised in each way, recurrent.
 
-    python docs/programs/coverage_forms.py
+    python docs/programs/coverage_forms.py [NAME...]
 
 Each network is built twice with the same numbers: wide, half of the channels of each layer zeroed in all weights that
 make or read them; and narrow, without these channels. Both are brought into one form. Printed: the bytes of weights
@@ -10,10 +10,11 @@ shown equal.
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,16 +31,28 @@ from upscale_onnx import compile
 Form = Callable[[onnx.ModelProto], onnx.ModelProto]
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Build, bring into each form, compile and print; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    known = (*NETWORKS, *RECURRENT)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(known)}")
+    names = parser.parse_args(argv).names or known
+    if unknown := set(names) - set(known):
+        parser.error(f"no network is called {min(unknown)!r}; there are {', '.join(known)}")
     logging.disable(logging.WARNING)
     print("| network | " + " | ".join(FORMS) + " |\n|---|" + "---:|" * len(FORMS), flush=True)
-    for name, build in NETWORKS.items():
+    for name, build in _named(NETWORKS, names):
         print(f"| {name} | " + " | ".join(_cell(build, form) for form in FORMS.values()) + " |", flush=True)
     print("\n| network | removed |\n|---|---:|", flush=True)
-    for name, build in RECURRENT.items():
+    for name, build in _named(RECURRENT, names):
         print(f"| {name} | {_cell(build, _as_it_is)} |", flush=True)
     return 0
+
+
+def _named(
+    networks: Mapping[str, Callable[[Builder], None]], names: Sequence[str]
+) -> list[tuple[str, Callable[[Builder], None]]]:
+    return [(name, build) for name, build in networks.items() if name in names]
 
 
 def _cell(build: Callable[[Builder], None], form: Form) -> str:

@@ -25,7 +25,9 @@ def main() -> int:
     """Run everything; the exit code."""
     parser = argparse.ArgumentParser(description="run every command of the documentation")
     parser.add_argument("--only", choices=("readme", "pages"), help="the README alone, or all other pages")
-    only = parser.parse_args().only
+    parser.add_argument("--part", default="1/1", metavar="K/N", help="of the pages, part K of N (default: all)")
+    args = parser.parse_args()
+    only, (part, parts) = args.only, map(int, args.part.split("/"))
     folder = ROOT / "build" / "documented" / (only or "all")
     shutil.rmtree(folder, ignore_errors=True)
     clone = folder / "clone"
@@ -36,10 +38,10 @@ def main() -> int:
     left_out: dict[str, Step] = {}
     # Pages repeat what the README says, which has a run of its own.
     done = {step(command).line for command in commands(clone / "README.md", clone)} if only == "pages" else set[str]()
-    for document in documents(clone):
-        is_readme = document == clone / "README.md"
-        if only is not None and is_readme != (only == "readme"):
-            continue
+    readme, *pages = documents(clone)
+    chosen = {"readme": [readme], "pages": pages[part - 1 :: parts], None: [readme, *pages]}[only]
+    for document in chosen:
+        is_readme = document == readme
         python = folder / "env" / "bin" if is_readme else Path(sys.executable).parent
         for planned in map(step, commands(document, clone)):
             if planned.reason is not None:
@@ -66,8 +68,8 @@ def ran(planned: Step, clone: Path, programs: Path) -> bool:
     """Whether the command ends with 0 in `clone`, where `programs` holds python and pip; prints how it went."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    # What no command imports need not be compiled to bytecode.
-    environment = {**inherited, "PATH": path, "PIP_NO_COMPILE": "1"}
+    # What no command imports need not be compiled to bytecode: PIP_NO_COMPILE=1 would say the opposite of its name.
+    environment = {**inherited, "PATH": path, "PIP_COMPILE": "0"}
     words = ["python", "-c", planned.line] if planned.command.is_python else ["sh", "-c", planned.line]
     start = time.perf_counter()
     run = subprocess.run(words, cwd=clone, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
