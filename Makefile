@@ -61,9 +61,10 @@ readme: $(VENV)/.installed
 	$(ONE_CORE) $(BIN)/python -m tests.documented.run --only readme
 
 # onnxruntime runs in the process of each command, which is quicker; the README's commands have it in another, as users
-# do.
+# do. PART=1/2 runs the first half of the pages.
+PART ?= 1/1
 pages: $(VENV)/.installed_tests
-	$(ONE_CORE) UPSCALE_IN_PROCESS=1 $(BIN)/python -m tests.documented.run --only pages
+	$(ONE_CORE) UPSCALE_IN_PROCESS=1 $(BIN)/python -m tests.documented.run --only pages --part $(PART)
 
 site: $(VENV)/.installed_tests
 	$(BIN)/python docs/programs/site.py
