@@ -23,6 +23,7 @@ LEFT_OUT = {
     "make sbom": "fetches tools and all libraries anew",
     "make clean": "would delete what runs this",
     ".venv/bin/python -m pytest": "a part of make test",
+    "python -m models.export resnet20-16": "tests/models export every network",
     "python -m models.train_digits": "trains for minutes; tests/models run its parts",
     "python -m models.train_cifar": "trains for half an hour; tests/models run its parts",
     "python -m models.train_bases": "trains for half an hour; tests/models run its parts",
