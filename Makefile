@@ -1,6 +1,6 @@
 # make demo    compile a shipped model and print the table
 # make test    ruff, mypy and pytest
-# make documented    every command of the documentation, the README's in a fresh environment
+# make documented    every command of the documentation, the README's in a fresh environment, and the notebooks
 # make site    the documentation as HTML pages, in build/docs/site
 # make cluster       searches and training on a cluster of Ray's, of two nodes on this machine
 # make olive         the pass of Olive, in an environment with Olive
@@ -27,7 +27,7 @@ SEEN := python -c 'import sysconfig; print("import site; site.addsitedir(%r)" % 
 # Tests start hundreds of processes, each of which would compile the sources anew where bytecode is not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test lint types unit documented readme pages site cluster olive lower-bounds dist sbom clean
+.PHONY: demo test lint types unit documented readme pages notebooks site cluster olive lower-bounds dist sbom clean
 
 demo: $(VENV)/.installed
 	mkdir -p build
@@ -48,14 +48,15 @@ types: $(VENV)/.installed_tests
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml \
 		--cache-dir $(CURDIR)/.mypy_cache --package upscale_onnx
 
+NOTEBOOKS := tests/documented/test_notebooks.py
 # Two processes, each of which keeps to one core: numpy and torch would start threads for all cores in both.
 PYTEST := -m pytest -W error -n 2 --dist worksteal
 ONE_CORE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 unit: $(VENV)/.installed_tests
-	$(ONE_CORE) $(BIN)/python $(PYTEST) $(PYTEST_ARGS)
+	$(ONE_CORE) $(BIN)/python $(PYTEST) --deselect $(NOTEBOOKS)::test_a_notebook_runs_and_shows_tables $(PYTEST_ARGS)
 
-documented: readme pages
+documented: readme pages notebooks
 
 readme: $(VENV)/.installed
 	$(ONE_CORE) $(BIN)/python -m tests.documented.run --only readme
@@ -65,6 +66,9 @@ readme: $(VENV)/.installed
 PART ?= 1/1
 pages: $(VENV)/.installed_tests
 	$(ONE_CORE) UPSCALE_IN_PROCESS=1 $(BIN)/python -m tests.documented.run --only pages --part $(PART)
+
+notebooks: $(VENV)/.installed_tests
+	$(ONE_CORE) $(BIN)/python -m pytest -W error -q $(NOTEBOOKS)
 
 site: $(VENV)/.installed_tests
 	$(BIN)/python docs/programs/site.py
