@@ -4,13 +4,14 @@
 
 Needs an environment with NNSmith (`pip install nnsmith z3-solver==4.12.6.0 torch onnxscript`) beside this package.
 Random channels of each network's weights are zeroed. Where inputs and results of float32 have channels, layers with
-dead channels stand in front of and behind them. The network is compiled by one of four exports with blocks of one
-channel, every third one with verification, and both are run without onnxruntime's optimisations (operator_tests.py).
+dead channels stand in front of and behind them; other inputs are constants. The network is compiled by one of four
+exports with blocks of one channel, every third one with verification, and both are run without onnxruntime's
+optimisations (operator_tests.py).
 What differs is compiled again with verification, and judged again.
 
 Every network is saved to --out as it is judged, and not judged again, so that a run can be stopped and started again.
 Printed are those that are wrong, refused or crashed, and the counts. The exit code is 1 if any was wrong or crashed,
-also with verification. --show writes the network of a seed to SEED.onnx instead.
+also with verification. --show writes the network of one seed to SEED.onnx, and judges it alone.
 """
 
 from __future__ import annotations
