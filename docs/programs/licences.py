@@ -47,12 +47,12 @@ def closure(names: Iterable[str]) -> list[str]:
 def licence(name: str) -> str:
     """The licence that an installed library declares: as an expression, by its classifiers, or in a line of text."""
     declared = distribution(name).metadata
-    if declared["License-Expression"]:
-        return declared["License-Expression"]
+    if expression := declared.get("License-Expression"):
+        return expression
     classifiers = [one for one in declared.get_all("Classifier", []) if one.startswith("License ::")]
     if classifiers:
         return ", ".join(one.rpartition(" :: ")[2] for one in classifiers)
-    return (declared["License"] or "not declared").strip().splitlines()[0]
+    return (declared.get("License") or "not declared").strip().splitlines()[0]
 
 
 def table() -> str:
