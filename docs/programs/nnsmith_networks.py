@@ -6,8 +6,7 @@ Needs an environment with NNSmith (`pip install nnsmith z3-solver==4.12.6.0 torc
 Random channels of each network's weights are zeroed. Where inputs and results of float32 have channels, layers with
 dead channels stand in front of and behind them; other inputs are constants. The network is compiled by one of four
 exports with blocks of one channel, every third one with verification, and both are run without onnxruntime's
-optimisations (operator_tests.py).
-What differs is compiled again with verification, and judged again.
+optimisations (operator_tests.py). What differs is compiled again with verification, and judged again.
 
 Every network is saved to --out as it is judged, and not judged again, so that a run can be stopped and started again.
 Printed are those that are wrong, refused or crashed, and the counts. The exit code is 1 if any was wrong or crashed,
@@ -35,12 +34,12 @@ from nnsmith.graph_gen import model_gen
 from nnsmith.materialize import Model
 from onnx import numpy_helper
 from operator_networks import Network, between_layers, inputs_with_channels
-from operator_tests import judged
+from operator_tests import EXPORTS, judged
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-EXPORTS = ("keep", "gather", "upscale", "planned")
 TOLERANCE = 1e-4  # of the largest magnitude of a result: sums are of another order
+STEPS = 2  # of the type of a result: float16 holds three digits
 _MOST_NODES = (4, 8, 12, 16)
 _SHARE = 0.4  # of the channels of a weight that are zeroed
 _RANKS = (None, [2, 3, 4], [4])
@@ -92,10 +91,10 @@ def found_of(seed: int) -> str:
     except Exception as error:
         return f"not made: {type(error).__name__}"
     export = EXPORTS[seed // 2 % len(EXPORTS)]
-    found = judged(made, export, TOLERANCE, verify=seed % 3 == 0)
+    found = judged(made, export, TOLERANCE, STEPS, verify=seed % 3 == 0)
     if not found.startswith("wrong") or seed % 3 == 0:
         return found
-    verified = judged(made, export, TOLERANCE, verify=True)
+    verified = judged(made, export, TOLERANCE, STEPS, verify=True)
     return found if verified.startswith("wrong") else f"differs unverified: {found}; with verification: {verified}"
 
 

@@ -44,10 +44,11 @@ def run(model: onnx.ModelProto, feeds: Feeds) -> list[Array]:
     return [np.asarray(value) for value in session.run(None, dict(feeds))]
 
 
-def judged(network: Network, export: str, tolerance: float = TOLERANCE, verify: bool = False) -> str:
+def judged(network: Network, export: str, tolerance: float = TOLERANCE, steps: int = 0, verify: bool = False) -> str:
     """What became of a network: "smaller", "whole", "barrier: …", "same: …", "not run: …", or what went wrong.
 
-    tolerance: of the largest magnitude of a result. verify: whether the compile checks its result, too.
+    tolerance: of the largest magnitude of a result. steps: so many steps of its type are allowed in any case. verify:
+    whether the compile checks its result, too.
     """
     try:
         onnx.checker.check_model(network.model)  # a body may have a value of the same name
@@ -65,7 +66,7 @@ def judged(network: Network, export: str, tolerance: float = TOLERANCE, verify: 
     except Exception as error:
         return f"wrong: {str(error).splitlines()[0]}"
     pairs = [pair for one, other in zip(expected, made, strict=True) for pair in zip(one, other, strict=True)]
-    differences = filter(None, (_difference(one, other, tolerance) for one, other in pairs))
+    differences = filter(None, (_difference(one, other, tolerance, steps) for one, other in pairs))
     if (difference := next(differences, None)) is not None:
         return f"wrong: {difference}"
     if _channels(result.model) < _channels(network.model):
@@ -106,7 +107,7 @@ def _reason_of(error: Exception) -> str:
     return known[0] if known else str(error).splitlines()[0]
 
 
-def _difference(one: Array, other: Array, tolerance: float) -> str | None:
+def _difference(one: Array, other: Array, tolerance: float, steps: int = 0) -> str | None:
     """How the second array differs from the first; None if it does not."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return f"{other.dtype}{other.shape} instead of {one.dtype}{one.shape}"
@@ -114,7 +115,7 @@ def _difference(one: Array, other: Array, tolerance: float) -> str | None:
         return None if (one == other).all() else f"{(one != other).sum()} elements of {one.size}"
     finite = np.isfinite(one)
     scale = np.abs(one[finite]).max(initial=0) or 1
-    tolerance = max(tolerance, 2 * float(np.finfo(one.dtype).eps))  # a result of float16 holds three digits
+    tolerance = max(tolerance, steps * float(np.finfo(one.dtype).eps))
     if np.allclose(one, other, rtol=0, atol=tolerance * scale, equal_nan=True):
         return None
     both = finite & np.isfinite(other)

@@ -61,8 +61,9 @@ def test_results_are_compared_as_their_types_hold_them(program: ModuleType) -> N
     assert program._difference(one, one + np.float32(5e-4), 1e-5) is None  # 5e-6 of the scale
     assert program._difference(one, one * np.float32(1.001), 1e-5) == "by 1.0e-03 of the scale"
     half = one.astype(np.float16)
-    assert program._difference(half, half * np.float16(1.001), 1e-5) is None  # one step of float16
-    assert program._difference(half, half * np.float16(1.01), 1e-5) is not None
+    assert program._difference(half, half * np.float16(1.001), 1e-5) is not None
+    assert program._difference(half, half * np.float16(1.001), 1e-5, steps=2) is None  # one step of float16
+    assert program._difference(half, half * np.float16(1.01), 1e-5, steps=2) is not None
     assert program._difference(one, one[[0, 1, 3, 2]], 1e-5) == "infinities, or what is no number, elsewhere"
     assert program._difference(np.arange(4), np.array([0, 1, 2, 4]), 1e-5) == "1 elements of 4"
     assert program._difference(one, one[:2], 1e-5) == "float32(2,) instead of float32(4,)"
