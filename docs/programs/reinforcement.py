@@ -2,7 +2,7 @@
 
     python docs/programs/reinforcement.py transfer --queue A.onnx B.onnx --data VAL.npz --unseen C.onnx \\
         --unseen-data VAL2.npz --out FOLDER [--compressions 2 4 6] [--iterations 50] [--profiles 100]
-        [--reward gaussian|ashok] [--repair lsq] [--unseen-images 10000] [--draws 100]
+        [--reward gaussian|ashok] [--fit] [--repair lsq] [--unseen-images 10000] [--draws 100]
         [--draw-images 5000]
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
@@ -77,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--learning-rate", type=float, default=Settings.learning_rate, metavar="R")
     transfer.add_argument("--reward", choices=("gaussian", "ashok"), default="gaussian")
     transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
+    fit = "scale the profile of an episode to the compression before it is judged"
+    transfer.add_argument("--fit", action="store_true", help=fit)
     transfer.add_argument("--choice", choices=get_args(Choice), default="scores")
     draws = "profiles that the policy draws on the queue, for the mean of the best; 1: it decides on the unseen network"
     transfer.add_argument("--draws", type=positive, default=1, metavar="N", help=draws)
@@ -122,7 +124,7 @@ def _transfer(args: argparse.Namespace) -> None:
     unseen = _network(args.unseen, args.unseen_data, args, args.unseen_images or args.images)
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results(args.out / "results.csv", KEY, MEASURED)
-    settings = Settings(args.iterations, args.episodes, args.choice, args.seed, args.learning_rate)
+    settings = Settings(args.iterations, args.episodes, args.choice, args.seed, args.learning_rate, fit=args.fit)
     for target in args.compressions:
         reward, folder = _reward(args, target), args.out / f"compression-{target:g}"
         policy = train(queue, reward, folder, settings, progress=_tell)
@@ -148,9 +150,11 @@ def _decided(
     """The row of the policy's profile, decided on the unseen network, or the best of several drawn on the queue."""
     if args.draws == 1:
         profile = policy.apply(unseen, reward, args.choice, args.seed).profile
-        candidate = unseen.space.candidate(profile, args.choice, args.seed)
     else:
         profile = policy.best_of(args.draws, queue, reward, args.choice, args.seed)
+    if args.draws == 1 and not args.fit:
+        candidate = unseen.space.candidate(profile, args.choice, args.seed)
+    else:
         found = fitted(profile, unseen, reward, args.choice, args.seed)
         if found is None:
             raise ArgumentError(f"{args.unseen}: no scale of the best profile has a compression of {target:g}")

@@ -17,6 +17,7 @@ from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.mask_model import write_masks
 from upscale_onnx.reinforce.environment import PruningEnv
+from upscale_onnx.reinforce.fitting import fitted
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import DESCRIPTORS, taylor_features
 from upscale_onnx.reinforce.rewards import Gaussian
@@ -168,6 +169,32 @@ def test_a_network_of_a_fixed_batch(network: Make) -> None:
     one = network(batch="16")
     assert one.images["x"].shape[0] == one.labels.size == 16
     assert 0 < _episode(PruningEnv([one], Gaussian(2.0)), 0)[1]["accuracy"] <= 1
+
+
+def test_an_episode_that_is_made_to_fit_is_judged_at_the_aim(network: Make) -> None:
+    one, reward = network(first=48), Gaussian(4.0)
+    scaled = fitted((0.9, 0.5), one, reward, "scores")
+    assert scaled is not None
+    outcomes = []
+    for power in (0.5, 1.0, 2.0):  # these are one profile at other scales
+        env = PruningEnv([one], reward, "scores", fit=True)
+        env.reset(seed=0)
+        env.step([0.9**power])
+        info = env.step([0.5**power])[4]
+        assert info["profile"] == pytest.approx((0.9**power, 0.5**power))
+        outcomes.append((info["accuracy"], info["compression"], info["reward"]))
+    assert set(outcomes) == {(one.measure.value(scaled.model), scaled.compression, reward(one.outcome(scaled)))}
+    assert scaled.compression == pytest.approx(4.0, rel=0.02)
+
+
+def test_what_cannot_be_made_to_fit_is_judged_as_it_is(network: Make) -> None:
+    one = network()
+    env = PruningEnv([one], Gaussian(2.0), "scores", fit=True)
+    env.reset(seed=0)
+    env.step([1.0])
+    info = env.step([1.0])[4]
+    assert (info["compression"], info["accuracy"]) == (1.0, one.measure.baseline)
+    assert info["reward"] == pytest.approx(Gaussian(2.0)(one.outcome(one.space.candidate((1.0, 1.0)))))
 
 
 def _episode(env: PruningEnv, seed: int) -> tuple[np.ndarray[Any, Any], dict[str, Any]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +104,26 @@ def test_a_reward_of_ones_own_is_known_again(network: Make, tmp_path: Path) -> N
     for _ in range(2):
         train([network()], Least(), tmp_path, Settings(iterations=1, episodes=2, epochs=1))
     assert len(_curve(tmp_path)) == 1
+
+
+def test_profiles_made_to_fit_stay_at_the_aim(network: Make, tmp_path: Path) -> None:
+    queue = [network(first=48), network(first=48, classes=40)]
+    train(queue, Gaussian(2.0), tmp_path, replace(FEW, choice="scores", deviation=0.6, fit=True))
+    for row in _curve(tmp_path):
+        assert 1.8 <= float(row["compression_min"]) <= float(row["compression_max"]) <= 2.2
+        assert float(row["accuracy_min"]) < float(row["accuracy_max"])
+    with pytest.raises(ArgumentError, match="a training of another fit"):
+        train(queue, Gaussian(2.0), tmp_path, replace(FEW, choice="scores", deviation=0.6))
+
+
+def test_a_training_older_than_a_setting_goes_on(network: Make, tmp_path: Path) -> None:
+    train([network()], Gaussian(2.0), tmp_path, FEW)
+    path = tmp_path / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["fit"]
+    path.write_text(json.dumps(settings))
+    train([network()], Gaussian(2.0), tmp_path, replace(FEW, iterations=4))
+    assert len(_curve(tmp_path)) == 4
 
 
 def test_a_folder_of_another_training_is_refused(network: Make, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.structures import check_structure
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.pools import Masks
+from upscale_onnx.reinforce.fitting import fitted
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import (
     DESCRIPTORS,
@@ -56,7 +57,9 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     queue), and at the end accuracy, compression, macs and reward.
 
     choice: how a decision's channels are chosen. finetune: trains the network after every decision (algorithm 2).
-    judge: says what a profile is worth, in place of the networks' own measures.
+    judge: says what a profile is worth, in place of the networks' own measures. fit: a profile is judged as `fitted`
+    scales it to the compression that the reward aims at, so that accuracy alone tells episodes apart; `profile` in
+    `info` stays what the actions said.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         choice: Choice = "bernoulli",
         finetune: Finetune | None = None,
         judge: Judge | None = None,
+        fit: bool = False,
     ) -> None:
         """An environment of these networks.
 
@@ -73,7 +77,7 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         """
         check_structure([network.space for network in queue])
         self._queue, self._reward, self._choice, self._finetune = tuple(queue), reward, choice, finetune
-        self._told = judge
+        self._told, self._fit = judge, fit
         self._described = tuple(Descriptions.of(network.space) for network in self._queue)
         self._decisions = len(queue[0].space.decisions)
         self._width = observed_width(queue[0].space)
@@ -113,7 +117,7 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         if self._done < self._decisions:
             self._look()
             return self._observation(), 0.0, False, False, self._info()
-        masks = self._masks()
+        masks = self._judged()
         if self._told is not None:
             outcome = self._told(tuple(self._shares), self._seed)
         else:
@@ -131,6 +135,12 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def _masks(self) -> Masks:
         return self._queue[self._place].space.masks(self._shares, self._choice, self._seed)
+
+    def _judged(self) -> Masks:
+        """The masks of a whole profile, to scale where that is asked for and some scale has the compression."""
+        network = self._queue[self._place]
+        found = fitted(self._shares, network, self._reward, self._choice, self._seed) if self._fit else None
+        return self._masks() if found is None else found.masks
 
     def _look(self) -> None:
         """Compute the features of the decision that comes next."""

@@ -55,7 +55,7 @@ def train(
     Raises: ArgumentError where the networks differ in structure, or `folder` holds another training.
     """
     chosen = settings or Settings()
-    env = PruningEnv(networks, reward, chosen.choice, finetune)
+    env = PruningEnv(networks, reward, chosen.choice, finetune, fit=chosen.fit)
     run = Run.of(folder, networks, reward, chosen, learner="stable-baselines3", finetune=finetune is not None)
     scale = scale_of(reward)
     model, done = untrained(env, len(run.decisions), chosen, scale), 0

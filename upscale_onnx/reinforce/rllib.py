@@ -113,7 +113,7 @@ def _environment(config: Any) -> Any:
     networks = ray.get(config["queue"])
     start = max(config.worker_index - 1, 0) % len(networks)
     settings, queue = config["settings"], networks[start:] + networks[:start]
-    env = PruningEnv(queue, config["reward"], settings.choice, config["finetune"])
+    env = PruningEnv(queue, config["reward"], settings.choice, config["finetune"], fit=settings.fit)
     return RescaleAction(env, *_scale(config["reward"], settings).bounds)
 
 

@@ -46,8 +46,8 @@ class Settings:
 
     iterations: updates of the policy, in all. episodes: between two updates. choice: how channels are chosen; the
     source draws each by itself. seed: of everything random. learning_rate: three times that of PPO's libraries, since
-    episodes are few. deviation: the standard deviation, at first, of actions; shares have half of it. The others are
-    PPO's own.
+    episodes are few. deviation: the standard deviation, at first, of actions; shares have half of it. fit: profiles
+    are judged as they are when scaled to the compression that the reward aims at. The others are PPO's own.
     """
 
     iterations: int = 50
@@ -61,6 +61,7 @@ class Settings:
     smoothing: float = 0.95
     clip: float = 0.2
     deviation: float = 0.2
+    fit: bool = False
 
     def __post_init__(self) -> None:
         if min(self.iterations, self.episodes, self.epochs, self.minibatch) < 1:
@@ -103,7 +104,9 @@ class Run:
             path.mkdir(parents=True, exist_ok=True)
         if not (path / _SETTINGS).exists():
             write_whole((json.dumps(content, indent=1) + "\n").encode(), path / _SETTINGS)
-        before = settings_of(path)
+        # A setting that a training does not name is younger than it, and had its default then.
+        before = {**asdict(Settings()), **settings_of(path)}
+        del before["iterations"]
         different = sorted(name for name in content.keys() | before.keys() if content.get(name) != before.get(name))
         if different:
             raise ArgumentError(f"{path}: holds a training of another {different[0]}: choose another folder")
