@@ -31,6 +31,7 @@ from upscale_onnx.training.settings import (
     Precision,
     RateSchedule,
     Training,
+    Where,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def add_training(parser: Group) -> None:
     )
     add_option(parser, "--seed", natural, "N", usual.seed, "seed of everything random")
     add_threads(parser)
+    _choice(parser, "--device", Where, usual.device, "where PyTorch computes; auto: on a GPU if PyTorch has one")
 
 
 def add_reports(parser: argparse.ArgumentParser) -> None:

@@ -76,7 +76,8 @@ def repaired(
     if options.prune.repair != "joint":
         return found
     tell = None if progress is None else partial(progress, "repair jointly")
-    return fitted_jointly(model, found, batches, rounded=rounded, progress=tell, threads=threads)
+    device = "cpu" if options.target.provider == "cpu" else "auto"
+    return fitted_jointly(model, found, batches, rounded=rounded, progress=tell, threads=threads, device=device)
 
 
 def quick(options: Options) -> Options:

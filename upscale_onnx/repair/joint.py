@@ -37,6 +37,7 @@ def fitted_jointly(
     rounded: Rounded | None = None,
     progress: Callable[[float], None] | None = None,
     threads: int = 1,
+    device: str = "cpu",
     passes: int = _PASSES,
 ) -> onnx.ModelProto:
     """A copy of `pruned` whose values are nearer to those of `unpruned`; the weights of all layers are fitted together.
@@ -46,10 +47,12 @@ def fitted_jointly(
     batches: inputs by name, samples along the first axis.
     rounded: what becomes of weights where they are stored in fewer numbers. Values are computed with rounded weights.
     progress: is called with the share, 0 to 1, of the fit that is done.
+    device: "cpu", "cuda", or "auto" for a GPU where PyTorch has one.
 
     Raises: ArgumentError if PyTorch is missing or cannot run the model.
     """
     try:
+        from upscale_onnx.torch_backend.devices import device_of
         from upscale_onnx.torch_backend.joint import Compared, JointFit
     except ImportError as error:
         raise ArgumentError("repair 'joint' needs PyTorch: pip install 'upscale-onnx[torch]'") from error
@@ -61,7 +64,7 @@ def fitted_jointly(
     if not goals or not layers:
         return pruned
     compared = [Compared(goal.value, goal.low, goal.high) for goal in goals.values()]
-    joint = JointFit(unpruned, pruned, compared, _of_weights(rounded, layers))
+    joint = JointFit(unpruned, pruned, compared, _of_weights(rounded, layers), device_of(device))
     tensors = constant_tensors(pruned)
     names = [name for layer in layers for name in (layer.weight, layer.bias) if name is not None]
     start = {name: numpy_helper.to_array(tensors[name]) for name in names}

@@ -12,7 +12,7 @@ import torch
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.torch_backend.loss import loss
 from upscale_onnx.torch_backend.network import TorchNetwork
-from upscale_onnx.torch_backend.values import Tensor, Value, tensor
+from upscale_onnx.torch_backend.values import Tensor, Value, array, tensor
 from upscale_onnx.types import Array
 
 
@@ -62,7 +62,7 @@ class Gates:
         if not isinstance(output, torch.Tensor) or not output.requires_grad:
             raise ArgumentError(f"output {name!r} has no gradient: use a criterion that needs none, such as wanda")
         torch.autograd.backward(loss(output, labels, self._last.get(name, "")))
-        samples = max((array.shape[0] for array in inputs.values() if array.ndim), default=1)
+        samples = max((value.shape[0] for value in inputs.values() if value.ndim), default=1)
         return {gate: _rows(change, samples) for gate, change in found.items()}
 
 
@@ -87,5 +87,4 @@ def _gated(value: Tensor, gate: Gate, found: dict[Gate, Tensor]) -> Tensor:
 def _rows(change: Tensor, samples: int) -> Array:
     rows, channels = change.shape
     parts = samples if rows % samples == 0 else 1  # several rows per sample, such as windows of an image, or heads
-    summed: Array = change.reshape(parts, -1, channels).sum(dim=1).numpy()
-    return summed
+    return array(change.reshape(parts, -1, channels).sum(dim=1))

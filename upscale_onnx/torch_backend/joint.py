@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import torch
 
+from upscale_onnx.torch_backend.devices import CPU, computing_on
 from upscale_onnx.torch_backend.images import moved
 from upscale_onnx.torch_backend.network import TorchNetwork
 from upscale_onnx.torch_backend.threads import torch_threads
-from upscale_onnx.torch_backend.values import Tensor, Value, from_array
+from upscale_onnx.torch_backend.values import Tensor, Value, array, from_array
 from upscale_onnx.types import Array
 
 # The peak learning rate of one cycle of Adam, relative to the size of the weights of the same output and input.
@@ -37,6 +38,7 @@ class JointFit:
     variation of the unpruned value.
 
     rounded: the numbers that weights are stored as, by name and values; None where they are stored as they are.
+    device: where all is computed.
     """
 
     def __init__(
@@ -45,15 +47,18 @@ class JointFit:
         pruned: onnx.ModelProto,
         compared: Sequence[Compared],
         rounded: Callable[[str, Array], Array] | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        self._old, self._new = TorchNetwork(unpruned), TorchNetwork(pruned)
+        self._device = device
+        with computing_on(device):
+            self._old, self._new = TorchNetwork(unpruned), TorchNetwork(pruned)
         self._compared = {each.value: each for each in compared}
         self._rounded = rounded
 
     def distance(self, pieces: Sequence[Mapping[str, Array]], weights: Mapping[str, Array]) -> float:
         """The mean distance over `pieces` (inputs by name), with `weights`, by name, in place of those of `pruned`."""
-        constants = {name: from_array(array) for name, array in weights.items()}
-        with torch.no_grad():
+        with torch.no_grad(), computing_on(self._device):
+            constants = {name: from_array(values) for name, values in weights.items()}
             return float(np.mean([float(self._error(piece, constants)) for piece in pieces]))
 
     def fitted(
@@ -77,13 +82,13 @@ class JointFit:
         Source: Li et al., "BRECQ", ICLR 2021, section 3.1, on fitting to inner values of the network without labels,
         by gradients; here of all layers at once. Kingma and Ba, "Adam", ICLR 2015, algorithm 1.
         """
-        scales = {name: from_array(_scale(array)) for name, array in start.items()}
-        free = {name: (from_array(array) / scales[name]).requires_grad_() for name, array in start.items()}
-        optimizer = torch.optim.Adam(free.values(), lr=_STEP)
-        cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_STEP, total_steps=steps, pct_start=_WARM_UP)
-        alive = {name: from_array(array != 0) for name, array in start.items() if array.ndim > 1}
         rng = np.random.default_rng(0)
-        with torch_threads(threads):
+        with torch_threads(threads), computing_on(self._device):
+            scales = {name: from_array(_scale(values)) for name, values in start.items()}
+            free = {name: (from_array(values) / scales[name]).requires_grad_() for name, values in start.items()}
+            alive = {name: from_array(values != 0) for name, values in start.items() if values.ndim > 1}
+            optimizer = torch.optim.Adam(free.values(), lr=_STEP)
+            cycle = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=_STEP, total_steps=steps, pct_start=_WARM_UP)
             for step, pieces in zip(range(steps), batches(), strict=False):
                 optimizer.zero_grad()
                 for piece in pieces:
@@ -97,7 +102,7 @@ class JointFit:
                 cycle.step()
                 if progress is not None:
                     progress((step + 1) / steps)
-        return {name: (values * scales[name]).detach().numpy() for name, values in free.items()}
+            return {name: array(values * scales[name]) for name, values in free.items()}
 
     def _error(self, inputs: Mapping[str, Array], weights: Mapping[str, Tensor]) -> Tensor:
         with torch.no_grad():
@@ -117,7 +122,7 @@ class JointFit:
         """`values` rounded as they are stored, with the gradient of the identity."""
         if self._rounded is None:
             return values
-        nearest = from_array(self._rounded(name, values.detach().numpy())).to(values.dtype)
+        nearest = from_array(self._rounded(name, array(values))).to(values.dtype)
         return values + (nearest - values).detach()
 
     def _values(

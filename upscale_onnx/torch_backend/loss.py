@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.torch_backend.values import Tensor
+from upscale_onnx.torch_backend.values import Tensor, from_array
 from upscale_onnx.types import Array
 
 
@@ -36,4 +36,4 @@ def loss(output: Tensor, labels: Array | None, last: str) -> Tensor:
         return functional.nll_loss(log, output.detach().argmax(dim=1), reduction="sum")
     if labels.min() < 0 or labels.max() >= output.shape[1]:
         raise ArgumentError(f"labels are {labels.min()} to {labels.max()}, the model has {output.shape[1]} classes")
-    return functional.nll_loss(log, torch.from_numpy(labels.astype(np.int64)), reduction="sum")
+    return functional.nll_loss(log, from_array(labels.astype(np.int64)), reduction="sum")

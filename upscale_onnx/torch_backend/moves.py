@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from upscale_onnx.torch_backend.values import Operator, Rule, Tensor, Value, array, ints, parameter, tensor
+from upscale_onnx.torch_backend.values import Operator, Rule, Tensor, Value, array, from_array, ints, parameter, tensor
 
 
 def _reduce(function: Callable[[Tensor, list[int]], Tensor]) -> Rule:
@@ -110,7 +110,7 @@ def _slice(operator: Operator, x: Value, *more: Value | None) -> Tensor:
 
 def _gather(operator: Operator, x: Value, indices: Value) -> Tensor:
     data, axis = tensor(x), operator.get("axis", 0) % max(tensor(x).ndim, 1)
-    places = torch.as_tensor(np.asarray(array(indices), np.int64)) % data.shape[axis]
+    places = from_array(np.asarray(array(indices), np.int64)) % data.shape[axis]
     shape = [*data.shape[:axis], *places.shape, *data.shape[axis + 1 :]]
     return data.index_select(axis, places.reshape(-1)).reshape(shape)
 
@@ -146,7 +146,7 @@ def _pad_axis(operator: Operator, x: Tensor, axis: int, pads: tuple[int, int], m
         raise operator.unsupported(f"mode {mode}")
     places = np.pad(np.arange(x.shape[axis]), [max(p, 0) for p in pads], mode=mode)  # type: ignore[call-overload]
     places = places[max(-pads[0], 0) : places.size - max(-pads[1], 0)]
-    return x.index_select(axis, torch.from_numpy(np.ascontiguousarray(places)))
+    return x.index_select(axis, from_array(places))
 
 
 def _depth_to_space(operator: Operator, x: Value) -> Tensor:

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
-from upscale_onnx.torch_backend.values import Operator, Rule, Tensor, Value, array, ints, tensor
+from upscale_onnx.torch_backend.values import Operator, Rule, Tensor, Value, array, from_array, ints, tensor
 from upscale_onnx.types import FloatArray
 
 
@@ -47,12 +46,12 @@ def _axis(x: Tensor, axis: int, positions: FloatArray, mode: str, rounding: str)
         return _pick(x, axis, np.clip(_nearest(positions, rounding), 0, last))
     inside = np.clip(positions, 0, last)
     low = np.floor(inside)
-    share = torch.from_numpy(inside - low).to(x.dtype).reshape([-1, *[1] * (x.ndim - axis - 1)])
+    share = from_array(inside - low).to(x.dtype).reshape([-1, *[1] * (x.ndim - axis - 1)])
     return _pick(x, axis, low) * (1 - share) + _pick(x, axis, np.minimum(low + 1, last)) * share
 
 
 def _pick(x: Tensor, axis: int, places: FloatArray) -> Tensor:
-    return x.index_select(axis, torch.from_numpy(places.astype(np.int64)))
+    return x.index_select(axis, from_array(places.astype(np.int64)))
 
 
 def _rescaled(operator: Operator, x: Tensor, axes: Sequence[int], scales: Sequence[float], sizes: Sequence[int]) -> Any:

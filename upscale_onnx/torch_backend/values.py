@@ -55,18 +55,19 @@ def tensor(value: Value, like: Tensor | None = None) -> Tensor:
 
 
 def from_array(array: Array) -> Tensor:
-    """The array as a tensor. Half precision becomes single precision, in which it is computed."""
+    """The array as a tensor, on the device that is computed on (`computing_on`). Half precision becomes single
+    precision, in which it is computed."""
     plain = np.ascontiguousarray(array)
     if plain.dtype.kind == "V" or str(plain.dtype) in ("bfloat16", "float16"):
         plain = plain.astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about read-only arrays; nobody writes to the tensor
-        return torch.from_numpy(plain).reshape(array.shape)
+        return torch.from_numpy(plain).reshape(array.shape).to(torch.get_default_device())
 
 
 def array(value: Value) -> Array:
     """`value` as an array, without its gradient."""
-    return value.detach().numpy() if isinstance(value, torch.Tensor) else value
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value
 
 
 def ints(value: Value | Sequence[int] | None) -> list[int] | None:

@@ -59,7 +59,7 @@ def load_state(path: str, expected: Identity) -> dict[str, Any] | None:
     if not Path(path).exists():
         return None
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         known = dict(state["identity"])
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise ArgumentError(f"{path}: is no state of a training, or is damaged: remove it to begin anew") from error

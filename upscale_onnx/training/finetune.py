@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from upscale_onnx.types import Data, Progress
 if TYPE_CHECKING:
     from upscale_onnx.measures.accuracy import Preprocessing
     from upscale_onnx.training.session import Session
+    from upscale_onnx.training.settings import Where
 
 Path = str | os.PathLike[str]
 
@@ -76,12 +78,14 @@ def prepared(
     `finetune`."""
     check_torch()
     from upscale_onnx.measures.accuracy import Preprocessing
+    from upscale_onnx.torch_backend.devices import device_of
     from upscale_onnx.training.checkpoint import identity
     from upscale_onnx.training.images import training_data
     from upscale_onnx.training.judging import judge_on
     from upscale_onnx.training.session import Session
     from upscale_onnx.training.trainer import Trainer
 
+    settings = replace(settings, device=cast("Where", device_of(settings.device).type))  # a state is of one device
     loaded, taught = load_model(model), None if teacher is None else load_model(teacher)
     pixels, tell = preprocessing or Preprocessing(), progress or (lambda stage, share: None)
     tell("read the data", 0.0)

@@ -14,6 +14,7 @@ from upscale_onnx.measures.accuracy import Preprocessing, colours_of
 from upscale_onnx.measures.labelled_images import open_images
 from upscale_onnx.runtime.inputs import InputSpec, input_specs
 from upscale_onnx.runtime.naming import arrays_of, labels_in, name_of, samples_in
+from upscale_onnx.torch_backend.devices import CPU
 from upscale_onnx.training.settings import Augmentation
 from upscale_onnx.types import Array, Data, IntArray
 
@@ -46,15 +47,17 @@ class TrainingData:
         """Whether labels are known."""
         return bool((self.labels != -1).any())
 
-    def epoch(self, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Shuffled batches of what the model takes, and of labels."""
-        order = torch.randperm(len(self.labels), generator=generator)
+    def epoch(
+        self, generator: torch.Generator, device: torch.device = CPU
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Shuffled batches of what the model takes, and of labels, on `device`. All devices get the same ones."""
+        order = torch.randperm(len(self.labels), generator=generator, device=CPU)
         for rows in order[: self.steps * self.batch].view(-1, self.batch):
-            yield self._augmented(rows, generator), self.labels[rows]
+            yield self._augmented(rows, generator, device), self.labels[rows].to(device)
 
     def first(self) -> torch.Tensor:
         """The first batch, as it is."""
-        return self.inputs(torch.arange(self.batch))
+        return self.inputs(torch.arange(self.batch, device=CPU))
 
     def inputs(self, rows: torch.Tensor) -> torch.Tensor:
         """What the model takes of the samples at `rows`, as they are."""
@@ -63,13 +66,14 @@ class TrainingData:
         down, right = self.margin
         return self._inputs(self._windows()[rows, :, down, right])
 
-    def _augmented(self, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _augmented(self, rows: torch.Tensor, generator: torch.Generator, device: torch.device) -> torch.Tensor:
         if self.preprocessing is None:
-            return self.samples[rows]
-        top, left = (torch.randint(2 * most + 1, (len(rows),), generator=generator) for most in self.margin)
-        pixels = self._windows()[rows, :, top, left]
+            return self.samples[rows].to(device)
+        count = len(rows)
+        top, left = (torch.randint(2 * m + 1, (count,), generator=generator, device=CPU) for m in self.margin)
+        pixels = self._windows()[rows, :, top, left].to(device)
         if self.mirror:
-            mirrored = torch.rand(len(rows), 1, 1, 1, generator=generator) < 0.5
+            mirrored = torch.rand(count, 1, 1, 1, generator=generator, device=CPU).to(device) < 0.5
             pixels = torch.where(mirrored, pixels.flip(3), pixels)
         return self._inputs(pixels)
 
@@ -80,7 +84,8 @@ class TrainingData:
 
     def _inputs(self, pixels: torch.Tensor) -> torch.Tensor:
         assert self.preprocessing is not None
-        mean, std = (torch.tensor(v).view(1, -1, 1, 1) for v in (self.preprocessing.mean, self.preprocessing.std))
+        numbers = (self.preprocessing.mean, self.preprocessing.std)
+        mean, std = (torch.tensor(each, device=pixels.device).view(1, -1, 1, 1) for each in numbers)
         scale = 255.0 if self.preprocessing.scale and not pixels.is_floating_point() else 1.0
         made = ((pixels / scale - mean) / std).float()
         if self.preprocessing.layout == "nhwc":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
@@ -46,3 +47,13 @@ def optimizer_of(settings: Training, trained: Iterable[Tensor]) -> torch.optim.O
         return torch.optim.SGD(values, rate, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
     kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
     return kind(values, rate, weight_decay=decay, fused=True)
+
+
+def state_of(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """What `load_state_dict` of an optimiser takes, in memory of the processor."""
+    whole = optimizer.state_dict()
+    moved = {
+        number: {name: value.cpu() if isinstance(value, torch.Tensor) else value for name, value in each.items()}
+        for number, each in whole["state"].items()
+    }
+    return {**whole, "state": moved}

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 from upscale_onnx.masks.mask_model import weight_array
 from upscale_onnx.masks.targets import constant_tensors
-from upscale_onnx.torch_backend.values import Tensor, from_array
+from upscale_onnx.torch_backend.values import Tensor, array, from_array
 from upscale_onnx.training.learned import learned_constants
 from upscale_onnx.training.norms import EPSILON, Norm, norm_nodes, unfoldable
 from upscale_onnx.training.settings import Norms
@@ -73,7 +73,7 @@ class Parameters:
     def free(self, name: str) -> Tensor | None:
         """Which entries of a constant may change; None is all."""
         each = self.learned.get(name)
-        return None if each is None or each.free is None else torch.from_numpy(each.free)
+        return None if each is None or each.free is None else from_array(each.free)
 
     def replace(self, weights: Mapping[str, Array], kept: Mapping[str, BoolArray] | None) -> None:
         """Give weights other values. kept: by name, the entries that may change from now on; None changes nothing.
@@ -81,8 +81,8 @@ class Parameters:
         Channels that are constant then must stay the constants that they are.
         """
         with torch.no_grad():
-            for name, array in weights.items():
-                self.trained[name].copy_(from_array(array))
+            for name, values in weights.items():
+                self.trained[name].copy_(from_array(values))
         if kept is not None:
             self.learned = learned_constants(self.written(), norms=self._train_norms, kept=kept)
         self.hold()
@@ -115,15 +115,15 @@ class Parameters:
         found = onnx.ModelProto()
         found.CopyFrom(self.model)
         tensors = constant_tensors(found)
-        values = {name: value.detach().numpy() for name, value in self.live.items()}
-        for name, array in (values | self._folded(values)).items():
+        values = {name: array(value) for name, value in self.live.items()}
+        for name, made in (values | self._folded(values)).items():
             old = tensors[name]
             own = weight_array(old)
             never = self._never.get(name)
             free = self.learned[name].free
             if never is not None and free is not None:  # what could not change at any time is as it was
-                array = np.where(never & ~free, own, array)
-            new = numpy_helper.from_array(np.ascontiguousarray(array).astype(own.dtype).reshape(own.shape), old.name)
+                made = np.where(never & ~free, own, made)
+            new = numpy_helper.from_array(np.ascontiguousarray(made).astype(own.dtype).reshape(own.shape), old.name)
             new.doc_string = old.doc_string
             old.CopyFrom(new)
         return found
@@ -132,18 +132,18 @@ class Parameters:
         """Weights and biases of convolutions with the norms behind them folded in."""
         found = {}
         for weight, norm in self.unfolded.items():
-            scale, mean, variance = (part.detach().numpy() for part in (norm.scale, norm.mean, norm.variance))
+            scale, mean, variance = (array(part) for part in (norm.scale, norm.mean, norm.variance))
             factor = scale.astype(np.float64) / np.sqrt(variance.astype(np.float64) + EPSILON)
             found[norm.shift] = values[norm.shift] - mean * factor
             found[weight] = values[weight] * factor.reshape(-1, *[1] * (values[weight].ndim - 1))
         return found
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """All values, and which entries of them may change."""
+        """All values, and which entries of them may change, in memory of the processor."""
         free = {name: self.free(name) for name in self.learned}
         return {
-            "values": {name: value.detach() for name, value in (self.trained | self.statistics).items()},
-            "free": {name: mask for name, mask in free.items() if mask is not None},
+            "values": {name: value.detach().cpu() for name, value in (self.trained | self.statistics).items()},
+            "free": {name: mask.cpu() for name, mask in free.items() if mask is not None},
         }
 
     def restore(self, state: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -151,12 +151,12 @@ class Parameters:
         with torch.no_grad():
             for name, value in (self.trained | self.statistics).items():
                 value.copy_(state["values"][name])
-        masks = {name: mask.numpy() for name, mask in state["free"].items()}
+        masks = {name: array(mask) for name, mask in state["free"].items()}
         # Norms hold their constants already.
         self.learned = {n: replace(each, free=masks.get(n), level=None) for n, each in self.learned.items()}
         self.hold()
 
 
-def _tensor(array: Array) -> Tensor:
-    value = from_array(array.astype(np.float32)).clone()
+def _tensor(weight: Array) -> Tensor:
+    value = from_array(weight.astype(np.float32)).clone()
     return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.contiguous()

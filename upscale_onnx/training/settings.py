@@ -15,6 +15,7 @@ Norms = Literal["train", "freeze", "unfold"]
 Initial = Literal["pretrained", "random"]
 Precision = Literal["float32", "bfloat16"]
 Kept = Literal["best", "last"]
+Where = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Training:
     precision: in which convolutions and products are computed. Weights are always float32.
     temperature, distill_weight: of a teacher's scores, and what they count beside the labels (1: alone).
     keep: which epoch's weights are the result; of equal accuracies, the first is the best.
+    threads, device: where PyTorch computes. "auto" is a GPU where PyTorch has one, else the processor. In onnxruntime,
+        models are judged on the processor.
 
     >>> from upscale_onnx import Training
     >>> Training(epochs=5, rate=0.01).optimizer
@@ -59,6 +62,7 @@ class Training:
     keep: Kept = "best"
     seed: Annotated[int, NATURAL] = 0
     threads: Annotated[int, POSITIVE] = 1
+    device: Where = "auto"
 
     def __post_init__(self) -> None:
         check_group(self)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -13,14 +14,15 @@ import onnx
 import torch
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.torch_backend.devices import computing_on, device_of
 from upscale_onnx.torch_backend.planned import PlannedNetwork
 from upscale_onnx.torch_backend.threads import torch_threads
-from upscale_onnx.torch_backend.values import NoGradientError, Tensor
+from upscale_onnx.torch_backend.values import NoGradientError, Tensor, array
 from upscale_onnx.training.images import TrainingData, only_input
 from upscale_onnx.training.initial import drawn_anew
 from upscale_onnx.training.losses import Penalty, as_logits, l1_penalty, last_operator, training_loss
 from upscale_onnx.training.norms import norm_nodes
-from upscale_onnx.training.optimizing import optimizer_of, rate_at
+from upscale_onnx.training.optimizing import optimizer_of, rate_at, state_of
 from upscale_onnx.training.parameters import Parameters
 from upscale_onnx.training.rules import inference, overrides
 from upscale_onnx.training.settings import Training
@@ -50,32 +52,32 @@ class Trainer:
     teacher: a model of the same input whose scores are learned, too.
     penalty: may be set at any time. kept_by_dropout: factors of the ratios of Dropout nodes, by their output.
 
-    Raises: ArgumentError where the model cannot be trained, or the data do not fit.
+    Raises: ArgumentError where the model cannot be trained, the data do not fit, or there is no such device.
     """
 
     def __init__(
         self, model: onnx.ModelProto, data: TrainingData, settings: Training, teacher: onnx.ModelProto | None = None
     ) -> None:
-        self.data, self.settings = data, settings
+        self.data, self.settings, self._device = data, settings, device_of(settings.device)
         self.kept_by_dropout: dict[str, float] = {}
         is_new, statistics = settings.init == "random", settings.norms != "freeze"
         start = drawn_anew(model, settings.seed, norms=statistics) if is_new else model
-        self.parameters = Parameters(start, settings.norms)
         self.penalty: Penalty | None = None
-        if settings.l1:
-            kinds = self.parameters.learned
-            self.penalty = l1_penalty(settings.l1, [name for name in self.names if kinds[name].kind == "weight"])
-        with torch_threads(settings.threads):
+        with self._computing():
+            self.parameters = Parameters(start, settings.norms)
             if self.parameters.unfolded:
-                batches = data.epoch(torch.Generator().manual_seed(settings.seed))
+                batches = data.epoch(torch.Generator().manual_seed(settings.seed), self._device)
                 estimate(self.parameters, data.name, [x for x, _ in islice(batches, _ESTIMATED)], fresh=is_new)
             rules = overrides(self.parameters.unfolded, self.kept_by_dropout, statistics=statistics)
-            example = {data.name: data.first()}
+            example = {data.name: data.first().to(self._device)}
             try:
                 self._network = PlannedNetwork(start, self.parameters.live, example, rules)
             except NoGradientError as error:
                 raise ArgumentError(f"the model cannot be trained: {error.what}") from error
             self._teacher = None if teacher is None else _Teacher(teacher, example)
+        if settings.l1:
+            kinds = self.parameters.learned
+            self.penalty = l1_penalty(settings.l1, [name for name in self.names if kinds[name].kind == "weight"])
         self._last = last_operator(model)
         self._check()
         self._optimizer = optimizer_of(settings, self.parameters.trained.values())
@@ -93,9 +95,10 @@ class Trainer:
         settings, data, total, correct = self.settings, self.data, 0.0, 0
         seed = settings.seed * _SPREAD + number
         generator, first = torch.Generator().manual_seed(seed), number * data.steps
-        with torch_threads(settings.threads), torch.random.fork_rng(devices=[]):
+        drawn_on = [torch.cuda.current_device()] if self._device.type == "cuda" else []
+        with self._computing(), torch.random.fork_rng(devices=drawn_on):
             torch.manual_seed(seed)  # of dropout
-            for step, (x, labels) in enumerate(data.epoch(generator)):
+            for step, (x, labels) in enumerate(data.epoch(generator, self._device)):
                 if before is not None:
                     before(first + step)
                 loss, hits = self._step(x, labels, rate_at(first + step, settings.epochs * data.steps, settings))
@@ -114,20 +117,27 @@ class Trainer:
 
     def weights(self) -> dict[str, Array]:
         """Copies of the weights by name, as float32."""
-        return {name: np.array(value.detach().numpy()) for name, value in self.parameters.weights.items()}
+        return {name: np.array(array(value)) for name, value in self.parameters.weights.items()}
 
     def replace(self, weights: Mapping[str, Array], kept: Mapping[str, BoolArray] | None = None) -> None:
         """Give weights other values. kept: by name, the entries that may change from now on; None changes nothing."""
-        self.parameters.replace(weights, kept)
+        with self._computing():
+            self.parameters.replace(weights, kept)
 
     def state(self) -> dict[str, Any]:
         """What `restore` takes to go on as if there had been no interruption."""
-        return {**self.parameters.state(), "optimizer": self._optimizer.state_dict()}
+        return {**self.parameters.state(), "optimizer": state_of(self._optimizer)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state`."""
-        self.parameters.restore(state)
+        with self._computing():
+            self.parameters.restore(state)
         self._optimizer.load_state_dict(state["optimizer"])
+
+    @contextlib.contextmanager
+    def _computing(self) -> Iterator[None]:
+        with torch_threads(self.settings.threads), computing_on(self._device):
+            yield
 
     def _step(self, x: Tensor, labels: Tensor, rate: float) -> tuple[float, int]:
         self._optimizer.zero_grad()
@@ -146,7 +156,7 @@ class Trainer:
 
     def _scores(self, x: Tensor) -> Tensor:
         try:
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
+            with torch.autocast(self._device.type, torch.bfloat16, enabled=self.settings.precision == "bfloat16"):
                 return as_logits(self._network(x)[0], self._last)
         except ValueError as error:  # torch's words for statistics of a single number
             raise ArgumentError(f"the model cannot be trained in batches of {self.data.batch}: {error}") from error
