@@ -17,7 +17,7 @@ from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.structures import check_structure
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.masks.pools import Masks
-from upscale_onnx.reinforce.fitting import fitted
+from upscale_onnx.reinforce.fitting import fitted_masks
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.observation import (
     DESCRIPTORS,
@@ -139,8 +139,8 @@ class PruningEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
     def _judged(self) -> Masks:
         """The masks of a whole profile, to scale where that is asked for and some scale has the compression."""
         network = self._queue[self._place]
-        found = fitted(self._shares, network, self._reward, self._choice, self._seed) if self._fit else None
-        return self._masks() if found is None else found.masks
+        found = fitted_masks(self._shares, network, self._reward, self._choice, self._seed) if self._fit else None
+        return self._masks() if found is None else found
 
     def _look(self) -> None:
         """Compute the features of the decision that comes next."""

@@ -8,6 +8,7 @@ from functools import partial
 from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.candidates.families import at_compression
 from upscale_onnx.candidates.keeping import Choice
+from upscale_onnx.masks.pools import Masks
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.rewards import Gaussian, Reward
 
@@ -22,13 +23,21 @@ def fitted(
     The candidate has that compression then, within 2 % or, where no power comes that close, 10 %; the same shares alone
     are another one on a network of more classes. No label is used for it. None where no power comes near.
     """
+    masks = fitted_masks(profile, network, reward, choice, seed)
+    return None if masks is None else network.space.candidate_of(masks, choice)
+
+
+def fitted_masks(
+    profile: Sequence[float], network: Network, reward: Reward, choice: Choice = "bernoulli", seed: int = 0
+) -> Masks | None:
+    """The masks of the candidate that `fitted` returns."""
     space = network.space
     if not isinstance(reward, Gaussian):
-        return space.candidate(profile, choice, seed)
+        return space.masks(profile, choice, seed)
     bare = space.unrepaired  # what is repaired is as large
     made = partial(bare.candidate, choice=choice, seed=seed)
     for tolerance in _TOLERANCES:
         found = at_compression(bare, profile, reward.expected, tolerance, made)
         if found is not None:
-            return space.candidate_of(found.masks, choice)
+            return found.masks
     return None
