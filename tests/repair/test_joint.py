@@ -15,7 +15,6 @@ from onnx import numpy_helper
 
 from tests.pruned import pruned
 from tests.repair.test_repair import _array, _data, _error, _network
-from tests.simulated_device import simulated_device
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options
 from upscale_onnx.repair.joint import fitted_jointly
@@ -56,14 +55,6 @@ def test_all_layers_together_come_nearer_than_each_alone(biased: bool, passes: i
 def test_the_same_bytes_again() -> None:
     model, alone = _repaired()
     assert fitted_jointly(model, alone, BATCHES, passes=1) == fitted_jointly(model, alone, BATCHES, passes=1)
-
-
-def test_a_device_fits_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, alone = _repaired()
-    expected = fitted_jointly(model, alone, BATCHES, passes=2)
-    device = simulated_device()
-    monkeypatch.setattr("upscale_onnx.torch_backend.devices.device_of", lambda name: device)
-    assert fitted_jointly(model, alone, BATCHES, passes=2) == expected
 
 
 def test_what_cannot_come_nearer_stays_as_it_is() -> None:
