@@ -2,8 +2,8 @@
 
     python docs/programs/reinforcement.py transfer --queue A.onnx B.onnx --data VAL.npz --unseen C.onnx \\
         --unseen-data VAL2.npz --out FOLDER [--compressions 2 4 6] [--iterations 50] [--profiles 100]
-        [--reward gaussian|ashok] [--fit] [--repair lsq] [--unseen-images 10000] [--draws 100]
-        [--draw-images 5000]
+        [--learning-rate 0.001] [--deviation 0.2] [--reward gaussian|ashok] [--fit] [--repair lsq]
+        [--unseen-images 10000] [--draws 100] [--draw-images 5000]
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
@@ -75,6 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     transfer.add_argument("--iterations", type=positive, default=50, metavar="N")
     transfer.add_argument("--episodes", type=positive, default=16, metavar="N")
     transfer.add_argument("--learning-rate", type=float, default=Settings.learning_rate, metavar="R")
+    spread = "standard deviation of the first policy's actions; shares have half of it"
+    transfer.add_argument("--deviation", type=float, default=Settings.deviation, metavar="D", help=spread)
     transfer.add_argument("--reward", choices=("gaussian", "ashok"), default="gaussian")
     transfer.add_argument("--sigma", type=float, default=SEVERITY, metavar="S", help="a share of the compression")
     fit = "scale the profile of an episode to the compression before it is judged"
@@ -124,7 +126,15 @@ def _transfer(args: argparse.Namespace) -> None:
     unseen = _network(args.unseen, args.unseen_data, args, args.unseen_images or args.images)
     args.out.mkdir(parents=True, exist_ok=True)
     results = Results(args.out / "results.csv", KEY, MEASURED)
-    settings = Settings(args.iterations, args.episodes, args.choice, args.seed, args.learning_rate, fit=args.fit)
+    settings = Settings(
+        args.iterations,
+        args.episodes,
+        args.choice,
+        args.seed,
+        args.learning_rate,
+        deviation=args.deviation,
+        fit=args.fit,
+    )
     for target in args.compressions:
         reward, folder = _reward(args, target), args.out / f"compression-{target:g}"
         policy = train(queue, reward, folder, settings, progress=_tell)
