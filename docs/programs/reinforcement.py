@@ -162,13 +162,11 @@ def _decided(
         profile = policy.apply(unseen, reward, args.choice, args.seed).profile
     else:
         profile = policy.best_of(args.draws, queue, reward, args.choice, args.seed)
-    if args.draws == 1 and not args.fit:
-        candidate = unseen.space.candidate(profile, args.choice, args.seed)
-    else:
-        found = fitted(profile, unseen, reward, args.choice, args.seed)
-        if found is None:
-            raise ArgumentError(f"{args.unseen}: no scale of the best profile has a compression of {target:g}")
-        candidate = found
+    scaled = args.fit or args.draws > 1
+    make = partial(fitted, profile, unseen, reward) if scaled else partial(unseen.space.candidate, profile)
+    candidate = make(args.choice, args.seed)
+    if candidate is None:
+        raise ArgumentError(f"{args.unseen}: no scale of the best profile has a compression of {target:g}")
     outcome = unseen.outcome(candidate)
     return _row(target, "policy", 0, outcome.compression, outcome.accuracy, unseen, candidate.shares)
 

@@ -7,11 +7,9 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-import pytest
-
-torch = pytest.importorskip("torch")
-pytree = pytest.importorskip("torch.utils._pytree")
-registration = pytest.importorskip("torch.utils.backend_registration")
+import torch
+from torch.utils import _pytree as pytree
+from torch.utils import backend_registration as registration
 
 _MOVES = frozenset({"copy_", "_to_copy"})
 _NAME = "simulated"
@@ -19,10 +17,7 @@ _NAME = "simulated"
 
 @functools.cache
 def simulated_device() -> Any:
-    """The device. It is made once in each process, which PyTorch does not forget; a test is skipped where PyTorch is
-    too old to be taught a device in Python."""
-    if not hasattr(registration, "_setup_privateuseone_for_python_backend"):
-        pytest.skip("this PyTorch cannot be taught a device in Python")
+    """The device. It is made once in each process, which PyTorch does not forget."""
     registration._setup_privateuseone_for_python_backend(_NAME, _module())
     library = torch.library.Library("aten", "IMPL")
     library.impl("empty.memory_format", _empty, "PrivateUse1")
