@@ -52,6 +52,15 @@ def test_a_model_that_stays_takes_its_time() -> None:
     assert [(f.found, f.holds) for f in verdict.findings] == [("1.000", False)]
 
 
+@pytest.mark.parametrize("asked", [{"max_size_ratio": 0.9}, {"max_mac_ratio": 0.9}, {"min_param_reduction": 0.1}])
+def test_sizes_of_a_model_that_stays_say_why_it_does(asked: dict[str, Any]) -> None:
+    stays = replace(REPORT, export="input", after=REPORT.before, notes=("no export was faster",))
+    (found,) = judge("m", stays, Bounds(**asked), unchanged=True).findings
+    assert found.found.endswith(" (no export was faster)") and not found.holds
+    (found,) = judge("m", replace(stays, notes=()), Bounds(**asked), unchanged=True).findings
+    assert "(" not in found.found
+
+
 def test_a_latency_that_was_not_measured_does_not_hold() -> None:
     verdict = judge("m", replace(REPORT, race=None), Bounds(max_latency_ratio=0.9), unchanged=False)
     assert [(f.found, f.holds) for f in verdict.findings] == [("not timed for this target", False)]

@@ -14,17 +14,17 @@ def judge(model: str, report: Report, bounds: Bounds, *, unchanged: bool) -> Ver
 
 
 def _ratios(report: Report, bounds: Bounds) -> Iterator[Finding]:
-    before, after = report.before, report.after
+    before, after, why = report.before, report.after, _why_as_large(report)
     if bounds.max_latency_ratio is not None:
         yield _at_most("latency_ratio", bounds.max_latency_ratio, latency_ratio(report), "not timed for this target")
     if bounds.max_size_ratio is not None:
-        yield _at_most("size_ratio", bounds.max_size_ratio, _ratio(after.bytes, before.bytes))
+        yield _at_most("size_ratio", bounds.max_size_ratio, _ratio(after.bytes, before.bytes), why=why)
     if bounds.max_mac_ratio is not None:
-        yield _at_most("mac_ratio", bounds.max_mac_ratio, _ratio(after.macs, before.macs))
+        yield _at_most("mac_ratio", bounds.max_mac_ratio, _ratio(after.macs, before.macs), why=why)
     if bounds.min_param_reduction is not None:
         removed = 1 - _ratio(after.parameters, before.parameters)
         least = bounds.min_param_reduction
-        yield Finding("param_reduction", f"at least {least:g}", f"{removed:.3f}", removed >= least)
+        yield Finding("param_reduction", f"at least {least:g}", f"{removed:.3f}{why}", removed >= least)
 
 
 def latency_ratio(report: Report) -> float | None:
@@ -34,11 +34,16 @@ def latency_ratio(report: Report) -> float | None:
     return 1.0 if report.export == "input" else None
 
 
-def _at_most(bound: str, most: float, found: float | None, missing: str = "") -> Finding:
+def _why_as_large(report: Report) -> str:
+    """Why sizes are the input's, to be said behind them; empty where an export was written or no reason is known."""
+    return f" ({report.notes[0]})" if report.export == "input" and report.notes else ""
+
+
+def _at_most(bound: str, most: float, found: float | None, missing: str = "", why: str = "") -> Finding:
     asked = f"at most {most:g}"
     if found is None:
         return Finding(bound, asked, missing, False)
-    return Finding(bound, asked, f"{found:.3f}", found <= most)
+    return Finding(bound, asked, f"{found:.3f}{why}", found <= most)
 
 
 def _ratio(after: int, before: int) -> float:
