@@ -24,7 +24,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import get_args
@@ -185,8 +184,7 @@ def _scaled(
         return
     count = len(space.decisions)
     shares = random_shares(count, np.random.default_rng(number)) if profile == "random" else (0.5,) * count
-    bare = replace(space, options=space.options.replaced(repair=None))  # what is repaired is as large
-    found = at_compression(bare, shares, compression, _TOLERANCE, partial(bare.candidate, choice=choice, seed=number))
+    found = at_compression(space, shares, compression, _TOLERANCE, choice=choice, seed=number)
     accuracy = None if found is None else network.measure.value(space.candidate_of(found.masks, choice).model)
     reached, kept = (None, shares) if found is None else (found.compression, found.shares)
     results.add(_row(target, profile, number, reached, accuracy, network, kept))

@@ -181,6 +181,31 @@ def test_profiles_scaled_to_a_compression(space: Space, factor: float) -> None:
     assert np.argmax(found.shares) == np.argmax(shares)
 
 
+def test_a_scale_is_found_in_few_trials_and_without_repair(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = np.zeros((4, 3, 8, 8), np.float32)
+    repairing = Space.of(network(), CONSTRAINED.replaced(calibration=data, repair="lsq"))
+    made: list[Space] = []
+    original = Space.candidate
+
+    def counted(space: Space, *args: Any, **named: Any) -> Candidate:
+        made.append(space)
+        return original(space, *args, **named)
+
+    monkeypatch.setattr(Space, "candidate", counted)
+    found = at_compression(repairing, (0.8, 0.5), 3.0, 0.05)
+    assert found is not None
+    assert found.compression == pytest.approx(3.0, rel=0.05)
+    assert len(made) <= 4
+    assert {one.options.prune.repair for one in made} == {None}
+
+
+def test_the_nearest_scale_is_taken_where_none_is_near_enough(space: Space) -> None:
+    found, exact = (at_compression(space, (0.8, 0.5), 2.5, 0.2, enough) for enough in (None, 0.0))
+    assert found is not None
+    assert exact is not None
+    assert 0.0 < abs(exact.compression - 2.5) <= abs(found.compression - 2.5)
+
+
 def test_no_scale_reaches_every_compression(space: Space) -> None:
     assert at_compression(space, (1.0, 1.0), 2.0) is None
 

@@ -56,7 +56,8 @@ def test_a_model_that_stays_takes_its_time() -> None:
 def test_sizes_of_a_model_that_stays_say_why_it_does(asked: dict[str, Any]) -> None:
     stays = replace(REPORT, export="input", after=REPORT.before, notes=("no export was faster",))
     (found,) = judge("m", stays, Bounds(**asked), unchanged=True).findings
-    assert found.found.endswith(" (no export was faster)") and not found.holds
+    assert found.found.endswith(" (no export was faster)")
+    assert not found.holds
     (found,) = judge("m", replace(stays, notes=()), Bounds(**asked), unchanged=True).findings
     assert "(" not in found.found
 

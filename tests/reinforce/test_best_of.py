@@ -34,7 +34,7 @@ def test_a_profile_has_the_compression_that_is_aimed_at_on_every_network(network
 def test_layers_of_few_channels_come_as_close_as_they_can(network: Make) -> None:
     found = fitted((0.5, 0.9), network(first=48), Gaussian(4.0), "scores")
     assert found is not None
-    assert 4.08 < found.compression <= 4.4
+    assert 0.02 < abs(found.compression / 4.0 - 1.0) < 0.04  # the other neighbour is 4.1 % off
 
 
 def test_a_profile_without_an_aim_stays_as_it_is(network: Make) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from upscale_onnx.candidates.candidate import Candidate
+from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.space import Space
 from upscale_onnx.masks.decisions import Decision
 
 # The bounds of random shares, as in the source.
 LEAST, MOST = 0.3, 0.9
-_HALVINGS, _MOST_POWER = 12, 64.0
+_GUESSES, _HALVINGS, _MOST_POWER = 6, 12, 64.0
 
 
 def random_shares(count: int, rng: np.random.Generator) -> tuple[float, ...]:
@@ -33,19 +35,29 @@ def at_compression(
     shares: Sequence[float],
     factor: float,
     tolerance: float = 0.1,
-    made: Callable[[Sequence[float]], Candidate] | None = None,
+    enough: float | None = None,
+    *,
+    choice: Choice = "scores",
+    seed: int = 0,
 ) -> Candidate | None:
     """The candidate whose compression is within `tolerance` (a share) of `factor`, with all `shares` raised to one
     power: their order, and the layers that keep everything, stay. None where there is none.
 
-    made: makes candidates, in place of `space.candidate`.
+    It is not repaired, as what is repaired is as large. enough: the tolerance within which the first candidate is
+    taken, without looking for a nearer one; None: `tolerance`. choice, seed: as `Space.masks` has them.
     """
-    make, logs = made or space.candidate, np.log(np.clip(shares, 1e-3, 1.0))
-    low, high = 1.0 / _MOST_POWER, _MOST_POWER  # so that they are tried as they are first
-    for _ in range(_HALVINGS):
-        power = float(np.sqrt(low * high))
-        found = make(np.exp(logs * power).tolist())
-        if abs(found.compression / factor - 1.0) <= tolerance:
-            return found
+    bare, logs = space.unrepaired, np.log(np.clip(shares, 1e-3, 1.0))
+    low, high = 1.0 / _MOST_POWER, _MOST_POWER
+    power, nearest, off = 1.0, None, tolerance
+    for step in range(_GUESSES + _HALVINGS):
+        found = bare.candidate(np.exp(logs * power).tolist(), choice, seed)
+        distance = abs(found.compression / factor - 1.0)
+        if distance <= off:
+            nearest, off = found, distance
+        if distance <= (tolerance if enough is None else enough):
+            break
         low, high = (power, high) if found.compression < factor else (low, power)
-    return None
+        # Compressions grow about exponentially with the power, from 1 at 0.
+        guess = power * math.log(factor) / math.log(found.compression) if found.compression > 1.0 < factor else 0.0
+        power = guess if step < _GUESSES and low < guess < high else math.sqrt(low * high)
+    return nearest

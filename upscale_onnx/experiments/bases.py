@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from typing import cast
 
 import onnx
 
 from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.candidates.families import at_compression
+from upscale_onnx.candidates.keeping import Choice
 from upscale_onnx.candidates.space import Space
 from upscale_onnx.experiments.points import Outcome, Point
 from upscale_onnx.measures.measure import Top1
@@ -48,8 +49,11 @@ class Base:
         """What comes of a point whose profile has these `shares`; is_scaled: raised to a power with which the network
         has the compression that is aimed at."""
         space = self.space(point.criterion)
-        made = partial(space.candidate, choice=point.choice, seed=point.number)  # type: ignore[arg-type]
-        found = at_compression(space, shares, point.compression, _TOLERANCE, made) if is_scaled else made(shares)
+        choice, seed = cast("Choice", point.choice), point.number
+        if is_scaled:
+            found = at_compression(space, shares, point.compression, _TOLERANCE, choice=choice, seed=seed)
+        else:
+            found = space.candidate(shares, choice, seed)
         if found is None:
             return Outcome(0.0, 0.0, tuple(shares))
         return Outcome(found.compression, self.measure.value(self._recovered(found, point)), found.shares)
@@ -57,5 +61,7 @@ class Base:
     def _recovered(self, found: Candidate, point: Point) -> onnx.ModelProto:
         model = found.model
         if self.options.prune.repair is not None:
-            model = self.space(point.criterion, repaired=True).candidate_of(found.masks, point.choice).model  # type: ignore[arg-type]
+            model = (
+                self.space(point.criterion, repaired=True).candidate_of(found.masks, cast("Choice", point.choice)).model
+            )
         return model if self.tune is None else self.tune(model, point)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from upscale_onnx.candidates.candidate import Candidate
 from upscale_onnx.candidates.families import at_compression
@@ -12,7 +11,8 @@ from upscale_onnx.masks.pools import Masks
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.rewards import Gaussian, Reward
 
-_TOLERANCES = (0.02, 0.1)  # of the compression, as shares; layers of few channels come no closer than the second
+# Of the compression, as shares; layers of few channels come no closer than the second.
+_ENOUGH, _MOST_OFF = 0.02, 0.1
 
 
 def fitted(
@@ -20,8 +20,9 @@ def fitted(
 ) -> Candidate | None:
     """The candidate of `profile` on `network`, with all shares raised to one power if `reward` aims at a compression.
 
-    The candidate has that compression then, within 2 % or, where no power comes that close, 10 %; the same shares alone
-    are another one on a network of more classes. No label is used for it. None where no power comes near.
+    The candidate has that compression then, within 2 % or, where no power comes that close, the nearest within 10 %;
+    the same shares alone are another one on a network of more classes. No label is used for it. None where no power
+    comes near.
     """
     masks = fitted_masks(profile, network, reward, choice, seed)
     return None if masks is None else network.space.candidate_of(masks, choice)
@@ -34,10 +35,5 @@ def fitted_masks(
     space = network.space
     if not isinstance(reward, Gaussian):
         return space.masks(profile, choice, seed)
-    bare = space.unrepaired  # what is repaired is as large
-    made = partial(bare.candidate, choice=choice, seed=seed)
-    for tolerance in _TOLERANCES:
-        found = at_compression(bare, profile, reward.expected, tolerance, made)
-        if found is not None:
-            return found.masks
-    return None
+    found = at_compression(space, profile, reward.expected, _MOST_OFF, _ENOUGH, choice=choice, seed=seed)
+    return None if found is None else found.masks
