@@ -62,7 +62,24 @@ def test_the_best_are_those_of_the_same_compression(setting: Setting) -> None:
     rows = dict([row(0, "random", 0.9, 0, 2.4), row(0, "random", 0.5, 1, 2.2), row(0, "random", 0.6, 2, 2.0)])
     two = replace(setting, transferred=2)
     moved = [one for one in figure("figure4").points(two, rows) if one.point.family.startswith("best")]
-    assert [(one.point.number, one.shares) for one in moved] == [(0, (0.5, 0.6)), (1, (0.5, 0.5))]
+    *single, mean = [(one.point.family, one.point.number, one.shares) for one in moved]
+    assert single == [("best of set 1", 0, (0.5, 0.6)), ("best of set 1", 1, (0.5, 0.5))]
+    assert mean == ("best of set 1, mean of 2", 0, pytest.approx((0.5, 0.3**0.5)))
+
+
+def test_the_best_are_those_of_all_networks_of_a_set_but_the_last(setting: Setting) -> None:
+    three = replace(setting, groups=(0, 0, 0, 1, 1))
+    accuracies = {0: (0.9, 0.7, 0.8), 1: (0.1, 0.8, 0.6), 2: (1.0, 0.0, 0.0)}
+    rows = dict(
+        row(net, "random", one, number) for net, every in accuracies.items() for number, one in enumerate(every)
+    )
+    rows |= dict([row(0, "random", 1.0, 3), row(1, "random", 1.0, 3, 3.0)])  # on one of both of another compression
+    wanted = list(figure("figure4").points(three, rows))
+    assert [one.shares for one in wanted if one.point.family == "best of set 1"] == [(0.5, 0.7)]
+    counts = [
+        len({w.point.number for w in wanted if (w.point.network, w.point.family) == (n, "random")}) for n in range(5)
+    ]
+    assert counts == [8, 8, 4, 8, 4]
 
 
 def test_each_figure_varies_what_it_is_about(setting: Setting) -> None:

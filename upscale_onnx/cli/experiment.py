@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         required=True,
         metavar=("DATA", "NETWORK"),
         help="labelled images to judge on, and networks trained on such images, all of one architecture; give one "
-        "--set for each data set. The first network is searched on, the last is judged by figures 4 and 6",
+        "--set for each data set. Figures 4 and 6 judge the last network of a set; figure 4 searches on the others",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
     what = parser.add_argument_group("what is measured")
@@ -67,7 +67,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--reference", type=positive, metavar="N", help="random profiles to judge by (default: as many as --profiles)"
     )
-    add_option(what, "--transferred", positive, "N", 1, "how many of the best profiles figure 4 transfers")
+    add_option(
+        what, "--transferred", positive, "N", 1, "how many of the best profiles figure 4 transfers, and their mean"
+    )
     what.add_argument("--profile", nargs="+", default=[], metavar="FILE", help="profiles that figure 6 applies")
     add_option(what, "--limit", positive, "N", _LIMIT, "images to judge on, held in memory")
     how = parser.add_argument_group("how networks are pruned")

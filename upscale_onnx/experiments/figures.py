@@ -32,8 +32,8 @@ class Setting:
     groups: for each base network, the number of its data set. decisions: of the architecture. compressions: factors
     that are aimed at. draws: of whatever is random. profiles: how many random ones figure 4 has for each network
     that is searched on; reference: for each that is judged. transferred: how many of the best are transferred, for each
-    compression. choice, criterion: how channels are
-    chosen where the figure does not say it. files: profiles to apply, by what they are called.
+    compression, and their mean if they are several. choice, criterion: how channels are chosen where the figure does
+    not say it. files: profiles to apply, by what they are called.
     """
 
     groups: tuple[int, ...]
@@ -48,8 +48,12 @@ class Setting:
     files: tuple[tuple[str, Mapping[str, float]], ...] = ()
 
     def first(self, group: int) -> int:
-        """The network of a data set that profiles are searched on."""
+        """The first network of a data set."""
         return self.groups.index(group)
+
+    def searched(self, group: int) -> tuple[int, ...]:
+        """The networks of a data set that profiles are searched on: all but the last."""
+        return tuple(place for place, one in enumerate(self.groups) if one == group)[:-1]
 
     def last(self, group: int) -> int:
         """The network of a data set that no profile was searched on."""
@@ -124,32 +128,39 @@ def _profiles(setting: Setting, rows: Rows) -> Iterator[Wanted]:
 
 
 def _transfer(setting: Setting, rows: Rows) -> Iterator[Wanted]:
-    if len(setting.sets) < 2 or any(setting.first(group) == setting.last(group) for group in setting.sets):
+    if len(setting.sets) < 2 or not all(setting.searched(group) for group in setting.sets):
         raise ArgumentError("figure4 needs two sets of two networks each: one to search on, one that is judged")
-    networks = [find(group) for group in setting.sets for find in (setting.first, setting.last)]
-    for number in range(setting.profiles):
+    judged = {setting.last(group) for group in setting.sets}
+    for number in range(max(setting.profiles, setting.reference)):
         compression = setting.compressions[number % len(setting.compressions)]
-        for place, network in enumerate(networks):
-            if number < setting.reference or place % 2 == 0:
+        for network in range(len(setting.groups)):
+            if number < (setting.reference if network in judged else setting.profiles):
                 yield _wanted(setting, network, RANDOM, compression, number)
-    for network in networks:
+    for network in range(len(setting.groups)):
         for compression in setting.compressions:
             for number in range(setting.draws):
                 yield _wanted(setting, network, EQUAL, compression, number)
     for group in setting.sets:
         unseen = [setting.last(other) for other in setting.sets if other != group]
         for compression in setting.compressions:
-            for number, shares in enumerate(_best(setting, rows, group, compression)):
+            best, family = _best(setting, rows, group, compression), f"{BEST} {group + 1}"
+            transferred = [(family, number, shares) for number, shares in enumerate(best)]
+            if len(best) > 1:
+                mean = np.exp(np.log(best).mean(axis=0))  # geometric, as profiles are scaled by powers
+                transferred.append((f"{family}, mean of {len(best)}", 0, tuple(mean.tolist())))
+            for name, number, shares in transferred:
                 for network in unseen:
-                    family = f"{BEST} {group + 1}"
-                    point = Point(network, family, compression, number, setting.choice, setting.criterion)
+                    point = Point(network, name, compression, number, setting.choice, setting.criterion)
                     yield Wanted(point, shares)
 
 
 def _best(setting: Setting, rows: Rows, group: int, compression: float) -> list[tuple[float, ...]]:
-    found = near(rows, setting.first(group), RANDOM, compression)
-    ordered = sorted(found, key=lambda point: (-found[point].accuracy, point.number))
-    return [found[point].shares for point in ordered[: setting.transferred]]
+    """The random profiles with the highest mean accuracy on the networks of a data set that are searched on."""
+    found = [near(rows, network, RANDOM, compression) for network in setting.searched(group)]
+    by_number = [{point.number: outcome for point, outcome in one.items()} for one in found]
+    common = set.intersection(*(set(one) for one in by_number))
+    ordered = sorted(common, key=lambda number: (-sum(one[number].accuracy for one in by_number), number))
+    return [by_number[0][number].shares for number in ordered[: setting.transferred]]
 
 
 def _files(setting: Setting, rows: Rows) -> Iterator[Wanted]:
