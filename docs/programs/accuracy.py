@@ -4,12 +4,12 @@
     python accuracy.py latency NETWORK.onnx --train TRAIN.npz --test TEST.npz --normalise imagenet --out race.csv
     python accuracy.py tables --grid grid.csv --latency race.csv
 
-`grid` measures amounts, sides, methods, criteria and repairs, by default all of scope "local" but the repair "joint".
-`latency` also compiles each pruned network to its fastest export and races all against the unpruned one. Both add to
---out what it lacks, so that they can be stopped and started again; use one file for each network that is measured at
-the same time. Ratios that other work disturbed (their confidence interval spans more than a fifth) are measured again
-the next time. `tables` prints any number of such files as Markdown, and interpolates accuracy where latencies are
-equal, without disturbed ratios.
+`grid` measures amounts, sides, methods, criteria and repairs, by default all of scope "local" but the method "hybrid"
+and the repair "joint". `latency` also compiles each pruned network to its fastest export and races all against the
+unpruned one. Both add to --out what it lacks, so that they can be stopped and started again; use one file for each
+network that is measured at the same time. Ratios that other work disturbed (their confidence interval spans more than a
+fifth) are measured again the next time. `tables` prints any number of such files as Markdown, and interpolates accuracy
+where latencies are equal, without disturbed ratios.
 
 TRAIN and TEST are what `upscale_onnx evaluate` reads. Criteria that need labels are given those of TRAIN, nothing
 else is. Where both are one file, its images are divided: half calibrate, half judge.
@@ -76,7 +76,8 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
             "--criteria", nargs="+", default=criteria, metavar="C", help=f"default: {' '.join(criteria)}"
         )
         command.add_argument("--sides", nargs="+", default=SIDES[:1] if raced else SIDES, choices=SIDES)
-        command.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
+        # Without a latency, hybrid has nothing to choose by.
+        command.add_argument("--methods", nargs="+", default=METHODS if raced else METHODS[:2], choices=METHODS)
         command.add_argument("--scopes", nargs="+", default=SCOPES[:1], choices=SCOPES)
         command.add_argument(
             "--repairs", nargs="+", default=("none", "lsq") if raced else DEFAULT_REPAIRS, choices=REPAIRS
