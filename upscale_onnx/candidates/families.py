@@ -58,6 +58,7 @@ def at_compression(
             break
         low, high = (power, high) if found.compression < factor else (low, power)
         # Compressions grow about exponentially with the power, from 1 at 0.
-        guess = power * math.log(factor) / math.log(found.compression) if found.compression > 1.0 < factor else 0.0
-        power = guess if step < _GUESSES and low < guess < high else math.sqrt(low * high)
+        can_guess = step < _GUESSES and min(found.compression, factor) > 1.0
+        guess = power * math.log(factor) / math.log(found.compression) if can_guess else low
+        power = guess if low < guess < high else math.sqrt(low * high)
     return nearest
