@@ -3,7 +3,7 @@
     python docs/programs/reinforcement.py transfer --queue A.onnx B.onnx --data VAL.npz --unseen C.onnx \\
         --unseen-data VAL2.npz --out FOLDER [--compressions 2 4 6] [--iterations 50] [--profiles 100]
         [--learning-rate 0.001] [--deviation 0.2] [--reward gaussian|ashok] [--fit] [--repair lsq]
-        [--unseen-images 10000] [--draws 100] [--draw-images 5000]
+        [--calibrate 64] [--unseen-images 10000] [--draws 100] [--draw-images 5000]
     python docs/programs/reinforcement.py speed A.onnx --data VAL.npz [--images 500]
 
 transfer: for each compression, PPO trains a policy on the networks of the queue in turn. The policy decides a profile
@@ -58,7 +58,7 @@ MEASURED = ("compression", "accuracy", "unpruned", "shares")
 _TOLERANCE = 0.05  # of a random profile's compression
 _SECONDS = 20.0
 _LAST = 5  # iterations that say where a training ends
-_CALIBRATE = 64  # of the images, for repair
+_CALIBRATE = 64
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -95,6 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.add_argument("--images", type=positive, default=500, metavar="N", help="of each network's data")
         command.add_argument("--seed", type=int, default=0, metavar="N")
         command.add_argument("--repair", choices=get_args(Repair), help="of what is pruned, before it is judged")
+        calibrate = "images of each network's data for repair"
+        command.add_argument("--calibrate", type=positive, default=_CALIBRATE, metavar="N", help=calibrate)
         add_preprocessing(command)
     args = parser.parse_args(argv)
     if args.command == "speed":
@@ -111,7 +113,7 @@ def _network(model: Path, data: Path, args: argparse.Namespace, images: int) -> 
     options = Options.of(method="constrained")
     if args.repair:
         (name,) = measure.batches[0][0]
-        first = np.concatenate([inputs[name] for inputs, _ in measure.batches])[:_CALIBRATE]
+        first = np.concatenate([inputs[name] for inputs, _ in measure.batches])[: args.calibrate]
         options = options.replaced(repair=args.repair, calibration={name: first})
     return Network.of(Space.of(loaded, options), measure)
 
