@@ -29,7 +29,7 @@ def write_material(folder: Path) -> None:
         np.savez(folder / f"{name}.npz", x=images, y=rng.integers(0, CLASSES, count))
     np.savez(folder / "inputs.npz", x=rng.uniform(size=(16, *SHAPE)).astype(np.float32))
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in classifier().graph.initializer}
-    np.savez(folder / "channels.npz", w2=np.arange(16) % 4 != 0)
+    np.savez(folder / "channels.npz", w2=np.arange(32) % 4 != 0)
     np.savez(folder / "weights.npz", **{name: np.abs(weight) > 0.05 for name, weight in weights.items()})
     np.savez(folder / "scores.npz", w2=np.abs(weights["w2"]))
     (folder / "options.toml").write_text("amount = 0.3\nno-race = true\n", encoding="utf-8")
@@ -49,7 +49,7 @@ def write_images(folder: Path) -> None:
 def classifier() -> onnx.ModelProto:
     """x (N, 3, 16, 16) -> three convolutions, pooling, Gemm -> scores (N, 10)."""
     rng = np.random.default_rng(0)
-    shapes = {"w1": (16, 3, 3, 3), "w2": (32, 16, 3, 3), "w3": (32, 32, 3, 3), "fc": (CLASSES, 32)}
+    shapes = {"w1": (32, 3, 3, 3), "w2": (64, 32, 3, 3), "w3": (64, 64, 3, 3), "fc": (CLASSES, 64)}
     weights = [numpy_helper.from_array(0.1 * rng.normal(size=s).astype(np.float32), n) for n, s in shapes.items()]
     nodes = []
     last = "x"

@@ -80,7 +80,9 @@ def nothing_chosen(layers: int, refusals: Sequence[Refusal]) -> str:
 def nothing_freed(refusals: Sequence[Refusal]) -> str:
     """Why a pruned model is no smaller, and what to try."""
     what = "nothing was pruned, since the channels to prune are still needed"
-    return f"{what}: {_left_alone(refusals)}" if refusals else f"{what}: try a larger amount, or --method constrained"
+    if refusals:
+        return f"{what}: {_left_alone(refusals)}"
+    return f"{what}, or are less than a block of their layer: try a larger amount, --method constrained, or --align 1"
 
 
 def unrepaired(options: PruneOptions, dense: onnx.ModelProto) -> tuple[str, ...]:
