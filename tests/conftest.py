@@ -18,6 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # What the tests start in other folders is to see this tree too, whichever copy of the package is installed, or none.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
 
+# Layers of the tests are narrow. Where kernels work on blocks of 16 channels, as with AVX-512, less of them leaves, so
+# the tests are for blocks of 8 everywhere; tests/documented/test_blocks.py is for both.
+os.environ["UPSCALE_CPU_BLOCK"] = "8"
+
 # Machines differ and share their cores: a slow example is no failure, and the same examples run everywhere.
 settings.register_profile(
     "steady", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
