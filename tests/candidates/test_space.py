@@ -192,7 +192,7 @@ def test_a_scale_is_found_in_few_trials_and_without_repair(monkeypatch: pytest.M
         return original(space, *args, **named)
 
     monkeypatch.setattr(Space, "candidate", counted)
-    found = at_compression(repairing, (0.8, 0.5), 3.0, 0.05)
+    found = at_compression(repairing, (0.8, 0.5), 3.0, 0.05, 0.05)
     assert found is not None
     assert found.compression == pytest.approx(3.0, rel=0.05)
     assert len(made) <= 4
@@ -200,7 +200,7 @@ def test_a_scale_is_found_in_few_trials_and_without_repair(monkeypatch: pytest.M
 
 
 def test_the_nearest_scale_is_taken_where_none_is_near_enough(space: Space) -> None:
-    found, exact = (at_compression(space, (0.8, 0.5), 2.5, 0.2, enough) for enough in (None, 0.0))
+    found, exact = (at_compression(space, (0.8, 0.5), 2.5, 0.2, enough) for enough in (0.2, 0.0))
     assert found is not None
     assert exact is not None
     assert 0.0 < abs(exact.compression - 2.5) <= abs(found.compression - 2.5)

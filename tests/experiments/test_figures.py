@@ -134,6 +134,17 @@ def test_an_outcome_is_that_of_the_smaller_network(bases: list[Base]) -> None:
     assert better.accuracy > found.accuracy
 
 
+def test_compressions_are_met_within_two_percent_or_as_nearly_as_channels_allow() -> None:
+    wide = base(0, 0, first=64)
+    rng = np.random.default_rng(0)
+    for number in range(3):
+        shares = rng.uniform(0.3, 0.9, 2)
+        found = wide.outcome(Point(0, "random", 2.5, number, "scores", "l1"), tuple(shares), is_scaled=True)
+        every = [wide.space("l1").candidate(tuple(shares**power)).compression for power in np.linspace(0.5, 3.0, 60)]
+        nearest = min(abs(one - 2.5) for one in every)
+        assert abs(found.compression - 2.5) <= max(0.02 * 2.5, nearest + 1e-9)
+
+
 def test_what_is_trained_is_what_counts(bases: list[Base]) -> None:
     seen = []
     trained = replace(bases[0], tune=lambda model, point: seen.append((model, point)) or bases[0].model)

@@ -35,16 +35,17 @@ def at_compression(
     shares: Sequence[float],
     factor: float,
     tolerance: float = 0.1,
-    enough: float | None = None,
+    enough: float = 0.02,
     *,
     choice: Choice = "scores",
     seed: int = 0,
 ) -> Candidate | None:
-    """The candidate whose compression is within `tolerance` (a share) of `factor`, with all `shares` raised to one
-    power: their order, and the layers that keep everything, stay. None where there is none.
+    """The candidate whose compression is `factor`, with all `shares` raised to one power: their order, and the layers
+    that keep everything, stay. None where there is none.
 
-    It is not repaired, as what is repaired is as large. enough: the tolerance within which the first candidate is
-    taken, without looking for a nearer one; None: `tolerance`. choice, seed: as `Space.masks` has them.
+    The first one within `enough` (a share of the factor) is taken; where no power comes that close, as with layers of
+    few channels, the nearest within `tolerance`. It is not repaired, as what is repaired is as large. choice, seed: as
+    `Space.masks` has them.
     """
     bare, logs = space.unrepaired, np.log(np.clip(shares, 1e-3, 1.0))
     low, high = 1.0 / _MOST_POWER, _MOST_POWER
@@ -54,7 +55,7 @@ def at_compression(
         distance = abs(found.compression / factor - 1.0)
         if distance <= off:
             nearest, off = found, distance
-        if distance <= (tolerance if enough is None else enough):
+        if distance <= enough:
             break
         low, high = (power, high) if found.compression < factor else (low, power)
         # Compressions grow about exponentially with the power, from 1 at 0.

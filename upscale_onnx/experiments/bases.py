@@ -19,8 +19,6 @@ from upscale_onnx.options import Options
 Tune = Callable[[onnx.ModelProto, Point], onnx.ModelProto]
 """Trains a pruned network, from where and with which seed the point says."""
 
-_TOLERANCE = 0.1  # of the compression that is aimed at
-
 
 @dataclass(frozen=True, eq=False)
 class Base:
@@ -51,7 +49,7 @@ class Base:
         space = self.space(point.criterion)
         choice, seed = cast("Choice", point.choice), point.number
         if is_scaled:
-            found = at_compression(space, shares, point.compression, _TOLERANCE, choice=choice, seed=seed)
+            found = at_compression(space, shares, point.compression, choice=choice, seed=seed)
         else:
             found = space.candidate(shares, choice, seed)
         if found is None:

@@ -11,9 +11,6 @@ from upscale_onnx.masks.pools import Masks
 from upscale_onnx.reinforce.networks import Network
 from upscale_onnx.reinforce.rewards import Gaussian, Reward
 
-# Of the compression, as shares; layers of few channels come no closer than the second.
-_ENOUGH, _MOST_OFF = 0.02, 0.1
-
 
 def fitted(
     profile: Sequence[float], network: Network, reward: Reward, choice: Choice = "bernoulli", seed: int = 0
@@ -35,5 +32,5 @@ def fitted_masks(
     space = network.space
     if not isinstance(reward, Gaussian):
         return space.masks(profile, choice, seed)
-    found = at_compression(space, profile, reward.expected, _MOST_OFF, _ENOUGH, choice=choice, seed=seed)
+    found = at_compression(space, profile, reward.expected, choice=choice, seed=seed)
     return None if found is None else found.masks

@@ -36,7 +36,7 @@ def scaled(setting: Setting, shares: Shares) -> Shares:
     if setting.compression is None:
         return shares
     space = setting.problem.subjects[0].space
-    found = at_compression(space, shares, _ABOVE * setting.compression, _TOLERANCE)
+    found = at_compression(space, shares, _ABOVE * setting.compression, _TOLERANCE, _TOLERANCE)
     return shares if found is None else found.shares
 
 
