@@ -11,6 +11,7 @@ import pytest
 from upscale_onnx.cli.arguments import thread_warning
 from upscale_onnx.cli.compile import options_from
 from upscale_onnx.cli.main import COMMANDS, make_parser, split_command
+from upscale_onnx.cli.parser import Listed
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options
 
@@ -32,6 +33,21 @@ def test_a_misspelt_command_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 def test_negative_numbers_are_values(text: str, value: float) -> None:
     words = ("sparsify", "a", "b", "--amount", "0.5", "--pattern", "ln-structured", "--n", text)
     assert _parse(*words).n == value
+
+
+@pytest.mark.parametrize("command", sorted(COMMANDS))
+def test_options_of_several_values_hold_those_of_all_times_they_are_given(command: str) -> None:
+    for action in make_parser(command)._actions:
+        if "," in str(action.metavar) and action.option_strings[-1] not in ("--mean", "--std"):  # one number or three
+            assert isinstance(action, Listed) or action.nargs == "+", action.option_strings
+
+
+def test_what_is_given_again_is_added() -> None:
+    words = ("search", "in.onnx", "--data", "d", "--out", "o", "--objective", "accuracy,latency", "--objective=params")
+    args = _parse(*words, "--objective", "latency", "--constrain", "macs<=0.4", "--constrain", "latency<=0.5")
+    assert args.objectives == ("accuracy", "latency", "params")
+    assert args.constraints == ("macs<=0.4", "latency<=0.5")
+    assert _parse("bench", "a", "--threads", "2", "--threads", "4,2").threads == (2, 4)  # in place of the default
 
 
 def _options(*words: str) -> Options:

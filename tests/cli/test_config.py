@@ -48,6 +48,18 @@ def test_the_command_line_has_the_last_word(tmp_path: Path) -> None:
     assert _options(["a", "b", f"--config={path}", "--seed", "2"]) == Options.of(amount=0.3, seed=2)
 
 
+def test_a_list_on_the_command_line_replaces_that_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "options.toml"
+    path.write_text('constrain = ["latency<=0.5", "macs<=0.4"]\n')
+    parser = make_parser("search")
+    words = ["in.onnx", "--data", "d.npz", "--out", "o", f"--config={path}"]
+    assert parser.parse_args(with_config(words, parser.named)).constraints == ("latency<=0.5", "macs<=0.4")
+    args = parser.parse_args(with_config([*words, "--constrain", "params<=0.3"], parser.named))
+    assert args.constraints == ("params<=0.3",)
+    path.write_text('amount = 0.3\nignore = ["a*", "b"]\n')
+    assert _options(["a", "b", f"--config={path}", "--ignore=c"]) == Options.of(amount=0.3, ignore=("c",))
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar, get_args
 
 import upscale_onnx
+from upscale_onnx.cli.parser import Listed
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Proof, ProofOptions, Provider, PruneOptions, TargetOptions
 from upscale_onnx.options.ranges import (
@@ -120,6 +121,7 @@ def add_proofs(parser: Group) -> None:
         "--proof",
         dest="proofs",
         type=proofs,
+        action=Listed,
         default=ProofOptions.proofs,
         metavar="local,global",
         help="how to prove it: local compares region by region, each on inputs of its own, so it sees every channel; "

@@ -9,6 +9,7 @@ from dataclasses import replace
 from upscale_onnx.cli.arguments import add_common, add_option, add_report, add_session, given, positive, positive_number
 from upscale_onnx.cli.origin import origin_of
 from upscale_onnx.cli.output import Output, complain
+from upscale_onnx.cli.parser import Listed
 from upscale_onnx.errors import ModelError
 from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.options import TargetOptions
@@ -28,12 +29,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch",
         type=positives,
+        action=Listed,
         metavar="N[,N…]",
         help="batch sizes to race at, also for models that fix another size (default: the batch size of the models)",
     )
     parser.add_argument(
         "--threads",
         type=positives,
+        action=Listed,
         default=(TargetOptions.threads,),
         metavar="N[,N…]",
         help=f"threads of each session; one race per number (default: {TargetOptions.threads})",

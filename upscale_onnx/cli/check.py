@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, get_args
 from upscale_onnx.cli.arguments import Group, add_common, given, portion, positive_number
 from upscale_onnx.cli.compile import add_options, options_from
 from upscale_onnx.cli.output import STANDARD_OUTPUT, Output
+from upscale_onnx.cli.parser import Listed
 from upscale_onnx.errors import ArgumentError, BoundsError, UpscaleError
 from upscale_onnx.gate.bounds import Bounds, Ground
 
@@ -46,6 +47,7 @@ def _add_bounds(group: Group) -> None:
     group.add_argument(
         "--fail-on",
         type=grounds,
+        action=Listed,
         metavar="G[,G…]",
         help="unchanged: nothing becomes smaller or faster; refusal: a node is left alone; unproven: a region is not "
         "shown equal by itself",

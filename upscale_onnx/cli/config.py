@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ _NOT_HELD = ("config", "print-config", "help", "help-all", "version")
 
 
 def with_config(words: Sequence[str], actions: Mapping[str, argparse.Action]) -> list[str]:
-    """`words` with the options of the file that `--config` names in front, so that the command line has the last word.
+    """`words` with the options of the file that `--config` names in front, but for those that `words` give, too: the
+    command line has the last word, also about options that may be given again.
 
     actions: the options of the command, by name, as "--amount".
 
@@ -33,12 +35,14 @@ def with_config(words: Sequence[str], actions: Mapping[str, argparse.Action]) ->
     path = _path(words)
     if path is None:
         return list(words)
+    told = {actions.get(word.partition("=")[0]) for word in takewhile(lambda word: word != "--", words)}
     found: list[str] = []
     for name, value in _table(path).items():
         action = actions.get(f"--{name}")
         if action is None or name in _NOT_HELD:
             raise ArgumentError(f"{path}: there is no option {shortened(name)}")
-        found += _words(action, name, value, path)
+        given = _words(action, name, value, path)
+        found += [] if action in told else given
     return [*found, *words]
 
 

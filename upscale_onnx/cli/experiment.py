@@ -20,6 +20,7 @@ from upscale_onnx.cli.arguments import (
 )
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output
+from upscale_onnx.cli.parser import Listed
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import Options, Repair
 from upscale_onnx.pruning.criteria import CRITERIA
@@ -61,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the results")
     what = parser.add_argument_group("what is measured")
-    what.add_argument("--compressions", type=factors, default=_COMPRESSIONS, metavar="F[,F…]", help="default: 2,3,4,6")
+    what.add_argument(
+        "--compressions", type=factors, action=Listed, default=_COMPRESSIONS, metavar="F[,F…]", help="default: 2,3,4,6"
+    )
     add_option(what, "--draws", positive, "N", _DRAWS, "networks for each point, where something is random")
     add_option(what, "--profiles", positive, "N", _PROFILES, "random profiles of figure 4 to search among")
     what.add_argument(

@@ -90,6 +90,19 @@ class Parser(argparse.ArgumentParser):
         raise ArgumentError(f"{message} (see: {self.prog} --help)")
 
 
+class Listed(argparse.Action):
+    """Holds several values, as a tuple without duplicates: those separated by commas, and those of the option given
+    again."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        """Add the values to those that were given before; the default is none of these."""
+        before = getattr(namespace, self.dest)
+        given = () if before is self.default else before
+        setattr(namespace, self.dest, tuple(dict.fromkeys((*given, *values))))
+
+
 class HelpAll(argparse.Action):
     """Prints the help of all options, and ends."""
 

@@ -21,6 +21,7 @@ from upscale_onnx.cli.arguments import (
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.origin import origin_of
 from upscale_onnx.cli.output import Output
+from upscale_onnx.cli.parser import Listed
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.options import PruneOptions, Repair, Side
 from upscale_onnx.pruning.criteria import CRITERIA
@@ -57,6 +58,7 @@ def _add_goals(group: argparse._ArgumentGroup) -> None:
         "--objective",
         dest="objectives",
         type=objectives,
+        action=Listed,
         metavar="NAME[,NAME…]",
         help=f"{', '.join(LARGER_IS_BETTER)}; of several, the front is found (default: accuracy,params; accuracy where "
         "something is constrained)",
@@ -65,6 +67,7 @@ def _add_goals(group: argparse._ArgumentGroup) -> None:
         "--constrain",
         dest="constraints",
         type=constraints,
+        action=Listed,
         default=(),
         metavar="C[,C…]",
         help="what has to hold, as shares of the unpruned model: latency<=0.5,accuracy>=0.9",
@@ -94,6 +97,7 @@ def _add_course(group: argparse._ArgumentGroup) -> None:
         "--callback",
         dest="callbacks",
         type=callbacks,
+        action=Listed,
         default=(),
         metavar="MODULE:NAME[,…]",
         help="optuna's callbacks, which are told of each finished trial, such as optuna_integration:MLflowCallback",

@@ -18,6 +18,7 @@ from upscale_onnx.cli.arguments import (
 )
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output
+from upscale_onnx.cli.parser import Listed
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.options import PruneOptions, Side
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--amounts",
         type=amounts,
+        action=Listed,
         metavar="A[,A…]",
         help="shares of each layer's channels to prune (default: 0.1,0.3,0.5)",
     )
