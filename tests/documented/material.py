@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 MODELS = ("in", "net", "model", "a", "b", "NETWORK", "FOLDER/network", "FOLDER/vgg11_bn", "FOLDER/alexnet")
-DATA = ("data", "test", "TRAIN", "TEST")
+DATA = ("data", "test", "TRAIN", "TEST", "EVEN", "ODD", "FLICKR")
 SHAPE = (3, 16, 16)
 CLASSES = 10
 
