@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.reinforce.conftest import CONSTRAINED, graph
@@ -143,6 +144,22 @@ def test_compressions_are_met_within_two_percent_or_as_nearly_as_channels_allow(
         every = [wide.space("l1").candidate(tuple(shares**power)).compression for power in np.linspace(0.5, 3.0, 60)]
         nearest = min(abs(one - 2.5) for one in every)
         assert abs(found.compression - 2.5) <= max(0.02 * 2.5, nearest + 1e-9)
+
+
+def test_draws_of_one_network_are_measured_once(bases: list[Base], monkeypatch: pytest.MonkeyPatch) -> None:
+    judged: list[onnx.ModelProto] = []
+    monkeypatch.setattr(Top1, "value", lambda self, model: judged.append(model) or float(len(judged)))
+    own = replace(bases[0], options=bases[0].options)
+
+    def accuracies(base: Base, choice: str) -> list[float]:
+        points = [Point(0, "equal", 2.1, number, choice, "l1") for number in range(3)]
+        return [base.outcome(point, (0.7, 0.7), is_scaled=True).accuracy for point in points]
+
+    assert accuracies(own, "scores") == [1.0, 1.0, 1.0]
+    assert accuracies(own, "exact") == [2.0, 3.0, 4.0]
+    trained = replace(bases[0], tune=lambda model, point: model)
+    assert accuracies(trained, "scores") == [5.0, 6.0, 7.0]
+    assert own.outcome(Point(0, "equal", 2.1, 0, "scores", "l2"), (0.7, 0.7), is_scaled=True).accuracy == 8.0
 
 
 def test_what_is_trained_is_what_counts(bases: list[Base]) -> None:

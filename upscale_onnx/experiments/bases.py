@@ -35,6 +35,7 @@ class Base:
     measure: Top1
     tune: Tune | None = None
     _spaces: dict[str, Space] = field(default_factory=dict, init=False)
+    _accuracies: dict[object, float] = field(default_factory=dict, init=False)
 
     def space(self, criterion: str, *, repaired: bool = False) -> Space:
         """Its profiles, with channels scored by `criterion`; repaired: with candidates repaired as the options say."""
@@ -54,7 +55,11 @@ class Base:
             found = space.candidate(shares, choice, seed)
         if found is None:
             return Outcome(0.0, 0.0, tuple(shares))
-        return Outcome(found.compression, self.measure.value(self._recovered(found, point)), found.shares)
+        # All draws of a profile are one network where neither channels nor trainings are drawn.
+        key = (point.criterion, found.shares) if choice == "scores" and self.tune is None else point
+        if key not in self._accuracies:
+            self._accuracies[key] = self.measure.value(self._recovered(found, point))
+        return Outcome(found.compression, self._accuracies[key], found.shares)
 
     def _recovered(self, found: Candidate, point: Point) -> onnx.ModelProto:
         model = found.model
