@@ -41,8 +41,9 @@ def with_config(words: Sequence[str], actions: Mapping[str, argparse.Action]) ->
         action = actions.get(f"--{name}")
         if action is None or name in _NOT_HELD:
             raise ArgumentError(f"{path}: there is no option {shortened(name)}")
-        given = _words(action, name, value, path)
-        found += [] if action in told else given
+        given = _words(action, name, value, path)  # a wrong value is refused, even one that is not needed
+        if action not in told:
+            found += given
     return [*found, *words]
 
 
