@@ -32,6 +32,14 @@ def test_files_and_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "holds an experiment with another seed" in capsys.readouterr().err
 
 
+def test_workers_measure_the_same(tmp_path: Path) -> None:
+    for workers in ("1", "2"):
+        words = ["experiment", "figure3", "--set", DATA, MODEL, *SMALL, "-q", "--workers", workers]
+        assert main([*words, "--out", str(tmp_path / workers)]) == 0
+    one, two = ((tmp_path / workers / "results.csv").read_bytes() for workers in ("1", "2"))
+    assert one == two
+
+
 def test_channels_by_scores_of_training_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     words = ["--train", DATA, "--calibrate", "16", "--repair", "stats", "--out", str(tmp_path)]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from tests.reinforce.conftest import CONSTRAINED, graph
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.experiments.bases import Base
 from upscale_onnx.experiments.figures import FIGURES, Setting, Wanted, figure
+from upscale_onnx.experiments.outcomes import of_workers
 from upscale_onnx.experiments.points import Outcome, Point, Sheet
 from upscale_onnx.experiments.run import check_folder, measure
 from upscale_onnx.experiments.summary import lines, rank
@@ -43,6 +48,11 @@ def quiet(stage: str, share: float) -> None:
     del stage, share
 
 
+def points_of(name: str, setting: Setting, rows: dict[Point, Outcome] | None = None) -> list[Wanted]:
+    found = figure(name)
+    return [*found.points(setting), *found.then(setting, rows or {})]
+
+
 def row(network: int, family: str, accuracy: float, number: int = 0, compression: float = 2.1) -> tuple[Point, Outcome]:
     point = Point(network, family, 2.1, number, "scores", "l1")
     return point, Outcome(compression, accuracy, (0.5, accuracy))
@@ -50,7 +60,7 @@ def row(network: int, family: str, accuracy: float, number: int = 0, compression
 
 def test_networks_are_searched_on_or_judged_but_not_both(setting: Setting) -> None:
     rows = dict(row(0, "random", 0.1 * number, number) for number in range(5))
-    wanted = list(figure("figure4").points(setting, rows))
+    wanted = points_of("figure4", setting, rows)
     drawn = {(one.point.network, one.point.number) for one in wanted if one.point.family == "random"}
     assert drawn == {(n, i) for n in (0, 2) for i in range(8)} | {(n, i) for n in (1, 3) for i in range(4)}
     moved = [one for one in wanted if one.point.family.startswith("best")]
@@ -62,7 +72,7 @@ def test_networks_are_searched_on_or_judged_but_not_both(setting: Setting) -> No
 def test_the_best_are_those_of_the_same_compression(setting: Setting) -> None:
     rows = dict([row(0, "random", 0.9, 0, 2.4), row(0, "random", 0.5, 1, 2.2), row(0, "random", 0.6, 2, 2.0)])
     two = replace(setting, transferred=2)
-    moved = [one for one in figure("figure4").points(two, rows) if one.point.family.startswith("best")]
+    moved = [one for one in points_of("figure4", two, rows) if one.point.family.startswith("best")]
     *single, mean = [(one.point.family, one.point.number, one.shares) for one in moved]
     assert single == [("best of set 1", 0, (0.5, 0.6)), ("best of set 1", 1, (0.5, 0.5))]
     assert mean == ("best of set 1, mean of 2", 0, pytest.approx((0.5, 0.3**0.5)))
@@ -75,7 +85,7 @@ def test_the_best_are_those_of_all_networks_of_a_set_but_the_last(setting: Setti
         row(net, "random", one, number) for net, every in accuracies.items() for number, one in enumerate(every)
     )
     rows |= dict([row(0, "random", 1.0, 3), row(1, "random", 1.0, 3, 3.0)])  # on one of both of another compression
-    wanted = list(figure("figure4").points(three, rows))
+    wanted = points_of("figure4", three, rows)
     assert [one.shares for one in wanted if one.point.family == "best of set 1"] == [(0.5, 0.7)]
     counts = [
         len({w.point.number for w in wanted if (w.point.network, w.point.family) == (n, "random")}) for n in range(5)
@@ -85,7 +95,7 @@ def test_the_best_are_those_of_all_networks_of_a_set_but_the_last(setting: Setti
 
 def test_each_figure_varies_what_it_is_about(setting: Setting) -> None:
     def seen(name: str, field: str) -> set[object]:
-        points = [one.point for one in figure(name).points(setting, {})]
+        points = [one.point for one in points_of(name, setting)]
         assert {point.network for point in points} == {0, 2}
         assert {point.compression for point in points} == {1.6, 2.1}
         return {getattr(point, field) for point in points}
@@ -99,7 +109,7 @@ def test_each_figure_varies_what_it_is_about(setting: Setting) -> None:
 def test_given_profiles_are_applied_as_they_are(setting: Setting) -> None:
     shares = (0.25, 0.5)
     ratios = {weight: share for one, share in zip(setting.decisions, shares, strict=True) for weight in one.weights}
-    found = list(figure("figure6").points(replace(setting, files=(("f.json", ratios),)), {}))
+    found = points_of("figure6", replace(setting, files=(("f.json", ratios),)))
     given = [one for one in found if one.point.family == "f.json"]
     assert {one.point.network for one in given} == {1, 3}
     assert {(one.shares, one.is_scaled) for one in given} == {(shares, False)}
@@ -187,11 +197,53 @@ def test_what_was_measured_is_not_measured_again(bases: list[Base], setting: Set
     before = dict(parts.rows)
     assert 0 < len(before) < len(whole.rows)
     untouched = [replace(one, measure=replace(one.measure, batches=())) for one in bases]
-    measure(replace(FIGURES["figure4"], points=lambda s, r: only(before)), setting, untouched, parts, quiet)
+    known = replace(FIGURES["figure4"], points=lambda setting: only(before), then=lambda setting, rows: ())
+    measure(known, setting, untouched, parts, quiet)
     measure(figure("figure4"), setting, bases, parts, quiet)
     assert (tmp_path / "parts.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     families = {point.family for point in whole.rows}
     assert families == {"random", "equal", "best of set 1", "best of set 2"}
+
+
+def four() -> list[Base]:
+    return [base(0, 0), base(1, 0), base(2, 1), base(3, 1)]
+
+
+def test_several_processes_measure_what_one_does(bases: list[Base], setting: Setting, tmp_path: Path) -> None:
+    setting = replace(setting, compressions=(1.6,), draws=1, profiles=3, reference=1)
+    measure(figure("figure4"), setting, bases, Sheet(tmp_path / "one.csv"), quiet)
+    with of_workers(2, four) as outcomes:
+        measure(figure("figure4"), setting, bases, Sheet(tmp_path / "two.csv"), quiet, outcomes)
+    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
+    assert not multiprocessing.active_children()
+
+
+def killed() -> list[Base]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return []
+
+
+def unrepairable() -> list[Base]:
+    return [replace(one, options=one.options.replaced(repair="lsq", calibration=None)) for one in four()]
+
+
+def test_what_ends_a_process_is_told_and_an_interrupt_ends_all(setting: Setting, tmp_path: Path) -> None:
+    wanted = list(figure("figure3").points(setting))
+
+    def outcomes_of(make_bases: Callable[[], list[Base]], end: type[BaseException] | None = None) -> None:
+        with of_workers(2, make_bases) as outcomes:
+            for found in outcomes(wanted):
+                assert found.is_met
+                if end is not None:
+                    raise end
+
+    with pytest.raises(ArgumentError, match=r"one of the processes was killed.* start again with fewer --workers"):
+        outcomes_of(killed)
+    with pytest.raises(ArgumentError, match=r"^repair 'lsq' needs calibration data$"):
+        outcomes_of(unrepairable)
+    with pytest.raises(KeyboardInterrupt):
+        outcomes_of(four, KeyboardInterrupt)
+    assert not multiprocessing.active_children()
 
 
 def only(rows: dict[Point, Outcome]):  # type: ignore[no-untyped-def]

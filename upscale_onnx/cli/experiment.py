@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -89,7 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--epochs", type=positive, metavar="N", help="train every network on --train")
     how.add_argument("--images", type=positive, metavar="N", help="train on N images of --train (default: all)")
     add_option(how, "--rate", positive_number, "R", Training.rate, "highest learning rate")
-    add_threads(parser)
+    add_option(parser, "--workers", positive, "N", 1, "processes on this machine that measure networks")
+    add_threads(parser, "threads of each process")
     add_session(parser)
     add_preprocessing(parser.add_argument_group("from images to inputs"))
     add_common(parser)
@@ -100,6 +102,7 @@ def run(args: argparse.Namespace, output: Output) -> int:
     _check(args)
     from upscale_onnx.cli.experiment_output import draw, table_of, write_summary
     from upscale_onnx.experiments.figures import figure
+    from upscale_onnx.experiments.outcomes import of_workers
     from upscale_onnx.experiments.points import Sheet
     from upscale_onnx.experiments.run import check_folder, measure
 
@@ -110,7 +113,12 @@ def run(args: argparse.Namespace, output: Output) -> int:
         setting = _setting(args, bases)
         check_folder(folder, _settings(args, bases))
         sheet = Sheet(folder / "results.csv")
-        measure(figure(args.figure), setting, bases, sheet, progress)
+        wanted = (figure(args.figure), setting, bases, sheet, progress)
+        if args.workers == 1:
+            measure(*wanted)
+        else:
+            with of_workers(args.workers, partial(_bases, args)) as outcomes:
+                measure(*wanted, outcomes)
     table = table_of(args.figure, sheet.rows, bases)
     note = draw(folder / f"{args.figure}.png", sheet.rows, bases)
     write_summary(table, folder / "summary.csv")

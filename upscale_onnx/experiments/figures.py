@@ -6,7 +6,7 @@ for figures 3 and 4, 4.3 for figure 6.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,10 +76,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure. points: yields what to measure next; what was measured before is in the rows by then."""
+    """A figure. points: what to measure first, in any order. then: what to measure by what came of those."""
 
     summary: str
-    points: Callable[[Setting, Rows], Iterator[Wanted]]
+    points: Callable[[Setting], Iterable[Wanted]]
+    then: Callable[[Setting, Rows], Iterable[Wanted]] = lambda _setting, _rows: ()
     is_trained: bool = False
 
 
@@ -104,30 +105,27 @@ def near(rows: Rows, network: int, family: str, compression: float) -> dict[Poin
     }
 
 
-def _initialisation(setting: Setting, rows: Rows) -> Iterator[Wanted]:
-    del rows
+def _initialisation(setting: Setting) -> Iterator[Wanted]:
     for network, compression, number in _draws(setting):
         for init in ("pretrained", "random"):
             point = Point(network, EQUAL, compression, number, "bernoulli", setting.criterion, init)
             yield Wanted(point, _shares(setting, EQUAL, number))
 
 
-def _channels(setting: Setting, rows: Rows) -> Iterator[Wanted]:
-    del rows
+def _channels(setting: Setting) -> Iterator[Wanted]:
     for network, compression, number in _draws(setting):
         for choice, criterion in (("exact", setting.criterion), ("scores", "l1"), ("scores", "taylor")):
             point = Point(network, EQUAL, compression, number, choice, criterion)
             yield Wanted(point, _shares(setting, EQUAL, number))
 
 
-def _profiles(setting: Setting, rows: Rows) -> Iterator[Wanted]:
-    del rows
+def _profiles(setting: Setting) -> Iterator[Wanted]:
     for network, compression, number in _draws(setting):
         for family in (EQUAL, *_SLOPED):
             yield _wanted(setting, network, family, compression, number)
 
 
-def _transfer(setting: Setting, rows: Rows) -> Iterator[Wanted]:
+def _random_and_equal(setting: Setting) -> Iterator[Wanted]:
     if len(setting.sets) < 2 or not all(setting.searched(group) for group in setting.sets):
         raise ArgumentError("figure4 needs two sets of two networks each: one to search on, one that is judged")
     judged = {setting.last(group) for group in setting.sets}
@@ -140,6 +138,9 @@ def _transfer(setting: Setting, rows: Rows) -> Iterator[Wanted]:
         for compression in setting.compressions:
             for number in range(setting.draws):
                 yield _wanted(setting, network, EQUAL, compression, number)
+
+
+def _transferred(setting: Setting, rows: Rows) -> Iterator[Wanted]:
     for group in setting.sets:
         unseen = [setting.last(other) for other in setting.sets if other != group]
         for compression in setting.compressions:
@@ -163,8 +164,7 @@ def _best(setting: Setting, rows: Rows, group: int, compression: float) -> list[
     return [by_number[0][number].shares for number in ordered[: setting.transferred]]
 
 
-def _files(setting: Setting, rows: Rows) -> Iterator[Wanted]:
-    del rows
+def _files(setting: Setting) -> Iterator[Wanted]:
     if not setting.files:
         raise ArgumentError("figure6 needs profiles to apply: give --profile")
     for group in setting.sets:
@@ -180,10 +180,10 @@ def _files(setting: Setting, rows: Rows) -> Iterator[Wanted]:
 
 
 FIGURES = {
-    "figure1": Figure("fine-tuning from the weights that are left, and from new ones", _initialisation, True),
+    "figure1": Figure("fine-tuning from the weights left, and from new ones", _initialisation, is_trained=True),
     "figure2": Figure("which channels go: any, those of the least weights, those of the least effect", _channels),
     "figure3": Figure("how much of each layer goes: equal, increasing, decreasing", _profiles),
-    "figure4": Figure("random profiles, and the best of one data set on another", _transfer),
+    "figure4": Figure("random profiles, and the best of one data set on another", _random_and_equal, _transferred),
     "figure6": Figure("given profiles on networks that they were not searched on", _files),
 }
 

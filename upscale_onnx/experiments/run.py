@@ -10,25 +10,34 @@ from upscale_onnx.candidates.structures import check_structure
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.experiments.bases import Base
 from upscale_onnx.experiments.figures import Figure, Setting
+from upscale_onnx.experiments.outcomes import Outcomes, in_turn
 from upscale_onnx.experiments.points import Sheet
 from upscale_onnx.files.publish import write_errors, write_whole
 from upscale_onnx.types import Progress
 
 
-def measure(figure: Figure, setting: Setting, bases: Sequence[Base], sheet: Sheet, progress: Progress) -> None:
-    """Measure what `sheet` lacks. Each outcome is written as soon as it is known.
+def measure(
+    figure: Figure,
+    setting: Setting,
+    bases: Sequence[Base],
+    sheet: Sheet,
+    progress: Progress,
+    outcomes: Outcomes | None = None,
+) -> None:
+    """Measure what `sheet` lacks, by `outcomes` where they are given. Each is written as soon as it is known.
 
     Raises: ArgumentError where the networks do not fit the figure, or one another.
     """
     check_structure([base.space(setting.criterion) for base in bases])
     if figure.is_trained and any(base.tune is None for base in bases):
         raise ArgumentError("this figure compares trainings: give --train and --epochs")
-    total = sum(1 for _ in figure.points(setting, sheet.rows))
-    for done, wanted in enumerate(figure.points(setting, sheet.rows)):
-        point = wanted.point
-        progress(f"{bases[point.network].name}: {point.family}", done / max(total, done + 1))
-        if point not in sheet.rows:
-            sheet.add(point, bases[point.network].outcome(point, wanted.shares, is_scaled=wanted.is_scaled))
+    outcomes = in_turn(bases) if outcomes is None else outcomes
+    for stage in (figure.points, lambda setting: figure.then(setting, sheet.rows)):
+        wanted = list(stage(setting))
+        missing = [one for one in wanted if one.point not in sheet.rows]
+        for done, (one, found) in enumerate(zip(missing, outcomes(missing), strict=True), len(wanted) - len(missing)):
+            sheet.add(one.point, found)
+            progress(f"{bases[one.point.network].name}: {one.point.family}", (done + 1) / len(wanted))
 
 
 def check_folder(folder: Path, settings: Mapping[str, str]) -> None:
