@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, get_args
 
 from upscale_onnx.cli.arguments import (
     add_common,
@@ -23,6 +23,7 @@ from upscale_onnx.cli.arguments import (
 )
 from upscale_onnx.cli.evaluate import add_preprocessing, preprocessing_from
 from upscale_onnx.cli.output import Output, complain
+from upscale_onnx.cli.parser import Listed
 from upscale_onnx.errors import ArgumentError, UpscaleError
 from upscale_onnx.options import Export, ExportOptions, Method, PruneOptions, Repair, Side
 from upscale_onnx.pruning.criteria import CRITERIA
@@ -42,17 +43,17 @@ _AMOUNTS = (0.1, 0.2, 0.3, 0.4, 0.5)
 _METHODS = ("unconstrained", "constrained")
 _BUDGET_S = 6.0
 
-T = TypeVar("T")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument("model", metavar="MODEL", help="an .onnx file, or the name of a network in torchvision")
     grid = parser.add_argument_group("the grid: one trial per combination; separate several values by commas or spaces")
-    _add_many(grid, ("--side",), "SIDE", one_of(get_args(Side)), f"input, output (default: {PruneOptions.side})")
-    _add_many(grid, ("--method",), "METHOD", one_of(get_args(Method)), f"of {', '.join(get_args(Method))}")
-    _add_many(grid, ("--amount",), "A", fraction, "shares of channels to prune (default: 0.1 to 0.5)")
-    _add_many(grid, ("--criterion", "--heuristic"), "NAME", criterion_name, f"of {', '.join(CRITERIA)} (default: l2)")
+    side = PruneOptions.side
+    _add_many(grid, ("--side",), "SIDE", one_of(get_args(Side)), (side,), f"input, output (default: {side})")
+    _add_many(grid, ("--method",), "METHOD", one_of(get_args(Method)), _METHODS, f"of {', '.join(get_args(Method))}")
+    _add_many(grid, ("--amount",), "A", fraction, _AMOUNTS, "shares of channels to prune (default: 0.1 to 0.5)")
+    criteria = f"of {', '.join(CRITERIA)} (default: l2)"
+    _add_many(grid, ("--criterion", "--heuristic"), "NAME", criterion_name, ("l2",), criteria)
     grid.add_argument(
         "--global", dest="is_global", action="store_true", help="rank the channels of all layers together"
     )
@@ -144,25 +145,23 @@ def one_of(names: Sequence[str]) -> Callable[[str], str]:
 
 
 def _add_many(
-    group: argparse._ArgumentGroup, names: tuple[str, ...], metavar: str, kind: Callable[[str], T], what: str
+    group: argparse._ArgumentGroup,
+    names: tuple[str, ...],
+    metavar: str,
+    kind: Callable[[str], object],
+    default: Sequence[object],
+    what: str,
 ) -> None:
-    def several(text: str) -> tuple[T, ...]:
+    def several(text: str) -> tuple[object, ...]:
         return tuple(kind(part.strip()) for part in text.split(","))
 
-    group.add_argument(*names, nargs="+", action="extend", type=several, metavar=metavar, help=what)
-
-
-def _flat(given: Iterable[tuple[T, ...]] | None, default: tuple[T, ...]) -> tuple[T, ...]:
-    return default if given is None else tuple(dict.fromkeys(value for part in given for value in part))
+    group.add_argument(*names, nargs="+", action=Listed, type=several, default=default, metavar=metavar, help=what)
 
 
 def _trials(args: argparse.Namespace) -> tuple[Trial, ...]:
     from upscale_onnx.paper.trial import grid
 
-    methods: Any = _flat(args.method, _METHODS)
-    sides: Any = _flat(args.side, (PruneOptions.side,))
-    criteria = _flat(args.criterion, ("l2",))
-    return grid(sides, methods, criteria, _flat(args.amount, _AMOUNTS), "global" if args.is_global else "local")
+    return grid(args.side, args.method, args.criterion, args.amount, "global" if args.is_global else "local")
 
 
 def _check_data(args: argparse.Namespace) -> None:

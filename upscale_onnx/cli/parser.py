@@ -91,8 +91,8 @@ class Parser(argparse.ArgumentParser):
 
 
 class Listed(argparse.Action):
-    """Holds several values, as a tuple without duplicates: those separated by commas, and those of the option given
-    again."""
+    """Holds several values, as a tuple without duplicates: those separated by commas, those of several words, and those
+    of the option given again."""
 
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
@@ -100,7 +100,8 @@ class Listed(argparse.Action):
         """Add the values to those that were given before; the default is none of these."""
         before = getattr(namespace, self.dest)
         given = () if before is self.default else before
-        setattr(namespace, self.dest, tuple(dict.fromkeys((*given, *values))))
+        new = itertools.chain.from_iterable(values) if self.nargs == "+" else values
+        setattr(namespace, self.dest, tuple(dict.fromkeys((*given, *new))))
 
 
 class HelpAll(argparse.Action):
