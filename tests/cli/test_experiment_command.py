@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from upscale_onnx.cli.main import main
+from upscale_onnx.files.locks import alone_in
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, DATA = str(ROOT / "models" / "digits_cnet_masked.onnx"), str(ROOT / "models" / "digits_test.npz")
@@ -38,6 +39,16 @@ def test_workers_measure_the_same(tmp_path: Path) -> None:
         assert main([*words, "--out", str(tmp_path / workers)]) == 0
     one, two = ((tmp_path / workers / "results.csv").read_bytes() for workers in ("1", "2"))
     assert one == two
+
+
+def test_two_commands_do_not_write_to_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("fcntl")
+    words = ["experiment", "figure3", "--set", DATA, MODEL, *SMALL, "-q", "--out", str(tmp_path)]
+    with alone_in(tmp_path):
+        assert main(words) == 2
+    assert f"{tmp_path}: another process writes there: wait until it ends" in capsys.readouterr().err
+    assert not (tmp_path / "results.csv").exists()
+    assert main(words) == 0
 
 
 def test_channels_by_scores_of_training_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

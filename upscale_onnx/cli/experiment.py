@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     import onnx
 
     from upscale_onnx.experiments.bases import Base, Tune
-    from upscale_onnx.experiments.figures import Setting
+    from upscale_onnx.experiments.figures import Figure, Setting
+    from upscale_onnx.experiments.points import Rows
     from upscale_onnx.measures.accuracy import Preprocessing
-    from upscale_onnx.types import Array
+    from upscale_onnx.types import Array, Progress
 
 SUMMARY = "repeat a figure of Out-of-the-box Channel Pruned Networks on your networks"
 
@@ -102,31 +103,40 @@ def run(args: argparse.Namespace, output: Output) -> int:
     _check(args)
     from upscale_onnx.cli.experiment_output import draw, table_of, write_summary
     from upscale_onnx.experiments.figures import figure
-    from upscale_onnx.experiments.outcomes import of_workers
-    from upscale_onnx.experiments.points import Sheet
-    from upscale_onnx.experiments.run import check_folder, measure
+    from upscale_onnx.experiments.run import check_folder
 
     folder = Path(args.out)
     with output.progress() as progress:
         progress("read the networks and their data", 0.0)
         bases = _bases(args)
-        setting = _setting(args, bases)
         check_folder(folder, _settings(args, bases))
-        sheet = Sheet(folder / "results.csv")
-        wanted = (figure(args.figure), setting, bases, sheet, progress)
-        if args.workers == 1:
-            measure(*wanted)
-        else:
-            with of_workers(args.workers, partial(_bases, args)) as outcomes:
-                measure(*wanted, outcomes)
-    table = table_of(args.figure, sheet.rows, bases)
-    note = draw(folder / f"{args.figure}.png", sheet.rows, bases)
+        rows = _measured(args, figure(args.figure), bases, progress)
+    table = table_of(args.figure, rows, bases)
+    note = draw(folder / f"{args.figure}.png", rows, bases)
     write_summary(table, folder / "summary.csv")
     output.tables([table])
     if note is not None:
         output.text(f"{args.figure}.png is not drawn: {note}\n")
     output.written(str(folder))
     return 0
+
+
+def _measured(args: argparse.Namespace, figure: Figure, bases: Sequence[Base], progress: Progress) -> Rows:
+    """What the folder holds once it is complete. Raises: ArgumentError where another process writes there."""
+    from upscale_onnx.experiments.outcomes import of_workers
+    from upscale_onnx.experiments.points import Sheet
+    from upscale_onnx.experiments.run import measure
+    from upscale_onnx.files.locks import alone_in
+
+    setting = _setting(args, bases)
+    with alone_in(Path(args.out)):
+        sheet = Sheet(Path(args.out) / "results.csv")
+        if args.workers == 1:
+            measure(figure, setting, bases, sheet, progress)
+            return sheet.rows
+        with of_workers(args.workers, partial(_bases, args)) as outcomes:
+            measure(figure, setting, bases, sheet, progress, outcomes)
+    return sheet.rows
 
 
 def factors(text: str) -> tuple[float, ...]:

@@ -1,4 +1,7 @@
-"""File locks that tell whether a writer is alive: the system releases the locks of a process when it ends."""
+"""File locks that tell whether a writer is alive, and keep writers of one folder apart.
+
+The system releases the locks of a process when it ends.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
+
+from upscale_onnx.errors import ArgumentError
 
 try:
     import fcntl
@@ -52,6 +57,36 @@ def abandoned(path: Path) -> Iterator[bool]:
         yield _is_free(handle)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path, *, waits: bool = False) -> Iterator[None]:
+    """A context in which no other process is in one of the same folder. waits: for its turn.
+
+    On a file system without locks, and on Windows, others are not noticed.
+
+    Raises: ArgumentError if another process is in one, and this does not wait.
+    """
+    if fcntl is None:
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if not _takes(handle, waits):
+            raise ArgumentError(f"{folder}: another process writes there: wait until it ends, or choose another folder")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _takes(handle: int, waits: bool) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def _is_free(handle: int) -> bool:
