@@ -55,7 +55,7 @@ def points_of(name: str, setting: Setting, rows: dict[Point, Outcome] | None = N
 
 def row(network: int, family: str, accuracy: float, number: int = 0, compression: float = 2.1) -> tuple[Point, Outcome]:
     point = Point(network, family, 2.1, number, "scores", "l1")
-    return point, Outcome(compression, accuracy, (0.5, accuracy))
+    return point, Outcome(compression, accuracy, (0.5, accuracy), (0.5, accuracy))
 
 
 def test_networks_are_searched_on_or_judged_but_not_both(setting: Setting) -> None:
@@ -205,6 +205,34 @@ def test_what_was_measured_is_not_measured_again(bases: list[Base], setting: Set
     assert families == {"random", "equal", "best of set 1", "best of set 2"}
 
 
+def test_what_is_transferred_follows_the_best(bases: list[Base], setting: Setting, tmp_path: Path) -> None:
+    setting = replace(setting, compressions=(1.6,), draws=1, reference=1, transferred=2)
+    grown, whole = Sheet(tmp_path / "grown.csv"), Sheet(tmp_path / "whole.csv")
+    measure(figure("figure4"), replace(setting, profiles=2), bases, grown, quiet)
+    first = dict(grown.rows)
+    for sheet in (grown, whole):
+        measure(figure("figure4"), replace(setting, profiles=8, transferred=1), bases, sheet, quiet)
+    best = {point: found for point, found in whole.rows.items() if point.family.startswith("best")}
+    assert {point.family for point in best} == {"best of set 1", "best of set 2"}
+    assert any(first[point] != found for point, found in best.items()), "others are the best of more"
+    assert grown.rows == whole.rows
+    assert Sheet(tmp_path / "grown.csv").rows == whole.rows
+
+
+def test_another_profile_of_the_same_name_is_measured_anew(bases: list[Base], setting: Setting, tmp_path: Path) -> None:
+    sheet = Sheet(tmp_path / "r.csv")
+
+    def kept(*shares: float) -> tuple[float, ...]:
+        of = zip(setting.decisions, shares, strict=True)
+        ratios = {weight: share for one, share in of for weight in one.weights}
+        given = replace(setting, compressions=(1.6,), draws=1, files=(("f.json", ratios),))
+        measure(figure("figure6"), given, bases, sheet, quiet)
+        return sheet.rows[Point(1, "f.json", 0.0, 0, "scores", "l1")].shares
+
+    assert kept(0.25, 0.5) == (0.25, 0.5)
+    assert kept(0.5, 0.25) == (0.5, 0.25)
+
+
 def four() -> list[Base]:
     return [base(0, 0), base(1, 0), base(2, 1), base(3, 1)]
 
@@ -247,7 +275,7 @@ def test_what_ends_a_process_is_told_and_an_interrupt_ends_all(setting: Setting,
 
 
 def only(rows: dict[Point, Outcome]):  # type: ignore[no-untyped-def]
-    yield from (Wanted(point, found.shares) for point, found in rows.items())
+    yield from (Wanted(point, found.asked) for point, found in rows.items())
 
 
 def test_what_does_not_fit_is_said(bases: list[Base], setting: Setting, tmp_path: Path) -> None:

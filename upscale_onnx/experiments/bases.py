@@ -54,12 +54,12 @@ class Base:
         else:
             found = space.candidate(shares, choice, seed)
         if found is None:
-            return Outcome(0.0, 0.0, tuple(shares))
+            return Outcome(0.0, 0.0, tuple(shares), tuple(shares))
         # All draws of a profile are one network where neither channels nor trainings are drawn.
         key = (point.criterion, found.shares) if choice == "scores" and self.tune is None else point
         if key not in self._accuracies:
             self._accuracies[key] = self.measure.value(self._recovered(found, point))
-        return Outcome(found.compression, self._accuracies[key], found.shares)
+        return Outcome(found.compression, self._accuracies[key], found.shares, tuple(shares))
 
     def _recovered(self, found: Candidate, point: Point) -> onnx.ModelProto:
         model = found.model

@@ -45,11 +45,10 @@ def of_workers(count: int, make_bases: Callable[[], Sequence[Base]]) -> Iterator
         told = "one of the processes was killed, most likely because memory ran out: start again with fewer --workers"
         raise ArgumentError(told) from error
     finally:
-        executor.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             if process not in others:
                 process.terminate()
-                process.join()
+        executor.shutdown(cancel_futures=True)
 
 
 def _begin(make_bases: Callable[[], Sequence[Base]]) -> None:

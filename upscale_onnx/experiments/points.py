@@ -34,11 +34,12 @@ class Point:
 @dataclass(frozen=True)
 class Outcome:
     """What came of a point. compression: as it is; 0 where the aim cannot be met. accuracy: top-1, 0 to 1. shares: what
-    each decision keeps."""
+    each decision keeps; asked: of the profile that these were made of."""
 
     compression: float
     accuracy: float
     shares: tuple[float, ...]
+    asked: tuple[float, ...]
 
     @property
     def is_met(self) -> bool:
@@ -49,7 +50,7 @@ class Outcome:
 Rows = Mapping[Point, Outcome]
 
 _KEY = tuple(field.name for field in fields(Point))
-_COLUMNS = (*_KEY, "reached", "accuracy", "shares")
+_COLUMNS = (*_KEY, "reached", "accuracy", "shares", "asked")
 _TYPES: Mapping[str, Callable[[str], object]] = get_type_hints(Point)
 
 
@@ -68,8 +69,17 @@ class Sheet:
         self.rows = dict(map(_read, lines[1:]))
 
     def add(self, point: Point, outcome: Outcome) -> None:
-        """Add an outcome, and write the file."""
+        """Add an outcome, or replace that of the same point, and write the file."""
         self.rows[point] = outcome
+        self._write()
+
+    def forget(self, points: Iterable[Point]) -> None:
+        """Leave points out, and write the file."""
+        for point in points:
+            del self.rows[point]
+        self._write()
+
+    def _write(self) -> None:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows((_COLUMNS, *_written(self.rows)))
         write_whole(text.getvalue().encode(), self._path)
@@ -78,10 +88,12 @@ class Sheet:
 def _written(rows: Rows) -> Iterable[tuple[object, ...]]:
     for point, found in rows.items():
         # In full: a search that goes on from the file must count channels as one does that was not stopped.
-        yield *astuple(point), found.compression, found.accuracy, " ".join(map(repr, found.shares))
+        shares = (" ".join(map(repr, every)) for every in (found.shares, found.asked))
+        yield *astuple(point), found.compression, found.accuracy, *shares
 
 
 def _read(line: list[str]) -> tuple[Point, Outcome]:
-    key, (reached, accuracy, shares) = line[: len(_KEY)], line[len(_KEY) :]
+    key, (reached, accuracy, *shares) = line[: len(_KEY)], line[len(_KEY) :]
     values = {name: _TYPES[name](text) for name, text in zip(_KEY, key, strict=True)}
-    return Point(**values), Outcome(float(reached), float(accuracy), tuple(map(float, shares.split())))  # type: ignore[arg-type]
+    kept, asked = (tuple(map(float, text.split())) for text in shares)
+    return Point(**values), Outcome(float(reached), float(accuracy), kept, asked)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from pathlib import Path
 from upscale_onnx.candidates.structures import check_structure
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.experiments.bases import Base
-from upscale_onnx.experiments.figures import Figure, Setting
+from upscale_onnx.experiments.figures import BEST, Figure, Setting, Wanted
 from upscale_onnx.experiments.outcomes import Outcomes, in_turn
 from upscale_onnx.experiments.points import Sheet
 from upscale_onnx.files.publish import write_errors, write_whole
@@ -32,12 +32,22 @@ def measure(
     if figure.is_trained and any(base.tune is None for base in bases):
         raise ArgumentError("this figure compares trainings: give --train and --epochs")
     outcomes = in_turn(bases) if outcomes is None else outcomes
-    for stage in (figure.points, lambda setting: figure.then(setting, sheet.rows)):
-        wanted = list(stage(setting))
-        missing = [one for one in wanted if one.point not in sheet.rows]
-        for done, (one, found) in enumerate(zip(missing, outcomes(missing), strict=True), len(wanted) - len(missing)):
-            sheet.add(one.point, found)
-            progress(f"{bases[one.point.network].name}: {one.point.family}", (done + 1) / len(wanted))
+    points = list(figure.points(setting))
+    _complete(points, bases, sheet, progress, outcomes)
+    then = list(figure.then(setting, sheet.rows))
+    sheet.forget({point for point in sheet.rows if point.family.startswith(BEST)} - {one.point for one in then})
+    _complete(then, bases, sheet, progress, outcomes)
+
+
+def _complete(
+    wanted: Sequence[Wanted], bases: Sequence[Base], sheet: Sheet, progress: Progress, outcomes: Outcomes
+) -> None:
+    """Measure what is not known, and what is known of another profile: the best may be others with more of them."""
+    known = sheet.rows
+    missing = [one for one in wanted if one.point not in known or known[one.point].asked != one.shares]
+    for done, (one, found) in enumerate(zip(missing, outcomes(missing), strict=True), len(wanted) - len(missing)):
+        sheet.add(one.point, found)
+        progress(f"{bases[one.point.network].name}: {one.point.family}", (done + 1) / len(wanted))
 
 
 def check_folder(folder: Path, settings: Mapping[str, str]) -> None:
