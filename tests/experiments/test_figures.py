@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -20,7 +21,7 @@ from upscale_onnx.experiments.figures import FIGURES, Setting, Wanted, figure
 from upscale_onnx.experiments.outcomes import of_workers
 from upscale_onnx.experiments.points import Outcome, Point, Sheet
 from upscale_onnx.experiments.run import check_folder, measure
-from upscale_onnx.experiments.summary import lines, rank
+from upscale_onnx.experiments.summary import lines, rank, rank_at_aim
 from upscale_onnx.measures.measure import Top1
 from upscale_onnx.runtime.sessions import make_session, run
 
@@ -122,6 +123,20 @@ def test_a_rank_counts_what_is_better_at_the_same_compression() -> None:
     point, outcome = row(1, "best of set 1", 0.3)
     assert rank({**rows, point: outcome}, point) == pytest.approx((2 + 2 / 2) / 5)
     assert rank({point: outcome}, point) is None
+
+
+def test_a_rank_at_the_aim_takes_off_what_another_compression_costs() -> None:
+    def at(aim: float, compression: float, accuracy: float, number: int, family: str = "random"):  # type: ignore[no-untyped-def]
+        return Point(1, family, aim, number, "scores", "l1"), Outcome(compression, accuracy, (), ())
+
+    # A factor of e costs 0.4.
+    rows = dict([at(1.0, 1.0, 0.8, 0), at(math.e, math.e, 0.4, 1), at(math.e, math.exp(1.05), 0.4, 2)])
+    point, outcome = at(math.e, math.exp(1.08), 0.37, 0, "best of set 1")
+    rows[point] = outcome
+    assert rank(rows, point) == 1.0
+    assert rank_at_aim(rows, point) == pytest.approx(1 / 2), "0.402 at the aim: the others have 0.40 and 0.42"
+    only_one = {key: found for key, found in rows.items() if key.compression != 1.0}
+    assert rank_at_aim(only_one, point) is None
 
 
 def test_lines_hold_means_and_deviations() -> None:

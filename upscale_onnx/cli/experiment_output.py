@@ -14,7 +14,7 @@ from upscale_onnx.report.experiment_plot import write_experiment
 from upscale_onnx.report.rows import Table
 
 _CLOUD = 20  # more draws than this are drawn as dots
-_COLUMNS = ("draws", "compression", "accuracy", "deviation", "median", "best", "rank")
+_COLUMNS = ("draws", "compression", "accuracy", "deviation", "median", "best", "rank", "rank_at_aim")
 
 
 def table_of(figure: str, rows: Rows, bases: Sequence[Base]) -> Table:
