@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +14,6 @@ from tests.reinforce.conftest import CONSTRAINED, graph
 from upscale_onnx.errors import ArgumentError
 from upscale_onnx.experiments.bases import Base
 from upscale_onnx.experiments.figures import FIGURES, Setting, Wanted, figure
-from upscale_onnx.experiments.outcomes import of_workers
 from upscale_onnx.experiments.points import Outcome, Point, Sheet
 from upscale_onnx.experiments.run import check_folder, measure
 from upscale_onnx.experiments.summary import lines, rank, rank_at_aim
@@ -246,47 +241,6 @@ def test_another_profile_of_the_same_name_is_measured_anew(bases: list[Base], se
 
     assert kept(0.25, 0.5) == (0.25, 0.5)
     assert kept(0.5, 0.25) == (0.5, 0.25)
-
-
-def four() -> list[Base]:
-    return [base(0, 0), base(1, 0), base(2, 1), base(3, 1)]
-
-
-def test_several_processes_measure_what_one_does(bases: list[Base], setting: Setting, tmp_path: Path) -> None:
-    setting = replace(setting, compressions=(1.6,), draws=1, profiles=3, reference=1)
-    measure(figure("figure4"), setting, bases, Sheet(tmp_path / "one.csv"), quiet)
-    with of_workers(2, four) as outcomes:
-        measure(figure("figure4"), setting, bases, Sheet(tmp_path / "two.csv"), quiet, outcomes)
-    assert (tmp_path / "one.csv").read_bytes() == (tmp_path / "two.csv").read_bytes()
-    assert not multiprocessing.active_children()
-
-
-def killed() -> list[Base]:
-    os.kill(os.getpid(), signal.SIGKILL)
-    return []
-
-
-def unrepairable() -> list[Base]:
-    return [replace(one, options=one.options.replaced(repair="lsq", calibration=None)) for one in four()]
-
-
-def test_what_ends_a_process_is_told_and_an_interrupt_ends_all(setting: Setting, tmp_path: Path) -> None:
-    wanted = list(figure("figure3").points(setting))
-
-    def outcomes_of(make_bases: Callable[[], list[Base]], end: type[BaseException] | None = None) -> None:
-        with of_workers(2, make_bases) as outcomes:
-            for found in outcomes(wanted):
-                assert found.is_met
-                if end is not None:
-                    raise end
-
-    with pytest.raises(ArgumentError, match=r"one of the processes was killed.* start again with fewer --workers"):
-        outcomes_of(killed)
-    with pytest.raises(ArgumentError, match=r"^repair 'lsq' needs calibration data$"):
-        outcomes_of(unrepairable)
-    with pytest.raises(KeyboardInterrupt):
-        outcomes_of(four, KeyboardInterrupt)
-    assert not multiprocessing.active_children()
 
 
 def only(rows: dict[Point, Outcome]):  # type: ignore[no-untyped-def]
