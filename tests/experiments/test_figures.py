@@ -243,6 +243,22 @@ def test_another_profile_of_the_same_name_is_measured_anew(bases: list[Base], se
     assert kept(0.5, 0.25) == (0.5, 0.25)
 
 
+def test_a_part_of_a_line_is_cut_off(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    sheet = Sheet(path)
+    for number in range(3):
+        sheet.add(*row(0, "random", 0.1 * number, number))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    torn = Sheet(path)
+    assert torn.rows == dict(list(sheet.rows.items())[:2])
+    torn.add(*row(0, "random", 0.2, 2))
+    assert path.read_bytes() == whole
+    torn.add(*row(0, "random", 0.7, 1))
+    torn.forget([row(0, "random", 0.0, 0)[0]])
+    assert Sheet(path).rows == torn.rows == dict([row(0, "random", 0.7, 1), row(0, "random", 0.2, 2)])
+
+
 def only(rows: dict[Point, Outcome]):  # type: ignore[no-untyped-def]
     yield from (Wanted(point, found.asked) for point, found in rows.items())
 

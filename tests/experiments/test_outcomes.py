@@ -44,6 +44,10 @@ def killed() -> list[Base]:
     return []
 
 
+def unreadable() -> list[Base]:
+    raise ArgumentError("a.onnx: no such file")
+
+
 def unrepairable() -> list[Base]:
     return [replace(one, options=one.options.replaced(repair="lsq", calibration=None)) for one in four()]
 
@@ -60,6 +64,8 @@ def test_what_ends_a_process_is_told_and_an_interrupt_ends_all() -> None:
 
     with pytest.raises(ArgumentError, match=r"one of the processes was killed.* start again with fewer --workers"):
         outcomes_of(killed)
+    with pytest.raises(ArgumentError, match=r"^a\.onnx: no such file$"):
+        outcomes_of(unreadable)
     with pytest.raises(ArgumentError, match=r"^repair 'lsq' needs calibration data$"):
         outcomes_of(unrepairable)
     with pytest.raises(KeyboardInterrupt):

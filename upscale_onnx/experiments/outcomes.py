@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import os
 import signal
@@ -19,8 +20,10 @@ from upscale_onnx.experiments.points import Outcome
 Outcomes = Callable[[Sequence[Wanted]], Iterable[Outcome]]
 """Returns what comes of points, in their order, each as soon as it is known."""
 
-_bases: list[Base] = []
-"""The base networks of a process that helps."""
+MakeBases = Callable[[], Sequence[Base]]
+
+_makers: list[MakeBases] = []
+"""What makes the base networks of a process that helps."""
 
 
 def in_turn(bases: Sequence[Base]) -> Outcomes:
@@ -29,10 +32,10 @@ def in_turn(bases: Sequence[Base]) -> Outcomes:
 
 
 @contextlib.contextmanager
-def of_workers(count: int, make_bases: Callable[[], Sequence[Base]]) -> Iterator[Outcomes]:
+def of_workers(count: int, make_bases: MakeBases) -> Iterator[Outcomes]:
     """A context whose value gives outcomes that `count` other processes measure. They end with it, at once.
 
-    make_bases: is sent to each process, which calls it once.
+    make_bases: is sent to each process, which calls it once, when it is first asked.
 
     Raises: ArgumentError in the context where one of them is killed.
     """
@@ -40,7 +43,7 @@ def of_workers(count: int, make_bases: Callable[[], Sequence[Base]]) -> Iterator
     others = multiprocessing.active_children()
     executor = ProcessPoolExecutor(count, spawn, initializer=_begin, initargs=(make_bases,))
     try:
-        yield lambda wanted: executor.map(_outcome, wanted)
+        yield lambda wanted: executor.map(_own_outcome, wanted)
     except BrokenProcessPool as error:
         told = "one of the processes was killed, most likely because memory ran out: start again with fewer --workers"
         raise ArgumentError(told) from error
@@ -51,10 +54,10 @@ def of_workers(count: int, make_bases: Callable[[], Sequence[Base]]) -> Iterator
         executor.shutdown(cancel_futures=True)
 
 
-def _begin(make_bases: Callable[[], Sequence[Base]]) -> None:
+def _begin(make_bases: MakeBases) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that is helped decides when to end
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _bases.extend(make_bases())
+    _makers.append(make_bases)
 
 
 def _end_with_parent() -> None:
@@ -64,6 +67,15 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _outcome(wanted: Wanted, bases: Sequence[Base] = _bases) -> Outcome:
+@functools.cache
+def _own_bases() -> Sequence[Base]:
+    return _makers[0]()
+
+
+def _own_outcome(wanted: Wanted) -> Outcome:
+    return _outcome(wanted, _own_bases())
+
+
+def _outcome(wanted: Wanted, bases: Sequence[Base]) -> Outcome:
     point = wanted.point
     return bases[point.network].outcome(point, wanted.shares, is_scaled=wanted.is_scaled)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import get_type_hints
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.files.publish import write_whole
+from upscale_onnx.files.publish import write_errors, write_whole
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,24 @@ class Sheet:
         self.rows: dict[Point, Outcome] = {}
         if not path.exists():
             return
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+        text = path.read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]  # a process that was killed may leave a part of a line
+        lines = list(csv.reader(io.StringIO(whole)))
         if not lines or tuple(lines[0]) != _COLUMNS:
             raise ArgumentError(f"{path}: has other columns than results of an experiment: choose another folder")
         self.rows = dict(map(_read, lines[1:]))
+        if whole != text:
+            self._write()
 
     def add(self, point: Point, outcome: Outcome) -> None:
-        """Add an outcome, or replace that of the same point, and write the file."""
+        """Add an outcome, or replace that of the same point, in the file, too."""
+        is_new = point not in self.rows
         self.rows[point] = outcome
-        self._write()
+        if not is_new or not self._path.exists():
+            self._write()
+            return
+        with write_errors(self._path), self._path.open("a", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(_written(point, outcome))
 
     def forget(self, points: Iterable[Point]) -> None:
         """Leave points out, and write the file."""
@@ -81,15 +91,14 @@ class Sheet:
 
     def _write(self) -> None:
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows((_COLUMNS, *_written(self.rows)))
+        csv.writer(text, lineterminator="\n").writerows((_COLUMNS, *itertools.starmap(_written, self.rows.items())))
         write_whole(text.getvalue().encode(), self._path)
 
 
-def _written(rows: Rows) -> Iterable[tuple[object, ...]]:
-    for point, found in rows.items():
-        # In full: a search that goes on from the file must count channels as one does that was not stopped.
-        shares = (" ".join(map(repr, every)) for every in (found.shares, found.asked))
-        yield *astuple(point), found.compression, found.accuracy, *shares
+def _written(point: Point, found: Outcome) -> tuple[object, ...]:
+    # In full: a search that goes on from the file must count channels as one does that was not stopped.
+    shares = (" ".join(map(repr, every)) for every in (found.shares, found.asked))
+    return *astuple(point), found.compression, found.accuracy, *shares
 
 
 def _read(line: list[str]) -> tuple[Point, Outcome]:

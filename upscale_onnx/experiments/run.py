@@ -45,9 +45,14 @@ def _complete(
     """Measure what is not known, and what is known of another profile: the best may be others with more of them."""
     known = sheet.rows
     missing = [one for one in wanted if one.point not in known or known[one.point].asked != one.shares]
-    for done, (one, found) in enumerate(zip(missing, outcomes(missing), strict=True), len(wanted) - len(missing)):
+    if not missing:
+        return
+    done = len(wanted) - len(missing)
+    progress("measure networks", done / len(wanted))
+    for one, found in zip(missing, outcomes(missing), strict=True):
         sheet.add(one.point, found)
-        progress(f"{bases[one.point.network].name}: {one.point.family}", (done + 1) / len(wanted))
+        done += 1
+        progress(f"{bases[one.point.network].name}: {one.point.family}", done / len(wanted))
 
 
 def check_folder(folder: Path, settings: Mapping[str, str]) -> None:
