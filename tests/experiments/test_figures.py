@@ -121,7 +121,9 @@ def test_a_rank_counts_what_is_better_at_the_same_compression() -> None:
 
 
 def test_a_rank_at_the_aim_takes_off_what_another_compression_costs() -> None:
-    def at(aim: float, compression: float, accuracy: float, number: int, family: str = "random"):  # type: ignore[no-untyped-def]
+    def at(
+        aim: float, compression: float, accuracy: float, number: int, family: str = "random"
+    ) -> tuple[Point, Outcome]:
         return Point(1, family, aim, number, "scores", "l1"), Outcome(compression, accuracy, (), ())
 
     # A factor of e costs 0.4.

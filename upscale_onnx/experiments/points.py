@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.appending import mend
 from upscale_onnx.files.publish import write_errors, write_whole
 
 
@@ -70,8 +71,6 @@ class Sheet:
         if not lines or tuple(lines[0]) != _COLUMNS:
             raise ArgumentError(f"{path}: has other columns than results of an experiment: choose another folder")
         self.rows = dict(map(_read, lines[1:]))
-        if whole != text:
-            self._write()
 
     def add(self, point: Point, outcome: Outcome) -> None:
         """Add an outcome, or replace that of the same point, in the file, too."""
@@ -80,19 +79,26 @@ class Sheet:
         if not is_new or not self._path.exists():
             self._write()
             return
-        with write_errors(self._path), self._path.open("a", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(_written(point, outcome))
+        with write_errors(self._path), self._path.open("a+b") as file:
+            mend(file)
+            file.write(_text([_written(point, outcome)]))
 
     def forget(self, points: Iterable[Point]) -> None:
-        """Leave points out, and write the file."""
+        """Leave points out, in the file, too."""
+        before = len(self.rows)
         for point in points:
             del self.rows[point]
-        self._write()
+        if len(self.rows) < before:
+            self._write()
 
     def _write(self) -> None:
-        text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows((_COLUMNS, *itertools.starmap(_written, self.rows.items())))
-        write_whole(text.getvalue().encode(), self._path)
+        write_whole(_text([_COLUMNS, *itertools.starmap(_written, self.rows.items())]), self._path)
+
+
+def _text(lines: Iterable[tuple[object, ...]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(lines)
+    return text.getvalue().encode()
 
 
 def _written(point: Point, found: Outcome) -> tuple[object, ...]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from upscale_onnx.files.appending import appending
 from upscale_onnx.files.publish import write_errors
 from upscale_onnx.masks.pools import Masks
-from upscale_onnx.searching.locking import appending
 
 
 class Cache:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 from upscale_onnx.errors import ArgumentError
-from upscale_onnx.searching.locking import exclusive, mend
+from upscale_onnx.files.appending import exclusive, mend
 
 try:
     import optuna

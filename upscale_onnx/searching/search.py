@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from upscale_onnx.files.appending import exclusive
 from upscale_onnx.files.publish import NewFiles
 from upscale_onnx.measures.accuracy import Preprocessing
 from upscale_onnx.model import Model, load_model
@@ -17,7 +18,6 @@ from upscale_onnx.options.calls import Sharing, options_of
 from upscale_onnx.results import Front
 from upscale_onnx.searching.commands import write_profiles
 from upscale_onnx.searching.front import front_of
-from upscale_onnx.searching.locking import exclusive
 from upscale_onnx.searching.outcome import Ending, Outcome
 from upscale_onnx.searching.settings import Searching
 from upscale_onnx.searching.setup import Asked

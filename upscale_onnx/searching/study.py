@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from upscale_onnx.errors import ArgumentError
+from upscale_onnx.files.appending import exclusive
 from upscale_onnx.files.publish import write_errors
 from upscale_onnx.searching.goals import Goals
 from upscale_onnx.searching.journal import open_journal, optuna
-from upscale_onnx.searching.locking import Living, exclusive, is_alive
+from upscale_onnx.searching.locking import Living, is_alive
 from upscale_onnx.searching.measured import Measured
 from upscale_onnx.searching.trials import History, Proposal, Shares, Trial
 
